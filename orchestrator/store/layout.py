@@ -1,0 +1,48 @@
+"""Where things lie in a store: relative paths from keys, and nothing else.
+
+store/
+  states/<ab>/<run key>/<step>.safetensors     masks/<ab>/<mask key>.safetensors
+  results/live/<ab>/<key>.parquet              results/segments/<table>-<id>.parquet
+  sweeps/<sweep>-<revision>.parquet            journal/<launch>/<n>.jsonl
+  results.duckdb
+"""
+
+STATES = "states"
+MASKS = "masks"
+LIVE = "results/live"
+SEGMENTS = "results/segments"
+SWEEPS = "sweeps"
+JOURNAL = "journal"
+DATABASE = "results.duckdb"
+
+FOLDERS = (STATES, MASKS, LIVE, SEGMENTS, SWEEPS, JOURNAL)
+
+
+def state(run_key: str, step: int) -> str:
+    """Path of a run's weights after `step` iterations."""
+    return f"{STATES}/{run_key[:2]}/{run_key}/{step}.safetensors"
+
+
+def mask(key: str) -> str:
+    """Path of a mask's kept weights."""
+    return f"{MASKS}/{key[:2]}/{key}.safetensors"
+
+
+def result(key: str) -> str:
+    """Path of the one file whose presence commits a task."""
+    return f"{LIVE}/{key[:2]}/{key}.parquet"
+
+
+def segment(table: str, identity: str) -> str:
+    """Path of one compacted table; a segment counts once its `tasks` file is there."""
+    return f"{SEGMENTS}/{table}-{identity}.parquet"
+
+
+def sweep(name: str, revision: str) -> str:
+    """Path of the trials that one revision of a sweep file asks for."""
+    return f"{SWEEPS}/{name}-{revision}.parquet"
+
+
+def journal(launch: str, part: int) -> str:
+    """Path of the n-th closed part of a launch's journal."""
+    return f"{JOURNAL}/{launch}/{part:06d}.jsonl"

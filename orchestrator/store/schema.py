@@ -1,0 +1,136 @@
+"""Every column the store writes: its type, its unit and what it means, declared once.
+
+Files are written to these schemas and read with them; no type is ever inferred.
+"""
+
+import pyarrow as pa
+
+VERSION = "1"
+
+
+def _field(name: str, kind: pa.DataType, comment: str) -> pa.Field:
+    return pa.field(name, kind, metadata={"comment": comment})
+
+
+def _table(*fields: pa.Field) -> pa.Schema:
+    return pa.schema(fields, metadata={"tombola_schema": VERSION})
+
+
+_KEY = _field("key", pa.string(), "key of the run or mask (SHA-256 of `value`)")
+
+TASKS = _table(
+    _KEY,
+    _field("kind", pa.string(), "run (a training trajectory) or mask"),
+    _field("value", pa.string(), "canonical JSON of what was computed"),
+    _field("digest", pa.string(), "SHA-256 of what came out: metrics, layers and counts"),
+    _field("requested_density", pa.float64(), "density asked for; null for a dense run"),
+    _field("density", pa.float64(), "kept / size, counted on the tensors"),
+    _field("size", pa.int64(), "prunable weights (of Conv2d and Linear, no biases)"),
+    _field("kept", pa.int64(), "prunable weights kept"),
+    _field("parameters", pa.int64(), "all trainable parameters, biases and batch norm included"),
+    _field("ties", pa.int64(), "masks: weights that share the score at the threshold"),
+    _field("collapsed_layers", pa.int32(), "prunable layers that keep no weight"),
+    _field("flops", pa.int64(), "multiply-adds of one dense forward pass of one example"),
+    _field("kept_flops", pa.int64(), "multiply-adds that the kept weights take part in"),
+    _field("first_step", pa.int32(), "runs: iteration at which training began"),
+    _field("last_step", pa.int32(), "runs: iteration at which training ended"),
+    _field("epochs", pa.float64(), "runs: passes over the training data"),
+    _field("diverged_at", pa.int32(), "runs: first iteration with a non-finite loss, or null"),
+    _field("launch", pa.string(), "launch that computed it"),
+    _field("attempt", pa.int32(), "which try succeeded, from 1"),
+    _field("pack", pa.string(), "tasks of one worker call share it"),
+    _field("pack_size", pa.int32(), "tasks in that call"),
+    _field("host", pa.string(), "machine"),
+    _field("worker", pa.string(), "host:process"),
+    _field("device", pa.string(), "cpu or the accelerator's name"),
+    _field("threads", pa.int32(), "torch threads"),
+    _field("started_at", pa.timestamp("us", tz="UTC"), "when the task began"),
+    _field("seconds", pa.float64(), "wall time of the task, s"),
+    _field("tombola", pa.string(), "version of this software"),
+    _field("code", pa.string(), "git commit of this software, + if modified, or null"),
+    _field("torch", pa.string(), "version of PyTorch"),
+    _field("python", pa.string(), "version of Python"),
+)
+
+EVALS = _table(
+    _field("run_key", pa.string(), "run evaluated"),
+    _field("step", pa.int32(), "iterations trained"),
+    _field("split", pa.string(), "train or test"),
+    _field("loss", pa.float64(), "mean cross-entropy, nats"),
+    _field("accuracy", pa.float64(), "top-1, fraction of examples"),
+)
+
+LAYERS = _table(
+    _field("mask_key", pa.string(), "mask measured"),
+    _field("position", pa.int32(), "order of the layer from the input, from 0"),
+    _field("layer", pa.string(), "name of the weight tensor"),
+    _field("size", pa.int64(), "weights"),
+    _field("kept", pa.int64(), "weights kept"),
+    _field("density", pa.float64(), "kept / size"),
+    _field("flops", pa.int64(), "multiply-adds of one dense forward pass of one example"),
+)
+
+
+def _nested(table: pa.Schema) -> pa.DataType:
+    """A table's rows as a list inside the task's one row, without the task's key."""
+    return pa.list_(pa.struct([field for field in table if not field.name.endswith("_key")]))
+
+
+LIVE = pa.schema(
+    [
+        *TASKS,
+        _field("evals", _nested(EVALS), "runs: metrics by step and split"),
+        _field("layers", _nested(LAYERS), "masks: what each layer keeps"),
+    ],
+    metadata=TASKS.metadata,
+)
+
+TRIALS = _table(
+    _field("sweep", pa.string(), "name of the sweep"),
+    _field("trial", pa.int32(), "number of the trial in its sweep, from 0"),
+    _field("grid", pa.int32(), "grid of the sweep file it comes from, from 0; null for dense"),
+    _field("dataset", pa.string(), "dataset"),
+    _field("network", pa.string(), "architecture"),
+    _field("method", pa.string(), "pruning method, or dense"),
+    _field("ablation", pa.string(), "none, reinit, shuffle or invert"),
+    _field("replicate", pa.int32(), "seed that the trial's other seeds are set from"),
+    _field("level", pa.int32(), "n where density is (1 - fraction)^n, else null"),
+    _field("requested_density", pa.float64(), "fraction of prunable weights to keep"),
+    _field("prune_step", pa.int32(), "iteration whose weights are scored; null for dense"),
+    _field("rewind_step", pa.int32(), "iteration whose weights training goes on from, if any"),
+    _field("options", pa.string(), "the method's own options, JSON"),
+    _field("scope", pa.string(), "global or layerwise threshold; null for dense"),
+    _field("steps", pa.int32(), "recipe: iterations"),
+    _field("batch_size", pa.int32(), "recipe: examples per iteration"),
+    _field("lr", pa.float64(), "recipe: learning rate"),
+    _field("momentum", pa.float64(), "recipe: momentum"),
+    _field("nesterov", pa.bool_(), "recipe: Nesterov's momentum"),
+    _field("weight_decay", pa.float64(), "recipe: L2 penalty"),
+    _field("schedule", pa.string(), "recipe: constant, step_decay or cosine"),
+    _field("warmup", pa.int32(), "recipe: iterations of linear warm-up"),
+    _field("init_seed", pa.int64(), "seed of the initial weights it trains from"),
+    _field("order_seed", pa.int64(), "seed of the data order"),
+    _field("score_seed", pa.int64(), "seed of the scoring examples or random scores"),
+    _field("shuffle_seed", pa.int64(), "seed of the shuffled mask, if shuffled"),
+    _field("run_key", pa.string(), "run that answers the trial"),
+    _field("mask_key", pa.string(), "its mask; null for dense"),
+    _field("dense_key", pa.string(), "dense run of the same replicate and recipe"),
+)
+
+SWEEP_METADATA = ("name", "revision", "registered_at", "definition", "figures")
+"""Parquet key-value metadata of a sweep's file: text, ISO time, and two JSON documents."""
+
+ATTEMPTS = _table(
+    _field("launch", pa.string(), "launch"),
+    _field("at", pa.timestamp("us", tz="UTC"), "when the driver noted it"),
+    _field("event", pa.string(), "dispatched, finished, failed, retried or blocked"),
+    _field("key", pa.string(), "run or mask"),
+    _field("kind", pa.string(), "run or mask"),
+    _field("attempt", pa.int32(), "which try, from 1"),
+    _field("pack", pa.string(), "tasks of one worker call share it"),
+    _field("worker", pa.string(), "host:process, once known"),
+    _field("seconds", pa.float64(), "wall time, s"),
+    _field("failure", pa.string(), "class of failure"),
+    _field("message", pa.string(), "one line"),
+    _field("traceback", pa.string(), "of the worker, if it raised"),
+)
