@@ -1,6 +1,8 @@
 """What exists, by name, with the facts that planning needs. Imports nothing heavy."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
 from tasks.spec import Network
 
@@ -16,10 +18,36 @@ class DatasetFacts:
 
 
 DATASETS = {
-    "digits": DatasetFacts(input_shape=(1, 8, 8), classes=10, train=1437, test=360),
+    "digits": DatasetFacts(input_shape=(1, 8, 8), classes=10, train=1438, test=359),
 }
 
-NETWORKS = ("lenet_300_100", "conv2_bn")
+@dataclass(frozen=True)
+class NetworkFacts:
+    """Prunable weights and multiply-adds of one example, for estimates before any run."""
+
+    weights: Callable[[tuple[int, int, int], int], int]
+    flops: Callable[[tuple[int, int, int], int], int]
+
+
+def _lenet(shape: tuple[int, int, int], classes: int) -> int:
+    return prod(shape) * 300 + 300 * 100 + 100 * classes
+
+
+def _conv2_weights(shape: tuple[int, int, int], classes: int) -> int:
+    c, h, w = shape
+    return 9 * c * 16 + 9 * 16 * 32 + 32 * (h // 4) * (w // 4) * classes
+
+
+def _conv2_flops(shape: tuple[int, int, int], classes: int) -> int:
+    c, h, w = shape
+    first, second = 9 * c * 16 * h * w, 9 * 16 * 32 * (h // 2) * (w // 2)
+    return first + second + 32 * (h // 4) * (w // 4) * classes
+
+
+NETWORKS = {
+    "lenet_300_100": NetworkFacts(weights=_lenet, flops=_lenet),
+    "conv2_bn": NetworkFacts(weights=_conv2_weights, flops=_conv2_flops),
+}
 
 
 def network(name: str, dataset: str) -> Network:

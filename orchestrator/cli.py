@@ -1,0 +1,373 @@
+"""The command line: parse, one call, print. Nothing heavy is imported before it is needed."""
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar
+
+import typer
+
+from orchestrator.errors import ExitCode, SweepError, TombolaError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+app = typer.Typer(
+    help="Sweeps of neural-network pruning experiments: one file in, tickets, SQL and figures out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+SweepFile = Annotated[Path, typer.Argument(help="Sweep file (YAML).", metavar="SWEEP")]
+SweepName = Annotated[
+    str, typer.Argument(help="Sweep file, or the name of a sweep in the store.", metavar="SWEEP")
+]
+Store = Annotated[
+    Path,
+    typer.Option("--store", envvar="TOMBOLA_STORE", help="Directory of results.", metavar="DIR"),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override a value: replicates=5, recipe.lr=0.1.", metavar="KEY=VALUE"),
+]
+DEFAULT_STORE = Path("store")
+
+
+def _guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """Errors meant for users become one line each and their exit code."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except SweepError as error:
+            _complain(*error.problems)
+        except TombolaError as error:
+            _complain(str(error))
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(ExitCode.DONE) from None
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except Exception as error:
+            if not _is_analysis_error(error):
+                raise
+            _complain(str(error))
+        raise typer.Exit(ExitCode.BAD_INPUT)
+
+    return run
+
+
+def _is_analysis_error(error: Exception) -> bool:
+    from analysis.errors import AnalysisError
+
+    return isinstance(error, AnalysisError)
+
+
+def _complain(*lines: str) -> None:
+    for line in lines:
+        typer.echo(f"error: {line}", err=True)
+
+
+# ---------------------------------------------------------------- plan and run
+
+
+@app.command()
+@_guarded
+def plan(
+    sweep: SweepFile,
+    store: Store = DEFAULT_STORE,
+    overrides: Overrides = None,
+    why: Annotated[bool, typer.Option("--why", help="Each task that would run, and why.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(help="Workers to estimate for; default: this machine's CPUs.", min=1)
+    ] = None,
+) -> None:
+    """Show what a sweep would run, what it shares, and what it would cost. Runs nothing."""
+    from orchestrator import render, study
+
+    console = _console()
+    asked = _read(sweep, overrides)
+    planned, costs = study.plan_for(asked, store)
+    render.print_plan(console, asked, planned, costs, workers or os.cpu_count() or 1)
+    if why:
+        render.print_reasons(console, asked, planned.tasks.values())
+
+
+@app.command()
+@_guarded
+def run(
+    sweep: SweepFile,
+    store: Store = DEFAULT_STORE,
+    overrides: Overrides = None,
+    executor: Annotated[
+        Literal["ray", "inline"], typer.Option(help="ray: in parallel; inline: in this process.")
+    ] = "ray",
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join; default: start one here.")
+    ] = None,
+    num_cpus: Annotated[int | None, typer.Option(help="CPUs of the local cluster.", min=1)] = None,
+    num_gpus: Annotated[int | None, typer.Option(help="GPUs of the local cluster.", min=0)] = None,
+    cpus_per_task: Annotated[float, typer.Option(help="CPUs that a task holds.", min=0.01)] = 1.0,
+    gpus_per_task: Annotated[float, typer.Option(help="GPUs that a task holds.", min=0.0)] = 0.0,
+) -> None:
+    """Run what the store lacks for a sweep. Launched again, it goes on where it was."""
+    from orchestrator import study
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    console = _console()
+    asked = _read(sweep, overrides)
+    root = _open(store, create=True)
+    study.register(asked, root)
+    planned, costs = study.plan_for(asked, root)
+    if not planned.tasks:
+        console.print(f"Nothing to do: all {len(asked.trials):,} trials are answered.", highlight=False)
+        _summarise(asked.name, sweep, root)
+        return
+    console.print(
+        f"{asked.name}: {len(planned.tasks):,} tasks for "
+        f"{len(asked.trials) - planned.done:,} of {len(asked.trials):,} trials",
+        highlight=False,
+    )
+
+    def engine() -> Any:
+        if executor == "inline":
+            from orchestrator.executors.inline import InlineExecutor
+
+            return InlineExecutor()
+        from orchestrator.executors.on_ray import RayExecutor
+
+        return RayExecutor(
+            address,
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            cpus_per_task=cpus_per_task,
+            gpus_per_task=gpus_per_task,
+        )
+
+    _launch(asked.name, sweep, root, planned, costs, engine)
+
+
+def _launch(
+    name: str, sweep: Path, root: Path, planned: Any, costs: Any, engine: Callable[[], Any]
+) -> None:
+    from orchestrator import render
+    from orchestrator.launch import launch
+    from orchestrator.live import Display
+
+    console = _console()
+    workers = None
+    try:
+        workers = engine()
+        with Display(console, planned) as display:
+            progress = launch(planned, root, workers, costs=costs, observe=display.observe)
+    except KeyboardInterrupt:
+        again = f"tombola run {sweep}" + ("" if root == DEFAULT_STORE else f" --store {root}")
+        typer.echo(f"\ninterrupted; what is finished is kept. Go on with: {again}", err=True)
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    finally:
+        if workers is not None:
+            workers.close()
+    _summarise(name, sweep, root)
+    if progress.failures:
+        render.print_failures(console, progress.failures, len(progress.blocked))
+        raise typer.Exit(ExitCode.TASKS_FAILED)
+
+
+def _summarise(name: str, sweep: Path, root: Path) -> None:
+    from analysis import results
+    from orchestrator import render
+
+    results.publish(root)
+    connection = results.connect(root)
+    rows = connection.execute(_SUMMARY, [name]).fetchall()
+    render.print_summary(_console(), rows)
+    option = "" if root == DEFAULT_STORE else f" --store {root}"
+    typer.echo(f"Next: tombola figures {sweep}{option}")
+    typer.echo(f'      tombola sql{option} "SELECT method, density, accuracy FROM trials"')
+
+
+_SUMMARY = """
+    SELECT network, method, ablation, count(*), count(*) FILTER (status = 'done'),
+           avg(accuracy) FILTER (requested_density = most),
+           avg(accuracy) FILTER (requested_density = fewest AND fewest < 1)
+    FROM (SELECT *, max(requested_density) OVER series AS most,
+                    min(requested_density) OVER series AS fewest
+          FROM trials WHERE sweep = ?
+          WINDOW series AS (PARTITION BY network, method, ablation))
+    GROUP BY ALL
+    ORDER BY network, method != 'dense', min(trial), ablation != 'none', ablation
+"""
+
+
+# ---------------------------------------------------------------- looking
+
+
+@app.command()
+@_guarded
+def status(
+    sweep: Annotated[
+        str | None, typer.Argument(help="Sweep file or name; default: all.", metavar="[SWEEP]")
+    ] = None,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """How far each sweep of the store is, also while it runs elsewhere."""
+    from analysis import results
+    from orchestrator import looking
+
+    connection = results.connect(_open(store))
+    name = _name(sweep) if sweep else None
+    if name and not connection.execute("SELECT 1 FROM sweeps WHERE sweep = ?", [name]).fetchone():
+        raise TombolaError(f"store {store} has no sweep {name!r}; `tombola run` registers it")
+    looking.print_status(_console(), connection, name)
+
+
+@app.command()
+@_guarded
+def sql(
+    query: Annotated[
+        str | None, typer.Argument(help="One SELECT, DESCRIBE or EXPLAIN; - reads standard input.")
+    ] = None,
+    store: Store = DEFAULT_STORE,
+    format: Annotated[
+        Literal["table", "csv", "json", "parquet"], typer.Option(help="How to print the rows.")
+    ] = "table",
+) -> None:
+    """Ask the store in SQL, reading only. Without a query: tables, columns and examples."""
+    from analysis import results
+    from analysis import sql as reading
+    from orchestrator import looking
+
+    root = _open(store)
+    if query is None:
+        looking.print_schema(_console(), results.describe(results.connect(root)), results.EXAMPLES)
+        return
+    text = sys.stdin.read() if query == "-" else query
+    reading.write(reading.query(root, text), format, sys.stdout)
+
+
+@app.command()
+@_guarded
+def figures(
+    sweep: SweepName,
+    store: Store = DEFAULT_STORE,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the figures; default: figures/<sweep>.")
+    ] = None,
+) -> None:
+    """Draw the figures that a sweep file asks for, as PDF and PNG, from SQL alone."""
+    from analysis import figures as drawing
+
+    root = _open(store)
+    if _is_file(sweep):
+        asked = _read(Path(sweep), None)
+        name, wanted = asked.name, asked.sweep.figures
+    else:
+        name, wanted = sweep, drawing.registered(root, sweep)
+    for path in drawing.draw(root, name, wanted, out or Path("figures") / name):
+        typer.echo(path)
+
+
+@app.command()
+@_guarded
+def show(
+    key: Annotated[str, typer.Argument(help="Key of a run or mask, or its first characters.")],
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """What an expression is, where its result came from, and what uses it."""
+    from analysis import results
+    from orchestrator import looking
+
+    looking.print_expression(_console(), results.connect(_open(store)), key)
+
+
+@app.command()
+@_guarded
+def verify(
+    store: Store = DEFAULT_STORE,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Remove what is damaged; the next run computes it.")
+    ] = False,
+) -> None:
+    """Read everything in the store and check that it is what it says."""
+    from rich.progress import Progress
+
+    from orchestrator import render
+    from orchestrator.store import verify as checking
+
+    root = _open(store)
+    console = _console()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("checking", total=None)
+        findings = checking.verify(root, lambda count: bar.update(task, completed=count))
+    render.print_findings(console, findings)
+    if not findings:
+        typer.echo(f"{root}: every result, state and mask is whole")
+        return
+    if repair:
+        checking.repair(findings)
+        typer.echo(f"removed {len(findings)}; run the sweep again to compute what is missing")
+        return
+    _complain(f"{len(findings)} found in {root}; `tombola verify --repair` removes them")
+    raise typer.Exit(ExitCode.TASKS_FAILED)
+
+
+@app.command()
+@_guarded
+def compact(store: Store = DEFAULT_STORE) -> None:
+    """Merge finished results into one sorted segment: fewer files, faster SQL."""
+    from orchestrator.store import compact as merging
+
+    typer.echo(f"merged {merging.compact(_open(store, create=True)):,} results")
+
+
+# ---------------------------------------------------------------- shared
+
+
+def _read(sweep: Path, overrides: list[str] | None) -> Any:
+    from analysis import figures as drawing
+    from orchestrator import study
+
+    asked = study.read(sweep, tuple(overrides or ()))
+    if problems := drawing.check(asked.sweep.figures):
+        raise SweepError([f"{sweep}: figures: {problem}" for problem in problems])
+    return asked
+
+
+def _name(sweep: str) -> str:
+    return str(_read(Path(sweep), None).name) if _is_file(sweep) else sweep
+
+
+def _is_file(sweep: str) -> bool:
+    return sweep.endswith((".yaml", ".yml")) or os.sep in sweep
+
+
+def _open(store: Path, *, create: bool = False) -> Path:
+    from orchestrator.store.files import open_store
+
+    return open_store(store, create=create)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 120)
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Entry point of the `tombola` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""What a user can get wrong or meet: each error is one sentence that says the way out."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """How a command ended, for scripts."""
+
+    DONE = 0
+    TASKS_FAILED = 1
+    BAD_INPUT = 2
+    INTERRUPTED = 130
+
+
+class TombolaError(Exception):
+    """An error whose message is meant for the user, without a traceback."""
+
+
+class StoreError(TombolaError):
+    """The store cannot be read or written."""
+
+
+class DamagedFile(StoreError):
+    """A file of the store is not what was written."""
+
+
+class DeterminismAlarm(TombolaError):
+    """The same work, done twice, came out differently."""
+
+
+class SweepError(TombolaError):
+    """A sweep file asks for something impossible; `problems` has a line for each mistake."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems

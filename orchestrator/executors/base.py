@@ -1,0 +1,85 @@
+"""What crosses between the driver and its workers, and the three verbs of an executor."""
+
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+
+@dataclass(frozen=True)
+class Job:
+    """One task as a worker gets it: canonical text, and keys for what it reads."""
+
+    key: str
+    kind: str
+    value: str
+    attempt: int
+    needs: tuple[str, ...] = ()
+    save: tuple[int, ...] = ()
+    last_step: int = 0
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Jobs that one worker runs in order, and where their results belong."""
+
+    identity: str
+    jobs: tuple[Job, ...]
+    store: str
+    launch: str
+    code: str | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of the jobs."""
+        return tuple(job.key for job in self.jobs)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended on its worker; `failure` is None when its result is committed."""
+
+    key: str
+    worker: str
+    seconds: float
+    failure: str | None = None
+    message: str = ""
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class Returned:
+    """A worker came back with an outcome for each job that it did not skip."""
+
+    pack: Pack
+    outcomes: tuple[Outcome, ...] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class WorkerLost:
+    """A worker never came back."""
+
+    pack: Pack
+    reason: str
+
+
+Arrival: TypeAlias = Returned | WorkerLost
+
+
+class Executor(Protocol):
+    """Where packs run. `slots` of them run side by side; the rest wait their turn."""
+
+    @property
+    def slots(self) -> int:
+        """Workers side by side."""
+        ...
+
+    def submit(self, pack: Pack) -> None:
+        """Take a pack; returns at once."""
+        ...
+
+    def wait(self, seconds: float) -> list[Arrival]:
+        """What has arrived, after at most about `seconds` when nothing has."""
+        ...
+
+    def close(self) -> None:
+        """Stop all work and release everything."""
+        ...

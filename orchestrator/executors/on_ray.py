@@ -1,0 +1,149 @@
+"""Packs as Ray tasks, on this machine or a cluster. The only file that imports Ray.
+
+Ray places packs and reuses worker processes, so torch is imported once in each; retries,
+order and packing are ours (schedule.py).
+"""
+
+import logging
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import orchestrator
+from orchestrator.errors import TombolaError
+from orchestrator.executors.base import Arrival, Pack, Returned, WorkerLost
+
+OBJECT_STORE_BYTES = 100 * 2**20
+"""Ray's shared memory: only packs and outcomes pass through it, a few kB each."""
+
+
+class RayExecutor:
+    """Packs on a Ray cluster: a local one by default, else that of `address`.
+
+    Parameters
+    ----------
+    address
+        HOST:PORT, `ray://…` or `auto` of a running cluster; None starts one here, on
+        loopback, without a dashboard.
+    num_cpus, num_gpus
+        Of the local cluster; None is what the machine has.
+    cpus_per_task, gpus_per_task
+        Share of a node that a pack holds.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        num_cpus: int | None = None,
+        num_gpus: int | None = None,
+        cpus_per_task: float = 1.0,
+        gpus_per_task: float = 0.0,
+    ) -> None:
+        self._ray = ray = _import_ray(local=address is None)
+        try:
+            ray.init(**(_join(address) if address else _start(num_cpus, num_gpus)))
+        except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
+            where = f"the Ray cluster at {address}" if address else "Ray on this machine"
+            raise TombolaError(f"{where} cannot be reached: {str(error).splitlines()[0]}") from None
+        self.slots = _slots(ray.cluster_resources(), cpus_per_task, gpus_per_task)
+        options: dict[str, Any] = {
+            "num_cpus": cpus_per_task,
+            "num_gpus": gpus_per_task,
+            "max_retries": 0,
+        }
+        self._run = ray.remote(_run_pack).options(**options)
+        self._running: dict[Any, Pack] = {}
+
+    def submit(self, pack: Pack) -> None:
+        """Hand the pack to Ray."""
+        self._running[self._run.remote(pack)] = pack
+
+    def wait(self, seconds: float) -> list[Arrival]:
+        """Packs that came back, or whose worker died."""
+        if not self._running:
+            return []
+        waiting = list(self._running)
+        ready, _ = self._ray.wait(waiting, num_returns=1, timeout=seconds)
+        if ready:
+            ready, _ = self._ray.wait(waiting, num_returns=len(waiting), timeout=0)
+        return [self._arrival(reference) for reference in ready]
+
+    def close(self) -> None:
+        """Stop workers and leave the cluster (a local one ends)."""
+        self._running.clear()
+        self._ray.shutdown()
+
+    def _arrival(self, reference: Any) -> Arrival:
+        pack = self._running.pop(reference)
+        try:
+            return Returned(pack, tuple(self._ray.get(reference)))
+        except self._ray.exceptions.RayTaskError as error:
+            return WorkerLost(pack, f"the worker could not run its pack: {error.cause}")
+        except self._ray.exceptions.RayError as error:
+            return WorkerLost(pack, str(error).strip().splitlines()[0])
+
+
+def _run_pack(pack: Pack) -> list[Any]:
+    from orchestrator.worker import run_pack
+
+    return run_pack(pack)
+
+
+def _import_ray(*, local: bool) -> ModuleType:
+    """Ray, told what it reads from the environment when it is imported.
+
+    No usage statistics; a local cluster binds to loopback instead of every interface, which
+    is what the second setting does despite its name; one thread for each worker.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if local:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.update(_WORKER_ENVIRONMENT)
+    import ray
+
+    return ray
+
+
+def _start(num_cpus: int | None, num_gpus: int | None) -> dict[str, Any]:
+    return {
+        "address": "local",
+        "num_cpus": num_cpus,
+        "num_gpus": num_gpus,
+        "include_dashboard": False,
+        "dashboard_host": "127.0.0.1",
+        "object_store_memory": OBJECT_STORE_BYTES,
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+    }
+
+
+def _join(address: str) -> dict[str, Any]:
+    """Ship our packages, so that nodes run the driver's code."""
+    source = Path(orchestrator.__file__).parents[1]
+    return {
+        "address": address,
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "runtime_env": {
+            "py_modules": [str(source / name) for name in ("tasks", "orchestrator", "analysis")],
+            "env_vars": _WORKER_ENVIRONMENT,
+        },
+    }
+
+
+_WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def _slots(have: dict[str, float], cpus: float, gpus: float) -> int:
+    fits = [have.get("CPU", 0.0) / cpus] if cpus else []
+    fits += [have.get("GPU", 0.0) / gpus] if gpus else []
+    slots = int(min(fits, default=1.0))
+    if slots < 1:
+        raise TombolaError(
+            f"no node has {cpus:g} CPU and {gpus:g} GPU for a task: the cluster has "
+            f"{have.get('CPU', 0):g} CPU and {have.get('GPU', 0):g} GPU"
+        )
+    return slots

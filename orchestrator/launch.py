@@ -1,0 +1,224 @@
+"""A launch: the only loop. Commands of the scheduler become packs, arrivals become events."""
+
+import secrets
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from orchestrator.cost import Costs
+from orchestrator.executors.base import Executor, Job, Outcome, Pack, Returned, WorkerLost
+from orchestrator.plan import Plan, Task
+from orchestrator.schedule import Ended, Event, Failed, Finished, GiveUp, Lost, Node, Scheduler, Start
+from orchestrator.store import artifacts, layout, results
+from orchestrator.store.journal import Journal
+from tasks.spec import Mask, Synflow
+
+WAIT_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a task has no result: what it raised, or why nobody could run it."""
+
+    task: Task
+    kind: str
+    message: str
+    traceback: str = ""
+
+
+@dataclass
+class Progress:
+    """How far a launch is; passed to its observer after each change."""
+
+    total: int
+    done: list[Task] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    blocked: list[Task] = field(default_factory=list)
+    running: dict[str, Task] = field(default_factory=dict)
+
+    @property
+    def settled(self) -> int:
+        """Tasks that are done, failed or blocked."""
+        return len(self.done) + len(self.failures) + len(self.blocked)
+
+
+Observer = Callable[[Progress], None]
+
+
+def launch(
+    plan: Plan,
+    store: Path,
+    executor: Executor,
+    *,
+    costs: Costs | None = None,
+    observe: Observer = lambda progress: None,
+) -> Progress:
+    """Run a plan's tasks on an executor until each is done, failed or blocked.
+
+    Whatever ends this process, launching the same sweep again goes on from the store.
+    """
+    return _Launch(plan, store, executor, costs or Costs(), observe).run()
+
+
+class _Launch:
+    def __init__(
+        self, plan: Plan, store: Path, executor: Executor, costs: Costs, observe: Observer
+    ) -> None:
+        began = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        self._identity = f"{began}-{secrets.token_hex(3)}"
+        self._plan, self._store, self._executor, self._observe = plan, store, executor, observe
+        self._journal = Journal(store, self._identity)
+        self._scheduler = Scheduler(
+            (
+                Node(task.key, costs.seconds(task), task.needs, _group(task))
+                for task in plan.tasks.values()
+            ),
+            executor.slots,
+        )
+        self._progress = Progress(total=len(plan.tasks))
+        self._packs = 0
+        self._code = code_version()
+
+    def run(self) -> Progress:
+        try:
+            self._obey()
+            while not self._scheduler.finished:
+                for arrival in self._executor.wait(WAIT_SECONDS):
+                    match arrival:
+                        case Returned(pack, outcomes):
+                            self._returned(pack, outcomes)
+                        case WorkerLost(pack, reason):
+                            self._lost(pack, reason)
+                self._journal.flush()
+                self._observe(self._progress)
+        finally:
+            self._journal.flush(force=True)
+        return self._progress
+
+    # ------------------------------------------------------------ commands
+
+    def _obey(self, *events: Event) -> None:
+        for command in self._scheduler.handle(*events):
+            match command:
+                case Start(keys):
+                    self._start(keys)
+                case GiveUp(key, because):
+                    self._give_up(key, because)
+
+    def _start(self, keys: tuple[str, ...]) -> None:
+        self._packs += 1
+        tasks = [self._plan.tasks[key] for key in keys]
+        jobs = tuple(_job(task, self._scheduler.attempts[task.key]) for task in tasks)
+        pack = Pack(
+            identity=f"{self._identity}/{self._packs}",
+            jobs=jobs,
+            store=str(self._store.resolve()),
+            launch=self._identity,
+            code=self._code,
+        )
+        for job, task in zip(jobs, tasks, strict=True):
+            self._progress.running[task.key] = task
+            self._note("dispatched", task, attempt=job.attempt, pack=pack.identity)
+        self._executor.submit(pack)
+
+    def _give_up(self, key: str, because: str | None) -> None:
+        task = self._plan.tasks[key]
+        self._progress.running.pop(key, None)
+        if because is None:
+            message = f"its worker died {self._scheduler.attempts[key]} times"
+            self._progress.failures.append(Failure(task, "worker lost", message))
+            self._note("failed", task, failure="worker lost", message=message)
+        else:
+            self._progress.blocked.append(task)
+            self._note("blocked", task, message=f"needs {because}, which failed")
+
+    # ------------------------------------------------------------ arrivals
+
+    def _returned(self, pack: Pack, outcomes: tuple[Outcome, ...]) -> None:
+        events: list[Event] = []
+        for outcome in outcomes:
+            task = self._plan.tasks[outcome.key]
+            self._progress.running.pop(task.key, None)
+            details = {
+                "attempt": self._scheduler.attempts[task.key],
+                "pack": pack.identity,
+                "worker": outcome.worker,
+                "seconds": outcome.seconds,
+            }
+            if outcome.failure is None:
+                events.append(Finished(task.key))
+                self._progress.done.append(task)
+                self._note("finished", task, **details)
+                continue
+            events.append(Failed(task.key))
+            failure = Failure(task, outcome.failure, outcome.message, outcome.traceback)
+            self._progress.failures.append(failure)
+            self._note(
+                "failed",
+                task,
+                **details,
+                failure=outcome.failure,
+                message=outcome.message,
+                traceback=outcome.traceback,
+            )
+        self._forget(pack)
+        self._obey(*events, Ended(pack.keys))
+
+    def _lost(self, pack: Pack, reason: str) -> None:
+        """Some of the pack may be committed: the store knows."""
+        self._forget(pack)
+        committed = [key for key in pack.keys if self._committed(self._plan.tasks[key])]
+        for key in committed:
+            self._progress.done.append(self._plan.tasks[key])
+            self._note("finished", self._plan.tasks[key], pack=pack.identity)
+        for key in set(pack.keys) - set(committed):
+            self._note("retried", self._plan.tasks[key], pack=pack.identity, message=reason)
+        self._obey(*(Finished(key) for key in committed), Lost(pack.keys))
+
+    def _forget(self, pack: Pack) -> None:
+        for key in pack.keys:
+            self._progress.running.pop(key, None)
+
+    def _committed(self, task: Task) -> bool:
+        if results.find(self._store, task.key) is None:
+            return False
+        if isinstance(task.value, Mask):
+            return (self._store / layout.mask(task.key)).exists()
+        return all((self._store / layout.state(task.key, step)).exists() for step in task.save)
+
+    def _note(self, event: str, task: Task, **details: object) -> None:
+        self._journal.note(event, key=task.key, kind=task.kind, **details)
+
+
+def _job(task: Task, attempt: int) -> Job:
+    return Job(
+        key=task.key,
+        kind=task.kind,
+        value=task.value.canonical,
+        attempt=attempt,
+        needs=task.needs,
+        save=task.save,
+        last_step=task.last_step,
+    )
+
+
+def _group(task: Task) -> str:
+    """Masks that share a score like one worker: it scores once for every density."""
+    value = task.value
+    if not isinstance(value, Mask) or isinstance(value.score, Synflow):
+        return ""
+    parts = (value.score.key, value.of.key if value.of else "", value.within and value.within.key)
+    return "/".join(str(part) for part in parts)
+
+
+def code_version() -> str | None:
+    """The commit of this code, with + where it was modified; None outside a checkout."""
+    here = Path(__file__).parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--abbrev=12"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except OSError:
+        return None
+    return found.stdout.strip() or None

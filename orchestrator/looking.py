@@ -1,0 +1,249 @@
+"""What `status`, `show` and `sql` without a query print: questions to the store, in SQL."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from orchestrator.errors import TombolaError
+
+SHORT_KEY = 12
+
+
+class Connection(Protocol):
+    """A DuckDB connection, as far as it is needed here."""
+
+    def execute(self, query: str, parameters: Any = None) -> Any: ...
+
+
+# ---------------------------------------------------------------- status
+
+_COUNTS = """
+    SELECT sweep, count(*) AS trials,
+           count(*) FILTER (status = 'done') AS done,
+           count(*) FILTER (status = 'failed') AS failed,
+           count(*) FILTER (status = 'blocked') AS blocked,
+           count(*) FILTER (status = 'pending') AS pending
+    FROM trials WHERE sweep = coalesce(?, sweep)
+    GROUP BY sweep ORDER BY sweep
+"""
+
+_LAUNCH = """
+    WITH latest AS (
+        SELECT key, kind, arg_max(event, at) AS event
+        FROM attempts WHERE launch = (SELECT max(launch) FROM attempts) GROUP BY key, kind)
+    SELECT (SELECT max(launch) FROM attempts),
+           count(*) FILTER (event = 'finished'), count(*) FILTER (event = 'dispatched'),
+           count(*) FILTER (event = 'failed'), count(*) FILTER (event = 'blocked'),
+           (SELECT date_diff('second', max(at), now()) FROM attempts)
+    FROM latest
+"""
+
+_FAILURES = """
+    SELECT failure, message, count(*), min(key)
+    FROM (SELECT key, arg_max(event, at) AS event, arg_max(failure, at) AS failure,
+                 arg_max(message, at) AS message FROM attempts GROUP BY key)
+    WHERE event = 'failed' GROUP BY failure, message ORDER BY count(*) DESC LIMIT 10
+"""
+
+
+def print_status(console: Console, connection: Connection, sweep: str | None) -> None:
+    """Trials by status for each sweep, then what the latest launch is doing."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("sweep")
+    for heading in ("trials", "done", "failed", "blocked", "pending"):
+        table.add_column(heading, justify="right")
+    rows = connection.execute(_COUNTS, [sweep]).fetchall()
+    for name, *counts in rows:
+        table.add_row(name, *(f"{count:,}" for count in counts))
+    if not rows:
+        console.print("no sweep was launched in this store yet")
+        return
+    console.print(table)
+    launch, finished, dispatched, failed, blocked, idle = connection.execute(_LAUNCH).fetchone()
+    if launch:
+        console.print(
+            f"latest launch {launch}: {finished:,} tasks finished, {dispatched:,} dispatched, "
+            f"{failed:,} failed, {blocked:,} blocked; last heard of {idle:,} s ago",
+            highlight=False,
+            soft_wrap=True,
+        )
+    for failure, message, count, key in connection.execute(_FAILURES).fetchall():
+        console.print(
+            f"failed: {count} x {failure}: {escape(message or '')} (e.g. {key[:SHORT_KEY]})",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+# ---------------------------------------------------------------- show
+
+
+def print_expression(console: Console, connection: Connection, prefix: str) -> None:
+    """A run or mask: its fields, its provenance, its inputs, and who uses it.
+
+    Raises
+    ------
+    TombolaError
+        When no key, or more than one, begins so.
+    """
+    key, kind, text = _find(connection, prefix)
+    value = json.loads(text) if text else None
+    console.print(f"[bold]{kind} {key}[/bold]", highlight=False)
+    if value is None:
+        console.print("asked for by a sweep, not computed yet")
+    else:
+        _print_fields(console, value)
+        _print_provenance(console, connection, key)
+        _print_lineage(console, connection, value)
+    _print_users(console, connection, key)
+
+
+def _find(connection: Connection, prefix: str) -> tuple[str, str, str | None]:
+    prefix = prefix.strip().lower()
+    if not prefix or set(prefix) - set("0123456789abcdef"):
+        raise TombolaError(f"{prefix!r} is no key: keys are hexadecimal, see `run_key` in trials")
+    found = connection.execute(
+        """
+        SELECT key, any_value(kind), any_value(value) FROM (
+            SELECT key, kind, value FROM tasks
+            UNION ALL SELECT run_key, 'run', NULL FROM trials
+            UNION ALL SELECT mask_key, 'mask', NULL FROM trials WHERE mask_key IS NOT NULL)
+        WHERE starts_with(key, ?) GROUP BY key ORDER BY key LIMIT 3
+        """,
+        [prefix],
+    ).fetchall()
+    if not found:
+        raise TombolaError(f"no run or mask of this store has a key that begins with {prefix}")
+    if len(found) > 1:
+        keys = ", ".join(row[0][: len(prefix) + 6] for row in found)
+        raise TombolaError(f"several keys begin with {prefix}: {keys}, …; give more characters")
+    key, kind, value = found[0]
+    return key, kind, value
+
+
+def _print_fields(console: Console, value: dict[str, Any], indent: str = "  ") -> None:
+    for name, field in value.items():
+        if name in ("kind", "version"):
+            continue
+        if isinstance(field, dict):
+            words = [field["kind"]] if field["kind"] != name else []
+            inner = {k: v for k, v in field.items() if k not in ("kind", "version")}
+            words += [f"{k}={_short(v)}" for k, v in inner.items()]
+            field = ", ".join(words)
+        console.print(f"{indent}{name:<12} {escape(str(_short(field)))}", highlight=False)
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str) and len(value) == 64:
+        return value[:SHORT_KEY]
+    if isinstance(value, dict):
+        inner = [f"{k}={_short(v)}" for k, v in value.items() if k not in ("kind", "version")]
+        return f"{value['kind']}({', '.join(inner)})"
+    return value
+
+
+def _print_provenance(console: Console, connection: Connection, key: str) -> None:
+    row = connection.execute(
+        """
+        SELECT density, kept, size, seconds, worker, device, launch, attempt, tombola, code,
+               torch, started_at FROM tasks WHERE key = ?
+        """,
+        [key],
+    ).fetchone()
+    density, kept, size, seconds, worker, device, launch, attempt, version, code, torch, at = row
+    console.print(
+        f"computed in {seconds:.2f} s on {worker} ({device}), {at:%Y-%m-%d %H:%M:%S} UTC, launch "
+        f"{launch}, attempt {attempt}, tombola {version} ({code or 'no commit'}), torch {torch}; "
+        f"keeps {kept:,} of {size:,} weights ({100 * density:.3g} %)",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _print_lineage(console: Console, connection: Connection, value: dict[str, Any]) -> None:
+    """The chain of what it stands on, nearest first."""
+    console.print("stands on")
+    seen: set[str] = set()
+    inputs = _inputs(value)
+    while inputs:
+        key = inputs.pop(0)
+        if key in seen:
+            continue
+        seen.add(key)
+        row = connection.execute("SELECT kind, value FROM tasks WHERE key = ?", [key]).fetchone()
+        if row is None:
+            console.print(f"  {key[:SHORT_KEY]}  (not in the store any more)", highlight=False)
+            continue
+        parent = json.loads(row[1])
+        console.print(f"  {row[0]:<5} {key[:SHORT_KEY]}  {_summary(parent)}", highlight=False)
+        inputs += _inputs(parent)
+    if not seen:
+        console.print("  nothing: it starts from an initialization")
+
+
+def _inputs(value: dict[str, Any]) -> list[str]:
+    keys = [value.get("mask"), value.get("within")]
+    for field in ("start", "of"):
+        state = value.get(field)
+        if isinstance(state, dict) and state["kind"] == "state":
+            keys.append(state["run"])
+    return [key for key in keys if key]
+
+
+def _summary(value: dict[str, Any]) -> str:
+    if value["kind"] == "mask":
+        return f"{value['score']['kind']} at density {value['density']:.4g}"
+    masked = "masked" if value["mask"] else "dense"
+    return f"{value['network']['name']} {masked}, steps {value['first_step']}-{value['recipe']['steps']}"
+
+
+def _print_users(console: Console, connection: Connection, key: str) -> None:
+    tasks = connection.execute(
+        "SELECT kind, key FROM tasks WHERE contains(value, ?) ORDER BY kind, key", [f'"{key}"']
+    ).fetchall()
+    trials = connection.execute(
+        """
+        SELECT sweep, trial, method, ablation, replicate, requested_density FROM trials
+        WHERE ? IN (run_key, mask_key, dense_key) ORDER BY sweep, trial
+        """,
+        [key],
+    ).fetchall()
+    console.print(f"used by {len(tasks):,} tasks and {len(trials):,} trials")
+    for kind, user in tasks[:10]:
+        console.print(f"  {kind:<5} {user[:SHORT_KEY]}", highlight=False)
+    for sweep, trial, method, ablation, replicate, density in trials[:10]:
+        changed = "" if ablation == "none" else f", {ablation}"
+        console.print(
+            f"  trial {trial} of {sweep}: {method}{changed}, density {density:.4g}, "
+            f"replicate {replicate}",
+            highlight=False,
+        )
+    if len(tasks) > 10 or len(trials) > 10:
+        console.print("  …")
+
+
+# ---------------------------------------------------------------- the schema
+
+
+def print_schema(
+    console: Console, columns: Sequence[tuple[str, str, str, str]], examples: Sequence[str]
+) -> None:
+    """Tables with their columns, types and meanings, then queries to begin with."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("table", "column", "type", "meaning"):
+        table.add_column(heading)
+    last = None
+    for name, column, kind, comment in columns:
+        if last not in (None, name):
+            table.add_section()
+        table.add_row(name if name != last else "", column, kind.lower(), escape(comment or ""))
+        last = name
+    console.print(table)
+    console.print("Examples")
+    for example in examples:
+        console.print(f'  tombola sql "{escape(example)}"', highlight=False, soft_wrap=True)

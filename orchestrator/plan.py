@@ -1,0 +1,241 @@
+"""The least work that answers a sweep: trials to undone tasks, with the reason for each.
+
+Pure: what the store holds comes in as an inventory. Equal expressions have equal keys, so
+all sharing is one dictionary.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from orchestrator.trials import Trial
+from tasks import catalog
+from tasks.spec import Mask, Run, State
+
+Kind = Literal["run", "mask"]
+
+
+class Holdings(Protocol):
+    """What a store holds already (orchestrator.store.results.Inventory)."""
+
+    @property
+    def results(self) -> frozenset[str]: ...
+    @property
+    def masks(self) -> frozenset[str]: ...
+    @property
+    def states(self) -> frozenset[tuple[str, int]]: ...
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """An empty store."""
+
+    results: frozenset[str] = frozenset()
+    masks: frozenset[str] = frozenset()
+    states: frozenset[tuple[str, int]] = frozenset()
+
+
+@dataclass(frozen=True)
+class Task:
+    """train(run) up to `last_step`, saving the states others need; or prune(mask).
+
+    `needs` are the keys of tasks in the same plan; `trial` is the first that asked for it.
+    """
+
+    value: Run | Mask
+    reason: str
+    needs: tuple[str, ...]
+    trial: int
+    save: tuple[int, ...] = ()
+    last_step: int = 0
+
+    @property
+    def key(self) -> str:
+        """Key of the run or mask."""
+        return self.value.key
+
+    @property
+    def kind(self) -> Kind:
+        """run or mask."""
+        return "run" if isinstance(self.value, Run) else "mask"
+
+    @property
+    def steps(self) -> int:
+        """Iterations that the task trains; 0 for a mask."""
+        return self.last_step - self.value.first_step if isinstance(self.value, Run) else 0
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the training data that the task makes."""
+        return epochs(self.value, self.steps) if isinstance(self.value, Run) else 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Undone tasks by key, needs before those who need them, and what they answer."""
+
+    trials: list[Trial]
+    tasks: dict[str, Task]
+    done: int
+
+    @property
+    def steps(self) -> int:
+        """Iterations to train."""
+        return sum(task.steps for task in self.tasks.values())
+
+    @property
+    def epochs(self) -> float:
+        """Epochs to train."""
+        return sum(task.epochs for task in self.tasks.values())
+
+
+def plan(trials: list[Trial], held: Holdings) -> Plan:
+    """The tasks that the store lacks for these trials."""
+    wanted = _Wanted(held)
+    done = 0
+    for number, trial in enumerate(trials):
+        done += wanted.answer(trial, number)
+    return Plan(trials, _sorted(wanted.tasks()), done)
+
+
+def alone(trials: Iterable[Trial]) -> Iterator[tuple[Run, int]]:
+    """What a trial-by-trial script trains: each trial with all that it stands on, anew.
+
+    Yields runs with their iterations; a run that only lends its weights at step k is
+    trained to k.
+    """
+    lineages: dict[str, list[tuple[Run, int]]] = {}
+    for trial in trials:
+        if trial.run.key not in lineages:
+            lineages[trial.run.key] = list(_lineage(trial.run))
+        yield from lineages[trial.run.key]
+
+
+def epochs(run: Run, steps: int) -> float:
+    """Iterations of a run in passes over its training data."""
+    return steps / catalog.steps_per_epoch(run.dataset.name, run.recipe.batch_size)
+
+
+# ---------------------------------------------------------------- what is wanted
+
+
+@dataclass
+class _Want:
+    value: Run | Mask
+    reason: str
+    trial: int
+    whole: bool
+    save: set[int] = field(default_factory=set)
+
+
+class _Wanted:
+    """Everything undone that was asked for so far, and what that stands on in turn."""
+
+    def __init__(self, held: Holdings) -> None:
+        self._held = held
+        self._wants: dict[str, _Want] = {}
+        self._unexplored: list[_Want] = []
+
+    def answer(self, trial: Trial, number: int) -> bool:
+        """Ask for a trial's run and mask; whether the store had both."""
+        results, run = self._held.results, trial.run
+        done = run.key in results and (run.mask is None or run.mask.key in results)
+        if run.key not in results:
+            self._want(run, "not in the store", number)
+        if run.mask is not None and run.mask.key not in results:
+            self._want(run.mask, "not in the store", number)
+        while self._unexplored:
+            want = self._unexplored.pop()
+            for needed in _inputs(want.value):
+                self._need(needed, number)
+        return done
+
+    def tasks(self) -> dict[str, Task]:
+        """A task for each want, its needs resolved."""
+        return {key: self._task(want) for key, want in self._wants.items()}
+
+    def _need(self, needed: State | Mask, trial: int) -> None:
+        if isinstance(needed, Mask):
+            if not self._has(needed):
+                told = needed.key in self._held.results
+                reason = "its file is missing" if told else "not in the store"
+                self._want(needed, reason, trial)
+        elif not self._has(needed):
+            told = needed.run.key in self._held.results
+            reason = f"weights at step {needed.step} are needed and not stored"
+            reason = reason if told else "not in the store"
+            self._want(needed.run, reason, trial).save.add(needed.step)
+
+    def _want(self, value: Run | Mask, reason: str, trial: int) -> _Want:
+        want = self._wants.get(value.key)
+        if want is None:
+            whole = value.key not in self._held.results
+            want = self._wants[value.key] = _Want(value, reason, trial, whole)
+            self._unexplored.append(want)
+        return want
+
+    def _has(self, needed: State | Mask) -> bool:
+        if isinstance(needed, Mask):
+            return needed.key in self._held.masks and needed.key in self._held.results
+        return (needed.run.key, needed.step) in self._held.states
+
+    def _task(self, want: _Want) -> Task:
+        lacking = [n for n in _inputs(want.value) if not self._has(n)]
+        needs = [n.key if isinstance(n, Mask) else n.run.key for n in lacking]
+        last_step = 0
+        if isinstance(want.value, Run):
+            last_step = want.value.recipe.steps if want.whole else max(want.save)
+        return Task(
+            value=want.value,
+            reason=want.reason,
+            needs=tuple(dict.fromkeys(needs)),
+            trial=want.trial,
+            save=tuple(sorted(want.save)),
+            last_step=last_step,
+        )
+
+
+def _inputs(value: Run | Mask) -> list[State | Mask]:
+    """The stored things that a task reads."""
+    around = (value.start, value.mask) if isinstance(value, Run) else (value.of, value.within)
+    return [item for item in around if isinstance(item, State | Mask)]
+
+
+def _sorted(tasks: dict[str, Task]) -> dict[str, Task]:
+    """Needs before those who need them (depth first, without recursion)."""
+    placed: dict[str, Task] = {}
+    for key in tasks:
+        path = [key]
+        while path:
+            task = tasks[path[-1]]
+            missing = [need for need in task.needs if need not in placed]
+            if missing:
+                path.extend(missing)
+            else:
+                placed.setdefault(path.pop(), task)
+    return placed
+
+
+def _lineage(run: Run) -> Iterator[tuple[Run, int]]:
+    """A run and all runs it stands on, each once, with the iterations that are needed."""
+    last_steps: dict[str, int] = {}
+    runs: dict[str, Run] = {}
+    masks: set[str] = set()
+    unexplored: list[State | Mask] = []
+
+    def reach(reached: Run, step: int) -> None:
+        if reached.key not in runs:
+            runs[reached.key] = reached
+            unexplored.extend(_inputs(reached))
+        last_steps[reached.key] = max(step, last_steps.get(reached.key, 0))
+
+    reach(run, run.recipe.steps)
+    while unexplored:
+        item = unexplored.pop()
+        if isinstance(item, State):
+            reach(item.run, item.step)
+        elif item.key not in masks:
+            masks.add(item.key)
+            unexplored.extend(_inputs(item))
+    for key, reached in runs.items():
+        yield reached, last_steps[key] - reached.first_step

@@ -1,0 +1,171 @@
+"""What the command line prints: plans, progress, summaries. Words and tables, no decisions."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.cost import Costs, critical_path
+from orchestrator.launch import Failure
+from orchestrator.plan import Nothing, Plan, Task, alone, epochs, plan
+from orchestrator.store.verify import Finding
+from orchestrator.study import Study
+from tasks.spec import Mask, Run, State
+
+SHORT_KEY = 12
+
+
+def describe(value: Run | Mask) -> str:
+    """A run or mask in a few words: what it is of, and at which density."""
+    if isinstance(value, Run):
+        start = "from " + _start(value.start)
+        masked = f"at {_percent(value.mask.density)}" if value.mask else "dense"
+        steps = f"steps {value.first_step}-{value.recipe.steps}"
+        return f"train {value.network.name} {masked}, {start}, {steps}"
+    ablation = f", {value.ablation.kind}" if value.ablation else ""
+    of = f" of {_start(value.of)}" if value.of else ""
+    return f"prune {value.network.name} to {_percent(value.density)} by {value.score.kind}{of}{ablation}"
+
+
+def print_plan(console: Console, study: Study, planned: Plan, costs: Costs, slots: int) -> None:
+    """Trials, tasks, what sharing saves, and what is expected to be spent."""
+    tasks = list(planned.tasks.values())
+    kinds = Counter(task.kind for task in tasks)
+    lonely = list(alone(study.trials))
+    lonely_steps = sum(steps for _, steps in lonely)
+    least = planned if planned.done == 0 and _is_whole(planned) else plan(study.trials, Nothing())
+    seconds = sum(map(costs.seconds, tasks))
+    path_seconds, path = critical_path(tasks, costs)
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    table.add_column()
+    missing = len(study.trials) - planned.done
+    table.add_row("trials", f"{len(study.trials):,}", f"{planned.done:,} answered, {missing:,} not yet")
+    table.add_row("tasks to run", f"{len(tasks):,}", f"{kinds['run']:,} train, {kinds['mask']:,} prune")
+    table.add_row(
+        "trial by trial",
+        f"{lonely_steps:,}",
+        f"iterations ({sum(epochs(r, n) for r, n in lonely):,.0f} epochs): each trial alone, "
+        "with the runs it stands on",
+    )
+    share = f" = {least.steps / lonely_steps:.0%} of that" if lonely_steps else ""
+    table.add_row(
+        "shared",
+        f"{least.steps:,}",
+        f"iterations ({least.epochs:,.0f} epochs){share}: equal work is done once",
+    )
+    table.add_row("left to train", f"{planned.steps:,}", f"iterations ({planned.epochs:,.0f} epochs)")
+    table.add_row(
+        "critical path", duration(path_seconds), f"{len(path):,} tasks one after another"
+    )
+    wall = max(seconds / slots, path_seconds)
+    measured = "from this store's history" if costs.rates else "a rough model until something ran"
+    table.add_row("expected time", duration(wall), f"on {slots} workers ({measured})")
+    table.add_row("expected disk", _bytes(sum(map(costs.bytes, tasks))), "")
+    console.print(f"[bold]{study.name}[/bold]  {study.sweep.description}".rstrip())
+    console.print(table)
+    if not tasks:
+        console.print("[green]Nothing to do:[/green] the store holds every result.")
+
+
+def print_reasons(console: Console, study: Study, tasks: Iterable[Task]) -> None:
+    """Each task that would run, why, and for which trial first."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("key", "task", "why", "first asked for by"):
+        table.add_column(heading, overflow="fold")
+    for task in tasks:
+        labels = study.trials[task.trial].labels
+        trial = f"trial {task.trial}: {labels['method']} {_percent(labels['requested_density'])}"
+        saved = f", keeping step {', '.join(map(str, task.save))}" if task.save else ""
+        table.add_row(task.key[:SHORT_KEY], describe(task.value) + saved, task.reason, trial)
+    console.print(table)
+
+
+def print_summary(console: Console, rows: Sequence[tuple[str, str, str, int, int, float | None, float | None]]) -> None:
+    """Per network, method and ablation: trials done, and the best and sparsest accuracy.
+
+    Rows are (network, method, ablation, trials, done, accuracy of the dense network's
+    replicates or of the densest level, accuracy at the sparsest level).
+    """
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading, justify in (
+        ("network", "left"),
+        ("method", "left"),
+        ("ablation", "left"),
+        ("trials", "right"),
+        ("done", "right"),
+        ("accuracy at the most weights", "right"),
+        ("at the fewest", "right"),
+    ):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for network, method, ablation, count, done, dense, sparse in rows:
+        table.add_row(
+            network, method, ablation, str(count), str(done), _accuracy(dense), _accuracy(sparse)
+        )
+    console.print(table)
+
+
+def print_failures(console: Console, failures: Sequence[Failure], blocked: int) -> None:
+    """Failures grouped by what was raised, with one traceback each."""
+    groups: dict[tuple[str, str], list[Failure]] = {}
+    for failure in failures:
+        groups.setdefault((failure.kind, failure.message), []).append(failure)
+    for (kind, message), members in groups.items():
+        console.print(
+            f"[red]failed[/red]  {len(members)} x {kind}: {message}", highlight=False, soft_wrap=True
+        )
+        console.print(f"        e.g. {members[0].task.key[:SHORT_KEY]} {describe(members[0].task.value)}")
+        if members[0].traceback and kind == "raised":
+            console.print(members[0].traceback.rstrip(), markup=False, style="dim")
+    if blocked:
+        console.print(f"[yellow]blocked[/yellow] {blocked} tasks need one that failed")
+
+
+def print_findings(console: Console, findings: Sequence[Finding]) -> None:
+    """What verify found, a line each."""
+    for finding in findings:
+        console.print(f"{finding.path}: {finding.problem}", highlight=False, soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 0.4 s, 12 s, 3 min 05 s, 2 h 10 min, 3 d 4 h."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def _is_whole(planned: Plan) -> bool:
+    return all(task.reason == "not in the store" for task in planned.tasks.values())
+
+
+def _start(start: object) -> str:
+    if isinstance(start, State):
+        return f"step {start.step} of {start.run.key[:SHORT_KEY]}"
+    return f"initialization {getattr(start, 'seed', '')}"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.3g} %"
+
+
+def _accuracy(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _bytes(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"

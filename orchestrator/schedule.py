@@ -1,0 +1,255 @@
+"""The scheduler: a pure state machine. Events come in, commands go out, nothing else happens.
+
+Six states: waiting (for needs), ready, running, done, failed, blocked (a need failed). Ready
+tasks leave one heap, longest remaining path first. Short tasks leave together, as a pack
+that one worker runs in order; a pack may hold a task and what needs it.
+"""
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+MAX_ATTEMPTS = 3
+PACK_SECONDS = 1.0
+PACK_TASKS = 64
+
+
+@dataclass(frozen=True)
+class Node:
+    """A task as the scheduler knows it; tasks of one `group` like to share a worker."""
+
+    key: str
+    seconds: float
+    needs: tuple[str, ...] = ()
+    group: str = ""
+
+
+class Status(Enum):
+    """Where a task stands."""
+
+    WAITING = "waiting"
+    READY = "ready"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+
+
+# ---------------------------------------------------------------- events and commands
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The task's result is committed."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The task itself raised: trying again would raise again."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A worker call returned; what it did not settle of its pack (skipped) is settled now."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A worker died with this pack; what it had not committed is to be done again."""
+
+    keys: tuple[str, ...]
+
+
+Event: TypeAlias = Finished | Failed | Ended | Lost
+
+
+@dataclass(frozen=True)
+class Start:
+    """Run these tasks in order, on one worker."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """The task will not run: its worker died too often, or `because` it needs one that failed."""
+
+    key: str
+    because: str | None = None
+
+
+Command: TypeAlias = Start | GiveUp
+
+
+class Scheduler:
+    """Decides what runs next. All change goes through `handle`.
+
+    Parameters
+    ----------
+    nodes
+        The tasks; every need is among them.
+    slots
+        Workers that run packs side by side. A few packs more are kept in flight.
+    """
+
+    def __init__(self, nodes: Iterable[Node], slots: int) -> None:
+        self.nodes = {node.key: node for node in nodes}
+        self.status: dict[str, Status] = {}
+        self.attempts = dict.fromkeys(self.nodes, 0)
+        self._slots = slots
+        self._window = slots + max(1, slots // 2)
+        self._packs = 0
+        self._unmet = {key: len(node.needs) for key, node in self.nodes.items()}
+        self._children: dict[str, list[str]] = {key: [] for key in self.nodes}
+        for node in self.nodes.values():
+            for need in node.needs:
+                self._children[need].append(node.key)
+        self._remaining = self._longest_paths()
+        self._place = {key: place for place, key in enumerate(self.nodes)}
+        self._ready: list[tuple[float, str, int, str]] = []
+        self._ready_seconds = 0.0
+        for key, unmet in self._unmet.items():
+            self.status[key] = Status.WAITING
+            if not unmet:
+                self._make_ready(key)
+
+    @property
+    def finished(self) -> bool:
+        """Nothing runs and nothing can be started."""
+        return not self._packs and not self._ready
+
+    def handle(self, *events: Event) -> list[Command]:
+        """Take in what happened; what to do about it, and what to start next."""
+        commands: list[Command] = []
+        for event in events:
+            match event:
+                case Finished(key):
+                    self._finish(key)
+                case Failed(key):
+                    self._settle(key, Status.FAILED)
+                    commands += self._block_descendants(key)
+                case Ended(keys):
+                    self._packs -= 1
+                    self._return_unsettled(keys)
+                case Lost(keys):
+                    self._packs -= 1
+                    commands += self._retry_or_fail(keys)
+        commands += self._start_packs()
+        return commands
+
+    # ------------------------------------------------------------ transitions
+
+    def _finish(self, key: str) -> None:
+        if self.status[key] in (Status.DONE, Status.FAILED, Status.BLOCKED):
+            return
+        self._settle(key, Status.DONE)
+        for child in self._children[key]:
+            self._unmet[child] -= 1
+            if not self._unmet[child] and self.status[child] is Status.WAITING:
+                self._make_ready(child)
+
+    def _settle(self, key: str, status: Status) -> None:
+        self.status[key] = status
+
+    def _make_ready(self, key: str) -> None:
+        self.status[key] = Status.READY
+        self._ready_seconds += self.nodes[key].seconds
+        heapq.heappush(self._ready, self._rank(key))
+
+    def _rank(self, key: str) -> tuple[float, str, int, str]:
+        return (-self._remaining[key], self.nodes[key].group, self._place[key], key)
+
+    def _block_descendants(self, key: str) -> list[Command]:
+        commands: list[Command] = []
+        unvisited = list(self._children[key])
+        while unvisited:
+            child = unvisited.pop()
+            if self.status[child] not in (Status.FAILED, Status.BLOCKED, Status.DONE):
+                self._settle(child, Status.BLOCKED)
+                commands.append(GiveUp(child, because=key))
+                unvisited += self._children[child]
+        return commands
+
+    def _retry_or_fail(self, keys: tuple[str, ...]) -> list[Command]:
+        commands: list[Command] = []
+        for key in keys:
+            if self.status[key] is Status.RUNNING and self.attempts[key] >= MAX_ATTEMPTS:
+                self._settle(key, Status.FAILED)
+                commands += [GiveUp(key), *self._block_descendants(key)]
+        self._return_unsettled(keys)
+        return commands
+
+    def _return_unsettled(self, keys: tuple[str, ...]) -> None:
+        for key in keys:
+            if self.status[key] is Status.RUNNING:
+                self.status[key] = Status.WAITING
+                if not self._unmet[key]:
+                    self._make_ready(key)
+
+    # ------------------------------------------------------------ packs
+
+    def _start_packs(self) -> list[Command]:
+        commands: list[Command] = []
+        while self._packs < self._window and self._ready:
+            pack = self._next_pack()
+            for key in pack:
+                self.status[key] = Status.RUNNING
+                self.attempts[key] += 1
+            self._packs += 1
+            commands.append(Start(tuple(pack)))
+        return commands
+
+    def _next_pack(self) -> list[str]:
+        """The most urgent ready task, and more until the pack lasts about a second.
+
+        What becomes ready inside the pack (its needs are in it) competes with the heap. A
+        task that was lost with a worker before runs alone, so that one which kills its
+        worker takes no other with it again. Near the end packs shrink, to share the work.
+        """
+        enough = min(PACK_SECONDS, self._ready_seconds / (2 * self._slots))
+        pack: list[str] = []
+        inside: list[tuple[float, str, int, str]] = []
+        unmet: dict[str, int] = {}
+        seconds = 0.0
+        while (self._ready or inside) and len(pack) < PACK_TASKS and (
+            not pack or seconds < enough
+        ):
+            from_heap = bool(self._ready) and (not inside or self._ready[0] < inside[0])
+            key = (self._ready if from_heap else inside)[0][3]
+            if self.attempts[key] and pack:
+                break
+            heapq.heappop(self._ready if from_heap else inside)
+            if from_heap:
+                self._ready_seconds -= self.nodes[key].seconds
+            pack.append(key)
+            seconds += self.nodes[key].seconds
+            if self.attempts[key]:
+                break
+            for child in self._children[key]:
+                unmet[child] = unmet.get(child, self._unmet[child]) - 1
+                if not unmet[child] and self.status[child] is Status.WAITING:
+                    heapq.heappush(inside, self._rank(child))
+        return pack
+
+    def _longest_paths(self) -> dict[str, float]:
+        """Seconds from the start of each task to the end of all that needs it."""
+        below = {key: len(children) for key, children in self._children.items()}
+        remaining = {key: node.seconds for key, node in self.nodes.items()}
+        leaves = [key for key, count in below.items() if not count]
+        while leaves:
+            key = leaves.pop()
+            for need in self.nodes[key].needs:
+                longer = self.nodes[need].seconds + remaining[key]
+                remaining[need] = max(remaining[need], longer)
+                below[need] -= 1
+                if not below[need]:
+                    leaves.append(need)
+        return remaining

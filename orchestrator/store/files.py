@@ -1,0 +1,73 @@
+"""Reading and publishing files of a store: whole or not at all."""
+
+import itertools
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from orchestrator.errors import StoreError
+from orchestrator.store import layout
+
+_counter = itertools.count()
+
+
+def open_store(root: Path, *, create: bool = False) -> Path:
+    """The store's root, checked; with `create`, made and writable.
+
+    Raises
+    ------
+    StoreError
+        When it is missing, is a file, or cannot be written.
+    """
+    if root.exists() and not root.is_dir():
+        raise StoreError(f"store {root} is a file; name a directory with --store")
+    if not create:
+        if not root.is_dir():
+            raise StoreError(f"no store at {root}; `tombola run` makes one, --store names another")
+        return root
+    try:
+        for folder in layout.FOLDERS:
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        publish(root / layout.SWEEPS / ".writable", b"")
+        (root / layout.SWEEPS / ".writable").unlink()
+    except OSError as error:
+        raise StoreError(f"store {root} cannot be written: {error.strerror}") from None
+    return root
+
+
+def temporary(path: Path) -> Path:
+    """A hidden name beside `path` that no other writer uses."""
+    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{next(_counter)}.tmp")
+
+
+def publish(path: Path, content: bytes) -> None:
+    """Write aside, sync, and move into place: readers see the whole file or none."""
+    aside = temporary(path)
+    try:
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        publish(path, content)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def visible(folder: Path, suffix: str) -> Iterator[Path]:
+    """Published files with that suffix in `folder` and its prefix folders."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from visible(Path(entry.path), suffix)
+        elif entry.name.endswith(suffix):
+            yield Path(entry.path)

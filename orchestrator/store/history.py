@@ -1,0 +1,38 @@
+"""What tasks have cost in this store so far, for estimates."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+
+import pyarrow.parquet as pq
+
+from orchestrator.errors import StoreError
+from orchestrator.store import layout
+from orchestrator.store.files import visible
+from orchestrator.store.results import segments
+
+SAMPLE = 200
+_COLUMNS = ["kind", "value", "first_step", "last_step", "seconds"]
+
+
+def rates(store: Path) -> dict[tuple[str, str], float]:
+    """Median seconds by (network, "step" or the score's kind), of a sample of the results.
+
+    Estimates only: a file that cannot be read is left to `verify`.
+    """
+    live = list(visible(store / layout.LIVE, ".parquet"))
+    files = [*live[:: max(1, len(live) // SAMPLE)], *segments(store)[:1]]
+    seen: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for path in files:
+        try:
+            rows = pq.ParquetFile(path).read(columns=_COLUMNS)[:SAMPLE].to_pylist()
+        except (OSError, StoreError):
+            continue
+        for row in rows:
+            value = json.loads(row["value"])
+            if row["kind"] == "mask":
+                seen[value["network"]["name"], value["score"]["kind"]].append(row["seconds"])
+            elif steps := row["last_step"] - row["first_step"]:
+                seen[value["network"]["name"], "step"].append(row["seconds"] / steps)
+    return {what: median(seconds) for what, seconds in seen.items()}

@@ -1,0 +1,39 @@
+"""The journal of a launch: what was dispatched, finished, failed or retried, when and where.
+
+Advisory: it may be deleted. One writer; parts are published whole and never changed. The
+time between parts grows with the launch, so that a week of work makes a few hundred.
+"""
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from orchestrator.store import layout
+from orchestrator.store.files import publish
+
+
+class Journal:
+    """Collects events and publishes them in parts: after 1 s, later after 2 % of the time."""
+
+    def __init__(self, store: Path, launch: str) -> None:
+        self._store, self._launch = store, launch
+        self._part = 0
+        self._events: list[str] = []
+        self._began = self._flushed = time.monotonic()
+
+    def note(self, event: str, **details: Any) -> None:
+        """Add an event; `details` are columns of schema.ATTEMPTS."""
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        line = {"launch": self._launch, "at": now, "event": event, **details}
+        self._events.append(json.dumps(line))
+
+    def flush(self, *, force: bool = False) -> None:
+        """Publish what was noted, when a part is due."""
+        now = time.monotonic()
+        due = now - self._flushed >= max(1.0, 0.02 * (now - self._began))
+        if self._events and (due or force):
+            content = "\n".join(self._events) + "\n"
+            publish(self._store / layout.journal(self._launch, self._part), content.encode())
+            self._part, self._events, self._flushed = self._part + 1, [], now

@@ -1,0 +1,169 @@
+"""Results: one Parquet file for each task, whose presence is the commit.
+
+Exactly once by construction: the file is named by the task's key, and a second result for
+that key is compared with the first and never replaces it.
+"""
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orchestrator.errors import DamagedFile, DeterminismAlarm
+from orchestrator.store import layout, schema
+from orchestrator.store.files import publish, visible
+
+Row = dict[str, Any]
+
+_PROVENANCE = schema.TASKS.names[schema.TASKS.get_field_index("launch") :]
+_RESULT = [n for n in schema.LIVE.names if n not in {"digest", *_PROVENANCE}]
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What a store holds: keys of results and masks, and (run key, step) of states."""
+
+    results: frozenset[str] = field(default_factory=frozenset)
+    masks: frozenset[str] = field(default_factory=frozenset)
+    states: frozenset[tuple[str, int]] = field(default_factory=frozenset)
+
+
+def inventory(store: Path) -> Inventory:
+    """List the store. Live results are listed before segments: compaction moves them so."""
+    live = {path.stem for path in visible(store / layout.LIVE, ".parquet")}
+    compacted = {key for segment in segments(store) for key in segment_keys(segment)}
+    states = visible(store / layout.STATES, ".safetensors")
+    return Inventory(
+        results=frozenset(live | compacted),
+        masks=frozenset(path.stem for path in visible(store / layout.MASKS, ".safetensors")),
+        states=frozenset((path.parent.name, int(path.stem)) for path in states),
+    )
+
+
+def commit(store: Path, row: Row) -> None:
+    """Publish a task's result; the same result once more changes nothing.
+
+    Raises
+    ------
+    DeterminismAlarm
+        When the store holds another result for this key.
+    """
+    row = {**row, "digest": result_digest(row)}
+    earlier = find(store, row["key"])
+    if earlier is None:
+        publish(store / layout.result(row["key"]), encode(schema.LIVE, [row]))
+    elif earlier["digest"] != row["digest"]:
+        raise DeterminismAlarm(_difference(earlier, row))
+
+
+def agree(store: Path, row: Row) -> None:
+    """Compare a run redone for a state, up to its last step, with the result that is stored.
+
+    Raises
+    ------
+    DeterminismAlarm
+        When they differ at a step that both evaluated.
+    """
+    earlier = find(store, row["key"])
+    if earlier is None:
+        return
+    metrics = {(e["step"], e["split"]): e for e in earlier["evals"]}
+    if any(_text(metrics.get((e["step"], e["split"]), e)) != _text(e) for e in row["evals"]):
+        raise DeterminismAlarm(_difference(earlier, row))
+
+
+def find(store: Path, key: str) -> Row | None:
+    """The result of a key, live or compacted, or None."""
+    row = _read_live(store / layout.result(key))
+    return row if row is not None else _find_compacted(store, key)
+
+
+def result_digest(row: Row) -> str:
+    """SHA-256 of what a task computed, its provenance left out."""
+    return hashlib.sha256(_text({name: row.get(name) for name in _RESULT}).encode()).hexdigest()
+
+
+def encode(table_schema: pa.Schema, rows: list[Row], metadata: dict[str, str] | None = None) -> bytes:
+    """Rows as the bytes of a Parquet file with checksummed pages."""
+    table = pa.Table.from_pylist(rows, schema=table_schema)
+    if metadata:
+        table = table.replace_schema_metadata({**(table_schema.metadata or {}), **metadata})
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue()
+
+
+def read(path: Path) -> pa.Table:
+    """A Parquet file of the store.
+
+    Raises
+    ------
+    DamagedFile
+        When it is truncated or altered. A missing file is a FileNotFoundError.
+    """
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True).read()
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        raise DamagedFile(
+            f"{path} is truncated or altered ({reason}); "
+            "`tombola verify --repair` removes what is damaged"
+        ) from None
+
+
+def segments(store: Path) -> list[Path]:
+    """The `tasks` files of published segments."""
+    return [p for p in visible(store / layout.SEGMENTS, ".parquet") if p.name.startswith("tasks-")]
+
+
+def segment_keys(path: Path) -> list[str]:
+    """Keys of the tasks in a segment."""
+    keys: list[str] = pq.read_table(path, columns=["key"])["key"].to_pylist()
+    return keys
+
+
+def segment_part(path: Path, table: str) -> Path:
+    """The file of another table of the segment whose `tasks` file is `path`."""
+    return path.with_name(path.name.replace("tasks-", f"{table}-", 1))
+
+
+def _read_live(path: Path) -> Row | None:
+    try:
+        rows: list[Row] = read(path).to_pylist()
+    except FileNotFoundError:
+        return None
+    return rows[0]
+
+
+def _find_compacted(store: Path, key: str) -> Row | None:
+    for path in segments(store):
+        found: list[Row] = pq.read_table(path, filters=[("key", "==", key)]).to_pylist()
+        if not found:
+            continue
+        row = found[0]
+        for table, column in (("evals", "run_key"), ("layers", "mask_key")):
+            part = pq.read_table(segment_part(path, table), filters=[(column, "==", key)])
+            row[table] = part.drop_columns([column]).to_pylist() or None
+        return row
+    return None
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _difference(earlier: Row, later: Row) -> str:
+    def whence(row: Row) -> str:
+        return f"{row['worker']} (launch {row['launch']}, torch {row['torch']})"
+
+    return (
+        f"determinism alarm: {later['kind']} {later['key'][:12]} came out differently on "
+        f"{whence(later)} than on {whence(earlier)}; the first result was kept"
+    )

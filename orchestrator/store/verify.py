@@ -1,0 +1,119 @@
+"""Is everything in a store what it says it is? Reads all of it; repairs by removing.
+
+What is removed is computed again by the next launch that needs it.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from orchestrator.errors import DamagedFile
+from orchestrator.store import artifacts, layout, results
+from orchestrator.store.files import visible
+from tasks.key import digest
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A file that is wrong or left over, and why."""
+
+    path: Path
+    problem: str
+
+
+def verify(store: Path, observe: Callable[[int], None] = lambda count: None) -> list[Finding]:
+    """All that is wrong with a store; `observe` hears how many files were read."""
+    findings: list[Finding] = []
+    kept: dict[str, int] = {}
+    for count, finding in enumerate(_check_all(store, kept)):
+        observe(count)
+        if finding is not None:
+            findings.append(finding)
+    return findings
+
+
+def repair(findings: list[Finding]) -> None:
+    """Remove what was found."""
+    for finding in findings:
+        finding.path.unlink(missing_ok=True)
+
+
+def _check_all(store: Path, kept: dict[str, int]) -> Iterator[Finding | None]:
+    live = list(visible(store / layout.LIVE, ".parquet"))
+    for path in live:
+        yield _checked(path, lambda path=path: _check_live(path, kept))  # type: ignore[misc]
+    for path in results.segments(store):
+        for table in ("tasks", "evals", "layers"):
+            part = results.segment_part(path, table)
+            yield _checked(part, lambda part=part: _check_segment(part, kept))  # type: ignore[misc]
+    for path in visible(store / layout.MASKS, ".safetensors"):
+        yield _checked(path, lambda path=path: _check_mask(store, path, kept))  # type: ignore[misc]
+    for path in visible(store / layout.STATES, ".safetensors"):
+        yield _checked(path, lambda path=path: _check_state(store, path))  # type: ignore[misc]
+    for path in visible(store / layout.SWEEPS, ".parquet"):
+        yield _checked(path, lambda path=path: results.read(path))  # type: ignore[misc]
+    for path in store.rglob(".*.tmp"):
+        if _abandoned(path):
+            yield Finding(path, "left behind by a process that was killed")
+
+
+def _checked(path: Path, check: Callable[[], object]) -> Finding | None:
+    try:
+        check()
+    except FileNotFoundError:
+        return Finding(path, "missing")
+    except (DamagedFile, ValueError, KeyError) as error:
+        return Finding(path, str(error).split(";")[0].removeprefix(str(path)).strip())
+    return None
+
+
+def _check_live(path: Path, kept: dict[str, int]) -> None:
+    row = results.read(path).to_pylist()[0]
+    if row["key"] != path.stem or digest(row["value"]) != row["key"]:
+        raise ValueError("its key is not that of the value in it")
+    if results.result_digest(row) != row["digest"]:
+        raise ValueError("its metrics are not those that were written")
+    if row["kind"] == "mask":
+        kept[row["key"]] = row["kept"]
+
+
+def _check_segment(path: Path, kept: dict[str, int]) -> None:
+    table = results.read(path)
+    if not path.name.startswith("tasks-"):
+        return
+    for row in table.select(["key", "value", "kind", "kept"]).to_pylist():
+        if digest(row["value"]) != row["key"]:
+            raise ValueError(f"the key {row['key'][:12]} is not that of its value")
+        if row["kind"] == "mask":
+            kept[row["key"]] = row["kept"]
+
+
+def _check_mask(store: Path, path: Path, kept: dict[str, int]) -> None:
+    arrays = artifacts.read_mask(store, path.stem)
+    count = sum(int(np.count_nonzero(array)) for array in arrays.values())
+    if count != kept.get(path.stem, count):
+        raise ValueError(f"keeps {count} weights where its result says {kept[path.stem]}")
+
+
+def _check_state(store: Path, path: Path) -> None:
+    if not path.stem.isdigit():
+        raise ValueError("a state's file is named by its step")
+    artifacts.read_state(store, path.parent.name, int(path.stem))
+
+
+def _abandoned(path: Path) -> bool:
+    """Temporary files are named for host and process (files.temporary)."""
+    *_, host, process, _counter, _tmp = path.name.split(".")
+    if host != socket.gethostname() or not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return int(process) == os.getpid()

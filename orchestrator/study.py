@@ -1,0 +1,92 @@
+"""The Python face of a sweep: read it, plan it, run it. The command line is a skin over this.
+
+    study = read("sweeps/quickstart.yaml")
+    result = run(study, "store", InlineExecutor())
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator import sweep as sweep_file
+from orchestrator.cost import Costs, Rates
+from orchestrator.executors.base import Executor
+from orchestrator.launch import Observer, Progress, launch
+from orchestrator.plan import Nothing, Plan, plan
+from orchestrator.store import history, results, sweeps
+from orchestrator.store.files import open_store
+from orchestrator.sweep import Sweep
+from orchestrator.trials import Trial, trials
+
+
+@dataclass(frozen=True)
+class Study:
+    """A sweep file and the trials it means."""
+
+    path: Path
+    sweep: Sweep
+    definition: dict[str, Any]
+    trials: list[Trial]
+
+    @property
+    def name(self) -> str:
+        """The sweep's name, by which the store knows it."""
+        return self.sweep.name
+
+
+def read(path: str | Path, overrides: tuple[str, ...] = ()) -> Study:
+    """A study from its sweep file, with `key=value` overrides.
+
+    Raises
+    ------
+    SweepError
+        With a line for every mistake in the file.
+    """
+    parsed, source = sweep_file.read(Path(path), overrides)
+    return Study(Path(path), parsed, source.data, trials(parsed, source))
+
+
+def plan_for(study: Study, store: str | Path) -> tuple[Plan, Costs]:
+    """What the store lacks for the study, and what it is expected to cost.
+
+    A store that does not exist yet holds nothing.
+    """
+    root = Path(store)
+    if not root.exists():
+        return plan(study.trials, Nothing()), Costs()
+    open_store(root)
+    held = results.inventory(root)
+    rates: Rates = history.rates(root)
+    return plan(study.trials, held), Costs(rates)
+
+
+def register(study: Study, store: str | Path) -> None:
+    """Tell the store which trials the study asks for."""
+    rows = [_row(study, number, trial) for number, trial in enumerate(study.trials)]
+    sweeps.register(Path(store), study.name, rows, study.definition, study.sweep.figures)
+
+
+def run(
+    study: Study,
+    store: str | Path,
+    executor: Executor,
+    *,
+    observe: Observer = lambda progress: None,
+) -> Progress:
+    """Do what the store lacks for the study, on an executor."""
+    root = open_store(Path(store), create=True)
+    register(study, root)
+    planned, costs = plan_for(study, root)
+    return launch(planned, root, executor, costs=costs, observe=observe)
+
+
+def _row(study: Study, number: int, trial: Trial) -> dict[str, Any]:
+    mask = trial.run.mask
+    return {
+        "sweep": study.name,
+        "trial": number,
+        **trial.labels,
+        "run_key": trial.run.key,
+        "mask_key": mask.key if mask else None,
+        "dense_key": trial.dense.key,
+    }

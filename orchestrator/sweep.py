@@ -1,0 +1,416 @@
+"""The sweep file: what a researcher may write, checked before anything is planned.
+
+`read` gives the file as a `Sweep` or every mistake at once, each with its file and line.
+What a sweep means is in trials.py.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from orchestrator import yaml_source
+from orchestrator.errors import SweepError
+from orchestrator.methods import METHODS, AblationName, Density, Scope
+from orchestrator.yaml_source import Loc, Source, nearest
+from tasks import catalog
+
+# ---------------------------------------------------------------- lists, ranges and lengths
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"takes a number, a range a..b or a list of them, not {value!r}")
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError(f"takes a number or a range a..b, not {value!r}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"takes a finite number, not {value!r}")
+    return number
+
+
+def _expanded(value: Any) -> list[float]:
+    """Numbers from a number, `a..b`, `a..b..step`, or a list of these."""
+    numbers: list[float] = []
+    for item in _listed(value):
+        if not (isinstance(item, str) and ".." in item):
+            numbers.append(_number(item))
+            continue
+        first, last, *step = [_number(part) for part in item.split("..")]
+        by = step[0] if step else 1.0
+        if len(step) > 1 or by <= 0 or last < first:
+            raise ValueError(f"takes a range a..b or a..b..step that rises, not {item!r}")
+        count = math.floor((last - first) / by + 1e-9) + 1
+        if count > 100_000:
+            raise ValueError(f"range {item} has {count} values; 100000 at most")
+        numbers += [first + i * by for i in range(count)]
+    if not numbers:
+        raise ValueError("takes at least one value")
+    return numbers
+
+
+def _whole(value: Any) -> list[int]:
+    numbers = _expanded(value)
+    for number in numbers:
+        if not number.is_integer() or number < 0:
+            raise ValueError(f"takes whole numbers from 0, not {number:g}")
+    return [int(number) for number in numbers]
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    if len(set(map(str, values))) != len(values):
+        raise ValueError("names the same value twice")
+    return values
+
+
+def _length(value: Any) -> str | int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and re.fullmatch(r"\d+(it|ep)?", value):
+        return value
+    raise ValueError(f"takes iterations or epochs, such as 600, 600it or 10ep, not {value!r}")
+
+
+def iterations(length: str | int, per_epoch: int) -> int:
+    """A length such as 600, `600it` or `10ep` in iterations."""
+    text = str(length)
+    return int(text[:-2]) * per_epoch if text.endswith("ep") else int(text.removesuffix("it"))
+
+
+def _one_of(what: str, known: tuple[str, ...]) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if value not in known:
+            raise ValueError(f"no {what} {value!r}; {nearest(str(value), known)}")
+        return value
+
+    return check
+
+
+def _replicates(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
+            raise ValueError(f"takes how many (at least 1) or a list of seeds, not {value}")
+        return list(range(value))
+    return _whole(value)
+
+
+Length = Annotated[str | int, BeforeValidator(_length)]
+Lengths = Annotated[list[Length], BeforeValidator(_listed), AfterValidator(_distinct)]
+Wholes = Annotated[list[int], BeforeValidator(_whole), AfterValidator(_distinct)]
+Numbers = Annotated[list[float], BeforeValidator(_expanded), AfterValidator(_distinct)]
+DatasetName = Annotated[str, BeforeValidator(_one_of("dataset", tuple(catalog.DATASETS)))]
+NetworkName = Annotated[str, BeforeValidator(_one_of("network", tuple(catalog.NETWORKS)))]
+Datasets = Annotated[
+    list[DatasetName], BeforeValidator(_listed), AfterValidator(_distinct), Field(min_length=1)
+]
+Networks = Annotated[
+    list[NetworkName], BeforeValidator(_listed), AfterValidator(_distinct), Field(min_length=1)
+]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# ---------------------------------------------------------------- recipes
+
+
+class ConstantRate(_Model):
+    """Written `constant`."""
+
+    kind: Literal["constant"] = "constant"
+
+
+class CosineRate(_Model):
+    """Written `cosine`."""
+
+    kind: Literal["cosine"] = "cosine"
+
+
+class StepDecayRate(_Model):
+    """Written `{step_decay: {at: [80ep, 120ep], factor: 0.1}}`."""
+
+    kind: Literal["step_decay"] = "step_decay"
+    at: Annotated[list[Length], BeforeValidator(_listed), Field(min_length=1)]
+    factor: float = 0.1
+
+
+RateSchedule = ConstantRate | CosineRate | StepDecayRate
+
+
+def _schedule(value: Any) -> Any:
+    if isinstance(value, _Model):
+        return value
+    if value == "constant":
+        return ConstantRate()
+    if value == "cosine":
+        return CosineRate()
+    if isinstance(value, dict) and list(value) == ["step_decay"]:
+        body = value["step_decay"]
+        if isinstance(body, dict):
+            try:
+                return StepDecayRate.model_validate(body)
+            except ValidationError as error:
+                first = error.errors()[0]
+                name = ".".join(map(str, first["loc"]))
+                raise ValueError(f"step_decay: {name}: {_plain(first['msg'])}") from None
+    raise ValueError(
+        "takes constant, cosine or {step_decay: {at: [300, 450], factor: 0.1}}, "
+        f"not {value!r}"
+    )
+
+
+class RecipeFields(_Model):
+    """How to train. Any field may be a list, which makes it an axis of the grid."""
+
+    steps: Lengths | None = None
+    batch_size: Wholes | None = None
+    lr: Numbers | None = None
+    evaluate_every: Lengths | None = None
+    momentum: Numbers | None = None
+    nesterov: Annotated[list[bool], BeforeValidator(_listed)] | None = None
+    weight_decay: Numbers | None = None
+    schedule: (
+        Annotated[
+            list[Annotated[RateSchedule, BeforeValidator(_schedule)]], BeforeValidator(_listed)
+        ]
+        | None
+    ) = None
+    warmup: Lengths | None = None
+
+
+class InitFields(_Model):
+    """How initial weights are drawn."""
+
+    weights: Literal["kaiming_normal", "glorot_normal"] = "kaiming_normal"
+    batch_norm: Literal["ones", "uniform"] = "ones"
+
+
+# ---------------------------------------------------------------- grids
+
+
+class Compression(_Model):
+    """Compression on a logarithmic grid: `{log10: 0..3..0.25}`."""
+
+    log10: Numbers
+
+
+class MethodChoice(_Model):
+    """A method and its own options: `synflow`, or `{synflow: {iterations: 1}}`."""
+
+    name: str
+    options: dict[str, Any] = {}
+
+
+def _method(value: Any) -> Any:
+    if isinstance(value, MethodChoice):
+        return value
+    name, options = value, {}
+    if isinstance(value, dict) and len(value) == 1:
+        [(name, options)] = value.items()
+    if not isinstance(name, str) or name not in METHODS:
+        raise ValueError(f"no method {name!r}; {nearest(str(name), tuple(METHODS))}")
+    if not isinstance(options, dict):
+        raise ValueError(f"{name} takes options as {{option: value}}, not {options!r}")
+    known = METHODS[name].options
+    for option in options:
+        if option not in known:
+            hint = nearest(str(option), tuple(known)) if known else "it has none"
+            raise ValueError(f"{name} has no option {option!r}; {hint}")
+    return MethodChoice(name=name, options=options)
+
+
+class Grid(_Model):
+    """Every combination of its lists is a trial, for each replicate."""
+
+    method: Annotated[
+        list[Annotated[MethodChoice, BeforeValidator(_method)]],
+        BeforeValidator(_listed),
+        Field(min_length=1),
+    ]
+    sparsity: Numbers | None = None
+    density: Numbers | None = None
+    compression: Compression | Numbers | None = None
+    levels: Wholes | None = None
+    ablation: Annotated[
+        list[AblationName],
+        BeforeValidator(_listed),
+        AfterValidator(_distinct),
+        Field(min_length=1),
+    ] = ["none"]
+    prune_step: Lengths = [0]
+    rewind_step: Lengths = [0]
+    prune_fraction: float = Field(default=0.2, gt=0, lt=1)
+    scope: Annotated[list[Scope], BeforeValidator(_listed)] = ["global"]
+    dataset: Datasets | None = None
+    network: Networks | None = None
+    recipe: RecipeFields = RecipeFields()
+    finetune: RecipeFields | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Grid":
+        names = ["sparsity", "density", "compression", "levels"]
+        said = [name for name in names if getattr(self, name) is not None]
+        if len(said) != 1:
+            got = " and ".join(said) or "none"
+            raise ValueError(f"takes one of sparsity, density, compression or levels, not {got}")
+        for method in self.method:
+            self._check_axes(method.name)
+        self.densities()
+        return self
+
+    def _check_axes(self, method: str) -> None:
+        takes = METHODS[method].takes
+        written = self.model_fields_set
+        for axis in ("prune_step", "rewind_step", "finetune"):
+            if axis in written and axis not in takes:
+                raise ValueError(f"{axis} does not apply to {method}; give it a grid of its own")
+        if "prune_fraction" in takes and self.levels is None:
+            raise ValueError(
+                f"{method} takes levels: 0..n (density {1 - self.prune_fraction:g}^n), "
+                "since each level is pruned from the one before"
+            )
+
+    def densities(self) -> tuple[Density, ...]:
+        """The densities asked for, in the file's order."""
+        if self.levels is not None:
+            return tuple(Density((1 - self.prune_fraction) ** n, level=n) for n in self.levels)
+        if self.sparsity is not None:
+            return _densities("sparsity", self.sparsity, lambda s: 1 - s)
+        if self.density is not None:
+            return _densities("density", self.density, lambda d: d)
+        if isinstance(self.compression, Compression):
+            return _densities("log10", self.compression.log10, lambda x: 10.0**-x)
+        return _densities("compression", self.compression or [], lambda c: 1 / c if c else 2)
+
+
+def _densities(
+    name: str, values: list[float], density: Callable[[float], float]
+) -> tuple[Density, ...]:
+    impossible = [v for v in values if not 0 < density(v) <= 1]
+    if impossible:
+        bounds = {
+            "sparsity": "from 0 to below 1",
+            "density": "above 0, up to 1",
+            "log10": "of 0 or more",
+            "compression": "of 1 or more",
+        }
+        raise ValueError(f"{name} takes numbers {bounds[name]}, not {impossible[0]:g}")
+    return tuple(Density(float(f"{density(v):.12g}")) for v in values)
+
+
+class Sweep(_Model):
+    """A sweep file. `recipe` must name steps, batch_size and lr, here or in every grid."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+    description: str = ""
+    dataset: Datasets
+    network: Networks
+    recipe: RecipeFields = RecipeFields()
+    init: InitFields = InitFields()
+    replicates: Annotated[
+        list[int],
+        BeforeValidator(_replicates),
+        AfterValidator(_distinct),
+        Field(min_length=1),
+    ] = [0]
+    dense: bool = True
+    grids: Annotated[list[Grid], Field(min_length=1)]
+    figures: list[str | dict[str, dict[str, Any]]] = []
+
+
+# ---------------------------------------------------------------- reading, with all mistakes
+
+
+def read(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Sweep, Source]:
+    """The sweep of a file, with where each of its values was written.
+
+    Raises
+    ------
+    SweepError
+        With a line for every mistake: file, line, name, what is wrong, what would be right.
+    """
+    source = yaml_source.load(path, overrides)
+    try:
+        return Sweep.model_validate(source.data), source
+    except ValidationError as error:
+        raise SweepError(_problems(error, source)) from None
+
+
+_ALIASES = {"architecture": "network", "arch": "network", "model": "network", "seeds": "replicates"}
+_SIMPLER = {"list_type": "takes a list", "dict_type": "takes a mapping", "model_type": "takes a mapping"}
+
+
+def _problems(error: ValidationError, source: Source) -> list[str]:
+    lines: dict[str, None] = {}
+    for item in error.errors():
+        loc = _written(item["loc"], source.data)
+        name = _dotted(loc)
+        place = source.place(loc)
+        if item["type"] == "extra_forbidden":
+            message = f"unknown key {loc[-1]!r}{_of(loc)}; {_suggest(loc)}"
+        elif item["type"] == "missing":
+            message = f"{name} is missing"
+        elif item["type"] in _SIMPLER:
+            message = f"{name} {_SIMPLER[item['type']]}, not {item['input']!r}"
+        else:
+            message = f"{name + ': ' if name else ''}{_plain(item['msg'])}"
+        lines[f"{place}: {message}"] = None
+    return list(lines)
+
+
+def _written(loc: Loc, data: Any) -> Loc:
+    """Pydantic's path without the names of union members, which nobody wrote."""
+    kept: list[str | int] = []
+    for position, part in enumerate(loc):
+        if isinstance(data, dict) and part in data:
+            kept, data = [*kept, part], data[part]
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            kept, data = [*kept, part], data[part]
+        elif isinstance(data, dict) and position == len(loc) - 1:
+            kept.append(part)
+    return tuple(kept)
+
+
+def _suggest(loc: Loc) -> str:
+    models = {"recipe": RecipeFields, "finetune": RecipeFields, "init": InitFields}
+    above = loc[-2] if len(loc) > 1 else None
+    model: type[BaseModel] = Sweep
+    if isinstance(above, int):
+        model = Grid
+    elif above == "compression":
+        model = Compression
+    elif above in models:
+        model = models[str(above)]
+    known = [*model.model_fields, *(["extends"] if model is Sweep else [])]
+    alias = _ALIASES.get(str(loc[-1]))
+    return f"did you mean {alias}?" if alias in known else nearest(str(loc[-1]), known)
+
+
+def _of(loc: Loc) -> str:
+    return f" in {_dotted(loc[:-1])}" if len(loc) > 1 else ""
+
+
+def _dotted(loc: Loc) -> str:
+    return ".".join(map(str, loc))
+
+
+def _plain(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return message[0].lower() + message[1:] if message.startswith(("Input", "List")) else message

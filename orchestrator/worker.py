@@ -1,0 +1,229 @@
+"""A worker: the one file where torch meets the store. Runs on the node.
+
+Jobs come as canonical text with keys for what they read; artifacts are published first,
+then the result that commits them. One torch thread for each worker.
+"""
+
+import json
+import os
+import platform
+import socket
+import time
+import traceback
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from orchestrator import __version__
+from orchestrator.errors import DamagedFile, DeterminismAlarm
+from orchestrator.executors.base import Job, Outcome, Pack
+from orchestrator.store import artifacts, results
+from tasks import catalog, measure
+from tasks.data import load
+from tasks.key import decode
+from tasks.masks import Kept, Scores, count
+from tasks.networks.build import Weights, initial_weights
+from tasks.prune import one_shot_scores, prune
+from tasks.spec import Grasp, Init, Network, Snip
+from tasks.train import train
+
+Value = dict[str, Any]
+
+
+def run_pack(pack: Pack) -> list[Outcome]:
+    """Run a pack's jobs in order; an outcome for each but those whose needs failed here."""
+    torch.set_num_threads(1)
+    worker = _Worker(pack)
+    outcomes: list[Outcome] = []
+    failed: set[str] = set()
+    for job in pack.jobs:
+        if failed.intersection(job.needs):
+            failed.add(job.key)
+            continue
+        outcome = worker.run(job)
+        outcomes.append(outcome)
+        if outcome.failure:
+            failed.add(job.key)
+    return outcomes
+
+
+class _Worker:
+    """One call's work: the pack, and the scores that its masks share."""
+
+    def __init__(self, pack: Pack) -> None:
+        self._pack = pack
+        self._store = Path(pack.store)
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._scores: tuple[str, Scores | None] = ("", None)
+
+    def run(self, job: Job) -> Outcome:
+        """Run one job and commit it; whatever it raises becomes its outcome."""
+        began, clock = datetime.now(UTC), time.perf_counter()
+        try:
+            value = json.loads(job.value)
+            found = self._train(job, value) if job.kind == "run" else self._prune(job, value)
+            seconds = time.perf_counter() - clock
+            row = {**found, **self._provenance(job, began, seconds)}
+            self._commit(job, row)
+        except Exception as error:
+            return Outcome(
+                key=job.key,
+                worker=self._name,
+                seconds=time.perf_counter() - clock,
+                failure=_failure(error),
+                message=(str(error).splitlines() or [type(error).__name__])[0],
+                traceback=traceback.format_exc(),
+            )
+        return Outcome(job.key, self._name, time.perf_counter() - clock)
+
+    def _commit(self, job: Job, row: results.Row) -> None:
+        whole = job.kind == "mask" or row["last_step"] == json.loads(job.value)["recipe"]["steps"]
+        if whole:
+            results.commit(self._store, row)
+        else:
+            results.agree(self._store, row)
+
+    # ------------------------------------------------------------ train
+
+    def _train(self, job: Job, value: Value) -> results.Row:
+        network, dataset = decode(value["network"]), decode(value["dataset"])
+        recipe = decode(value["recipe"])
+        kept = self._kept(value["mask"])
+        trained = train(
+            network,
+            recipe,
+            load(dataset, self._device),
+            self._weights(network, value["start"]),
+            kept,
+            order_seed=value["order_seed"],
+            first_step=value["first_step"],
+            last_step=job.last_step,
+            save=job.save,
+        )
+        for step, weights in trained.states.items():
+            arrays = {name: tensor.cpu().numpy() for name, tensor in weights.items()}
+            artifacts.write_state(self._store, job.key, step, arrays)
+        steps = job.last_step - value["first_step"]
+        return {
+            **self._row(job, value, network, kept),
+            "evals": [asdict(e) for e in trained.evals],
+            "first_step": value["first_step"],
+            "last_step": job.last_step,
+            "epochs": steps / catalog.steps_per_epoch(dataset.name, recipe.batch_size),
+            "diverged_at": trained.diverged_at,
+            "requested_density": self._requested(value["mask"]),
+        }
+
+    def _requested(self, mask_key: str | None) -> float | None:
+        row = results.find(self._store, mask_key) if mask_key else None
+        return row["requested_density"] if row else None
+
+    # ------------------------------------------------------------ prune
+
+    def _prune(self, job: Job, value: Value) -> results.Row:
+        network, score = decode(value["network"]), decode(value["score"])
+        of, within = value["of"], self._kept(value["within"])
+        weights = self._weights(network, of) if of else None
+        on_examples = isinstance(score, Snip | Grasp)
+        data = load(score.examples.dataset, self._device) if on_examples else None
+        shared = json.dumps([value[name] for name in ("network", "score", "of", "within")])
+        if self._scores[0] != shared:
+            self._scores = (
+                shared,
+                one_shot_scores(network, score, weights, data=data, within=within),
+            )
+        found = prune(
+            network,
+            score,
+            weights,
+            value["density"],
+            data=data,
+            scope=value["scope"],
+            within=within,
+            ablation=decode(value["ablation"]),
+            scores=self._scores[1],
+        )
+        arrays = {name: tensor.cpu().numpy() for name, tensor in found.kept.items()}
+        artifacts.write_mask(self._store, job.key, arrays)
+        layers = [asdict(layer) for layer in measure.layers(network, found.kept)]
+        for layer in layers:
+            layer["density"] = layer["kept"] / layer["size"]
+        return {
+            **self._row(job, value, network, found.kept),
+            "layers": layers,
+            "ties": found.ties,
+            "requested_density": value["density"],
+        }
+
+    # ------------------------------------------------------------ what jobs read
+
+    def _weights(self, network: Network, start: Value) -> Weights:
+        if start["kind"] == "state":
+            arrays = artifacts.read_state(self._store, start["run"], start["step"])
+            weights = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+        else:
+            init: Init = decode(start)
+            weights = initial_weights(network, init)
+        return {name: tensor.to(self._device) for name, tensor in weights.items()}
+
+    def _kept(self, mask_key: str | None) -> Kept | None:
+        if mask_key is None:
+            return None
+        arrays = artifacts.read_mask(self._store, mask_key)
+        return {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
+
+    # ------------------------------------------------------------ what is recorded
+
+    def _row(self, job: Job, value: Value, network: Network, kept: Kept | None) -> results.Row:
+        layers = measure.layers(network, kept)
+        size = sum(layer.size for layer in layers)
+        remaining = size if kept is None else count(kept)
+        return {
+            "key": job.key,
+            "kind": job.kind,
+            "value": job.value,
+            "size": size,
+            "kept": remaining,
+            "density": remaining / size,
+            "parameters": measure.parameters(network),
+            "collapsed_layers": sum(not layer.kept for layer in layers),
+            "flops": sum(layer.flops for layer in layers),
+            "kept_flops": sum(layer.flops * layer.kept // layer.size for layer in layers),
+        }
+
+    def _provenance(self, job: Job, began: datetime, seconds: float) -> results.Row:
+        on_gpu = self._device == "cuda"
+        return {
+            "launch": self._pack.launch,
+            "attempt": job.attempt,
+            "pack": self._pack.identity,
+            "pack_size": len(self._pack.jobs),
+            "host": socket.gethostname(),
+            "worker": self._name,
+            "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+            "threads": torch.get_num_threads(),
+            "started_at": began,
+            "seconds": seconds,
+            "tombola": __version__,
+            "code": self._pack.code,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        }
+
+
+def _failure(error: Exception) -> str:
+    match error:
+        case DeterminismAlarm():
+            return "determinism alarm"
+        case DamagedFile():
+            return "damaged file"
+        case OSError():
+            return "store"
+        case torch.cuda.OutOfMemoryError():
+            return "out of memory"
+        case _:
+            return "raised"

@@ -1,0 +1,176 @@
+"""What one train task computes: the one training loop, flat and without global state.
+
+Plain tensors in, plain tensors out; the module holds no weights. Nothing outside the loop
+is read or written, so that many trials of one shape can later be trained side by side.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from math import cos, isfinite, pi
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import cross_entropy
+
+from tasks import streams
+from tasks.data import Data, Split
+from tasks.masks import Kept
+from tasks.networks.build import Weights, build
+from tasks.spec import Cosine, Network, Recipe, StepDecay
+
+EVALUATION_BATCH = 4096
+
+
+class MaskViolation(RuntimeError):
+    """A pruned weight was found to be non-zero: the run's results are void."""
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Loss (mean cross-entropy, nats) and top-1 accuracy (a fraction) of one split."""
+
+    step: int
+    split: str
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run's metrics, the states asked for, and where its loss stopped being finite."""
+
+    evals: list[Eval]
+    states: dict[int, Weights]
+    diverged_at: int | None
+
+
+def train(
+    network: Network,
+    recipe: Recipe,
+    data: Data,
+    weights: Weights,
+    kept: Kept | None = None,
+    *,
+    order_seed: int,
+    first_step: int = 0,
+    last_step: int | None = None,
+    save: Collection[int] = (),
+) -> Trained:
+    """Train from `first_step` to `last_step` (the recipe's end) and evaluate on the way.
+
+    SGD as in PyTorch: weight decay joins the gradient, momentum buffers start at zero. Both
+    are masked before they meet the weights, so that a pruned weight is exactly zero at every
+    step; this is checked at each evaluation. A non-finite loss ends training at the next
+    evaluation: the states still asked for are then those of that moment.
+
+    Raises
+    ------
+    MaskViolation
+        When a pruned weight or its momentum is not zero.
+    """
+    last_step = recipe.steps if last_step is None else last_step
+    module = build(network)
+    state = {n: t.to(data.train.images.device, copy=True) for n, t in weights.items()}
+    params = {n: state[n].requires_grad_() for n, _ in module.named_parameters()}
+    tensors = list(params.values())
+    momenta = [torch.zeros_like(p) for p in tensors]
+    masks = {n: k.to(tensors[0]) for n, k in kept.items()} if kept else {}
+    positions = [i for i, n in enumerate(params) if n in masks]
+    mask_list = [masks[n] for n in params if n in masks]
+    losses = torch.zeros(last_step, device=tensors[0].device)
+    evals: list[Eval] = []
+    states: dict[int, Weights] = {}
+    with torch.no_grad():
+        for i, mask in zip(positions, mask_list, strict=True):
+            tensors[i].mul_(mask)
+
+    diverged_at = None
+    per_epoch = -(-len(data.train) // recipe.batch_size)
+    order = torch.empty(0, dtype=torch.int64)
+    for step in range(first_step, last_step + 1):
+        due = step in (first_step, last_step) or step % recipe.evaluate_every == 0
+        if due:
+            _check_masks(params, momenta, masks)
+            evals += evaluate(module, state, data, step)
+            diverged_at = _first_non_finite(losses, first_step, step)
+        if step in save:
+            states[step] = {n: t.detach().clone() for n, t in state.items()}
+        if step == last_step or diverged_at is not None:
+            break
+
+        epoch, batch = divmod(step, per_epoch)
+        if batch == 0 or not len(order):
+            drawn = streams.permutation(len(data.train), order_seed, "order", epoch)
+            order = torch.from_numpy(drawn).to(tensors[0].device)
+        chosen = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
+        if not module.training:
+            module.train()
+        logits = functional_call(module, state, (data.train.images[chosen],), tie_weights=False)
+        loss = cross_entropy(logits, data.train.labels[chosen])
+        gradients = list(torch.autograd.grad(loss, tensors))
+        with torch.no_grad():
+            losses[step] = loss.detach()
+            if recipe.weight_decay:
+                torch._foreach_add_(gradients, tensors, alpha=recipe.weight_decay)
+            if positions:
+                torch._foreach_mul_([gradients[i] for i in positions], mask_list)
+            torch._foreach_mul_(momenta, recipe.momentum)
+            torch._foreach_add_(momenta, gradients)
+            if recipe.nesterov:
+                torch._foreach_add_(gradients, momenta, alpha=recipe.momentum)
+            else:
+                gradients = momenta
+            torch._foreach_add_(tensors, gradients, alpha=-learning_rate(recipe, step))
+
+    for step in save:
+        states.setdefault(step, {n: t.detach().clone() for n, t in state.items()})
+    return Trained(evals, states, diverged_at)
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """The rate at which the weights after `step` iterations are updated."""
+    rate = recipe.lr
+    match recipe.schedule:
+        case StepDecay(at=at, factor=factor):
+            rate *= factor ** sum(step >= drop for drop in at)
+        case Cosine():
+            rate *= (1 + cos(pi * step / recipe.steps)) / 2
+    return rate * min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else rate
+
+
+@torch.no_grad()
+def evaluate(module: nn.Module, weights: Weights, data: Data, step: int) -> list[Eval]:
+    """Loss and accuracy on all of train and all of test, batch norm in evaluation."""
+    module.eval()
+    splits: tuple[tuple[str, Split], ...] = (("train", data.train), ("test", data.test))
+    return [_evaluate(module, weights, name, split, step) for name, split in splits]
+
+
+def _evaluate(module: nn.Module, weights: Weights, name: str, split: Split, step: int) -> Eval:
+    loss, correct = 0.0, 0
+    for start in range(0, len(split), EVALUATION_BATCH):
+        labels = split.labels[start : start + EVALUATION_BATCH]
+        images = split.images[start : start + EVALUATION_BATCH]
+        logits = functional_call(module, weights, (images,), tie_weights=False)
+        loss += float(cross_entropy(logits, labels, reduction="sum"))
+        correct += int((logits.argmax(1) == labels).sum())
+    return Eval(step, name, loss / len(split), correct / len(split))
+
+
+def _check_masks(params: Weights, momenta: list[Tensor], masks: Weights) -> None:
+    for (name, weight), momentum in zip(params.items(), momenta, strict=True):
+        if name not in masks:
+            continue
+        pruned = masks[name] == 0
+        # NaN weights belong to a diverged run, which is a result and not a broken mask.
+        stray = int(torch.count_nonzero(weight[pruned].nan_to_num(0.0)))
+        if stray or torch.count_nonzero(momentum[pruned].nan_to_num(0.0)):
+            raise MaskViolation(f"{stray} pruned weights of {name} are not zero")
+
+
+def _first_non_finite(losses: Tensor, first: int, last: int) -> int | None:
+    if first == last or isfinite(float(losses[first:last].sum())):
+        return None
+    bad = torch.nonzero(~torch.isfinite(losses[first:last])).flatten()
+    return first + int(bad[0]) if len(bad) else None
