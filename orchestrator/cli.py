@@ -33,7 +33,9 @@ Store = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Override a value: replicates=5, recipe.lr=0.1.", metavar="KEY=VALUE"),
+    typer.Option(
+        "--set", help="Override a value: replicates=5, recipe.lr=0.1.", metavar="KEY=VALUE"
+    ),
 ]
 DEFAULT_STORE = Path("store")
 
@@ -86,7 +88,8 @@ def plan(
     overrides: Overrides = None,
     why: Annotated[bool, typer.Option("--why", help="Each task that would run, and why.")] = False,
     workers: Annotated[
-        int | None, typer.Option(help="Workers to estimate for; default: this machine's CPUs.", min=1)
+        int | None,
+        typer.Option(help="Workers to estimate for; default: this machine's CPUs.", min=1),
     ] = None,
 ) -> None:
     """Show what a sweep would run, what it shares, and what it would cost. Runs nothing."""
@@ -127,7 +130,9 @@ def run(
     study.register(asked, root)
     planned, costs = study.plan_for(asked, root)
     if not planned.tasks:
-        console.print(f"Nothing to do: all {len(asked.trials):,} trials are answered.", highlight=False)
+        console.print(
+            f"Nothing to do: all {len(asked.trials):,} trials are answered.", highlight=False
+        )
         _summarise(asked.name, sweep, root)
         return
     console.print(
@@ -182,28 +187,13 @@ def _launch(
 
 def _summarise(name: str, sweep: Path, root: Path) -> None:
     from analysis import results
-    from orchestrator import render
+    from orchestrator import looking
 
     results.publish(root)
-    connection = results.connect(root)
-    rows = connection.execute(_SUMMARY, [name]).fetchall()
-    render.print_summary(_console(), rows)
+    looking.print_summary(_console(), results.connect(root), name)
     option = "" if root == DEFAULT_STORE else f" --store {root}"
     typer.echo(f"Next: tombola figures {sweep}{option}")
     typer.echo(f'      tombola sql{option} "SELECT method, density, accuracy FROM trials"')
-
-
-_SUMMARY = """
-    SELECT network, method, ablation, count(*), count(*) FILTER (status = 'done'),
-           avg(accuracy) FILTER (requested_density = most),
-           avg(accuracy) FILTER (requested_density = fewest AND fewest < 1)
-    FROM (SELECT *, max(requested_density) OVER series AS most,
-                    min(requested_density) OVER series AS fewest
-          FROM trials WHERE sweep = ?
-          WINDOW series AS (PARTITION BY network, method, ablation))
-    GROUP BY ALL
-    ORDER BY network, method != 'dense', min(trial), ablation != 'none', ablation
-"""
 
 
 # ---------------------------------------------------------------- looking
@@ -263,13 +253,14 @@ def figures(
 ) -> None:
     """Draw the figures that a sweep file asks for, as PDF and PNG, from SQL alone."""
     from analysis import figures as drawing
+    from analysis import results
 
     root = _open(store)
     if _is_file(sweep):
         asked = _read(Path(sweep), None)
         name, wanted = asked.name, asked.sweep.figures
     else:
-        name, wanted = sweep, drawing.registered(root, sweep)
+        name, wanted = sweep, results.figures_of(results.connect(root), sweep)
     for path in drawing.draw(root, name, wanted, out or Path("figures") / name):
         typer.echo(path)
 
@@ -335,8 +326,13 @@ def _read(sweep: Path, overrides: list[str] | None) -> Any:
     from orchestrator import study
 
     asked = study.read(sweep, tuple(overrides or ()))
-    if problems := drawing.check(asked.sweep.figures):
-        raise SweepError([f"{sweep}: figures: {problem}" for problem in problems])
+    problems = [
+        f"{asked.source.place(('figures', number))}: {problem}"
+        for number, figure in enumerate(asked.sweep.figures)
+        for problem in drawing.check([figure])
+    ]
+    if problems:
+        raise SweepError(problems)
     return asked
 
 
@@ -360,7 +356,7 @@ def _console() -> Any:
     return Console(width=None if sys.stdout.isatty() else 120)
 
 
-def _interrupt(signum: int, frame: object) -> None:
+def _interrupt(_signal: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 

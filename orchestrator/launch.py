@@ -10,8 +10,18 @@ from pathlib import Path
 from orchestrator.cost import Costs
 from orchestrator.executors.base import Executor, Job, Outcome, Pack, Returned, WorkerLost
 from orchestrator.plan import Plan, Task
-from orchestrator.schedule import Ended, Event, Failed, Finished, GiveUp, Lost, Node, Scheduler, Start
-from orchestrator.store import artifacts, layout, results
+from orchestrator.schedule import (
+    Ended,
+    Event,
+    Failed,
+    Finished,
+    GiveUp,
+    Lost,
+    Node,
+    Scheduler,
+    Start,
+)
+from orchestrator.store import layout, results
 from orchestrator.store.journal import Journal
 from tasks.spec import Mask, Synflow
 
@@ -53,7 +63,7 @@ def launch(
     executor: Executor,
     *,
     costs: Costs | None = None,
-    observe: Observer = lambda progress: None,
+    observe: Observer = lambda _: None,
 ) -> Progress:
     """Run a plan's tasks on an executor until each is done, failed or blocked.
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from rich.box import SIMPLE_HEAD
@@ -12,6 +13,7 @@ from rich.table import Table
 from orchestrator.errors import TombolaError
 
 SHORT_KEY = 12
+EARLY = ("random", "magnitude", "snip", "grasp", "synflow")
 
 
 class Connection(Protocol):
@@ -34,19 +36,19 @@ _COUNTS = """
 
 _LAUNCH = """
     WITH latest AS (
-        SELECT key, kind, arg_max(event, at) AS event
+        SELECT key, kind, arg_max(event, noted_at) AS event
         FROM attempts WHERE launch = (SELECT max(launch) FROM attempts) GROUP BY key, kind)
     SELECT (SELECT max(launch) FROM attempts),
            count(*) FILTER (event = 'finished'), count(*) FILTER (event = 'dispatched'),
            count(*) FILTER (event = 'failed'), count(*) FILTER (event = 'blocked'),
-           (SELECT date_diff('second', max(at), now()) FROM attempts)
+           (SELECT date_diff('second', max(noted_at), ?::TIMESTAMP) FROM attempts)
     FROM latest
 """
 
 _FAILURES = """
     SELECT failure, message, count(*), min(key)
-    FROM (SELECT key, arg_max(event, at) AS event, arg_max(failure, at) AS failure,
-                 arg_max(message, at) AS message FROM attempts GROUP BY key)
+    FROM (SELECT key, arg_max(event, noted_at) AS event, arg_max(failure, noted_at) AS failure,
+                 arg_max(message, noted_at) AS message FROM attempts GROUP BY key)
     WHERE event = 'failed' GROUP BY failure, message ORDER BY count(*) DESC LIMIT 10
 """
 
@@ -64,7 +66,10 @@ def print_status(console: Console, connection: Connection, sweep: str | None) ->
         console.print("no sweep was launched in this store yet")
         return
     console.print(table)
-    launch, finished, dispatched, failed, blocked, idle = connection.execute(_LAUNCH).fetchone()
+    now = datetime.now(UTC).replace(tzinfo=None)
+    launch, finished, dispatched, failed, blocked, idle = connection.execute(
+        _LAUNCH, [now]
+    ).fetchone()
     if launch:
         console.print(
             f"latest launch {launch}: {finished:,} tasks finished, {dispatched:,} dispatched, "
@@ -78,6 +83,56 @@ def print_status(console: Console, connection: Connection, sweep: str | None) ->
             highlight=False,
             soft_wrap=True,
         )
+
+
+# ---------------------------------------------------------------- the summary of a sweep
+
+_SUMMARY = """
+    SELECT network, method, rewind_step, prune_step, ablation, requested_density,
+           avg(accuracy), count(*) FILTER (status = 'done'), count(*), min(trial) AS first
+    FROM trials WHERE sweep = ?
+    GROUP BY ALL
+    ORDER BY network, first
+"""
+
+WIDEST = 8
+"""Densities that the summary shows at the most."""
+
+
+def print_summary(console: Console, connection: Connection, sweep: str) -> None:
+    """Mean test accuracy over replicates, by network, method and ablation, for each density."""
+    rows = connection.execute(_SUMMARY, [sweep]).fetchall()
+    rewinds = {row[2] for row in rows} - {None}
+    prunings = {row[3] for row in rows if row[1] in EARLY}
+    lines: dict[tuple[str, str, str], dict[float, str]] = {}
+    done = total = 0
+    for network, name, rewind, prune, ablation, density, accuracy, finished, count, _ in rows:
+        done, total = done + finished, total + count
+        method = name
+        if rewind is not None and len(rewinds) > 1:
+            method = f"{name} (rewound to {rewind})"
+        elif name in EARLY and len(prunings) > 1:
+            method = f"{name} (pruned at {prune})"
+        said = "-" if accuracy is None else f"{100 * accuracy:.1f}"
+        lines.setdefault((network, method, ablation), {})[density] = said
+    densities = _spread_out(sorted({d for line in lines.values() for d in line}, reverse=True))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("network", "method", "ablation"):
+        table.add_column(heading)
+    for density in densities:
+        table.add_column(f"{100 * density:.3g} %", justify="right")
+    for names, line in lines.items():
+        table.add_row(*names, *(line.get(density, "") for density in densities))
+    console.print(f"{sweep}: {done:,} of {total:,} trials done", highlight=False)
+    console.print("Test accuracy (%), mean over replicates, by weights remaining")
+    console.print(table)
+
+
+def _spread_out(densities: list[float]) -> list[float]:
+    if len(densities) <= WIDEST:
+        return densities
+    last = len(densities) - 1
+    return [densities[round(i * last / (WIDEST - 1))] for i in range(WIDEST)]
 
 
 # ---------------------------------------------------------------- show
@@ -126,16 +181,18 @@ def _find(connection: Connection, prefix: str) -> tuple[str, str, str | None]:
     return key, kind, value
 
 
-def _print_fields(console: Console, value: dict[str, Any], indent: str = "  ") -> None:
+def _print_fields(console: Console, value: dict[str, Any]) -> None:
     for name, field in value.items():
         if name in ("kind", "version"):
             continue
-        if isinstance(field, dict):
-            words = [field["kind"]] if field["kind"] != name else []
-            inner = {k: v for k, v in field.items() if k not in ("kind", "version")}
-            words += [f"{k}={_short(v)}" for k, v in inner.items()]
-            field = ", ".join(words)
-        console.print(f"{indent}{name:<12} {escape(str(_short(field)))}", highlight=False)
+        console.print(f"  {name:<12} {escape(_words(field))}", highlight=False, soft_wrap=True)
+
+
+def _words(field: Any) -> str:
+    if not isinstance(field, dict):
+        return str(_short(field))
+    inner = {k: v for k, v in field.items() if k not in ("kind", "version")}
+    return ", ".join([field["kind"], *(f"{k}={_short(v)}" for k, v in inner.items())])
 
 
 def _short(value: Any) -> Any:
@@ -199,7 +256,8 @@ def _summary(value: dict[str, Any]) -> str:
     if value["kind"] == "mask":
         return f"{value['score']['kind']} at density {value['density']:.4g}"
     masked = "masked" if value["mask"] else "dense"
-    return f"{value['network']['name']} {masked}, steps {value['first_step']}-{value['recipe']['steps']}"
+    steps = f"steps {value['first_step']}-{value['recipe']['steps']}"
+    return f"{value['network']['name']} {masked}, {steps}"
 
 
 def _print_users(console: Console, connection: Connection, key: str) -> None:

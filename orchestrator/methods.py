@@ -210,13 +210,13 @@ def _examples(s: Setting, options: dict[str, Any]) -> dict[str, Any]:
 
 
 METHODS: dict[str, Method] = {
-    "random": Method(early(lambda s, o: Random(seed=s.score_seed)), _EARLY),
-    "magnitude": Method(early(lambda s, o: Magnitude()), _EARLY),
+    "random": Method(early(lambda s, _: Random(seed=s.score_seed)), _EARLY),
+    "magnitude": Method(early(lambda *_: Magnitude()), _EARLY),
     "snip": Method(early(lambda s, o: Snip(**_examples(s, o))), _EARLY, _ON_EXAMPLES),
     "grasp": Method(
         early(lambda s, o: Grasp(**_examples(s, o))), _EARLY, _ON_EXAMPLES | {"temperature"}
     ),
-    "synflow": Method(early(lambda s, o: Synflow(**o)), _EARLY, frozenset({"iterations"})),
+    "synflow": Method(early(lambda _, o: Synflow(**o)), _EARLY, frozenset({"iterations"})),
     "magnitude_after_training": Method(magnitude_after_training, frozenset({"finetune"})),
     "imp": Method(imp, frozenset({"rewind_step", "prune_fraction"})),
 }

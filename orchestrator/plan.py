@@ -56,7 +56,7 @@ class Task:
 
     @property
     def kind(self) -> Kind:
-        """run or mask."""
+        """Run or mask."""
         return "run" if isinstance(self.value, Run) else "mask"
 
     @property

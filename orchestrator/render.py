@@ -25,8 +25,8 @@ def describe(value: Run | Mask) -> str:
         steps = f"steps {value.first_step}-{value.recipe.steps}"
         return f"train {value.network.name} {masked}, {start}, {steps}"
     ablation = f", {value.ablation.kind}" if value.ablation else ""
-    of = f" of {_start(value.of)}" if value.of else ""
-    return f"prune {value.network.name} to {_percent(value.density)} by {value.score.kind}{of}{ablation}"
+    score = value.score.kind + (f" of {_start(value.of)}" if value.of else "")
+    return f"prune {value.network.name} to {_percent(value.density)} by {score}{ablation}"
 
 
 def print_plan(console: Console, study: Study, planned: Plan, costs: Costs, slots: int) -> None:
@@ -44,8 +44,12 @@ def print_plan(console: Console, study: Study, planned: Plan, costs: Costs, slot
     table.add_column(justify="right")
     table.add_column()
     missing = len(study.trials) - planned.done
-    table.add_row("trials", f"{len(study.trials):,}", f"{planned.done:,} answered, {missing:,} not yet")
-    table.add_row("tasks to run", f"{len(tasks):,}", f"{kinds['run']:,} train, {kinds['mask']:,} prune")
+    table.add_row(
+        "trials", f"{len(study.trials):,}", f"{planned.done:,} answered, {missing:,} not yet"
+    )
+    table.add_row(
+        "tasks to run", f"{len(tasks):,}", f"{kinds['run']:,} train, {kinds['mask']:,} prune"
+    )
     table.add_row(
         "trial by trial",
         f"{lonely_steps:,}",
@@ -58,10 +62,10 @@ def print_plan(console: Console, study: Study, planned: Plan, costs: Costs, slot
         f"{least.steps:,}",
         f"iterations ({least.epochs:,.0f} epochs){share}: equal work is done once",
     )
-    table.add_row("left to train", f"{planned.steps:,}", f"iterations ({planned.epochs:,.0f} epochs)")
     table.add_row(
-        "critical path", duration(path_seconds), f"{len(path):,} tasks one after another"
+        "left to train", f"{planned.steps:,}", f"iterations ({planned.epochs:,.0f} epochs)"
     )
+    table.add_row("critical path", duration(path_seconds), f"{len(path):,} tasks one after another")
     wall = max(seconds / slots, path_seconds)
     measured = "from this store's history" if costs.rates else "a rough model until something ran"
     table.add_row("expected time", duration(wall), f"on {slots} workers ({measured})")
@@ -85,30 +89,6 @@ def print_reasons(console: Console, study: Study, tasks: Iterable[Task]) -> None
     console.print(table)
 
 
-def print_summary(console: Console, rows: Sequence[tuple[str, str, str, int, int, float | None, float | None]]) -> None:
-    """Per network, method and ablation: trials done, and the best and sparsest accuracy.
-
-    Rows are (network, method, ablation, trials, done, accuracy of the dense network's
-    replicates or of the densest level, accuracy at the sparsest level).
-    """
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading, justify in (
-        ("network", "left"),
-        ("method", "left"),
-        ("ablation", "left"),
-        ("trials", "right"),
-        ("done", "right"),
-        ("accuracy at the most weights", "right"),
-        ("at the fewest", "right"),
-    ):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    for network, method, ablation, count, done, dense, sparse in rows:
-        table.add_row(
-            network, method, ablation, str(count), str(done), _accuracy(dense), _accuracy(sparse)
-        )
-    console.print(table)
-
-
 def print_failures(console: Console, failures: Sequence[Failure], blocked: int) -> None:
     """Failures grouped by what was raised, with one traceback each."""
     groups: dict[tuple[str, str], list[Failure]] = {}
@@ -116,9 +96,13 @@ def print_failures(console: Console, failures: Sequence[Failure], blocked: int) 
         groups.setdefault((failure.kind, failure.message), []).append(failure)
     for (kind, message), members in groups.items():
         console.print(
-            f"[red]failed[/red]  {len(members)} x {kind}: {message}", highlight=False, soft_wrap=True
+            f"[red]failed[/red]  {len(members)} x {kind}: {message}",
+            highlight=False,
+            soft_wrap=True,
         )
-        console.print(f"        e.g. {members[0].task.key[:SHORT_KEY]} {describe(members[0].task.value)}")
+        console.print(
+            f"        e.g. {members[0].task.key[:SHORT_KEY]} {describe(members[0].task.value)}"
+        )
         if members[0].traceback and kind == "raised":
             console.print(members[0].traceback.rstrip(), markup=False, style="dim")
     if blocked:
@@ -157,10 +141,6 @@ def _start(start: object) -> str:
 
 def _percent(fraction: float) -> str:
     return f"{100 * fraction:.3g} %"
-
-
-def _accuracy(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
 
 
 def _bytes(count: float) -> str:

@@ -219,9 +219,7 @@ class Scheduler:
         inside: list[tuple[float, str, int, str]] = []
         unmet: dict[str, int] = {}
         seconds = 0.0
-        while (self._ready or inside) and len(pack) < PACK_TASKS and (
-            not pack or seconds < enough
-        ):
+        while (self._ready or inside) and len(pack) < PACK_TASKS and (not pack or seconds < enough):
             from_heap = bool(self._ready) and (not inside or self._ready[0] < inside[0])
             key = (self._ready if from_heap else inside)[0][3]
             if self.attempts[key] and pack:

@@ -1,7 +1,7 @@
 """The Python face of a sweep: read it, plan it, run it. The command line is a skin over this.
 
-    study = read("sweeps/quickstart.yaml")
-    result = run(study, "store", InlineExecutor())
+study = read("sweeps/quickstart.yaml")
+result = run(study, "store", InlineExecutor())
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from orchestrator.store import history, results, sweeps
 from orchestrator.store.files import open_store
 from orchestrator.sweep import Sweep
 from orchestrator.trials import Trial, trials
+from orchestrator.yaml_source import Source
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Study:
 
     path: Path
     sweep: Sweep
-    definition: dict[str, Any]
+    source: Source
     trials: list[Trial]
 
     @property
@@ -43,7 +44,7 @@ def read(path: str | Path, overrides: tuple[str, ...] = ()) -> Study:
         With a line for every mistake in the file.
     """
     parsed, source = sweep_file.read(Path(path), overrides)
-    return Study(Path(path), parsed, source.data, trials(parsed, source))
+    return Study(Path(path), parsed, source, trials(parsed, source))
 
 
 def plan_for(study: Study, store: str | Path) -> tuple[Plan, Costs]:
@@ -63,7 +64,7 @@ def plan_for(study: Study, store: str | Path) -> tuple[Plan, Costs]:
 def register(study: Study, store: str | Path) -> None:
     """Tell the store which trials the study asks for."""
     rows = [_row(study, number, trial) for number, trial in enumerate(study.trials)]
-    sweeps.register(Path(store), study.name, rows, study.definition, study.sweep.figures)
+    sweeps.register(Path(store), study.name, rows, study.source.data, study.sweep.figures)
 
 
 def run(
@@ -71,7 +72,7 @@ def run(
     store: str | Path,
     executor: Executor,
     *,
-    observe: Observer = lambda progress: None,
+    observe: Observer = lambda _: None,
 ) -> Progress:
     """Do what the store lacks for the study, on an executor."""
     root = open_store(Path(store), create=True)

@@ -171,8 +171,7 @@ def _schedule(value: Any) -> Any:
                 name = ".".join(map(str, first["loc"]))
                 raise ValueError(f"step_decay: {name}: {_plain(first['msg'])}") from None
     raise ValueError(
-        "takes constant, cosine or {step_decay: {at: [300, 450], factor: 0.1}}, "
-        f"not {value!r}"
+        f"takes constant, cosine or {{step_decay: {{at: [300, 450], factor: 0.1}}}}, not {value!r}"
     )
 
 
@@ -221,7 +220,8 @@ class MethodChoice(_Model):
 def _method(value: Any) -> Any:
     if isinstance(value, MethodChoice):
         return value
-    name, options = value, {}
+    name: Any = value
+    options: Any = {}
     if isinstance(value, dict) and len(value) == 1:
         [(name, options)] = value.items()
     if not isinstance(name, str) or name not in METHODS:
@@ -354,7 +354,11 @@ def read(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Sweep, Source]:
 
 
 _ALIASES = {"architecture": "network", "arch": "network", "model": "network", "seeds": "replicates"}
-_SIMPLER = {"list_type": "takes a list", "dict_type": "takes a mapping", "model_type": "takes a mapping"}
+_SIMPLER = {
+    "list_type": "takes a list",
+    "dict_type": "takes a mapping",
+    "model_type": "takes a mapping",
+}
 
 
 def _problems(error: ValidationError, source: Source) -> list[str]:
@@ -379,9 +383,8 @@ def _written(loc: Loc, data: Any) -> Loc:
     """Pydantic's path without the names of union members, which nobody wrote."""
     kept: list[str | int] = []
     for position, part in enumerate(loc):
-        if isinstance(data, dict) and part in data:
-            kept, data = [*kept, part], data[part]
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+        known = isinstance(data, list) and isinstance(part, int) and part < len(data)
+        if known or (isinstance(data, dict) and part in data):
             kept, data = [*kept, part], data[part]
         elif isinstance(data, dict) and position == len(loc) - 1:
             kept.append(part)
@@ -389,7 +392,11 @@ def _written(loc: Loc, data: Any) -> Loc:
 
 
 def _suggest(loc: Loc) -> str:
-    models = {"recipe": RecipeFields, "finetune": RecipeFields, "init": InitFields}
+    models: dict[str, type[BaseModel]] = {
+        "recipe": RecipeFields,
+        "finetune": RecipeFields,
+        "init": InitFields,
+    }
     above = loc[-2] if len(loc) > 1 else None
     model: type[BaseModel] = Sweep
     if isinstance(above, int):

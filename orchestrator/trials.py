@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 from orchestrator.errors import SweepError
-from orchestrator.methods import METHODS, Choices, Density, Scope, Setting, Ticket, ablate
+from orchestrator.methods import METHODS, Choices, Density, Scope, Setting, ablate
 from orchestrator.sweep import (
     Grid,
     MethodChoice,
@@ -89,7 +89,7 @@ def _answers(
     for density, ticket in zip(choices.densities, tickets, strict=True):
         for ablation in grid.ablation:
             run = ablate(setting, ticket, ablation)
-            labels = _labels(setting, method, choices, density, ticket)
+            labels = _labels(setting, method, choices, density)
             yield {**labels, "ablation": ablation, **_run_labels(run)}, run
 
 
@@ -108,9 +108,7 @@ def _choices(
         )
 
 
-def _setting(
-    sweep: Sweep, dataset: str, network: str, replicate: int, recipe: Recipe
-) -> Setting:
+def _setting(sweep: Sweep, dataset: str, network: str, replicate: int, recipe: Recipe) -> Setting:
     how = sweep.init.model_dump()
     return Setting(
         network=catalog.network(network, dataset),
@@ -141,16 +139,21 @@ def _recipe(fields: dict[str, Any], per_epoch: int) -> Recipe:
     if missing:
         raise ValueError(f"recipe: {', '.join(missing)} is missing")
     steps = iterations(fields["steps"], per_epoch)
-    lengths = {
+    lengths: dict[str, Any] = {
         name: iterations(fields[name], per_epoch)
         for name in ("evaluate_every", "warmup")
         if name in fields
     }
-    schedule = {"schedule": _schedule(fields["schedule"], per_epoch)} if "schedule" in fields else {}
+    values: dict[str, Any] = {
+        "evaluate_every": max(1, steps // 10),
+        **fields,
+        **lengths,
+        "steps": steps,
+    }
+    if "schedule" in fields:
+        values["schedule"] = _schedule(fields["schedule"], per_epoch)
     try:
-        return Recipe(
-            **{"evaluate_every": max(1, steps // 10), **fields, **lengths, **schedule, "steps": steps}
-        )
+        return Recipe(**values)
     except (ValueError, TypeError) as error:
         raise ValueError(f"recipe: {error}") from None
 
@@ -186,9 +189,7 @@ def _finetune(recipe: Recipe, changes: RecipeFields | None, per_epoch: int) -> R
 # ---------------------------------------------------------------- labels
 
 
-def _labels(
-    s: Setting, method: MethodChoice, c: Choices, density: Density, ticket: Ticket
-) -> Labels:
+def _labels(s: Setting, method: MethodChoice, c: Choices, density: Density) -> Labels:
     takes = METHODS[method.name].takes
     after = s.recipe.steps
     prune_step = c.prune_step if "prune_step" in takes else after
@@ -237,7 +238,7 @@ def _init_seed(run: Run) -> int:
 
 
 def _dense_labels(trial: Trial) -> Labels:
-    labels = {
+    return {
         "method": "dense",
         "ablation": "none",
         "replicate": trial.labels["replicate"],
@@ -246,4 +247,3 @@ def _dense_labels(trial: Trial) -> Labels:
         **_setting_labels(trial.dense),
         **_run_labels(trial.dense),
     }
-    return labels

@@ -62,7 +62,7 @@ class _Worker:
 
     def run(self, job: Job) -> Outcome:
         """Run one job and commit it; whatever it raises becomes its outcome."""
-        began, clock = datetime.now(UTC), time.perf_counter()
+        began, clock = datetime.now(UTC).replace(tzinfo=None), time.perf_counter()
         try:
             value = json.loads(job.value)
             found = self._train(job, value) if job.kind == "run" else self._prune(job, value)
@@ -109,7 +109,7 @@ class _Worker:
             artifacts.write_state(self._store, job.key, step, arrays)
         steps = job.last_step - value["first_step"]
         return {
-            **self._row(job, value, network, kept),
+            **self._row(job, network, kept),
             "evals": [asdict(e) for e in trained.evals],
             "first_step": value["first_step"],
             "last_step": job.last_step,
@@ -153,7 +153,7 @@ class _Worker:
         for layer in layers:
             layer["density"] = layer["kept"] / layer["size"]
         return {
-            **self._row(job, value, network, found.kept),
+            **self._row(job, network, found.kept),
             "layers": layers,
             "ties": found.ties,
             "requested_density": value["density"],
@@ -178,7 +178,7 @@ class _Worker:
 
     # ------------------------------------------------------------ what is recorded
 
-    def _row(self, job: Job, value: Value, network: Network, kept: Kept | None) -> results.Row:
+    def _row(self, job: Job, network: Network, kept: Kept | None) -> results.Row:
         layers = measure.layers(network, kept)
         size = sum(layer.size for layer in layers)
         remaining = size if kept is None else count(kept)

@@ -1,0 +1,1 @@
+"""What one task computes: networks, data, scores, masks and training, in PyTorch alone."""

@@ -21,6 +21,7 @@ DATASETS = {
     "digits": DatasetFacts(input_shape=(1, 8, 8), classes=10, train=1438, test=359),
 }
 
+
 @dataclass(frozen=True)
 class NetworkFacts:
     """Prunable weights and multiply-adds of one example, for estimates before any run."""

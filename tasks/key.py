@@ -131,10 +131,14 @@ def _resolve_fields(cls: type[Record]) -> tuple[_Field, ...]:
     hints = typing.get_type_hints(cls)
     cls._fields = tuple(
         _Field(f.name, _coercer(hints[f.name]), f.metadata.get(_LEFT_OUT, _KEEP))
-        for f in sorted(dataclasses.fields(cls), key=lambda f: f.name)
+        for f in sorted(_dataclass_fields(cls), key=lambda f: f.name)
         if f.init
     )
     return cls._fields
+
+
+def _dataclass_fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(cls)  # `cls` is a dataclass since __init_subclass__
 
 
 def _canonical(record: Record, fields: tuple[_Field, ...]) -> str:

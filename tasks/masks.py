@@ -48,7 +48,7 @@ def select(
         chosen, tied = _top(flat, round(density * len(flat)))
         ties += tied
         sizes = [scores[name].numel() for name in group]
-        for name, part in zip(group, chosen.split(sizes), strict=True):
+        for name, part in zip(group, torch.split(chosen, sizes), strict=True):
             kept[name] = part.reshape(scores[name].shape)
     return Selection(kept, ties)
 
@@ -61,7 +61,7 @@ def shuffle(kept: Kept, seed: int, scope: Literal["layerwise", "global"]) -> Kep
         parts = [_permuted(part, seed, name) for name, part in zip(names, flat, strict=True)]
     else:
         sizes = [len(part) for part in flat]
-        parts = list(_permuted(torch.cat(flat), seed, "all layers").split(sizes))
+        parts = list(torch.split(_permuted(torch.cat(flat), seed, "all layers"), sizes))
     return {n: part.reshape(kept[n].shape) for n, part in zip(names, parts, strict=True)}
 
 

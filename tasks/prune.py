@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tasks import score as scoring
-from tasks.data import Data, scoring_batch
+from tasks.data import Data, Split, scoring_batch
 from tasks.masks import Kept, Scores, Selection, select, shuffle
 from tasks.networks.build import Weights, build
 from tasks.spec import (
@@ -37,7 +37,7 @@ def one_shot_scores(
     Full precision: TF32 and autocast are off.
     """
     module = build(network)
-    with _full_precision():
+    with _FullPrecision():
         return _scores(module, score, weights or {}, data, within)
 
 
@@ -87,7 +87,7 @@ def _scores(
             return None
 
 
-def _batch(score: Snip | Grasp, data: Data | None) -> "scoring.Split":
+def _batch(score: Snip | Grasp, data: Data | None) -> Split:
     if data is None:
         raise ValueError(f"{score.kind} scores on examples: it takes data")
     return scoring_batch(data, score.examples)
@@ -107,7 +107,7 @@ def _synflow(
     kept = within
     start = 1.0 if within is None else _density(within)
     for iteration in range(1, score.iterations + 1):
-        with _full_precision():
+        with _FullPrecision():
             scores = scoring.synflow(module, weights, kept, network.input_shape)
         target = start * (density / start) ** (iteration / score.iterations)
         found = select(_signed(scores, inverted), target, scope=scope, within=kept)
@@ -124,7 +124,7 @@ def _signed(scores: Scores, inverted: bool) -> Scores:
     return {name: -tensor for name, tensor in scores.items()} if inverted else scores
 
 
-class _full_precision:
+class _FullPrecision:
     """TF32 off while scoring, as it was afterwards (CPU: no effect)."""
 
     def __enter__(self) -> None:

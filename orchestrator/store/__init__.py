@@ -1,0 +1,1 @@
+"""The store: results exactly once, and the weights and masks behind them."""

@@ -25,8 +25,8 @@ class Journal:
 
     def note(self, event: str, **details: Any) -> None:
         """Add an event; `details` are columns of schema.ATTEMPTS."""
-        now = datetime.now(UTC).isoformat(timespec="microseconds")
-        line = {"launch": self._launch, "at": now, "event": event, **details}
+        now = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+        line = {"launch": self._launch, "noted_at": now, "event": event, **details}
         self._events.append(json.dumps(line))
 
     def flush(self, *, force: bool = False) -> None:

@@ -88,7 +88,9 @@ def result_digest(row: Row) -> str:
     return hashlib.sha256(_text({name: row.get(name) for name in _RESULT}).encode()).hexdigest()
 
 
-def encode(table_schema: pa.Schema, rows: list[Row], metadata: dict[str, str] | None = None) -> bytes:
+def encode(
+    table_schema: pa.Schema, rows: list[Row], metadata: dict[str, str] | None = None
+) -> bytes:
     """Rows as the bytes of a Parquet file with checksummed pages."""
     table = pa.Table.from_pylist(rows, schema=table_schema)
     if metadata:

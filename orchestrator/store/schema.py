@@ -44,7 +44,7 @@ TASKS = _table(
     _field("worker", pa.string(), "host:process"),
     _field("device", pa.string(), "cpu or the accelerator's name"),
     _field("threads", pa.int32(), "torch threads"),
-    _field("started_at", pa.timestamp("us", tz="UTC"), "when the task began"),
+    _field("started_at", pa.timestamp("us"), "when the task began, UTC"),
     _field("seconds", pa.float64(), "wall time of the task, s"),
     _field("tombola", pa.string(), "version of this software"),
     _field("code", pa.string(), "git commit of this software, + if modified, or null"),
@@ -122,7 +122,7 @@ SWEEP_METADATA = ("name", "revision", "registered_at", "definition", "figures")
 
 ATTEMPTS = _table(
     _field("launch", pa.string(), "launch"),
-    _field("at", pa.timestamp("us", tz="UTC"), "when the driver noted it"),
+    _field("noted_at", pa.timestamp("us"), "when the driver noted it, UTC"),
     _field("event", pa.string(), "dispatched, finished, failed, retried or blocked"),
     _field("key", pa.string(), "run or mask"),
     _field("kind", pa.string(), "run or mask"),

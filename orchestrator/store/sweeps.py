@@ -24,7 +24,7 @@ def register(
     metadata = {
         "name": name,
         "revision": revision,
-        "registered_at": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "registered_at": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds"),
         "definition": json.dumps(definition),
         "figures": json.dumps(figures),
     }

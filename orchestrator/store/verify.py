@@ -25,7 +25,7 @@ class Finding:
     problem: str
 
 
-def verify(store: Path, observe: Callable[[int], None] = lambda count: None) -> list[Finding]:
+def verify(store: Path, observe: Callable[[int], None] = lambda _: None) -> list[Finding]:
     """All that is wrong with a store; `observe` hears how many files were read."""
     findings: list[Finding] = []
     kept: dict[str, int] = {}

@@ -71,9 +71,7 @@ def _draw(name: str, shape: torch.Size, init: Init) -> Tensor:
     """He et al. 2015 (fan in) or Glorot and Bengio 2010, normal."""
     receptive = shape[2:].numel()
     fan_in, fan_out = shape[1] * receptive, shape[0] * receptive
-    if init.weights == "kaiming_normal":
-        std = sqrt(2 / fan_in)
-    else:
-        std = sqrt(2 / (fan_in + fan_out))
+    fans = fan_in if init.weights == "kaiming_normal" else fan_in + fan_out
+    std = sqrt(2 / fans)
     draws = streams.normal(shape.numel(), init.seed, "weights", name)
     return torch.from_numpy(std * draws).float().reshape(shape)

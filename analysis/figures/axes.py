@@ -1,0 +1,98 @@
+"""Axes and marks that several figures draw."""
+
+from collections.abc import Iterable
+from math import ceil, log10
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis import style
+from analysis.figures.series import Point
+from analysis.stats import Summary
+
+
+def grid(
+    count: int, columns: int, width: float, height: float, **shared: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels, `columns` beside each other; empty places stay empty."""
+    columns = min(columns, count)
+    lines = ceil(count / columns)
+    figure = Figure(figsize=(width, height * lines), layout="constrained")
+    made = figure.subplots(lines, columns, squeeze=False, **shared).flatten().tolist()
+    for spare in made[count:]:
+        spare.remove()
+    return figure, made[:count]
+
+
+def weights_remaining(axes: Axes, densities: Iterable[float], room: int = 9) -> None:
+    """A log axis of density, sparser to the right, with ticks at the data's own values."""
+    shown = sorted(set(densities), reverse=True)
+    axes.set_xscale("log")
+    low, high = shown[-1], max(shown[0], shown[-1] * 1.5)
+    margin = (high / low) ** 0.05
+    axes.set_xlim(high * margin, low / margin)
+    axes.set_xticks(_thinned(shown, room), minor=False)
+    axes.set_xticks([], minor=True)
+    axes.set_xticklabels([style.percent(tick) for tick in axes.get_xticks()])
+
+
+def _thinned(densities: list[float], room: int) -> list[float]:
+    """Ticks with at least a share of the axis between them, both ends kept."""
+    span = log10(densities[0] / densities[-1]) or 1.0
+    gap = span / room
+    ticks = [densities[-1]]
+    for density in reversed(densities[:-1]):
+        if log10(density / ticks[-1]) >= gap:
+            ticks.append(density)
+    return ticks[::-1]
+
+
+def curve(axes: Axes, points: Iterable[Point], look: style.Look, **marks: Any) -> None:
+    """Means joined by a line, with the spread as a band where there is one."""
+    points = list(points)
+    densities = [point.density for point in points]
+    colour = marks.pop("color", look.colour)
+    axes.plot(
+        densities,
+        [point.accuracy.centre for point in points],
+        color=colour,
+        marker=look.marker,
+        markerfacecolor="white" if look.marker not in "x+" else colour,
+        **marks,
+    )
+    banded = [p for p in points if p.accuracy.low is not None]
+    axes.fill_between(
+        [p.density for p in banded],
+        [p.accuracy.low or 0.0 for p in banded],
+        [min(p.accuracy.high or 0.0, 100.0) for p in banded],
+        color=colour,
+        alpha=0.15,
+        linewidth=0,
+    )
+
+
+def dense_line(axes: Axes, dense: Summary | None, label: str | None = None) -> None:
+    """The dense network: a dashed line over the whole width, with its spread."""
+    if dense is None:
+        return
+    axes.axhline(dense.centre, color=style.DENSE, linestyle=(0, (4, 2)), linewidth=0.9, label=label)
+    if dense.low is not None and dense.high is not None:
+        axes.axhspan(dense.low, min(dense.high, 100.0), color=style.DENSE, alpha=0.10, linewidth=0)
+
+
+def legend(figure: Figure, handles: dict[str, Any], columns: int, title: str | None = None) -> None:
+    """One legend over all panels."""
+    figure.legend(
+        list(handles.values()),
+        list(handles),
+        loc="outside upper center",
+        ncols=columns,
+        title=title,
+        title_fontsize=7.0,
+    )
+
+
+def footnote(figure: Figure, text: str) -> None:
+    """A line of small grey text under the figure."""
+    figure.text(0.005, -0.01, text, fontsize=6.0, color="#777777", ha="left", va="top")

@@ -1,0 +1,174 @@
+"""Keys: equal for equal expressions, different for any change of meaning."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.key import SIGNIFICANT_DIGITS, decode
+from tasks.spec import (
+    Constant,
+    Cosine,
+    Dataset,
+    Examples,
+    Grasp,
+    Init,
+    Inverted,
+    Magnitude,
+    Mask,
+    Network,
+    Random,
+    Recipe,
+    Run,
+    Shuffled,
+    Snip,
+    State,
+    StepDecay,
+    Synflow,
+    at,
+    prune,
+)
+
+NETWORK = Network(name="conv2_bn", input_shape=(1, 8, 8), classes=10)
+DIGITS = Dataset(name="digits")
+seeds = st.integers(0, 2**40)
+schedules = st.one_of(
+    st.just(Constant()),
+    st.just(Cosine()),
+    st.builds(
+        StepDecay,
+        at=st.sets(st.integers(1, 90), min_size=1, max_size=3).map(sorted),
+        factor=st.floats(0.01, 0.9),
+    ),
+)
+recipes = st.builds(
+    Recipe,
+    steps=st.integers(100, 1000),
+    batch_size=st.integers(1, 512),
+    lr=st.floats(1e-6, 10),
+    evaluate_every=st.integers(1, 100),
+    momentum=st.floats(0.1, 0.99),
+    nesterov=st.booleans(),
+    weight_decay=st.floats(0, 0.1).map(abs),
+    schedule=schedules,
+    warmup=st.integers(0, 50),
+)
+inits = st.builds(
+    Init,
+    seed=seeds,
+    weights=st.sampled_from(["kaiming_normal", "glorot_normal"]),
+    batch_norm=st.sampled_from(["ones", "uniform"]),
+)
+examples = st.builds(Examples, dataset=st.just(DIGITS), seed=seeds, per_class=st.integers(1, 20))
+scores = st.one_of(
+    st.builds(Random, seed=seeds),
+    st.just(Magnitude()),
+    st.builds(Snip, examples=examples, batch_norm=st.sampled_from(["train", "eval"])),
+    st.builds(Grasp, examples=examples, temperature=st.floats(1, 500)),
+    st.builds(Synflow, iterations=st.integers(1, 100)),
+)
+ablations = st.one_of(st.none(), st.just(Inverted()), st.builds(Shuffled, seed=seeds))
+dense_runs = st.builds(
+    Run,
+    network=st.just(NETWORK),
+    dataset=st.just(DIGITS),
+    recipe=recipes,
+    start=inits,
+    order_seed=seeds,
+)
+
+
+@st.composite
+def masks(draw: st.DrawFn) -> Mask:
+    run = draw(dense_runs)
+    of = at(run, draw(st.integers(0, run.recipe.steps)))
+    density = draw(st.floats(0.001, 0.999))
+    mask = prune(NETWORK, draw(scores), of=of, density=density, ablation=draw(ablations))
+    assert mask is not None
+    return mask
+
+
+def rebuilt(value: Any) -> Any:
+    """The same expression, built anew from the bottom."""
+    fields = {n: v for n, v in value.__dict__.items() if n not in ("key", "canonical")}
+    return type(value)(
+        **{n: rebuilt(v) if hasattr(v, "canonical") else v for n, v in reversed(fields.items())}
+    )
+
+
+@given(st.one_of(dense_runs, masks()))
+def test_an_expression_built_twice_is_one_value(value: Any) -> None:
+    again = rebuilt(value)
+    assert again == value
+    assert hash(again) == hash(value)
+    assert repr(again) == repr(value)
+
+
+@given(st.one_of(recipes, inits, scores))
+def test_written_out_values_decode_to_themselves(value: Any) -> None:
+    import json
+
+    assert decode(json.loads(value.canonical)) == value
+
+
+@given(recipes, st.sampled_from(["steps", "batch_size", "lr", "evaluate_every", "warmup"]))
+def test_any_change_of_a_recipe_changes_the_key(recipe: Recipe, name: str) -> None:
+    run = Run(network=NETWORK, dataset=DIGITS, recipe=recipe, start=Init(seed=0), order_seed=0)
+    changed = replace(run, recipe=replace(recipe, **{name: getattr(recipe, name) + 1}))
+    assert changed.key != run.key
+
+
+@given(masks(), masks())
+def test_different_masks_have_different_keys(one: Mask, other: Mask) -> None:
+    assert (one.key == other.key) == (one.canonical == other.canonical)
+
+
+@given(st.floats(1e-9, 1e9), st.floats(-1e-14, 1e-14))
+def test_floats_count_to_twelve_digits(lr: float, noise: float) -> None:
+    rounded = float(f"{lr:.{SIGNIFICANT_DIGITS}g}")
+    recipe = Recipe(steps=1, batch_size=1, lr=rounded, evaluate_every=1)
+    assert replace(recipe, lr=f"{rounded * (1 + noise):.30g}") == recipe
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -0.0, True, "fast", None, [0.1]])
+def test_what_is_no_number_is_refused_where_the_value_is_made(value: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match="lr takes"):
+        Recipe(steps=1, batch_size=1, lr=value, evaluate_every=1)
+
+
+@pytest.mark.parametrize("value", [1.5, "1.5", True, "many"])
+def test_what_is_no_integer_is_refused(value: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match="steps takes"):
+        Recipe(steps=value, batch_size=1, lr=1, evaluate_every=1)
+
+
+def run_of(**changes: Any) -> Run:
+    recipe = Recipe(steps=100, batch_size=1, lr=1, evaluate_every=1)
+    fields = {"network": NETWORK, "dataset": DIGITS, "recipe": recipe, "order_seed": 0}
+    return Run(**{**fields, "start": Init(seed=0), **changes})
+
+
+@given(scores, seeds)
+def test_equal_work_is_folded(score: Any, seed: int) -> None:
+    run = run_of(start=Init(seed=seed))
+    assert at(run, 0) == Init(seed=seed)
+    assert prune(NETWORK, score, of=at(run, 0), density=1.0) is None
+    one = prune(NETWORK, Random(seed=seed), of=at(run, 50), density=0.5, ablation=Shuffled(seed=1))
+    other = prune(NETWORK, Random(seed=seed), of=Init(seed=9), density=0.5)
+    assert one == other
+
+
+def test_impossible_values_are_refused_in_a_sentence() -> None:
+    with pytest.raises(ValueError, match="state of this run takes step 1 to 100"):
+        State(run=run_of(), step=101)
+    with pytest.raises(ValueError, match="density takes a number above 0 and below 1"):
+        prune(NETWORK, Magnitude(), of=Init(seed=0), density=0)
+    half = prune(NETWORK, Magnitude(), of=Init(seed=0), density=0.5)
+    with pytest.raises(ValueError, match=r"density takes at most 0\.5"):
+        prune(NETWORK, Magnitude(), of=Init(seed=0), density=0.6, within=half)
+    other = Network(name="lenet_300_100", input_shape=(1, 8, 8), classes=10)
+    with pytest.raises(ValueError, match="belong"):
+        run_of(network=other, mask=half)

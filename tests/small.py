@@ -1,0 +1,62 @@
+"""Small sweeps and stores that tests share: seconds of real work on real digits."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from orchestrator.store import results, schema
+from orchestrator.store.files import visible
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "dataset": "digits",
+    "network": "lenet_300_100",
+    "replicates": 1,
+    "recipe": {"steps": 12, "batch_size": 64, "lr": 0.1, "evaluate_every": 4},
+    "grids": [
+        {"method": ["random", "snip"], "levels": [2, 5], "ablation": ["none", "shuffle"]},
+        {"method": "imp", "levels": [1, 2], "rewind_step": [0, 3]},
+    ],
+}
+
+
+def write_sweep(folder: Path, **changes: Any) -> Path:
+    """TINY with changes, as `<name>.yaml` in a folder."""
+    sweep = {**TINY, **changes}
+    path = folder / f"{sweep['name']}.yaml"
+    path.write_text(yaml.safe_dump(sweep, sort_keys=False))
+    return path
+
+
+def tombola(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The real command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "orchestrator.cli", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def outcome(store: Path) -> dict[str, dict[str, Any]]:
+    """Every result of a store by key, without what may differ between two launches."""
+    provenance = set(schema.TASKS.names[schema.TASKS.names.index("launch") :])
+    rows = pa.concat_tables(
+        [results.read(path) for path in visible(store / "results/live", ".parquet")]
+        or [schema.LIVE.empty_table()]
+    ).to_pylist()
+    keyed = {
+        row["key"]: {name: value for name, value in row.items() if name not in provenance}
+        for row in rows
+    }
+    assert len(keyed) == len(rows)
+    return json.loads(json.dumps(keyed))
