@@ -43,7 +43,8 @@ def snip(
     logits = functional_call(module, {**others, **live}, (batch.images,))
     gradients = torch.autograd.grad(cross_entropy(logits, batch.labels), list(live.values()))
     return {
-        name: (live[name] * gradient).abs() for name, gradient in zip(names, gradients, strict=True)
+        name: (live[name].detach() * gradient).abs()
+        for name, gradient in zip(names, gradients, strict=True)
     }
 
 
@@ -63,7 +64,10 @@ def grasp(
     gradients = torch.autograd.grad(loss, list(live.values()), create_graph=True)
     product = torch.stack([(g.detach() * g).sum() for g in gradients]).sum()
     curvatures = torch.autograd.grad(product, list(live.values()))
-    return {name: live[name] * curvature for name, curvature in zip(names, curvatures, strict=True)}
+    return {
+        name: live[name].detach() * curvature
+        for name, curvature in zip(names, curvatures, strict=True)
+    }
 
 
 def synflow(
@@ -89,7 +93,8 @@ def synflow(
     total = functional_call(module, {**others, **live}, (ones,)).sum()
     gradients = torch.autograd.grad(total, list(live.values()))
     return {
-        name: (live[name] * gradient).abs() for name, gradient in zip(names, gradients, strict=True)
+        name: (live[name].detach() * gradient).abs()
+        for name, gradient in zip(names, gradients, strict=True)
     }
 
 

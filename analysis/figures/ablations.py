@@ -69,9 +69,11 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: dict[str,
 
 def draw(facts: Facts) -> Figure:
     """Small panels on shared axes under one legend."""
-    columns = 4 if len(facts.cells) > 3 else 3
-    figure, axes = marks.grid(
-        len(facts.cells), columns, facts.width, 1.75, sharex=True, sharey=True
+    count = len(facts.cells)
+    columns = 4 if count > 3 else 3
+    height = 1.75 if count > 3 else 2.3
+    figure, body, axes = marks.grid(
+        count, columns, (facts.width, height), facts.note, facts.title, sharex=True, sharey=True
     )
     densities = {p.density for cell in facts.cells for one in cell.curves for p in one.points}
     handles: dict[str, Any] = {}
@@ -80,18 +82,15 @@ def draw(facts: Facts) -> Figure:
         for one in sorted(cell.curves, key=lambda one: list(style.ABLATIONS).index(one.ablation)):
             look = style.ABLATIONS[one.ablation]
             marks.curve(ax, one.points, look, label=look.label)
-        marks.weights_remaining(ax, densities | {1.0}, room=4)
+        marks.weights_remaining(ax, densities | {1.0}, room=max(4, 9 // count))
         ax.set_title(_wrapped(cell.title), fontsize=7.5)
         found_handles, found_labels = ax.get_legend_handles_labels()
         handles.update(dict(zip(found_labels, found_handles, strict=True)))
     for ax in axes:
         ax.tick_params(labelbottom=True)
-    figure.supxlabel("Weights remaining (%)", fontsize=8)
-    figure.supylabel("Test accuracy (%)", fontsize=8)
-    marks.legend(figure, handles, columns=5)
-    if facts.title:
-        figure.suptitle(facts.title, fontsize=9)
-    marks.footnote(figure, facts.note)
+    body.supxlabel("Weights remaining (%)", fontsize=8)
+    body.supylabel("Test accuracy (%)", fontsize=8)
+    marks.legend(body, handles, columns=5)
     return figure
 
 

@@ -43,7 +43,9 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: dict[str,
 
 def draw(facts: Facts) -> Figure:
     """Panels side by side under one legend."""
-    figure, axes = marks.grid(len(facts.panels), 2, facts.width, 3.0, sharey=True)
+    figure, body, axes = marks.grid(
+        len(facts.panels), 2, (facts.width, 2.9), facts.note, facts.title, sharey=True
+    )
     handles: dict[str, Any] = {}
     for panel, ax in zip(facts.panels, axes, strict=True):
         marks.dense_line(ax, panel.dense, label="Dense")
@@ -63,12 +65,9 @@ def draw(facts: Facts) -> Figure:
     for ax in axes[:: min(2, len(axes))]:
         ax.set_ylabel("Test accuracy (%)")
     if len(axes) == 1:
-        figure.legend(handles.values(), handles.keys(), loc="outside right center")
+        body.legend(handles.values(), handles.keys(), loc="outside right center")
     else:
-        marks.legend(figure, handles, columns=4)
+        marks.legend(body, handles, columns=4)
     if facts.floor is not None:
         axes[0].set_ylim(100 * facts.floor, 100.4)
-    if facts.title:
-        figure.suptitle(facts.title, fontsize=9)
-    marks.footnote(figure, facts.note)
     return figure

@@ -5,7 +5,7 @@ from math import ceil, log10
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from analysis import style
 from analysis.figures.series import Point
@@ -13,16 +13,32 @@ from analysis.stats import Summary
 
 
 def grid(
-    count: int, columns: int, width: float, height: float, **shared: Any
-) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels, `columns` beside each other; empty places stay empty."""
+    count: int,
+    columns: int,
+    size: tuple[float, float],
+    note: str,
+    title: str | None,
+    **shared: Any,
+) -> tuple[Figure, SubFigure, list[Axes]]:
+    """A figure of `count` panels, `columns` beside each other, in a frame of title and note.
+
+    `size` is the width of the figure and the height of one line of panels, in inches.
+    Returns the figure, the part of it that holds the panels, and the panels.
+    """
     columns = min(columns, count)
     lines = ceil(count / columns)
-    figure = Figure(figsize=(width, height * lines), layout="constrained")
-    made = figure.subplots(lines, columns, squeeze=False, **shared).flatten().tolist()
+    above, inside, below = (0.22 if title else 0.01), size[1] * lines, 0.17
+    total = above + inside + below
+    figure = Figure(figsize=(size[0], total), layout="constrained")
+    parts: Any = figure.subfigures(3, 1, height_ratios=[above, inside, below])
+    body: SubFigure = parts[1]
+    made = body.subplots(lines, columns, squeeze=False, **shared).flatten().tolist()
     for spare in made[count:]:
         spare.remove()
-    return figure, made[:count]
+    figure.text(0.01, 0.05 / total, note, fontsize=6.0, color="#777777", ha="left", va="bottom")
+    if title:
+        figure.text(0.5, 1 - 0.05 / total, title, fontsize=9.0, ha="center", va="top")
+    return figure, body, made[:count]
 
 
 def weights_remaining(axes: Axes, densities: Iterable[float], room: int = 9) -> None:
@@ -42,10 +58,10 @@ def _thinned(densities: list[float], room: int) -> list[float]:
     span = log10(densities[0] / densities[-1]) or 1.0
     gap = span / room
     ticks = [densities[-1]]
-    for density in reversed(densities[:-1]):
-        if log10(density / ticks[-1]) >= gap:
+    for density in reversed(densities[1:-1]):
+        if min(log10(density / ticks[-1]), log10(densities[0] / density)) >= gap:
             ticks.append(density)
-    return ticks[::-1]
+    return [densities[0], *reversed(ticks)] if len(densities) > 1 else ticks
 
 
 def curve(axes: Axes, points: Iterable[Point], look: style.Look, **marks: Any) -> None:
@@ -81,9 +97,11 @@ def dense_line(axes: Axes, dense: Summary | None, label: str | None = None) -> N
         axes.axhspan(dense.low, min(dense.high, 100.0), color=style.DENSE, alpha=0.10, linewidth=0)
 
 
-def legend(figure: Figure, handles: dict[str, Any], columns: int, title: str | None = None) -> None:
+def legend(
+    body: SubFigure, handles: dict[str, Any], columns: int, title: str | None = None
+) -> None:
     """One legend over all panels."""
-    figure.legend(
+    body.legend(
         list(handles.values()),
         list(handles),
         loc="outside upper center",
@@ -91,8 +109,3 @@ def legend(figure: Figure, handles: dict[str, Any], columns: int, title: str | N
         title=title,
         title_fontsize=7.0,
     )
-
-
-def footnote(figure: Figure, text: str) -> None:
-    """A line of small grey text under the figure."""
-    figure.text(0.005, -0.01, text, fontsize=6.0, color="#777777", ha="left", va="top")

@@ -77,7 +77,9 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: dict[str,
 def draw(facts: Facts) -> Figure:
     """Small panels on shared axes; darker is denser in total."""
     columns = 4 if len(facts.cells) > 3 else 3
-    figure, axes = marks.grid(len(facts.cells), columns, facts.width, 1.6, sharey=True)
+    figure, body, axes = marks.grid(
+        len(facts.cells), columns, (facts.width, 1.6), facts.note, facts.title, sharey=True
+    )
     shown = [v for cell in facts.cells for p in cell.profiles for v in p.layers if v]
     floor = min(shown, default=0.1) / 3
     for cell, ax in zip(facts.cells, axes, strict=True):
@@ -99,12 +101,9 @@ def draw(facts: Facts) -> Figure:
         f"{style.percent(p.density)} %": Line2D([], [], color=_shade(style.DENSE, n), marker="o")
         for n, p in enumerate(facts.cells[0].profiles)
     }
-    figure.supxlabel("Layer, from the input", fontsize=8)
-    figure.supylabel("Weights remaining in the layer (%)", fontsize=8)
-    marks.legend(figure, handles, columns=len(handles), title="Weights remaining in the network")
-    if facts.title:
-        figure.suptitle(facts.title, fontsize=9)
-    marks.footnote(figure, facts.note)
+    body.supxlabel("Layer, from the input", fontsize=8)
+    body.supylabel("Weights remaining in the layer (%)", fontsize=8)
+    marks.legend(body, handles, columns=len(handles), title="Weights remaining in the network")
     return figure
 
 

@@ -34,9 +34,9 @@ def save(
     with style.style():
         figure = module.draw(facts)
         dates = {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": "Tombola"}
-        figure.savefig(paths[0], metadata={**dates, "Keywords": about}, bbox_inches="tight")
+        figure.savefig(paths[0], metadata={**dates, "Keywords": about})
         metadata = {"Software": "Tombola", "Provenance": about}
-        figure.savefig(paths[1], metadata=metadata, bbox_inches="tight")
+        figure.savefig(paths[1], metadata=metadata)
     return paths
 
 

@@ -92,11 +92,13 @@ def encode(
     table_schema: pa.Schema, rows: list[Row], metadata: dict[str, str] | None = None
 ) -> bytes:
     """Rows as the bytes of a Parquet file with checksummed pages."""
-    table = pa.Table.from_pylist(rows, schema=table_schema)
-    if metadata:
-        table = table.replace_schema_metadata({**(table_schema.metadata or {}), **metadata})
+    bare = pa.schema([pa.field(f.name, _bare(f.type)) for f in table_schema])
+    about = {**(table_schema.metadata or {}), **(metadata or {})}
+    table = pa.Table.from_pylist(rows, schema=bare.with_metadata(about))
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    pq.write_table(
+        table, sink, compression="zstd", write_page_checksum=True, write_statistics=len(rows) > 1
+    )
     return sink.getvalue()
 
 
@@ -155,6 +157,15 @@ def _find_compacted(store: Path, key: str) -> Row | None:
             row[table] = part.drop_columns([column]).to_pylist() or None
         return row
     return None
+
+
+def _bare(kind: pa.DataType) -> pa.DataType:
+    """The type without the comments of its fields, which would triple a result's size."""
+    if pa.types.is_list(kind):
+        return pa.list_(_bare(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(f.name, f.type) for f in kind])
+    return kind
 
 
 def _text(value: Any) -> str:

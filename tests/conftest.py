@@ -1,0 +1,23 @@
+"""What all tests share: one way to draw examples, and the same threads as a worker."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+settings.register_profile(
+    "tombola",
+    deadline=None,
+    max_examples=60,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("tombola")
+
+
+@pytest.fixture(autouse=True)
+def _no_store_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOMBOLA_STORE", raising=False)

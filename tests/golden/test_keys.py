@@ -1,0 +1,91 @@
+"""Golden keys. A difference here means that every store in the world loses its results: it
+takes a raised semantics version of the record concerned, and a line in the changelog."""
+
+import json
+from pathlib import Path
+
+from orchestrator import study
+from tasks.spec import (
+    Constant,
+    Cosine,
+    Dataset,
+    Examples,
+    Grasp,
+    Init,
+    Inverted,
+    Magnitude,
+    Network,
+    Random,
+    Recipe,
+    Run,
+    Shuffled,
+    Snip,
+    State,
+    StepDecay,
+    Synflow,
+    at,
+    prune,
+)
+
+GOLDEN = json.loads((Path(__file__).parent / "keys.json").read_text())
+
+
+def expressions() -> dict[str, str]:
+    network = Network(name="lenet_300_100", input_shape=(1, 8, 8), classes=10)
+    digits = Dataset(name="digits")
+    recipe = Recipe(
+        steps=600,
+        batch_size=64,
+        lr=0.1,
+        evaluate_every=100,
+        weight_decay=1e-4,
+        schedule=StepDecay(at=(300, 450)),
+        warmup=20,
+    )
+    examples = Examples(dataset=digits, seed=0)
+    dense = Run(network=network, dataset=digits, recipe=recipe, start=Init(seed=0), order_seed=0)
+    mask = prune(network, Magnitude(), of=at(dense, 600), density=0.8)
+    deeper = prune(network, Magnitude(), of=at(dense, 600), density=0.8**2, within=mask)
+    assert mask is not None
+    assert deeper is not None
+    ticket = Run(
+        network=network,
+        dataset=digits,
+        recipe=recipe,
+        start=at(dense, 50),
+        order_seed=0,
+        mask=deeper,
+        first_step=50,
+    )
+    values = {
+        "network": network,
+        "recipe": recipe,
+        "constant": Constant(),
+        "cosine": Cosine(),
+        "init": Init(seed=7, weights="glorot_normal", batch_norm="uniform"),
+        "random": Random(seed=3),
+        "snip": Snip(examples=examples),
+        "grasp": Grasp(examples=examples),
+        "synflow": Synflow(),
+        "shuffled": Shuffled(seed=2),
+        "inverted": Inverted(),
+        "dense run": dense,
+        "state": State(run=dense, step=50),
+        "mask": mask,
+        "mask within a mask": deeper,
+        "ticket": ticket,
+    }
+    return {name: value.key for name, value in values.items()}
+
+
+def test_keys_are_what_they_were() -> None:
+    assert expressions() == GOLDEN["expressions"]
+
+
+def test_the_shipped_sweeps_ask_for_what_they_asked_for() -> None:
+    import hashlib
+
+    for name, expected in GOLDEN["sweeps"].items():
+        trials = study.read(Path(__file__).parents[2] / "sweeps" / f"{name}.yaml").trials
+        keys = "".join(trial.run.key for trial in trials)
+        assert hashlib.sha256(keys.encode()).hexdigest() == expected, name
