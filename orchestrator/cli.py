@@ -123,7 +123,6 @@ def run(
     """Run what the store lacks for a sweep. Launched again, it goes on where it was."""
     from orchestrator import study
 
-    signal.signal(signal.SIGTERM, _interrupt)
     console = _console()
     asked = _read(sweep, overrides)
     root = _open(store, create=True)
@@ -170,6 +169,7 @@ def _launch(
     workers = None
     try:
         workers = engine()
+        signal.signal(signal.SIGTERM, _interrupt)  # Ray has put its own in place
         with Display(console, planned) as display:
             progress = launch(planned, root, workers, costs=costs, observe=display.observe)
     except KeyboardInterrupt:

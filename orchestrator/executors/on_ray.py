@@ -6,6 +6,7 @@ order and packing are ours (schedule.py).
 
 import logging
 import os
+from contextlib import chdir
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 import orchestrator
 from orchestrator.errors import TombolaError
 from orchestrator.executors.base import Arrival, Pack, Returned, WorkerLost
+
+SOURCE = Path(orchestrator.__file__).parents[1]
+"""The folder that holds our packages."""
 
 OBJECT_STORE_BYTES = 100 * 2**20
 """Ray's shared memory: only packs and outcomes pass through it, a few kB each."""
@@ -43,7 +47,10 @@ class RayExecutor:
     ) -> None:
         self._ray = ray = _import_ray(local=address is None)
         try:
-            ray.init(**(_join(address) if address else _start(num_cpus, num_gpus)))
+            # Workers import from the folder Ray was started in: let that be ours, and not
+            # one where some other `tasks` lies.
+            with chdir(SOURCE):
+                ray.init(**(_join(address) if address else _start(num_cpus, num_gpus)))
         except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
             where = f"the Ray cluster at {address}" if address else "Ray on this machine"
             raise TombolaError(f"{where} cannot be reached: {str(error).splitlines()[0]}") from None
@@ -101,6 +108,8 @@ def _import_ray(*, local: bool) -> ModuleType:
     if local:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # A lost worker is told in our words, once it matters; see the journal.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed")
     os.environ.update(_WORKER_ENVIRONMENT)
     import ray
 
@@ -122,13 +131,12 @@ def _start(num_cpus: int | None, num_gpus: int | None) -> dict[str, Any]:
 
 def _join(address: str) -> dict[str, Any]:
     """Ship our packages, so that nodes run the driver's code."""
-    source = Path(orchestrator.__file__).parents[1]
     return {
         "address": address,
         "log_to_driver": False,
         "logging_level": logging.ERROR,
         "runtime_env": {
-            "py_modules": [str(source / name) for name in ("tasks", "orchestrator", "analysis")],
+            "py_modules": [str(SOURCE / name) for name in ("tasks", "orchestrator", "analysis")],
             "env_vars": _WORKER_ENVIRONMENT,
         },
     }

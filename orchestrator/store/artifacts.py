@@ -64,7 +64,7 @@ def read_mask(store: Path, key: str) -> Arrays:
 
 
 def _encode(tensors: Arrays, about: dict[str, Any]) -> bytes:
-    tensors = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    tensors = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}
     header = json.dumps({**about, "sha256": _checksum(tensors)}, sort_keys=True)
     return save(tensors, metadata={"tombola": header})
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from tasks import streams

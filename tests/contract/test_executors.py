@@ -1,0 +1,99 @@
+"""What every executor promises: the same packs give the same arrivals and the same store."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator import study
+from orchestrator.executors.base import Arrival, Executor, Job, Pack, Returned, WorkerLost
+from orchestrator.executors.inline import InlineExecutor
+from orchestrator.launch import _job
+from orchestrator.plan import Nothing, plan
+from orchestrator.store.files import open_store
+from tests.small import outcome, write_sweep
+
+
+def ray() -> Executor:
+    from orchestrator.executors.on_ray import RayExecutor
+
+    return RayExecutor(num_cpus=1)
+
+
+@pytest.fixture(scope="module", params=[InlineExecutor, ray], ids=["inline", "ray"])
+def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
+    made: Callable[[], Executor] = request.param
+    running = made()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return open_store(tmp_path / "store", create=True)
+
+
+def jobs(folder: Path) -> list[Job]:
+    tasks = plan(study.read(write_sweep(folder)).trials, Nothing()).tasks
+    return [_job(task, 1) for task in list(tasks.values())[:6]]
+
+
+def arrivals(executor: Executor, count: int) -> list[Arrival]:
+    found: list[Arrival] = []
+    for _ in range(300):
+        found += executor.wait(1.0)
+        if len(found) >= count:
+            return found
+    raise AssertionError("nothing came back")
+
+
+def pack_of(store: Path, *jobs: Job, name: str = "p") -> Pack:
+    return Pack(identity=name, jobs=jobs, store=str(store), launch="test")
+
+
+def test_it_has_at_least_one_slot(executor: Executor) -> None:
+    assert executor.slots >= 1
+
+
+def test_a_pack_comes_back_with_an_outcome_for_each_job(
+    executor: Executor, store: Path, tmp_path: Path
+) -> None:
+    work = jobs(tmp_path)
+    pack = pack_of(store, *work)
+    executor.submit(pack)
+    [arrival] = arrivals(executor, 1)
+    assert isinstance(arrival, Returned)
+    assert arrival.pack == pack
+    assert [o.key for o in arrival.outcomes] == [job.key for job in work]
+    assert all(o.failure is None and o.seconds > 0 for o in arrival.outcomes)
+    assert set(outcome(store)) == {job.key for job in work}
+
+
+def test_nothing_arrives_when_nothing_was_submitted(executor: Executor) -> None:
+    assert executor.wait(0.01) == []
+
+
+def test_a_job_that_raises_is_an_outcome_and_those_who_need_it_are_skipped(
+    executor: Executor, store: Path, tmp_path: Path
+) -> None:
+    good = jobs(tmp_path)[0]
+    broken = Job(key="b" * 64, kind="run", value=good.value.replace("digits", "nothing"), attempt=1)
+    needs_it = Job(key="c" * 64, kind="run", value=good.value, attempt=1, needs=(broken.key,))
+    executor.submit(pack_of(store, broken, needs_it, good))
+    [arrival] = arrivals(executor, 1)
+    assert isinstance(arrival, Returned)
+    assert [o.key for o in arrival.outcomes] == [broken.key, good.key]
+    failed = arrival.outcomes[0]
+    assert (failed.failure, arrival.outcomes[1].failure) == ("raised", None)
+    assert "no dataset 'nothing'" in failed.message
+    assert "Traceback" in failed.traceback
+
+
+def test_packs_in_flight_all_come_back(executor: Executor, store: Path, tmp_path: Path) -> None:
+    work = jobs(tmp_path)[:1]
+    for number in range(5):
+        executor.submit(pack_of(store, *work, name=str(number)))
+    found = arrivals(executor, 5)
+    assert sorted(a.pack.identity for a in found) == ["0", "1", "2", "3", "4"]
+    assert not any(isinstance(a, WorkerLost) for a in found)
+    assert len(outcome(store)) == 1, "the same work done five times is one result"

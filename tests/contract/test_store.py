@@ -1,0 +1,161 @@
+"""What the store promises: whole files or none, one result for a key, no silent change."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from orchestrator import study
+from orchestrator.errors import DamagedFile, DeterminismAlarm, StoreError
+from orchestrator.executors.inline import InlineExecutor
+from orchestrator.store import artifacts, layout, results
+from orchestrator.store.compact import compact
+from orchestrator.store.files import open_store, publish
+from orchestrator.store.verify import repair, verify
+from tests.small import outcome, write_sweep
+
+KEY = "ab" * 32
+MASK = {"a.weight": np.array([[True, False, True]]), "b.weight": np.zeros((3, 3), dtype=bool)}
+STATE = {"w": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.array(3, dtype=np.int64)}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return open_store(tmp_path / "store", create=True)
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Path:
+    study.run(study.read(write_sweep(tmp_path)), tmp_path / "filled", InlineExecutor())
+    return tmp_path / "filled"
+
+
+def any_result(store: Path) -> Path:
+    return next((store / layout.LIVE).rglob("*.parquet"))
+
+
+def test_masks_and_states_come_back_as_they_were(store: Path) -> None:
+    artifacts.write_mask(store, KEY, MASK)
+    artifacts.write_state(store, KEY, 5, STATE)
+    for written, read in (
+        (MASK, artifacts.read_mask(store, KEY)),
+        (STATE, artifacts.read_state(store, KEY, 5)),
+    ):
+        assert written.keys() == read.keys()
+        for name in written:
+            assert written[name].dtype == read[name].dtype
+            assert np.array_equal(written[name], read[name])
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty", "swap"])
+def test_a_damaged_artifact_is_never_trusted(store: Path, damage: str) -> None:
+    artifacts.write_state(store, KEY, 5, STATE)
+    path = store / layout.state(KEY, 5)
+    content = bytearray(path.read_bytes())
+    if damage == "swap":
+        artifacts.write_state(store, "cd" * 32, 5, STATE)
+        path.write_bytes((store / layout.state("cd" * 32, 5)).read_bytes())
+    elif damage == "flip":
+        content[-3] ^= 1
+        path.write_bytes(content)
+    else:
+        path.write_bytes(content[: 0 if damage == "empty" else -5])
+    with pytest.raises(DamagedFile, match=r"truncated or altered|another value"):
+        artifacts.read_state(store, KEY, 5)
+
+
+def test_publishing_leaves_the_old_or_the_new_file_and_nothing_else(store: Path) -> None:
+    path = store / "results" / "x" / "y.bin"
+    publish(path, b"old")
+    publish(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [p.name for p in path.parent.iterdir()] == ["y.bin"]
+
+
+def test_a_second_equal_result_changes_nothing_and_another_one_is_an_alarm(filled: Path) -> None:
+    path = any_result(filled)
+    before = path.read_bytes()
+    row = results.read(path).to_pylist()[0]
+    results.commit(filled, {**row, "worker": "elsewhere:1", "seconds": 9.0})
+    assert path.read_bytes() == before
+    with pytest.raises(DeterminismAlarm, match=r"came out differently on elsewhere:1"):
+        results.commit(filled, {**row, "kept": row["kept"] + 1, "worker": "elsewhere:1"})
+    assert path.read_bytes() == before
+
+
+def test_the_alarm_works_on_compacted_results_too(filled: Path) -> None:
+    rows = [results.read(p).to_pylist()[0] for p in (filled / layout.LIVE).rglob("*.parquet")]
+    compact(filled)
+    for row in rows:
+        results.commit(filled, row)
+        with pytest.raises(DeterminismAlarm):
+            results.commit(filled, {**row, "kept": row["kept"] + 1})
+    assert outcome(filled) == {}, "nothing was written anew"
+
+
+def test_the_inventory_is_the_same_before_and_after_compaction(filled: Path) -> None:
+    before = results.inventory(filled)
+    assert compact(filled) == len(before.results)
+    assert results.inventory(filled) == before
+    assert compact(filled) == 0
+    assert verify(filled) == []
+
+
+def test_unfinished_files_are_invisible(filled: Path) -> None:
+    before = results.inventory(filled)
+    path = any_result(filled)
+    path.with_name(f".{path.name}.host.1.0.tmp").write_bytes(b"half")
+    assert results.inventory(filled) == before
+
+
+DAMAGES: dict[str, Any] = {
+    "result truncated": (layout.LIVE, ".parquet", lambda b: b[:-20]),
+    "result flipped": (layout.LIVE, ".parquet", lambda b: b[:900] + bytes([b[900] ^ 4]) + b[901:]),
+    "result emptied": (layout.LIVE, ".parquet", lambda b: b""),
+    "mask truncated": (layout.MASKS, ".safetensors", lambda b: b[:-1]),
+    "mask flipped": (layout.MASKS, ".safetensors", lambda b: b[:-1] + bytes([b[-1] ^ 1])),
+    "state truncated": (layout.STATES, ".safetensors", lambda b: b[:100]),
+    "sweep truncated": (layout.SWEEPS, ".parquet", lambda b: b[:50]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_verify_finds_damage_repair_removes_it_and_a_launch_makes_it_good(
+    filled: Path, tmp_path: Path, damage: str
+) -> None:
+    undisturbed = outcome(filled)
+    folder, suffix, change = DAMAGES[damage]
+    path = next(p for p in (filled / folder).rglob(f"*{suffix}"))
+    path.write_bytes(change(path.read_bytes()))
+    findings = verify(filled)
+    assert [finding.path for finding in findings] == [path]
+    repair(findings)
+    assert not path.exists()
+    study.run(study.read(tmp_path / "tiny.yaml"), filled, InlineExecutor())
+    assert verify(filled) == []
+    assert outcome(filled) == undisturbed
+
+
+def test_a_killed_writers_file_is_found(filled: Path) -> None:
+    import socket
+    import subprocess
+    import sys
+
+    ended = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+    )
+    process = ended.stdout.decode().strip()
+    path = any_result(filled)
+    left = path.with_name(f".{path.name}.{socket.gethostname()}.{process}.0.tmp")
+    left.write_bytes(b"half")
+    assert [finding.path for finding in verify(filled)] == [left]
+
+
+def test_what_is_no_store_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(StoreError, match="is a file"):
+        open_store(file)
+    with pytest.raises(StoreError, match="no store at"):
+        open_store(tmp_path / "missing")

@@ -1,0 +1,144 @@
+"""Whatever is killed, the tables equal an undisturbed run's. Real processes, real SIGKILL."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestrator.store import layout
+from orchestrator.store.verify import repair, verify
+from tests.small import outcome, tombola, write_sweep
+
+GRIDS = [
+    {"method": ["random", "snip", "synflow"], "levels": [2, 5, 8], "ablation": ["none", "shuffle"]},
+    {"method": "imp", "levels": "1..5", "rewind_step": [0, 10]},
+]
+RECIPE = {"steps": 40, "batch_size": 64, "lr": 0.1, "evaluate_every": 10}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write_sweep(folder, grids=GRIDS, recipe=RECIPE)
+    assert tombola("run", "tiny.yaml", "--executor", "inline", cwd=folder).returncode == 0
+    return outcome(folder / "store")
+
+
+def committed(folder: Path) -> int:
+    return sum(1 for _ in (folder / "store" / layout.LIVE).rglob("[!.]*.parquet"))
+
+
+def start(folder: Path, *options: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "orchestrator.cli", "run", "tiny.yaml", *options],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def until(condition: object, process: subprocess.Popen[bytes], seconds: float = 120) -> bool:
+    """Wait for a condition; False when the process ended first."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():  # type: ignore[operator]
+            return True
+        if process.poll() is not None:
+            return False
+        time.sleep(0.005)
+    raise AssertionError("neither happened")
+
+
+def settle(folder: Path) -> None:
+    """Remove what a killed process left half-written; nothing else may be wrong."""
+    left = verify(folder / "store")
+    assert all(finding.path.name.endswith(".tmp") for finding in left), left
+    repair(left)
+
+
+@pytest.mark.parametrize("executor", ["inline", "ray"])
+def test_a_driver_killed_at_random_moments(
+    executor: str, tmp_path: Path, undisturbed: dict[str, object]
+) -> None:
+    write_sweep(tmp_path, grids=GRIDS, recipe=RECIPE)
+    dice = random.Random(executor)
+    for _ in range(3):
+        target = committed(tmp_path) + dice.randrange(1, len(undisturbed) // 4)
+        process = start(tmp_path, "--executor", executor)
+        until(lambda target=target: committed(tmp_path) >= target, process)
+        process.kill()
+        process.wait()
+    last = tombola("run", "tiny.yaml", "--executor", executor, cwd=tmp_path)
+    assert last.returncode == 0, last.stdout + last.stderr
+    settle(tmp_path)
+    assert outcome(tmp_path / "store") == undisturbed
+    assert verify(tmp_path / "store") == []
+
+
+def workers(session: int) -> list[int]:
+    """Ray workers of one session that are at work on a pack."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes()
+            group = os.getsid(int(entry.name))
+        except OSError:
+            continue
+        if command.startswith(b"ray::_run_pack") and group == session:
+            found.append(int(entry.name))
+    return found
+
+
+def test_a_worker_killed_in_the_middle(tmp_path: Path, undisturbed: dict[str, object]) -> None:
+    write_sweep(tmp_path, grids=GRIDS, recipe=RECIPE)
+    process = start(tmp_path)
+    killed = 0
+    for target in (3, 20):
+        if until(lambda target=target: committed(tmp_path) >= target, process):
+            until(lambda: workers(process.pid), process)
+            for worker in workers(process.pid)[:1]:
+                os.kill(worker, signal.SIGKILL)
+                killed += 1
+    assert process.wait(timeout=200) == 0
+    assert killed
+    settle(tmp_path)
+    assert outcome(tmp_path / "store") == undisturbed
+    journal = "".join(p.read_text() for p in (tmp_path / "store" / "journal").rglob("*.jsonl"))
+    assert '"event": "retried"' in journal
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_stops_at_once_and_says_how_to_go_on(
+    tmp_path: Path, stop: signal.Signals, undisturbed: dict[str, object]
+) -> None:
+    write_sweep(tmp_path, grids=GRIDS, recipe=RECIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orchestrator.cli", "run", "tiny.yaml"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until(lambda: committed(tmp_path) >= 3, process)  # type: ignore[arg-type]
+    process.send_signal(stop)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; what is finished is kept. Go on with: tombola run tiny.yaml" in errors
+    assert "Traceback" not in errors
+    assert 3 <= committed(tmp_path) < len(undisturbed)
+
+
+def test_two_drivers_on_one_store_at_once(tmp_path: Path, undisturbed: dict[str, object]) -> None:
+    write_sweep(tmp_path, grids=GRIDS, recipe=RECIPE)
+    both = [start(tmp_path, "--executor", "inline") for _ in range(2)]
+    assert [process.wait(timeout=200) for process in both] == [0, 0]
+    assert outcome(tmp_path / "store") == undisturbed
+    assert verify(tmp_path / "store") == []

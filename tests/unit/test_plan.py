@@ -1,0 +1,117 @@
+"""The planner: least work, needs, reasons, and what a script would have trained."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from orchestrator import study
+from orchestrator.cost import Costs, critical_path
+from orchestrator.plan import Nothing, Plan, alone, plan
+from orchestrator.store.results import Inventory
+from orchestrator.trials import Trial
+from tasks.spec import Mask, Run
+from tests.small import write_sweep
+
+
+def planned(folder: Path, held: Inventory | None = None, **changes: object) -> Plan:
+    trials = study.read(write_sweep(folder, **changes)).trials
+    return plan(trials, held or Nothing())
+
+
+def everything(asked: Plan) -> Inventory:
+    """A store that holds all of a plan."""
+    runs = [t for t in asked.tasks.values() if isinstance(t.value, Run)]
+    masks = {t.key for t in asked.tasks.values() if isinstance(t.value, Mask)}
+    return Inventory(
+        results=frozenset(asked.tasks),
+        masks=frozenset(masks),
+        states=frozenset((t.key, step) for t in runs for step in t.save),
+    )
+
+
+def test_needs_come_before_those_who_need_them(tmp_path: Path) -> None:
+    placed: set[str] = set()
+    for key, task in planned(tmp_path).tasks.items():
+        assert set(task.needs) <= placed
+        placed.add(key)
+
+
+def test_what_is_stored_is_not_planned(tmp_path: Path) -> None:
+    asked = planned(tmp_path)
+    again = plan(asked.trials, everything(asked))
+    assert again.tasks == {}
+    assert again.done == len(asked.trials)
+
+
+def test_a_missing_state_brings_back_its_run_up_to_that_step_and_says_why(tmp_path: Path) -> None:
+    asked = planned(tmp_path)
+    held = everything(asked)
+    dense = asked.trials[0].run
+    ticket = next(t for t in asked.trials if t.labels.get("rewind_step") == 3).run
+    held = replace(held, results=held.results - {ticket.key}, states=held.states - {(dense.key, 3)})
+    tasks = plan(asked.trials, held).tasks
+    assert set(tasks) == {ticket.key, dense.key}
+    assert tasks[dense.key].last_step == 3
+    assert tasks[dense.key].reason == "weights at step 3 are needed and not stored"
+    assert tasks[ticket.key].needs == (dense.key,)
+    assert tasks[ticket.key].reason == "not in the store"
+
+
+def test_a_missing_mask_file_is_pruned_again_only_if_somebody_needs_it(tmp_path: Path) -> None:
+    asked = planned(tmp_path)
+    held = everything(asked)
+    trial = next(t for t in asked.trials if t.labels["method"] == "snip")
+    without = replace(held, masks=held.masks - {trial.run.mask.key})
+    assert plan(asked.trials, without).tasks == {}
+    without = replace(without, results=without.results - {trial.run.key})
+    tasks = plan(asked.trials, without).tasks
+    assert tasks[trial.run.mask.key].reason == "its file is missing"
+
+
+def test_the_dense_run_saves_what_anybody_needs_of_it(tmp_path: Path) -> None:
+    asked = planned(tmp_path)
+    assert asked.tasks[asked.trials[0].run.key].save == (3, 12)
+
+
+def test_a_script_trains_each_trial_with_all_it_stands_on(tmp_path: Path) -> None:
+    asked = planned(
+        tmp_path, grids=[{"method": "imp", "levels": [0, 1, 2]}, {"method": "snip", "levels": [1]}]
+    )
+    per_trial = {trial: [n for _, n in alone([trial])] for trial in map(_hashable, asked.trials)}
+    assert sorted(map(len, per_trial.values())) == [1, 1, 1, 2, 3]
+    assert asked.steps == 4 * 12
+
+
+def test_a_run_that_only_lends_its_weights_is_trained_that_far(tmp_path: Path) -> None:
+    asked = planned(tmp_path, grids=[{"method": "snip", "levels": [1], "prune_step": [5]}])
+    trial = asked.trials[-1]
+    assert sorted(steps for _, steps in alone([trial])) == [5, 7]
+
+
+def test_quickstart_trains_less_than_half_of_what_a_script_would() -> None:
+    sweep = Path(__file__).parents[2] / "sweeps" / "quickstart.yaml"
+    trials = study.read(sweep).trials
+    assert len(trials) >= 150
+    assert plan(trials, Nothing()).steps < 0.5 * sum(steps for _, steps in alone(trials))
+
+
+def test_the_critical_path_is_the_longest_chain(tmp_path: Path) -> None:
+    asked = planned(tmp_path, grids=[{"method": "imp", "levels": [3]}])
+    seconds, path = critical_path(asked.tasks.values(), Costs())
+    assert [task.kind for task in path] == ["run", "mask"] * 3 + ["run"]
+    assert seconds == pytest.approx(sum(map(Costs().seconds, path)))
+
+
+def test_measured_rates_win_over_the_model(tmp_path: Path) -> None:
+    asked = planned(tmp_path)
+    task = next(iter(asked.tasks.values()))
+    assert Costs({("lenet_300_100", "step"): 1.0}).seconds(task) == pytest.approx(12.02)
+
+
+def _hashable(trial: Trial) -> Trial:
+    return _Hashable(trial.labels, trial.run, trial.dense)
+
+
+class _Hashable(Trial):
+    __hash__ = object.__hash__

@@ -1,0 +1,162 @@
+"""The scheduler as stories: events in, commands out. Every story ends with its invariants."""
+
+from collections.abc import Callable
+
+import pytest
+
+from orchestrator.schedule import (
+    MAX_ATTEMPTS,
+    PACK_TASKS,
+    Command,
+    Ended,
+    Failed,
+    Finished,
+    GiveUp,
+    Lost,
+    Node,
+    Scheduler,
+    Start,
+    Status,
+)
+
+
+class Story(Scheduler):
+    """A scheduler whose invariants are checked after every event."""
+
+    def handle(self, *events: object) -> list[Command]:  # type: ignore[override]
+        commands = super().handle(*events)  # type: ignore[arg-type]
+        self.validate()
+        return commands
+
+    def validate(self) -> None:
+        assert self._packs <= self._window
+        heap = {entry[-1] for entry in self._ready}
+        assert heap == {k for k, s in self.status.items() if s is Status.READY}
+        assert self._ready_seconds == pytest.approx(sum(self.nodes[k].seconds for k in heap))
+        for key, node in self.nodes.items():
+            undone = sum(self.status[need] is not Status.DONE for need in node.needs)
+            assert self._unmet[key] == undone
+            assert self.attempts[key] <= MAX_ATTEMPTS
+
+
+@pytest.fixture
+def long() -> Callable[..., Node]:
+    """Tasks too long to share a pack."""
+    return lambda key, *needs, seconds=10.0: Node(key, seconds, needs)
+
+
+def finish(*keys: str) -> tuple[object, ...]:
+    return (*(Finished(key) for key in keys), Ended(keys))
+
+
+def test_the_head_of_a_chain_goes_before_a_hundred_leaves(long) -> None:
+    leaves = [long(f"leaf{i}") for i in range(100)]
+    chain = [long("c0"), long("c1", "c0"), long("c2", "c1")]
+    story = Story([*leaves, *chain], slots=1)
+    assert story.handle()[0] == Start(("c0",))
+    assert Start(("c1",)) in story.handle(*finish("c0"))
+
+
+def test_only_a_bounded_number_is_in_flight(long) -> None:
+    story = Story([long(str(i)) for i in range(100)], slots=4)
+    assert len(story.handle()) == 6
+    assert len(story.handle(*finish("0"))) == 1
+
+
+def test_short_tasks_leave_together_and_long_ones_alone() -> None:
+    short = [Node(f"s{i}", 0.1) for i in range(40)]
+    story = Story([*short, Node("long", 30.0)], slots=1)
+    first, second = story.handle()
+    assert first == Start(("long",))
+    assert 8 <= len(second.keys) <= 12
+
+
+def test_packs_shrink_near_the_end_to_share_what_is_left() -> None:
+    story = Story([Node(str(i), 0.1) for i in range(4)], slots=2)
+    commands = story.handle()
+    assert len(commands) == 3
+    assert all(len(command.keys) < 3 for command in commands)
+
+
+def test_a_pack_has_a_bound_however_short_its_tasks() -> None:
+    story = Story([Node(str(i), 1e-9) for i in range(10 * PACK_TASKS)], slots=1)
+    assert all(len(command.keys) <= PACK_TASKS for command in story.handle())
+
+
+def test_masks_that_share_a_score_share_a_pack() -> None:
+    nodes = [Node(f"{g}{i}", 0.1, group=g) for i in range(5) for g in ("a", "b")]
+    story = Story(nodes, slots=1)
+    first = story.handle()[0]
+    assert {key[0] for key in first.keys} == {"a"}
+    assert len(first.keys) == 5
+
+
+def test_a_pack_may_hold_a_task_and_what_needs_it() -> None:
+    others = [Node(f"o{i}", 0.05) for i in range(20)]
+    story = Story([Node("prune", 0.1), Node("train", 0.1, ("prune",)), *others], slots=1)
+    assert story.handle()[0].keys[:2] == ("prune", "train")
+
+
+def test_a_failure_blocks_its_descendants_and_nothing_else(long) -> None:
+    nodes = [long("a"), long("b", "a"), long("c", "b"), long("other")]
+    story = Story(nodes, slots=1)
+    story.handle()
+    commands = story.handle(Failed("a"), Ended(("a",)))
+    assert GiveUp("b", because="a") in commands
+    assert GiveUp("c", because="a") in commands
+    story.handle(*finish("other"))
+    assert story.finished
+    assert story.status["other"] is Status.DONE
+
+
+def test_what_a_pack_skips_after_a_failure_inside_it_is_blocked() -> None:
+    story = Story([Node("a", 0.1), Node("b", 0.1, ("a",)), Node("c", 5.0)], slots=1)
+    packs = story.handle()
+    pack = next(p for p in packs if "a" in p.keys)
+    commands = story.handle(Failed("a"), Ended(pack.keys))
+    assert GiveUp("b", because="a") in commands
+
+
+def test_what_was_lost_runs_again_alone() -> None:
+    story = Story([Node(str(i), 0.1) for i in range(8)], slots=1)
+    pack = story.handle()[0]
+    assert len(pack.keys) > 1
+    commands = story.handle(Lost(pack.keys))
+    rest = [c for c in commands if isinstance(c, Start)]
+    again = [c for c in rest if set(c.keys) & set(pack.keys)]
+    assert all(len(c.keys) == 1 for c in again)
+
+
+def test_what_a_lost_pack_had_committed_is_not_done_again() -> None:
+    story = Story([Node(str(i), 0.1) for i in range(4)], slots=1)
+    pack = story.handle()[0]
+    story.handle(Finished(pack.keys[0]), Lost(pack.keys))
+    assert story.status[pack.keys[0]] is Status.DONE
+    assert story.attempts[pack.keys[0]] == 1
+
+
+def test_a_task_that_kills_its_worker_is_given_up_and_blocks_what_needs_it(long) -> None:
+    story = Story([long("poison"), long("child", "poison"), long("fine")], slots=1)
+    story.handle()
+    commands: list[Command] = []
+    for _ in range(MAX_ATTEMPTS):
+        commands = story.handle(Lost(("poison",)))
+    assert GiveUp("poison") in commands
+    assert GiveUp("child", because="poison") in commands
+    story.handle(*finish("fine"))
+    assert story.finished
+
+
+def test_a_result_that_arrives_twice_changes_nothing(long) -> None:
+    story = Story([long("a"), long("b", "a")], slots=1)
+    story.handle()
+    story.handle(*finish("a"))
+    before = dict(story.status)
+    story.handle(Finished("a"))
+    assert story.status == before
+
+
+def test_an_empty_plan_is_finished_at_once() -> None:
+    story = Story([], slots=2)
+    assert story.handle() == []
+    assert story.finished
