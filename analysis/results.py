@@ -239,7 +239,10 @@ def _read_into(connection: duckdb.DuckDBPyConnection, table: str, paths: list[Pa
         return
     names = [str(path) for path in paths]
     try:
-        connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM read_parquet(?)", [names])
+        connection.execute(
+            f"INSERT INTO {table} BY NAME SELECT * FROM read_parquet(?, hive_partitioning = false)",
+            [names],
+        )
     except duckdb.Error as error:
         if any(not path.exists() for path in paths):
             raise FileNotFoundError from None

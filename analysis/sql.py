@@ -16,6 +16,9 @@ from analysis.errors import QueryError
 
 Format = Literal["table", "csv", "json", "parquet"]
 
+WIDEST = 100_000
+"""Characters of a printed line: rows are shown whole, for a pager to cut."""
+
 _EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?(\([^)]*\)\s*)?", re.IGNORECASE)
 _READING = (duckdb.StatementType.SELECT,)
 
@@ -112,8 +115,7 @@ def _write_table(table: pa.Table, stream: TextIO) -> None:
         shown.add_column(field.name, justify="right" if number else "left", no_wrap=not number)
     for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
         shown.add_row(*map(_cell, row))
-    console = Console(file=stream, markup=False, highlight=False)
-    widest = console.measure(shown).maximum
+    widest = Console(width=WIDEST).measure(shown).maximum
     Console(file=stream, width=max(widest, 20), markup=False, highlight=False).print(shown)
 
 

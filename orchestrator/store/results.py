@@ -96,8 +96,15 @@ def encode(
     about = {**(table_schema.metadata or {}), **(metadata or {})}
     table = pa.Table.from_pylist(rows, schema=bare.with_metadata(about))
     sink = io.BytesIO()
+    many = len(rows) > 1  # for one row statistics and dictionaries are dead weight
     pq.write_table(
-        table, sink, compression="zstd", write_page_checksum=True, write_statistics=len(rows) > 1
+        table,
+        sink,
+        compression="zstd",
+        write_page_checksum=True,
+        write_statistics=many,
+        use_dictionary=many,
+        store_schema=many or metadata is not None,
     )
     return sink.getvalue()
 

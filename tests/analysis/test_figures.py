@@ -1,0 +1,200 @@
+"""Figures: the facts that are drawn, and that the files say where they come from."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from pypdf import PdfReader
+
+from analysis import figures, style
+from analysis import results as reading
+from analysis.errors import AnalysisError, FigureError
+from analysis.figures import ablations, accuracy_vs_sparsity, axes, density_by_layer
+from analysis.stats import summary
+from orchestrator import study
+from orchestrator.executors.inline import InlineExecutor
+from tests.small import TINY, write_sweep
+
+ALL = ["accuracy-vs-sparsity", "ablations", "density-by-layer"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("figures")
+    grids = [*TINY["grids"], {"method": "magnitude", "density": 0.0001}]
+    recipe = {**TINY["recipe"], "lr": [0.1, 0.05]}
+    asked = study.read(
+        write_sweep(
+            folder,
+            replicates=3,
+            grids=grids,
+            recipe=recipe,
+            network=["lenet_300_100", "conv2_bn"],
+            figures=ALL,
+        )
+    )
+    assert not study.run(asked, folder / "store", InlineExecutor()).failures
+    return folder / "store"
+
+
+def test_a_point_is_the_mean_and_spread_of_its_replicates(store: Path) -> None:
+    connection = reading.connect(store)
+    facts = accuracy_vs_sparsity.select(connection, "tiny", {})
+    rows = connection.execute(
+        "SELECT 100 * avg(accuracy), 100 * stddev_samp(accuracy), count(*) FROM trials"
+        " WHERE method = 'snip' AND ablation = 'none' AND level = 5 AND lr = 0.1"
+        " AND network = 'conv2_bn'"
+    ).fetchone()
+    assert rows is not None
+    panel = next(p for p in facts.panels if p.title == "Conv-2 (batch norm) on digits, lr 0.1")
+    point = next(s for s in panel.series if s.method == "snip").points[1].accuracy
+    assert point.centre == pytest.approx(rows[0])
+    assert point.low == pytest.approx(rows[0] - rows[1])
+    assert point.n == rows[2] == 3
+
+
+def test_different_settings_never_share_a_curve(store: Path) -> None:
+    facts = accuracy_vs_sparsity.select(reading.connect(store), "tiny", {})
+    assert len(facts.panels) == 4, "two networks and two learning rates"
+    for panel in facts.panels:
+        labels = [one.label for one in panel.series]
+        assert labels == [
+            "Random",
+            "SNIP",
+            "IMP (rewound to 0)",
+            "IMP (rewound to 3)",
+            "Magnitude at init",
+        ]
+        assert all(p.accuracy.n == 3 for one in panel.series for p in one.points)
+        assert panel.dense is not None
+        assert panel.dense.n == 3
+
+
+def test_options_choose(store: Path) -> None:
+    options = {"methods": ["imp"], "networks": ["conv2_bn"], "spread": "minmax"}
+    facts = accuracy_vs_sparsity.select(reading.connect(store), "tiny", options)
+    assert {one.method for panel in facts.panels for one in panel.series} == {"imp"}
+    assert len(facts.panels) == 2
+    assert "minimum to maximum" in facts.note
+
+
+def test_the_ablation_grid_compares_methods_that_have_ablations(store: Path) -> None:
+    facts = ablations.select(reading.connect(store), "tiny", {"networks": ["conv2_bn"]})
+    assert {cell.title.split("\n")[0] for cell in facts.cells} == {"Random", "SNIP"}
+    assert [c.ablation for c in facts.cells[0].curves] == ["none", "shuffle"]
+    with pytest.raises(FigureError, match="nothing to compare"):
+        ablations.select(reading.connect(store), "tiny", {"methods": ["imp"]})
+
+
+def test_a_layer_that_keeps_nothing_is_marked(store: Path) -> None:
+    options = {"methods": ["magnitude"], "networks": ["lenet_300_100"]}
+    facts = density_by_layer.select(reading.connect(store), "tiny", options)
+    assert any(value is None for cell in facts.cells for p in cell.profiles for value in p.layers)
+    with style.style():
+        drawn = density_by_layer.draw(facts)
+    marks = [line.get_marker() for ax in drawn.subfigs[1].axes for line in ax.lines]
+    assert "x" in marks
+
+
+def test_the_footnote_owns_up_to_what_is_missing(store: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = Path(shutil.copytree(store, tmp_path / "store"))
+    study.register(study.read(write_sweep(tmp_path, replicates=4)), copy)
+    facts = accuracy_vs_sparsity.select(reading.connect(copy), "tiny", {})
+    assert "Mean of 3 replicates, band ± 1 standard deviation. 39 of 52 trials done." in facts.note
+
+
+def test_the_same_store_gives_the_same_bytes_and_they_say_where_they_come_from(
+    store: Path, tmp_path: Path
+) -> None:
+    one = figures.draw(store, "tiny", ALL, tmp_path / "one")
+    two = figures.draw(store, "tiny", ALL, tmp_path / "two")
+    assert [p.read_bytes() for p in one] == [p.read_bytes() for p in two]
+    for path in one:
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                about: dict[str, Any] = json.loads(image.info["Provenance"])
+        else:
+            about = json.loads(PdfReader(path).metadata["/Keywords"])
+        assert about["figure"] == path.stem
+        assert about["sweep"] == "tiny"
+        assert "FROM trials" in about["sql"]
+        assert len(about["digest"]) == 64
+        assert about["runs"] > 50
+        assert about["code"][0].startswith("0.1.0")
+
+
+def test_pdfs_have_the_exact_width_and_embed_their_fonts(store: Path, tmp_path: Path) -> None:
+    asked = [{"ablations": {"width": "icml-column"}}]
+    path = figures.draw(store, "tiny", asked, tmp_path)[0]
+    page = PdfReader(path).pages[0]
+    assert float(page.mediabox.width) / 72 == pytest.approx(3.25, abs=0.01)
+    fonts = page["/Resources"]["/Font"]
+    assert all(fonts[name]["/Subtype"] in ("/Type0", "/TrueType") for name in fonts)
+
+
+def test_a_figure_asked_twice_is_two_files(store: Path, tmp_path: Path) -> None:
+    asked = ["ablations", {"ablations": {"methods": ["snip"]}}]
+    drawn = figures.draw(store, "tiny", asked, tmp_path)
+    assert [p.name for p in drawn if p.suffix == ".pdf"] == ["ablations.pdf", "ablations-2.pdf"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "problem"),
+    [
+        ("acuracy-vs-sparsity", "did you mean accuracy-vs-sparsity?"),
+        ({"ablations": {"spread": "sem"}}, "spread takes std, minmax, ci95, not 'sem'"),
+        ({"ablations": {"methods": "imp"}}, "methods takes a list"),
+        ({"accuracy-vs-sparsity": {"chance": 10}}, "chance takes a number between 0 and 1"),
+        ({"density-by-layer": {"spread": "std"}}, "has no option 'spread'"),
+    ],
+)
+def test_a_bad_figure_is_told_in_a_sentence(asked: Any, problem: str, tmp_path: Path) -> None:
+    assert problem in figures.check([asked])[0]
+
+
+def test_nothing_to_draw_is_told_and_draws_nothing(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    from orchestrator.store.files import open_store
+
+    open_store(store, create=True)
+    study.register(study.read(write_sweep(tmp_path)), store)
+    with pytest.raises(FigureError, match="nothing to draw yet"):
+        figures.draw(store, "tiny", ALL, tmp_path / "out")
+    with pytest.raises(AnalysisError, match="no sweep 'other'; it has tiny"):
+        figures.draw(store, "other", ALL, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_summaries() -> None:
+    assert summary([1.0, 2.0, 6.0], "minmax") == summary([1.0, 2.0, 6.0], "minmax")
+    found = summary([1.0, 2.0, 6.0], "minmax")
+    assert (found.centre, found.low, found.high, found.n) == (3.0, 1.0, 6.0, 3)
+    found = summary([1.0, 3.0], "std")
+    assert found.high == pytest.approx(2 + 2**0.5)
+    found = summary([1.0, 3.0], "ci95")
+    assert found.high == pytest.approx(2 + 12.706)
+    alone = summary([5.0])
+    assert (alone.low, alone.high) == (None, None), "one replicate has no spread"
+    with pytest.raises(ValueError, match="at least one"):
+        summary([])
+
+
+def test_ticks_keep_both_ends_and_do_not_crowd() -> None:
+    densities = [0.8**n for n in range(19)]
+    ticks = axes._thinned(densities, 9)
+    assert ticks[0] == 1.0
+    assert ticks[-1] == densities[-1]
+    assert 5 <= len(ticks) <= 10
+    assert ticks == sorted(ticks, reverse=True)
+
+
+def test_a_method_looks_the_same_in_every_figure() -> None:
+    looks = [style.look(name) for name in style.METHODS]
+    assert (
+        len({look.colour for look in looks}) == len({look.marker for look in looks}) == len(looks)
+    )
+    assert style.look("my_method") == style.look("my_method")

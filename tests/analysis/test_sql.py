@@ -1,0 +1,131 @@
+"""SQL from outside reads our tables, and can do nothing else."""
+
+import io
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from analysis import sql
+from analysis.errors import QueryError
+from orchestrator.store.files import open_store
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("sql")
+    (root / "secret.csv").write_text("a,b\n1,2\n")
+    (root / "link").symlink_to(root / "secret.csv")
+    return open_store(root / "store", create=True)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT * FROM trials",
+        "WITH a AS (SELECT 1 AS x) SELECT x FROM a",
+        "FROM evals SELECT count(*)",
+        "VALUES (1), (2)",
+        "DESCRIBE trials",
+        "SHOW TABLES",
+        "SUMMARIZE evals",
+        "EXPLAIN SELECT 1",
+        "EXPLAIN ANALYZE SELECT 1",
+        "SELECT 1; -- with a comment",
+        "TABLE sweeps",
+    ],
+)
+def test_reading_statements_are_admitted(store: Path, query: str) -> None:
+    assert sql.query(store, query).num_columns >= 1
+
+
+ATTACKS = [
+    "COPY trials TO '{root}/out.csv'",
+    "COPY (SELECT 1) TO '{root}/store/results/x.parquet'",
+    "EXPORT DATABASE '{root}/out'",
+    "ATTACH '{root}/out.duckdb'",
+    "CREATE TABLE x AS SELECT 1",
+    "INSERT INTO tasks SELECT * FROM tasks",
+    "DELETE FROM evals",
+    "UPDATE evals SET loss = 0",
+    "DROP VIEW trials",
+    "PRAGMA database_list",
+    "SET enable_external_access = true",
+    "RESET lock_configuration",
+    "INSTALL httpfs",
+    "LOAD httpfs",
+    "CALL pragma_version()",
+    "CHECKPOINT",
+    "VACUUM",
+    "EXECUTE x",
+    "PREPARE x AS SELECT 1",
+    "SELECT 1; COPY trials TO '{root}/out.csv'",
+    "EXPLAIN ANALYZE COPY trials TO '{root}/out.csv'",
+    "EXPLAIN ANALYZE INSERT INTO tasks SELECT * FROM tasks",
+    "explain (format json) COPY trials TO '{root}/out.csv'",
+    "FROM '{root}/secret.csv'",
+    "FROM '{root}/link'",
+    "FROM '{root}/store/../secret.csv'",
+    "SELECT * FROM read_csv('{root}/secret.csv')",
+    "SELECT * FROM read_csv_auto('{root}/secret.csv')",
+    "SELECT * FROM read_text('{root}/secret.csv')",
+    "SELECT * FROM read_blob('{root}/secret.csv')",
+    "SELECT * FROM read_json('{root}/secret.csv')",
+    "SELECT * FROM read_parquet('{root}/store/results/live/*/*.parquet')",
+    "SELECT * FROM sniff_csv('{root}/secret.csv')",
+    "SELECT * FROM glob('{root}/*')",
+    "SELECT * FROM parquet_metadata('{root}/x.parquet')",
+    "SELECT * FROM query('COPY trials TO ''{root}/out.csv''')",
+    "SELECT * FROM read_csv('https://localhost/x.csv')",
+    "SELECT * FROM secret",
+    "WITH x AS (COPY trials TO '{root}/out.csv') SELECT 1",
+    "SELECT getenv('HOME')",
+]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_nothing_else_is_admitted_and_no_file_is_touched(store: Path, attack: str) -> None:
+    secret = pa.table({"x": [1]})  # a Python variable that SQL must not see
+    before = sorted(store.parent.rglob("*"))
+    with pytest.raises(QueryError) as refused:
+        sql.query(store, attack.format(root=store.parent))
+    assert "\n" not in str(refused.value)
+    assert sorted(store.parent.rglob("*")) == before
+    assert secret.num_rows == 1
+
+
+def test_a_query_that_takes_too_long_is_ended(store: Path) -> None:
+    endless = "SELECT count(*) FROM range(10000000000) a, range(1000) b WHERE a.range + b.range = 7"
+    with pytest.raises(QueryError, match=r"took longer than 0\.2 s"):
+        sql.query(store, endless, timeout_s=0.2)
+
+
+def test_a_query_cannot_take_all_memory(store: Path) -> None:
+    with pytest.raises(QueryError, match=r"(?i)memory"):
+        sql.query(store, "SELECT list(range) FROM range(100000000)", memory_limit="50MB")
+
+
+def test_a_wrong_name_gets_the_right_one(store: Path) -> None:
+    with pytest.raises(QueryError, match="accuracy"):
+        sql.query(store, "SELECT acuracy FROM trials")
+
+
+def written(table: pa.Table, format: sql.Format) -> str:
+    stream = io.StringIO()
+    sql.write(table, format, stream)
+    return stream.getvalue()
+
+
+def test_rows_in_each_format() -> None:
+    table = pa.table({"method": ["snip", None], "accuracy": [0.98765432, 0.5], "n": [3, 12]})
+    assert written(table, "csv") == "method,accuracy,n\nsnip,0.98765432,3\n,0.5,12\n"
+    assert json.loads(written(table, "json"))[1] == {"method": None, "accuracy": 0.5, "n": 12}
+    shown = written(table, "table")
+    assert "0.987654" in shown
+    assert len({len(line.rstrip()) for line in shown.splitlines() if "snip" in line}) == 1
+
+
+def test_a_wide_table_is_shown_whole() -> None:
+    table = pa.table({f"column_{i}": ["x" * 30] for i in range(20)})
+    assert written(table, "table").count("x" * 30) == 20

@@ -1,0 +1,33 @@
+"""What a user waits for: help, a plan, and a launch that has nothing to do."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from measuring import machine, report, timed
+
+from tests.small import tombola, write_sweep
+
+
+def main() -> None:
+    machine()
+    bare, _ = timed(lambda: subprocess.run([sys.executable, "-c", ""], check=True), repeat=5)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_sweep(folder)
+        shown, _ = timed(lambda: tombola("--help", cwd=folder), repeat=5)
+        planned, _ = timed(lambda: tombola("plan", "tiny.yaml", cwd=folder), repeat=3)
+        inline, _ = timed(lambda: tombola("run", "tiny.yaml", "--executor", "inline", cwd=folder))
+        again, _ = timed(lambda: tombola("run", "tiny.yaml", cwd=folder), repeat=3)
+    report("python -c ''", f"{bare:.2f} s")
+    report("tombola --help", f"{shown:.2f} s", "<= 0.4 s")
+    report("tombola plan, 13 trials", f"{planned:.2f} s")
+    report("tombola run, 13 trials, inline", f"{inline:.2f} s")
+    report("tombola run, nothing to do", f"{again:.2f} s", "<= 3 s")
+
+
+if __name__ == "__main__":
+    main()

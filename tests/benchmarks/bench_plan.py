@@ -1,0 +1,63 @@
+"""Planning: ten thousand trials from file to tasks, and the scheduler over them."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from measuring import machine, report, timed
+
+from orchestrator import study
+from orchestrator.cost import Costs
+from orchestrator.plan import Nothing, Plan, alone, plan
+from orchestrator.schedule import Ended, Finished, Node, Scheduler, Start
+from tests.small import write_sweep
+
+GRIDS = [
+    {
+        "method": ["random", "magnitude", "snip", "grasp", "synflow"],
+        "levels": "1..20",
+        "ablation": ["none", "shuffle", "reinit"],
+    },
+    {"method": "imp", "levels": "1..20", "rewind_step": [0, 3], "ablation": ["none", "reinit"]},
+]
+
+
+def schedule(planned: Plan) -> int:
+    costs = Costs()
+    nodes = [Node(t.key, costs.seconds(t), t.needs) for t in planned.tasks.values()]
+    scheduler = Scheduler(nodes, slots=64)
+    flying = [c for c in scheduler.handle() if isinstance(c, Start)]
+    done = 0
+    while flying:
+        pack = flying.pop(0)
+        done += len(pack.keys)
+        events = [*(Finished(key) for key in pack.keys), Ended(pack.keys)]
+        flying += [c for c in scheduler.handle(*events) if isinstance(c, Start)]
+    return done
+
+
+def main() -> None:
+    machine()
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_sweep(Path(folder), replicates=27, grids=GRIDS)
+        read, asked = timed(lambda: study.read(path))
+        planning, planned = timed(lambda: plan(asked.trials, Nothing()))
+        lonely, steps = timed(lambda: sum(n for _, n in alone(asked.trials)))
+        scheduling, done = timed(lambda: schedule(planned))
+    assert done == len(planned.tasks)
+    count = len(asked.trials)
+    report("trials", f"{count:,}")
+    report("sweep file to trials", f"{read:.2f} s")
+    report("trials to tasks", f"{planning:.2f} s")
+    report("what a script would train", f"{lonely:.2f} s")
+    total = (read + planning + lonely) * 10_000 / count
+    report("plan of 10,000 trials", f"{total:.2f} s", "<= 5 s")
+    report("tasks", f"{done:,}")
+    report("scheduling", f"{done / scheduling:,.0f} tasks/s")
+    report("trained, of what a script trains", f"{planned.steps / steps:.1%}")
+
+
+if __name__ == "__main__":
+    main()
