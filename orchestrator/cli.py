@@ -57,6 +57,8 @@ def _guarded(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except OSError as error:
+            _complain(f"{error.filename or 'the file system'}: {error.strerror or error}")
         except Exception as error:
             if not _is_analysis_error(error):
                 raise
@@ -118,7 +120,10 @@ def run(
     num_cpus: Annotated[int | None, typer.Option(help="CPUs of the local cluster.", min=1)] = None,
     num_gpus: Annotated[int | None, typer.Option(help="GPUs of the local cluster.", min=0)] = None,
     cpus_per_task: Annotated[float, typer.Option(help="CPUs that a task holds.", min=0.01)] = 1.0,
-    gpus_per_task: Annotated[float, typer.Option(help="GPUs that a task holds.", min=0.0)] = 0.0,
+    gpus_per_task: Annotated[
+        float | None,
+        typer.Option(help="GPUs that a task holds; default: 1 where there are any.", min=0.0),
+    ] = None,
 ) -> None:
     """Run what the store lacks for a sweep. Launched again, it goes on where it was."""
     from orchestrator import study
@@ -161,6 +166,7 @@ def run(
 def _launch(
     name: str, sweep: Path, root: Path, planned: Any, costs: Any, engine: Callable[[], Any]
 ) -> None:
+    from analysis import results
     from orchestrator import render
     from orchestrator.launch import launch
     from orchestrator.live import Display
@@ -170,7 +176,7 @@ def _launch(
     try:
         workers = engine()
         signal.signal(signal.SIGTERM, _interrupt)  # Ray has put its own in place
-        with Display(console, planned) as display:
+        with Display(console, planned, costs) as display:
             progress = launch(planned, root, workers, costs=costs, observe=display.observe)
     except KeyboardInterrupt:
         again = f"tombola run {sweep}" + ("" if root == DEFAULT_STORE else f" --store {root}")
@@ -179,6 +185,7 @@ def _launch(
     finally:
         if workers is not None:
             workers.close()
+    results.publish(root)
     _summarise(name, sweep, root)
     if progress.failures:
         render.print_failures(console, progress.failures, len(progress.blocked))
@@ -189,7 +196,6 @@ def _summarise(name: str, sweep: Path, root: Path) -> None:
     from analysis import results
     from orchestrator import looking
 
-    results.publish(root)
     looking.print_summary(_console(), results.connect(root), name)
     option = "" if root == DEFAULT_STORE else f" --store {root}"
     typer.echo(f"Next: tombola figures {sweep}{option}")

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from orchestrator.cost import Costs
 from orchestrator.launch import Progress as LaunchProgress
 from orchestrator.plan import Plan, Task
 from orchestrator.render import duration
@@ -21,8 +22,10 @@ PLAIN_SECONDS = 10.0
 class Display:
     """A context that shows a launch's progress; `observe` is the launch's observer."""
 
-    def __init__(self, console: Console, plan: Plan) -> None:
-        self._console, self._plan = console, plan
+    def __init__(self, console: Console, plan: Plan, costs: Costs) -> None:
+        self._console, self._costs = console, costs
+        self._cost = sum(map(costs.seconds, plan.tasks.values()))
+        self._paid = 0.0
         self._began = self._shown = time.monotonic()
         self._totals = Counter(task.kind for task in plan.tasks.values())
         self._levels = _levels(plan)
@@ -51,6 +54,7 @@ class Display:
         """Show how far the launch is; plain lines come every few seconds."""
         for task in progress.done[self._counted :]:
             self._counts[task.kind] += 1
+            self._paid += self._costs.seconds(task)
         self._counted = len(progress.done)
         if self._console.is_terminal:
             for kind, bar in self._bars.items():
@@ -65,16 +69,15 @@ class Display:
 
     def _line(self, progress: LaunchProgress) -> str:
         elapsed = time.monotonic() - self._began
-        settled = progress.settled
-        rate = settled / elapsed
         parts = [
-            f"{settled}/{progress.total} tasks",
+            f"{progress.settled}/{progress.total} tasks",
             f"{len(progress.running)} running",
-            f"{rate:.1f} tasks/s",
+            f"{progress.settled / elapsed:.1f} tasks/s",
             f"elapsed {duration(elapsed)}",
         ]
-        if rate:
-            parts.append(f"about {duration((progress.total - settled) / rate)} left")
+        if self._paid:
+            left = elapsed * (self._cost / self._paid - 1)
+            parts.append(f"about {duration(left)} left")
         if progress.failures:
             parts.append(f"{len(progress.failures)} failed, {len(progress.blocked)} blocked")
         return "  ".join(parts)

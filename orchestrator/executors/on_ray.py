@@ -33,7 +33,8 @@ class RayExecutor:
     num_cpus, num_gpus
         Of the local cluster; None is what the machine has.
     cpus_per_task, gpus_per_task
-        Share of a node that a pack holds.
+        Share of a node that a pack holds; by default a GPU where there are any. A pack
+        that holds none does not see any.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class RayExecutor:
         num_cpus: int | None = None,
         num_gpus: int | None = None,
         cpus_per_task: float = 1.0,
-        gpus_per_task: float = 0.0,
+        gpus_per_task: float | None = None,
     ) -> None:
         self._ray = ray = _import_ray(local=address is None)
         try:
@@ -54,7 +55,10 @@ class RayExecutor:
         except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
             where = f"the Ray cluster at {address}" if address else "Ray on this machine"
             raise TombolaError(f"{where} cannot be reached: {str(error).splitlines()[0]}") from None
-        self.slots = _slots(ray.cluster_resources(), cpus_per_task, gpus_per_task)
+        resources = ray.cluster_resources()
+        if gpus_per_task is None:
+            gpus_per_task = 1.0 if resources.get("GPU") else 0.0
+        self.slots = _slots(resources, cpus_per_task, gpus_per_task)
         options: dict[str, Any] = {
             "num_cpus": cpus_per_task,
             "num_gpus": gpus_per_task,
@@ -107,7 +111,7 @@ def _import_ray(*, local: bool) -> ModuleType:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     if local:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "1"
     # A lost worker is told in our words, once it matters; see the journal.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed")
     os.environ.update(_WORKER_ENVIRONMENT)

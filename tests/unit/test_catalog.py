@@ -1,0 +1,81 @@
+"""The catalog's facts against the networks and data themselves."""
+
+import pytest
+
+from tasks import catalog
+from tasks.data import load
+from tasks.measure import dense_layers, layers, parameters
+from tasks.networks.build import build
+from tasks.prune import prune
+from tasks.spec import Constant, Dataset, Network, Random, Recipe, StepDecay
+
+SHAPES = [((1, 8, 8), 10), ((1, 28, 28), 10), ((3, 32, 32), 100)]
+
+
+@pytest.mark.parametrize("name", catalog.NETWORKS)
+@pytest.mark.parametrize(("shape", "classes"), SHAPES)
+def test_sizes_are_those_of_the_network(name: str, shape, classes: int) -> None:
+    network = Network(name=name, input_shape=shape, classes=classes)
+    found = dense_layers(network)
+    facts = catalog.NETWORKS[name]
+    assert sum(layer.size for layer in found) == facts.weights(shape, classes)
+    assert sum(layer.flops for layer in found) == facts.flops(shape, classes)
+
+
+def test_lenet_has_its_published_size() -> None:
+    mnist = Network(name="lenet_300_100", input_shape=(1, 28, 28), classes=10)
+    assert [layer.size for layer in dense_layers(mnist)] == [784 * 300, 300 * 100, 100 * 10]
+    assert sum(layer.size for layer in dense_layers(mnist)) == 266_200
+    assert parameters(mnist) == 266_610
+
+
+@pytest.mark.parametrize("name", catalog.DATASETS)
+def test_datasets_are_what_the_catalog_says(name: str) -> None:
+    facts, data = catalog.DATASETS[name], load(Dataset(name=name))
+    assert tuple(data.train.images.shape[1:]) == facts.input_shape
+    assert (len(data.train), len(data.test)) == (facts.train, facts.test)
+    assert int(data.train.labels.max()) + 1 == facts.classes
+
+
+def test_layers_come_in_the_order_an_example_meets_them() -> None:
+    network = catalog.network("conv2_bn", "digits")
+    kept = prune(network, Random(seed=0), None, 0.5).kept
+    found = layers(network, kept)
+    assert [layer.layer for layer in found] == ["0.weight", "4.weight", "9.weight"]
+    assert [layer.position for layer in found] == [0, 1, 2]
+    assert [layer.kept for layer in found] == [int(kept[layer.layer].sum()) for layer in found]
+
+
+def test_unknown_names_are_refused_with_the_known() -> None:
+    with pytest.raises(ValueError, match="no network 'vgg'; there are lenet_300_100"):
+        build(Network(name="vgg", input_shape=(1, 8, 8), classes=10))
+    with pytest.raises(ValueError, match="no dataset 'mnist'"):
+        load(Dataset(name="mnist"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"steps": 0}, "steps takes at least 1"),
+        ({"batch_size": 0}, "batch_size takes at least 1"),
+        ({"lr": 0}, "lr takes a number above 0"),
+        ({"momentum": 1}, "momentum takes a number from 0 to below 1"),
+        ({"momentum": 0, "nesterov": True}, "nesterov takes a momentum above 0"),
+        ({"weight_decay": -1}, "weight_decay takes 0 or more"),
+        ({"warmup": 11}, "warmup takes 0 to 10 steps"),
+        ({"schedule": "cosine"}, "schedule takes constant or step_decay or cosine"),
+        ({"nesterov": 1}, "nesterov takes true or false"),
+    ],
+)
+def test_impossible_recipes_are_refused(changes, problem: str) -> None:
+    fields = {"steps": 10, "batch_size": 2, "lr": 0.1, "evaluate_every": 5, "schedule": Constant()}
+    with pytest.raises((ValueError, TypeError), match=problem):
+        Recipe(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("at", "factor"), [((5, 3), 0.1), ((0,), 0.1), ((3, 3), 0.1), ((3,), 1.0), ((3,), 0.0)]
+)
+def test_impossible_schedules_are_refused(at, factor: float) -> None:
+    with pytest.raises(ValueError, match=r"takes rising steps|takes a number between"):
+        StepDecay(at=at, factor=factor)
