@@ -89,6 +89,7 @@ class _Launch:
         )
         self._progress = Progress(total=len(plan.tasks))
         self._packs = 0
+        self._reason = ""
         self._code = code_version()
 
     def run(self) -> Progress:
@@ -137,7 +138,8 @@ class _Launch:
         task = self._plan.tasks[key]
         self._progress.running.pop(key, None)
         if because is None:
-            message = f"its worker died {self._scheduler.attempts[key]} times"
+            times = self._scheduler.attempts[key]
+            message = f"its worker died {times} times; {self._reason}"
             self._progress.failures.append(Failure(task, "worker lost", message))
             self._note("failed", task, failure="worker lost", message=message)
         else:
@@ -179,6 +181,7 @@ class _Launch:
     def _lost(self, pack: Pack, reason: str) -> None:
         """Some of the pack may be committed: the store knows."""
         self._forget(pack)
+        self._reason = reason
         committed = [key for key in pack.keys if self._committed(self._plan.tasks[key])]
         for key in committed:
             self._progress.done.append(self._plan.tasks[key])

@@ -1,7 +1,8 @@
 """What `status`, `show` and `sql` without a query print: questions to the store, in SQL."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -95,7 +96,7 @@ _SUMMARY = """
     ORDER BY network, first
 """
 
-WIDEST = 8
+WIDEST = 9
 """Densities that the summary shows at the most."""
 
 
@@ -115,7 +116,7 @@ def print_summary(console: Console, connection: Connection, sweep: str) -> None:
             method = f"{name} (pruned at {prune})"
         said = "-" if accuracy is None else f"{100 * accuracy:.1f}"
         lines.setdefault((network, method, ablation), {})[density] = said
-    densities = _spread_out(sorted({d for line in lines.values() for d in line}, reverse=True))
+    densities = _most_common(lines.values())
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("network", "method", "ablation"):
         table.add_column(heading)
@@ -128,11 +129,11 @@ def print_summary(console: Console, connection: Connection, sweep: str) -> None:
     console.print(table)
 
 
-def _spread_out(densities: list[float]) -> list[float]:
-    if len(densities) <= WIDEST:
-        return densities
-    last = len(densities) - 1
-    return [densities[round(i * last / (WIDEST - 1))] for i in range(WIDEST)]
+def _most_common(lines: Iterable[dict[float, str]]) -> list[float]:
+    """The densities that most lines have, densest first; the sparsest is always among them."""
+    counts = Counter(density for line in lines for density in line)
+    ranked = sorted(counts, key=lambda density: (-counts[density], density))
+    return sorted({*ranked[: WIDEST - 1], min(counts, default=1.0)}, reverse=True)
 
 
 # ---------------------------------------------------------------- show
