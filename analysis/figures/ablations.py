@@ -21,9 +21,10 @@ SQL = series.SQL
 
 @dataclass(frozen=True)
 class Cell:
-    """One method on one network and dataset: a curve for each ablation."""
+    """One method on one network and dataset (`panel`): a curve for each ablation."""
 
     title: str
+    panel: str
     curves: tuple[Series, ...]
     dense: Summary | None
 
@@ -53,8 +54,7 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: dict[str,
         for label in dict.fromkeys(one.label for one in panel.series):
             curves = tuple(one for one in panel.series if one.label == label)
             if len(curves) > 1:
-                title = label if len(panels) == 1 else f"{label}\n{panel.title}"
-                cells.append(Cell(title, curves, panel.dense))
+                cells.append(Cell(label, panel.title, curves, panel.dense))
     if not cells:
         raise FigureError(
             f"sweep {sweep} has no method with two ablations done: nothing to compare"
@@ -69,30 +69,23 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: dict[str,
 
 def draw(facts: Facts) -> Figure:
     """Small panels on shared axes under one legend."""
-    count = len(facts.cells)
-    columns = 4 if count > 3 else 3
-    height = 1.75 if count > 3 else 2.3
-    figure, body, axes = marks.grid(
-        count, columns, (facts.width, height), facts.note, facts.title, sharex=True, sharey=True
+    keys = [(cell.title, cell.panel) for cell in facts.cells]
+    figure, body, places = marks.cells(
+        keys, facts.width, facts.note, facts.title, sharex=True, sharey=True
     )
     densities = {p.density for cell in facts.cells for one in cell.curves for p in one.points}
     handles: dict[str, Any] = {}
-    for cell, ax in zip(facts.cells, axes, strict=True):
+    for cell in facts.cells:
+        ax = places[cell.title, cell.panel]
         marks.dense_line(ax, cell.dense, label="Dense")
         for one in sorted(cell.curves, key=lambda one: list(style.ABLATIONS).index(one.ablation)):
             look = style.ABLATIONS[one.ablation]
             marks.curve(ax, one.points, look, label=look.label)
-        marks.weights_remaining(ax, densities | {1.0}, room=max(4, 9 // count))
-        ax.set_title(_wrapped(cell.title), fontsize=7.5)
+        marks.weights_remaining(ax, densities | {1.0}, room=max(4, 9 // len(places)))
+        ax.tick_params(labelbottom=True)
         found_handles, found_labels = ax.get_legend_handles_labels()
         handles.update(dict(zip(found_labels, found_handles, strict=True)))
-    for ax in axes:
-        ax.tick_params(labelbottom=True)
     body.supxlabel("Weights remaining (%)", fontsize=8)
     body.supylabel("Test accuracy (%)", fontsize=8)
     marks.legend(body, handles, columns=5)
     return figure
-
-
-def _wrapped(title: str) -> str:
-    return title.replace(" (", "\n(", 1)

@@ -41,6 +41,35 @@ def grid(
     return figure, body, made[:count]
 
 
+def cells(
+    keys: list[tuple[str, str]], width: float, note: str, title: str | None, **shared: Any
+) -> tuple[Figure, SubFigure, dict[tuple[str, str], Axes]]:
+    """Small panels for (method, network): in reading order on one network, else a matrix.
+
+    In the matrix each method has a row and each network a column. Panels are titled.
+    """
+    methods = list(dict.fromkeys(method for method, _ in keys))
+    networks = list(dict.fromkeys(network for _, network in keys))
+    several = len(networks) > 1
+    count = len(methods) * len(networks)
+    columns = len(networks) if several else 4 if count > 3 else 3
+    height = 2.3 if count <= 3 else 1.5 if several else 1.75
+    figure, body, axes = grid(count, columns, (width, height), note, title, **shared)
+    places = dict(zip(((m, n) for m in methods for n in networks), axes, strict=True))
+    for (method, network), ax in places.items():
+        if (method, network) not in keys:
+            ax.set_axis_off()
+        if not several or method == methods[0]:
+            ax.set_title(_wrapped(network if several else method), fontsize=7.5)
+        if several and network == networks[0]:
+            ax.set_ylabel(_wrapped(method), fontsize=7.5)
+    return figure, body, places
+
+
+def _wrapped(title: str) -> str:
+    return title.replace(" (", "\n(", 1).replace(" after ", "\nafter ", 1)
+
+
 def weights_remaining(axes: Axes, densities: Iterable[float], room: int = 9) -> None:
     """A log axis of density, sparser to the right, with ticks at the data's own values."""
     shown = sorted(set(densities), reverse=True)

@@ -6,6 +6,7 @@ from statistics import mean
 from typing import Any
 
 import duckdb
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -34,19 +35,20 @@ class Profile:
 
 @dataclass(frozen=True)
 class Cell:
-    """One method on one network: its layers' names and a profile for each total density."""
+    """One method on one network and dataset (`panel`): a profile for each total density."""
 
     title: str
+    panel: str
     colour: str
-    names: tuple[str, ...]
     profiles: tuple[Profile, ...]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is drawn: cells in reading order."""
+    """What is drawn: cells in reading order, and the total densities from dense to sparse."""
 
     cells: tuple[Cell, ...]
+    densities: tuple[float, ...]
     note: str
     width: float
     title: str | None = None
@@ -55,20 +57,21 @@ class Facts:
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: dict[str, Any]) -> Facts:
     """Profiles at `densities` of the options (nearest there are), or at three spread out."""
     found = series.rows(connection, sweep, options, SQL)
-    wanted = _densities({row["requested_density"] for row in found}, options.get("densities"))
+    densities = _densities(found, options.get("densities"))
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in found:
-        if row["requested_density"] in wanted:
+        if row["requested_density"] in densities:
             groups[(row["network"], row["dataset"], *series.series_key(row))].append(row)
     named = series.labels(found)
-    several = len({key[:2] for key in groups}) > 1
-    replicates = len({row["replicate"] for row in found})
+    replicates = {row["replicate"] for row in found}
+    left_out = {named[series.series_key(row)] for row in found} - {named[k[2:]] for k in groups}
+    note = f"Mean of {len(replicates)} replicates; × marks a layer that keeps no weight."
+    if left_out:
+        note += f" Not at these densities: {', '.join(sorted(left_out))}."
     return Facts(
-        cells=tuple(
-            _cell(members, named[key[2:]], key[0] if several else None)
-            for key, members in groups.items()
-        ),
-        note=f"Mean of {replicates} replicates; × marks a layer that keeps no weight.",
+        cells=tuple(_cell(members, named[key[2:]]) for key, members in groups.items()),
+        densities=densities,
+        note=note,
         width=style.WIDTHS[options.get("width", "iclr")],
         title=options.get("title"),
     )
@@ -76,30 +79,26 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: dict[str,
 
 def draw(facts: Facts) -> Figure:
     """Small panels on shared axes; darker is denser in total."""
-    columns = 4 if len(facts.cells) > 3 else 3
-    figure, body, axes = marks.grid(
-        len(facts.cells), columns, (facts.width, 1.6), facts.note, facts.title, sharey=True
-    )
+    keys = [(cell.title, cell.panel) for cell in facts.cells]
+    figure, body, places = marks.cells(keys, facts.width, facts.note, facts.title, sharey=True)
     shown = [v for cell in facts.cells for p in cell.profiles for v in p.layers if v]
     floor = min(shown, default=0.1) / 3
-    for cell, ax in zip(facts.cells, axes, strict=True):
-        positions = range(len(cell.names))
-        for number, profile in enumerate(cell.profiles):
-            colour = _shade(cell.colour, number)
-            values = [v if v else float("nan") for v in profile.layers]
-            ax.plot(positions, values, color=colour, marker="o")
-            empty = [i for i, v in enumerate(profile.layers) if not v]
-            ax.plot(empty, [floor] * len(empty), color=colour, marker="x", linestyle="none")
+    for cell in facts.cells:
+        ax = places[cell.title, cell.panel]
+        for profile in cell.profiles:
+            shade = _shade(cell.colour, facts.densities.index(profile.density))
+            _draw_profile(ax, profile, shade, floor)
         ax.set_yscale("log")
         ax.set_ylim(floor / 1.5, 150)
-        ax.set_yticks([v for v in (0.01, 0.1, 1, 10, 100) if v >= floor / 1.5])
+        ax.set_yticks([v for v in (0.001, 0.01, 0.1, 1, 10, 100) if v >= floor / 1.5])
+        ax.set_yticks([], minor=True)
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        ax.set_xticks(list(positions), cell.names)
-        ax.set_xlim(-0.4, len(cell.names) - 0.6)
-        ax.set_title(cell.title.replace(" (", "\n(", 1), fontsize=7.5)
+        layers = len(cell.profiles[0].layers)
+        ax.set_xticks(range(layers), [str(i + 1) for i in range(layers)])
+        ax.set_xlim(-0.4, layers - 0.6)
     handles = {
-        f"{style.percent(p.density)} %": Line2D([], [], color=_shade(style.DENSE, n), marker="o")
-        for n, p in enumerate(facts.cells[0].profiles)
+        f"{style.percent(d)} %": Line2D([], [], color=_shade(style.DENSE, i), marker="o")
+        for i, d in enumerate(facts.densities)
     }
     body.supxlabel("Layer, from the input", fontsize=8)
     body.supylabel("Weights remaining in the layer (%)", fontsize=8)
@@ -107,30 +106,41 @@ def draw(facts: Facts) -> Figure:
     return figure
 
 
+def _draw_profile(ax: Axes, profile: Profile, colour: str, floor: float) -> None:
+    values = [v if v else float("nan") for v in profile.layers]
+    ax.plot(range(len(values)), values, color=colour, marker="o")
+    empty = [i for i, v in enumerate(profile.layers) if not v]
+    ax.plot(empty, [floor] * len(empty), color=colour, marker="x", linestyle="none")
+
+
 def _shade(colour: str, number: int) -> str:
     return style.lighter(colour, 0.3 * number)
 
 
-def _densities(there_are: set[float], wanted: list[float] | None) -> set[float]:
-    ordered = sorted(there_are, reverse=True)
+def _densities(found: list[Row], wanted: list[float] | None) -> tuple[float, ...]:
+    """What was wanted, or the densest, middle and sparsest of those that most series have."""
+    having: dict[float, set[tuple[Any, ...]]] = defaultdict(set)
+    for row in found:
+        having[row["requested_density"]].add((row["network"], *series.series_key(row)))
     if wanted:
-        return {min(ordered, key=lambda d: abs(d - w)) for w in wanted}
-    return {ordered[0], ordered[len(ordered) // 2], ordered[-1]}
+        nearest = {min(having, key=lambda d: abs(d - w)) for w in wanted}
+        return tuple(sorted(nearest, reverse=True))
+    most = max(map(len, having.values()))
+    common = sorted((d for d, who in having.items() if len(who) == most), reverse=True)
+    return tuple(dict.fromkeys((common[0], common[len(common) // 2], common[-1])))
 
 
-def _cell(members: list[Row], label: str, network: str | None) -> Cell:
+def _cell(members: list[Row], label: str) -> Cell:
     layers: dict[float, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    names: dict[int, str] = {}
     for row in members:
         layers[row["requested_density"]][row["position"]].append(100 * row["layer_density"])
-        names[row["position"]] = row["layer"]
     profiles = [
         Profile(density, tuple(mean(by[i]) or None for i in sorted(by)))
         for density, by in sorted(layers.items(), reverse=True)
     ]
     return Cell(
-        title=f"{label} ({network})" if network else label,
+        title=label,
+        panel=series.title(members[0]),
         colour=style.look(members[0]["method"]).colour,
-        names=tuple(str(i + 1) for i in sorted(names)),
         profiles=tuple(profiles),
     )

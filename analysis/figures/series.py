@@ -202,8 +202,13 @@ def _titles(groups: list[tuple[Any, ...]]) -> list[str]:
     titles = []
     for group in groups:
         parts = [f"{RECIPE[i - 2].replace('_', ' ')} {group[i]}" for i in varying]
-        titles.append(", ".join([f"{_network(group[0])} on {group[1]}", *parts]))
+        titles.append(", ".join([title({"network": group[0], "dataset": group[1]}), *parts]))
     return titles
+
+
+def title(row: Row) -> str:
+    """Network and dataset of a row, as a panel says them."""
+    return f"{_network(row['network'])} on {row['dataset']}"
 
 
 def _network(name: str) -> str:
