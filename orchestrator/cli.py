@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -179,7 +180,7 @@ def _launch(
         with Display(console, planned, costs) as display:
             progress = launch(planned, root, workers, costs=costs, observe=display.observe)
     except KeyboardInterrupt:
-        again = f"tombola run {sweep}" + ("" if root == DEFAULT_STORE else f" --store {root}")
+        again = f"tombola run {_words(sweep, root)}"
         typer.echo(f"\ninterrupted; what is finished is kept. Go on with: {again}", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     finally:
@@ -197,9 +198,9 @@ def _summarise(name: str, sweep: Path, root: Path) -> None:
     from orchestrator import looking
 
     looking.print_summary(_console(), results.connect(root), name)
-    option = "" if root == DEFAULT_STORE else f" --store {root}"
-    typer.echo(f"Next: tombola figures {sweep}{option}")
-    typer.echo(f'      tombola sql{option} "SELECT method, density, accuracy FROM trials"')
+    typer.echo(f"Next: tombola figures {_words(sweep, root)}")
+    query = _words("SELECT method, density, accuracy FROM trials", root)
+    typer.echo(f"      tombola sql {query}")
 
 
 # ---------------------------------------------------------------- looking
@@ -348,6 +349,12 @@ def _name(sweep: str) -> str:
 
 def _is_file(sweep: str) -> bool:
     return sweep.endswith((".yaml", ".yml")) or os.sep in sweep
+
+
+def _words(argument: str | Path, store: Path) -> str:
+    """An argument and the store's option, as a shell takes them."""
+    option = [] if store == DEFAULT_STORE else ["--store", str(store)]
+    return shlex.join([str(argument), *option])
 
 
 def _open(store: Path, *, create: bool = False) -> Path:

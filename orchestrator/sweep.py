@@ -28,6 +28,9 @@ from tasks import catalog
 
 # ---------------------------------------------------------------- lists, ranges and lengths
 
+LARGEST = 2**31 - 1
+"""Of whole numbers in a sweep file: seeds, levels, lengths."""
+
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
@@ -68,8 +71,8 @@ def _expanded(value: Any) -> list[float]:
 def _whole(value: Any) -> list[int]:
     numbers = _expanded(value)
     for number in numbers:
-        if not number.is_integer() or number < 0:
-            raise ValueError(f"takes whole numbers from 0, not {number:g}")
+        if not number.is_integer() or not 0 <= number <= LARGEST:
+            raise ValueError(f"takes whole numbers from 0 to {LARGEST}, not {number:.17g}")
     return [int(number) for number in numbers]
 
 
@@ -80,7 +83,7 @@ def _distinct(values: list[Any]) -> list[Any]:
 
 
 def _length(value: Any) -> str | int:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST:
         return value
     if isinstance(value, str) and re.fullmatch(r"\d+(it|ep)?", value):
         return value
@@ -358,6 +361,13 @@ _SIMPLER = {
     "list_type": "takes a list",
     "dict_type": "takes a mapping",
     "model_type": "takes a mapping",
+    "string_type": "takes text",
+    "string_pattern_mismatch": "takes lower-case letters, digits, - and _",
+    "bool_type": "takes true or false",
+    "bool_parsing": "takes true or false",
+    "float_type": "takes a number",
+    "float_parsing": "takes a number",
+    "too_short": "takes at least one value",
 }
 
 

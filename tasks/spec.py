@@ -80,8 +80,8 @@ class Recipe(Record, kind="recipe"):
 
     def check(self) -> None:
         for name in ("steps", "batch_size", "evaluate_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} takes at least 1, not {getattr(self, name)}")
+            if not 1 <= getattr(self, name) < 2**31:
+                raise ValueError(f"{name} takes at least 1, below 2^31, not {getattr(self, name)}")
         if self.lr <= 0:
             raise ValueError(f"lr takes a number above 0, not {self.lr}")
         if not 0 <= self.momentum < 1:
