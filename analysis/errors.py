@@ -5,6 +5,10 @@ class AnalysisError(ValueError):
     """A store, query or figure that cannot be read, answered or drawn."""
 
 
+class StoreError(AnalysisError):
+    """A store that is missing, or a file in it that cannot be read."""
+
+
 class QueryError(AnalysisError):
     """A query that is not admitted, or that the database cannot answer."""
 

@@ -1,9 +1,17 @@
-"""SQL from outside: one reading statement, on a locked connection that can touch no file."""
+"""SQL from outside: one reading statement, on a locked connection that can touch no file.
+
+The connection has no access to files (see `results`), so what a statement may do does not
+rest on how it reads; statements are admitted by kind only to say early what this is for.
+"""
 
 import csv
 import json
+import math
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -16,11 +24,9 @@ from analysis.errors import QueryError
 
 Format = Literal["table", "csv", "json", "parquet"]
 
-WIDEST = 100_000
-"""Characters of a printed line: rows are shown whole, for a pager to cut."""
-
 _EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?(\([^)]*\)\s*)?", re.IGNORECASE)
-_READING = (duckdb.StatementType.SELECT,)
+_HINTS = ("Did you mean", "Candidate bindings")
+_AGAIN_S = 0.05
 
 
 def query(
@@ -32,37 +38,46 @@ def query(
     ------
     QueryError
         When it is another statement, more than one, wrong, or takes too long.
+    StoreError
+        When the store is missing or a file in it is damaged.
     """
     _admit(sql)
     connection = results.connect(store)
-    _lock(connection, memory_limit)
-    timer = threading.Timer(timeout_s, connection.interrupt)
-    timer.start()
     try:
-        return connection.sql(sql).to_arrow_table()
+        connection.execute(f"SET memory_limit = '{memory_limit}'")
+        connection.execute("SET lock_configuration = true")
+        with results.scanning(store), _limited(connection, timeout_s):
+            return connection.sql(sql).to_arrow_table()
     except duckdb.InterruptException:
         raise QueryError(f"the query took longer than {timeout_s:g} s") from None
     except (duckdb.Error, pa.ArrowException) as error:
         raise QueryError(_one_line(error)) from None
     finally:
-        timer.cancel()
         connection.close()
 
 
 def write(table: pa.Table, format: Format, stream: TextIO) -> None:
-    """Print rows: `table` for reading, csv, json (a list of objects) or parquet (binary)."""
+    """Print rows: `table` for reading, csv, json (a list of objects) or parquet (binary).
+
+    JSON has no NaN and no infinity: they are null there.
+    """
     match format:
         case "table":
             _write_table(table, stream)
         case "csv":
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(table.column_names)
-            writer.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
+            writer.writerows(_rows(table))
         case "json":
-            json.dump(table.to_pylist(), stream, indent=1, default=str)
+            names = table.column_names
+            rows = [dict(zip(names, map(_plain, row), strict=True)) for row in _rows(table)]
+            json.dump(rows, stream, indent=1, default=str, allow_nan=False)
             stream.write("\n")
         case "parquet":
             pq.write_table(table, stream.buffer)
+
+
+# ---------------------------------------------------------------- asking
 
 
 def _admit(sql: str) -> None:
@@ -73,7 +88,7 @@ def _admit(sql: str) -> None:
     if kind is duckdb.StatementType.EXPLAIN:
         explained = _parsed(_EXPLAIN.sub("", statements[0].query, count=1))
         kind = explained[0].type if len(explained) == 1 else kind
-    if kind not in _READING:
+    if kind is not duckdb.StatementType.SELECT:
         name = str(kind).rpartition(".")[2]
         raise QueryError(f"takes one SELECT, DESCRIBE or EXPLAIN, not {name}: this only reads")
 
@@ -85,23 +100,52 @@ def _parsed(sql: str) -> list[Any]:
         raise QueryError(_one_line(error)) from None
 
 
-def _lock(connection: duckdb.DuckDBPyConnection, memory_limit: str) -> None:
-    """No files, no extensions, no Python variables, and no way to change that."""
-    for setting in (
-        f"memory_limit = '{memory_limit}'",
-        "python_enable_replacements = false",
-        "autoinstall_known_extensions = false",
-        "autoload_known_extensions = false",
-        "enable_external_access = false",
-        "lock_configuration = true",
-    ):
-        connection.execute(f"SET {setting}")
+@contextmanager
+def _limited(connection: duckdb.DuckDBPyConnection, timeout_s: float) -> Iterator[None]:
+    """Interrupt what runs after that time, and again: an interrupt between queries is lost."""
+    done = threading.Event()
+
+    def watch() -> None:
+        if not done.wait(timeout_s):
+            connection.interrupt()
+            while not done.wait(_AGAIN_S):
+                connection.interrupt()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
 
 
 def _one_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    hints = [line for line in lines[1:] if line.startswith(("Did you mean", "Candidate bindings"))]
+    hints = [line for line in lines[1:] if line.startswith(_HINTS)]
     return " ".join([lines[0], *hints]) if lines else type(error).__name__
+
+
+# ---------------------------------------------------------------- printing
+
+
+def _rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:
+    if not table.num_columns:
+        return iter(())
+    return zip(*(column.to_pylist() for column in table.columns), strict=True)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can say it."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
 
 
 def _write_table(table: pa.Table, stream: TextIO) -> None:
@@ -111,12 +155,12 @@ def _write_table(table: pa.Table, stream: TextIO) -> None:
 
     shown = Table(box=SIMPLE_HEAD, pad_edge=False)
     for field in table.schema:
-        number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-        shown.add_column(field.name, justify="right" if number else "left", no_wrap=not number)
-    for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        number = pa.types.is_primitive(field.type) and not pa.types.is_temporal(field.type)
+        shown.add_column(field.name, justify="right" if number else "left", no_wrap=True)
+    for row in _rows(table):
         shown.add_row(*map(_cell, row))
-    widest = Console(width=WIDEST).measure(shown).maximum
-    Console(file=stream, width=max(widest, 20), markup=False, highlight=False).print(shown)
+    width = max(Console(file=stream, width=10**6).measure(shown).maximum, 20)
+    Console(file=stream, width=width, markup=False, highlight=False, emoji=False).print(shown)
 
 
 def _cell(value: Any) -> str:

@@ -1,71 +1,115 @@
 """How figures look: one place for colours, markers, words and sizes.
 
 Colours are Okabe and Ito's, distinct for colour-blind readers; a method has the same colour
-and marker in every figure. Fonts are embedded as TrueType.
+and marker in every figure. The typeface comes with matplotlib and sits well in the Times of
+ICLR, NeurIPS and ICML; it is embedded as TrueType.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from zlib import crc32
 
 WIDTHS = {"iclr": 5.5, "neurips": 5.5, "icml": 6.75, "icml-column": 3.25}
 """Text widths in inches."""
 
+Dashes = str | tuple[float, tuple[float, ...]]
+
+_DASHES: tuple[Dashes, ...] = (
+    "-",
+    (0, (4, 1.2)),
+    (0, (1.2, 1.0)),
+    (0, (4, 1, 1.2, 1)),
+    (0, (6, 1, 1, 1, 1, 1)),
+)
+
 
 @dataclass(frozen=True)
 class Look:
-    """Colour and marker of a method."""
+    """Colour, marker, line and name of a curve; `filled` markers are not white inside."""
 
     colour: str
     marker: str
     label: str
+    line: Dashes = "-"
+    filled: bool = False
 
 
 METHODS = {
     "random": Look("#7F7F7F", "x", "Random"),
-    "magnitude": Look("#0072B2", "s", "Magnitude at init"),
+    "magnitude": Look("#0072B2", "s", "Magnitude"),
     "snip": Look("#D55E00", "^", "SNIP"),
     "grasp": Look("#E69F00", "v", "GraSP"),
     "synflow": Look("#009E73", "D", "SynFlow"),
     "magnitude_after_training": Look("#56B4E9", "P", "Magnitude after training"),
     "imp": Look("#CC79A7", "o", "IMP"),
 }
-_OTHERS = (("#882255", "<"), ("#117733", ">"), ("#332288", "h"), ("#999933", "*"))
+_OTHERS = (("#882255", "<"), ("#117733", ">"), ("#332288", "h"), ("#999933", "p"))
 
-DENSE = "#222222"
+DENSE = Look("#222222", "", "Dense", _DASHES[1])
 
 ABLATIONS = {
-    "none": Look("#222222", "o", "Unmodified"),
-    "shuffle": Look("#D55E00", "^", "Shuffled within layers"),
-    "reinit": Look("#0072B2", "s", "Reinitialised"),
-    "invert": Look("#009E73", "v", "Inverted scores"),
+    "none": Look("#222222", "o", "Unmodified", filled=True),
+    "shuffle": Look("#D55E00", "^", "Shuffled", _DASHES[2]),
+    "reinit": Look("#0072B2", "s", "Reinitialized", _DASHES[1]),
+    "invert": Look("#009E73", "v", "Inverted", _DASHES[3]),
 }
 
+DATASETS = {
+    "mnist": "MNIST",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "tinyimagenet": "TinyImageNet",
+    "imagenet": "ImageNet",
+}
+NETWORKS = {
+    "lenet_300_100": "LeNet-300-100",
+    "conv2_bn": "Conv-2 (batch norm)",
+    "resnet18": "ResNet-18",
+    "resnet20": "ResNet-20",
+    "resnet50": "ResNet-50",
+    "vgg16": "VGG-16",
+    "vgg16_bn": "VGG-16-BN",
+}
+
+GREY = "#555555"
+
 _RC: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8.0,
-    "axes.titlesize": 8.5,
-    "axes.labelsize": 8.0,
-    "xtick.labelsize": 7.0,
-    "ytick.labelsize": 7.0,
-    "legend.fontsize": 7.0,
+    "font.family": "STIXGeneral",
+    "mathtext.fontset": "stix",
+    "font.size": 9.0,
+    "axes.titlesize": 9.0,
+    "axes.labelsize": 9.0,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "legend.fontsize": 8.0,
+    "legend.title_fontsize": 8.0,
+    "axes.titlepad": 4.0,
+    "axes.labelpad": 2.5,
     "axes.linewidth": 0.6,
+    "axes.edgecolor": "#444444",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "#E4E4E4",
+    "grid.color": "#E6E6E6",
     "grid.linewidth": 0.5,
     "lines.linewidth": 1.2,
-    "lines.markersize": 3.6,
+    "lines.markersize": 3.8,
     "lines.markeredgewidth": 0.9,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
     "xtick.minor.size": 0.0,
+    "ytick.minor.size": 0.0,
     "legend.frameon": False,
+    "legend.handlelength": 2.2,
+    "legend.columnspacing": 1.4,
+    "legend.labelspacing": 0.35,
     "figure.dpi": 100,
-    "savefig.dpi": 200,
+    "savefig.dpi": 300,
     "pdf.fonttype": 42,
     "svg.hashsalt": "tombola",
     "svg.fonttype": "none",
@@ -85,18 +129,33 @@ def look(method: str) -> Look:
     """The look of a method; one we do not know gets the same look everywhere too."""
     if method in METHODS:
         return METHODS[method]
-    colour, marker = _OTHERS[sum(method.encode()) % len(_OTHERS)]
-    return Look(colour, marker, method.replace("_", " "))
+    colour, marker = _OTHERS[crc32(method.encode()) % len(_OTHERS)]
+    return Look(colour, marker, method.replace("_", " ").capitalize())
+
+
+def variant(of: Look, number: int) -> Look:
+    """The look of a method's n-th setting, from 0: another shade, another line."""
+    if number == 0:
+        return of
+    shade = (-0.4, 0.35, -0.65)[(number - 1) % 3]
+    return replace(
+        of, colour=lighter(of.colour, shade), line=_DASHES[number % len(_DASHES)], filled=number > 3
+    )
 
 
 def lighter(colour: str, amount: float) -> str:
-    """The colour mixed with white: amount 0 leaves it, 1 is white."""
+    """The colour mixed with white: 0 leaves it, 1 is white; below 0 it is mixed with black."""
+    end = 255 if amount > 0 else 0
     channels = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    return "#" + "".join(f"{round(c + (255 - c) * amount):02X}" for c in channels)
+    return "#" + "".join(f"{round(c + (end - c) * abs(amount)):02X}" for c in channels)
 
 
 def percent(fraction: float) -> str:
-    """A density as its axis says it: 100, 51.2, 6.9, 1.8, 0.13."""
-    value = 100 * fraction
-    digits = 0 if value >= 99.95 else 1 if value >= 1 else 2 if value >= 0.1 else 4
-    return f"{value:.{digits}f}"
+    """A density as an axis says it, to three digits: 100, 51.2, 6.87, 0.591."""
+    return f"{float(f'{100 * fraction:.3g}'):f}".rstrip("0").rstrip(".")
+
+
+def problem(network: str, dataset: str) -> str:
+    """What is solved by what, for people: ResNet-20 on CIFAR-10."""
+    solver = NETWORKS.get(network, network.replace("_", " "))
+    return f"{solver} on {DATASETS.get(dataset, dataset.replace('_', ' '))}"

@@ -1,45 +1,49 @@
 """The ablation grid of "Missing the Mark": does it matter which weights a mask keeps?
 
-A panel for each method; curves for the unmodified, shuffled, reinitialised and inverted mask.
+A line of panels for each method, a column for each network and dataset; curves for the
+unmodified, shuffled, reinitialized and inverted mask.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
-from analysis.figures import series
-from analysis.figures.series import Series
-from analysis.stats import Summary
+from analysis.figures import selection, series
+from analysis.figures.options import Options, made
+from analysis.figures.series import Dense, Panel, Series
 
-SQL = series.SQL
+SQL = selection.SQL
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One method on one network and dataset (`panel`): a curve for each ablation."""
+    """One method on one network and dataset: a curve for each ablation, in their order."""
 
-    title: str
-    panel: str
+    method: str
+    problem: str
     curves: tuple[Series, ...]
-    dense: Summary | None
+    dense: tuple[Dense, ...]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is drawn: cells in reading order."""
+    """What is drawn: cells by method, in the sweep's order."""
 
     cells: tuple[Cell, ...]
+    runs: tuple[str, ...]
     note: str
     width: float
     title: str | None = None
 
 
-def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: dict[str, Any]) -> Facts:
+def select(connection: duckdb.DuckDBPyConnection, sweep: str, given: dict[str, Any]) -> Facts:
     """Methods that were run under at least two ablations; accuracy in per cent.
 
     Raises
@@ -47,45 +51,66 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: dict[str,
     FigureError
         When no method was.
     """
-    spread = options.get("spread", "std")
-    panels = series.panels(series.rows(connection, sweep, options), spread)
-    cells = []
-    for panel in panels:
-        for label in dict.fromkeys(one.label for one in panel.series):
-            curves = tuple(one for one in panel.series if one.label == label)
-            if len(curves) > 1:
-                cells.append(Cell(label, panel.title, curves, panel.dense))
+    options = made(Options, given)
+    chosen = selection.choose(connection, sweep, options)
+    panels = series.panels(chosen, options.spread)
+    cells = [
+        Cell(label, panel.title, curves, panel.dense)
+        for panel in panels
+        for label in dict.fromkeys(one.label for one in panel.series)
+        if len(curves := _curves(panel, label)) > 1
+    ]
     if not cells:
         raise FigureError(
             f"sweep {sweep} has no method with two ablations done: nothing to compare"
         )
     return Facts(
         cells=tuple(cells),
-        note=series.footnote(connection, sweep, panels, spread),
-        width=style.WIDTHS[options.get("width", "iclr")],
-        title=options.get("title"),
+        runs=chosen.runs,
+        note=selection.footnote(chosen, series.replicates(panels), options.spread),
+        width=style.WIDTHS[options.width],
+        title=options.title,
     )
 
 
 def draw(facts: Facts) -> Figure:
     """Small panels on shared axes under one legend."""
-    keys = [(cell.title, cell.panel) for cell in facts.cells]
-    figure, body, places = marks.cells(
-        keys, facts.width, facts.note, facts.title, sharex=True, sharey=True
+    there = {one.ablation for cell in facts.cells for one in cell.curves}
+    dense = marks.dense_handles(one for cell in facts.cells for one in cell.dense)
+    handles = [marks.handle(look) for name, look in style.ABLATIONS.items() if name in there]
+    frame = marks.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
+    grid = marks.Grid(
+        tuple(dict.fromkeys(cell.method for cell in facts.cells)),
+        tuple(dict.fromkeys(cell.problem for cell in facts.cells)),
+        facts.width,
     )
+    shared = {"sharex": True, "sharey": True}
+    figure, body, lines = marks.sheet(grid.shape, grid.panel_height, frame, **shared)
+    names = [str(line.get_label()) for line in dense]
     densities = {p.density for cell in facts.cells for one in cell.curves for p in one.points}
-    handles: dict[str, Any] = {}
+    shown = {}
     for cell in facts.cells:
-        ax = places[cell.title, cell.panel]
-        marks.dense_line(ax, cell.dense, label="Dense")
-        for one in sorted(cell.curves, key=lambda one: list(style.ABLATIONS).index(one.ablation)):
-            look = style.ABLATIONS[one.ablation]
-            marks.curve(ax, one.points, look, label=look.label)
-        marks.weights_remaining(ax, densities | {1.0}, room=max(4, 9 // len(places)))
-        ax.tick_params(labelbottom=True)
-        found_handles, found_labels = ax.get_legend_handles_labels()
-        handles.update(dict(zip(found_labels, found_handles, strict=True)))
-    body.supxlabel("Weights remaining (%)", fontsize=8)
-    body.supylabel("Test accuracy (%)", fontsize=8)
-    marks.legend(body, handles, columns=5)
+        line, column = grid.place(cell.method, cell.problem)
+        ax = lines[line][column]
+        _draw_cell(ax, cell, names)
+        marks.weights_remaining(ax, densities, room=int(2.4 * facts.width / grid.shape[1]))
+        ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        shown[line, column] = cell.method
+    grid.finish(lines, shown)
+    body.supxlabel("Weights remaining (%)", fontsize=9)
+    body.supylabel("Test accuracy (%)", fontsize=9)
     return figure
+
+
+def _draw_cell(ax: Axes, cell: Cell, dense: list[str]) -> None:
+    """The unmodified curve is drawn last, thinner: where others meet it, they show around."""
+    marks.dense_line(ax, cell.dense, dense)
+    for one in reversed(cell.curves):
+        thin = {"linewidth": 0.9, "markersize": 2.4} if one.ablation == "none" else {}
+        marks.curve(ax, one.points, style.ABLATIONS[one.ablation], **thin)
+
+
+def _curves(panel: Panel, label: str) -> tuple[Series, ...]:
+    order = list(style.ABLATIONS)
+    curves = [one for one in panel.series if one.label == label]
+    return tuple(sorted(curves, key=lambda one: order.index(one.ablation)))

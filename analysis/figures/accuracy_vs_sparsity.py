@@ -1,24 +1,30 @@
 """Accuracy against weights remaining: one curve for each method, the dense network beside."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from analysis import style
 from analysis.figures import axes as marks
-from analysis.figures import series
-from analysis.figures.series import Panel
+from analysis.figures import selection, series
+from analysis.figures.options import AccuracyOptions, made
+from analysis.figures.series import Panel, Series
 
-SQL = series.SQL
+SQL = selection.SQL
+
+_CHANCE = style.Look(style.GREY, "", "Chance", ":")
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is drawn: panels, and what the footnote says."""
+    """What is drawn: panels, lines at chance and where the axis begins (fractions)."""
 
     panels: tuple[Panel, ...]
+    runs: tuple[str, ...]
     note: str
     width: float
     title: str | None = None
@@ -26,48 +32,85 @@ class Facts:
     floor: float | None = None
 
 
-def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: dict[str, Any]) -> Facts:
-    """Unmodified masks of every method; means over replicates, accuracy in per cent."""
-    found = [r for r in series.rows(connection, sweep, options) if r["ablation"] == "none"]
-    spread = options.get("spread", "std")
-    made = series.panels(found, spread)
+def select(connection: duckdb.DuckDBPyConnection, sweep: str, given: dict[str, Any]) -> Facts:
+    """Means over replicates of every method, accuracy in per cent.
+
+    Raises
+    ------
+    FigureError
+        When no trial that the options let pass is done.
+    """
+    options = made(AccuracyOptions, given)
+    chosen = selection.choose(connection, sweep, options)
+    panels = series.panels(chosen, options.spread)
     return Facts(
-        panels=tuple(made),
-        note=series.footnote(connection, sweep, made, spread),
-        width=style.WIDTHS[options.get("width", "iclr")],
-        title=options.get("title"),
-        chance=options.get("chance"),
-        floor=options.get("floor"),
+        panels=panels,
+        runs=chosen.runs,
+        note=selection.footnote(chosen, series.replicates(panels), options.spread),
+        width=style.WIDTHS[options.width],
+        title=options.title,
+        chance=options.chance,
+        floor=options.floor,
     )
 
 
 def draw(facts: Facts) -> Figure:
     """Panels side by side under one legend."""
-    figure, body, axes = marks.grid(
-        len(facts.panels), 2, (facts.width, 2.9), facts.note, facts.title, sharey=True
-    )
-    handles: dict[str, Any] = {}
-    for panel, ax in zip(facts.panels, axes, strict=True):
-        marks.dense_line(ax, panel.dense, label="Dense")
+    count = len(facts.panels)
+    shape = marks.spread_out(count, 1 if facts.width < 4 else 2)
+    together = len({panel.dataset for panel in facts.panels}) == 1
+    curves = {(one.label, one.ablation): one for panel in facts.panels for one in panel.series}
+    dense = marks.dense_handles(one for panel in facts.panels for one in panel.dense)
+    handles = [marks.handle(_look(one), _label(one)) for one in _ordered(curves.values())]
+    if facts.chance is not None:
+        handles.append(marks.handle(_CHANCE))
+    frame = marks.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
+    figure, _, lines = marks.sheet(shape, 2.3, frame, sharey=together)
+    spots = [ax for line in lines for ax in line]
+    for panel, ax in zip(facts.panels, spots, strict=False):
+        names = [str(line.get_label()) for line in dense]
+        marks.dense_line(ax, panel.dense, names)
         for one in panel.series:
-            look = style.look(one.method)
-            colour = style.lighter(look.colour, min(0.6, 0.35 * one.shade))
-            lines = "-" if one.shade == 0 else (0, (5, 1.5))
-            marks.curve(ax, one.points, look, color=colour, linestyle=lines, label=one.label)
+            marks.curve(ax, one.points, _look(one))
         densities = {p.density for one in panel.series for p in one.points}
-        marks.weights_remaining(ax, densities | {1.0}, room=9 if len(axes) == 1 else 6)
+        marks.weights_remaining(ax, densities, room=10 if shape[1] == 1 else 8)
         if facts.chance is not None:
-            ax.axhline(100 * facts.chance, color="#999999", linestyle=":", linewidth=0.8)
+            ax.axhline(100 * facts.chance, color=_CHANCE.colour, linestyle=_CHANCE.line)
+        if facts.floor is not None:
+            ax.set_ylim(bottom=100 * facts.floor)
+        ax.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
         ax.set_title(panel.title)
         ax.set_xlabel("Weights remaining (%)")
-        found_handles, found_labels = ax.get_legend_handles_labels()
-        handles.update(dict(zip(found_labels, found_handles, strict=True)))
-    for ax in axes[:: min(2, len(axes))]:
-        ax.set_ylabel("Test accuracy (%)")
-    if len(axes) == 1:
-        body.legend(handles.values(), handles.keys(), loc="outside right center")
-    else:
-        marks.legend(body, handles, columns=4)
-    if facts.floor is not None:
-        axes[0].set_ylim(100 * facts.floor, 100.4)
+    for line in lines:
+        line[0].set_ylabel("Test accuracy (%)")
+    for spare in spots[count:]:
+        spare.remove()
     return figure
+
+
+def _look(one: Series) -> style.Look:
+    """Colour and marker of the method; an ablation is told by its line."""
+    look = style.variant(style.look(one.method), one.variant)
+    if one.ablation == "none":
+        return look
+    return replace(look, line=style.ABLATIONS[one.ablation].line, filled=not look.filled)
+
+
+def _label(one: Series) -> str:
+    ablation = style.ABLATIONS[one.ablation].label.lower()
+    return one.label if one.ablation == "none" else f"{one.label}, {ablation}"
+
+
+def _ordered(curves: Iterable[Series]) -> list[Series]:
+    """As the legend lists them: methods in the order of the palette, then what varies."""
+    palette = [*style.METHODS]
+    last = len(palette)
+    return sorted(
+        curves,
+        key=lambda one: (
+            palette.index(one.method) if one.method in palette else last,
+            one.method,
+            one.variant,
+            list(style.ABLATIONS).index(one.ablation),
+        ),
+    )

@@ -1,140 +1,210 @@
-"""Axes and marks that several figures draw."""
+"""Sheets of panels, and the marks that several figures draw on them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from math import ceil, log10
+from textwrap import fill
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
 
 from analysis import style
-from analysis.figures.series import Point
+from analysis.figures.series import Dense, Point
 from analysis.stats import Summary
+from analysis.style import Look
+
+_LINE, _LETTER = 0.165, 0.046
+_BESIDE = 4.5
 
 
-def grid(
-    count: int,
-    columns: int,
-    size: tuple[float, float],
-    note: str,
-    title: str | None,
-    **shared: Any,
-) -> tuple[Figure, SubFigure, list[Axes]]:
-    """A figure of `count` panels, `columns` beside each other, in a frame of title and note.
+@dataclass(frozen=True)
+class Frame:
+    """What stands around the panels: title, legend and note; `width` in inches."""
 
-    `size` is the width of the figure and the height of one line of panels, in inches.
-    Returns the figure, the part of it that holds the panels, and the panels.
+    width: float
+    title: str | None
+    note: str
+    legend: Sequence[Line2D]
+    legend_title: str | None = None
+
+
+def sheet(
+    shape: tuple[int, int], panel_height: float, frame: Frame, **shared: Any
+) -> tuple[Figure, SubFigure, list[list[Axes]]]:
+    """A figure of lines × columns panels, each of that height in inches, in a frame.
+
+    Returns the figure, the part of it that holds the panels, and the panels by line. The
+    legend is above them, or beside a single wide one.
     """
+    beside = shape == (1, 1) and frame.width >= _BESIDE and len(frame.legend) > 3
+    note = fill(frame.note, int(frame.width / 0.048))
+    above = _LINE * 1.4 if frame.title else 0.01
+    legend = 0.01 if beside else _legend_height(frame)
+    heights = [above, legend, panel_height * shape[0], _LINE * (note.count("\n") + 1)]
+    figure = Figure(figsize=(frame.width, sum(heights)), layout="constrained")
+    figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.02)
+    parts: Any = figure.subfigures(4, 1, height_ratios=heights)
+    body = parts[2]
+    if beside:
+        body.legend(handles=frame.legend, loc="outside right center", title=frame.legend_title)
+    elif frame.legend:
+        parts[1].legend(
+            handles=frame.legend,
+            loc="center",
+            ncols=_columns(frame),
+            title=frame.legend_title,
+            borderaxespad=0.0,
+        )
+    parts[0].text(0.5, 0.5, frame.title or "", fontsize=10.0, ha="center", va="center")
+    parts[3].text(0.008, 0.4, note, fontsize=7.0, color=style.GREY, ha="left", va="center")
+    return figure, body, body.subplots(*shape, squeeze=False, **shared).tolist()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where panels stand: a line for each name, a column for each problem, if several.
+
+    With one problem the names are spread over lines and columns.
+    """
+
+    names: tuple[str, ...]
+    problems: tuple[str, ...]
+    width: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Lines and columns."""
+        if len(self.problems) > 1:
+            return len(self.names), len(self.problems)
+        return spread_out(len(self.names), max(2, int(self.width / 1.35)))
+
+    @property
+    def panel_height(self) -> float:
+        """Inches."""
+        if self.shape[0] == 1:
+            return 1.7
+        return 1.05 if len(self.problems) > 1 else 1.4
+
+    def place(self, name: str, problem: str) -> tuple[int, int]:
+        """Line and column of a panel."""
+        if len(self.problems) > 1:
+            return self.names.index(name), self.problems.index(problem)
+        return divmod(self.names.index(name), self.shape[1])
+
+    def finish(self, lines: list[list[Axes]], shown: dict[tuple[int, int], str]) -> None:
+        """Titles of lines and columns, and tick labels where no panel is below or beside."""
+        for line, row in enumerate(lines):
+            for column, ax in enumerate(row):
+                ax.set_visible((line, column) in shown)
+                ax.tick_params(
+                    labelbottom=not any((below, column) in shown for below in _after(lines, line)),
+                    labelleft=not any((line, before) in shown for before in range(column)),
+                )
+        for (line, column), name in shown.items():
+            if len(self.problems) == 1 or not any((line, c) in shown for c in range(column)):
+                text = fill(name, int(self.width / self.shape[1] / _LETTER))
+                lines[line][column].set_title(text, loc="left", fontsize=8.5)
+        if len(self.problems) > 1:
+            for ax, problem in zip(lines[0], self.problems, strict=True):
+                ax.set_title(f"{problem}\n", fontsize=9.5)
+
+
+def spread_out(count: int, columns: int) -> tuple[int, int]:
+    """Lines and columns for so many panels, no more columns than that."""
     columns = min(columns, count)
-    lines = ceil(count / columns)
-    above, inside, below = (0.22 if title else 0.01), size[1] * lines, 0.17
-    total = above + inside + below
-    figure = Figure(figsize=(size[0], total), layout="constrained")
-    parts: Any = figure.subfigures(3, 1, height_ratios=[above, inside, below])
-    body: SubFigure = parts[1]
-    made = body.subplots(lines, columns, squeeze=False, **shared).flatten().tolist()
-    for spare in made[count:]:
-        spare.remove()
-    figure.text(0.01, 0.05 / total, note, fontsize=6.0, color="#777777", ha="left", va="bottom")
-    if title:
-        figure.text(0.5, 1 - 0.05 / total, title, fontsize=9.0, ha="center", va="top")
-    return figure, body, made[:count]
+    return ceil(count / columns), columns
 
 
-def cells(
-    keys: list[tuple[str, str]], width: float, note: str, title: str | None, **shared: Any
-) -> tuple[Figure, SubFigure, dict[tuple[str, str], Axes]]:
-    """Small panels for (method, network): in reading order on one network, else a matrix.
-
-    In the matrix each method has a row and each network a column. Panels are titled.
-    """
-    methods = list(dict.fromkeys(method for method, _ in keys))
-    networks = list(dict.fromkeys(network for _, network in keys))
-    several = len(networks) > 1
-    count = len(methods) * len(networks)
-    columns = len(networks) if several else 4 if count > 3 else 3
-    height = 2.3 if count <= 3 else 1.5 if several else 1.75
-    figure, body, axes = grid(count, columns, (width, height), note, title, **shared)
-    places = dict(zip(((m, n) for m in methods for n in networks), axes, strict=True))
-    for (method, network), ax in places.items():
-        if (method, network) not in keys:
-            ax.set_axis_off()
-        if not several or method == methods[0]:
-            ax.set_title(_wrapped(network if several else method), fontsize=7.5)
-        if several and network == networks[0]:
-            ax.set_ylabel(_wrapped(method), fontsize=7.5)
-    return figure, body, places
+def handle(look: Look, label: str | None = None) -> Line2D:
+    """A line of the legend."""
+    return Line2D([], [], label=label or look.label, **_drawn(look))
 
 
-def _wrapped(title: str) -> str:
-    return title.replace(" (", "\n(", 1).replace(" after ", "\nafter ", 1)
+def dense_handles(dense: Iterable[Dense]) -> list[Line2D]:
+    """Lines of the legend for dense networks, one for each label."""
+    names = list(dict.fromkeys(one.label for one in dense))
+    return [handle(dense_look(n), label) for n, label in enumerate(names)]
 
 
-def weights_remaining(axes: Axes, densities: Iterable[float], room: int = 9) -> None:
+def dense_look(number: int) -> Look:
+    """The look of the dense network under the n-th recipe, from 0."""
+    shades = (style.DENSE.colour, style.lighter(style.DENSE.colour, 0.5))
+    return Look(shades[number % 2], "", "", style.variant(style.DENSE, number + 1).line)
+
+
+def curve(axes: Axes, points: Iterable[Point], look: Look, **marks: Any) -> None:
+    """Means joined by a line, with the spread as a band where there is one."""
+    points = list(points)
+    densities = [point.density for point in points]
+    axes.plot(densities, [point.accuracy.centre for point in points], **_drawn(look), **marks)
+    lows, highs = zip(*(_band(point.accuracy) for point in points), strict=True)
+    axes.fill_between(densities, lows, highs, color=look.colour, alpha=0.18, linewidth=0)
+
+
+def dense_line(axes: Axes, dense: Sequence[Dense], names: Sequence[str]) -> None:
+    """The dense network of each recipe: a line over the whole width, with its spread."""
+    for one in dense:
+        look = dense_look(names.index(one.label))
+        axes.axhline(one.accuracy.centre, **{**_drawn(look), "linewidth": 0.9, "zorder": 1.5})
+        low, high = _band(one.accuracy)
+        axes.axhspan(low, high, color=look.colour, alpha=0.12, linewidth=0)
+
+
+def weights_remaining(axes: Axes, densities: Iterable[float], room: int) -> None:
     """A log axis of density, sparser to the right, with ticks at the data's own values."""
-    shown = sorted(set(densities), reverse=True)
+    shown = sorted({1.0, *densities}, reverse=True)
     axes.set_xscale("log")
     low, high = shown[-1], max(shown[0], shown[-1] * 1.5)
     margin = (high / low) ** 0.05
     axes.set_xlim(high * margin, low / margin)
-    axes.set_xticks(_thinned(shown, room), minor=False)
+    ticks = _thinned(shown, room)
+    axes.set_xticks(ticks, [style.percent(tick) for tick in ticks])
     axes.set_xticks([], minor=True)
-    axes.set_xticklabels([style.percent(tick) for tick in axes.get_xticks()])
+
+
+# ---------------------------------------------------------------- details
+
+
+def _after(lines: list[list[Axes]], line: int) -> range:
+    return range(line + 1, len(lines))
+
+
+def _drawn(look: Look) -> dict[str, Any]:
+    face = look.colour if look.filled else "white"
+    return {
+        "color": look.colour,
+        "linestyle": look.line,
+        "marker": look.marker,
+        "markerfacecolor": face,
+    }
+
+
+def _band(accuracy: Summary) -> tuple[float, float]:
+    """Low and high of a percentage; a band of no height where there is no spread."""
+    low = accuracy.centre if accuracy.low is None else accuracy.low
+    high = accuracy.centre if accuracy.high is None else accuracy.high
+    return max(low, 0.0), min(high, 100.0)
 
 
 def _thinned(densities: list[float], room: int) -> list[float]:
     """Ticks with at least a share of the axis between them, both ends kept."""
-    span = log10(densities[0] / densities[-1]) or 1.0
-    gap = span / room
-    ticks = [densities[-1]]
-    for density in reversed(densities[1:-1]):
-        if min(log10(density / ticks[-1]), log10(densities[0] / density)) >= gap:
+    gap = log10(densities[0] / densities[-1]) / room
+    ticks = [densities[0]]
+    for density in densities[1:-1]:
+        if min(log10(ticks[-1] / density), log10(density / densities[-1])) >= gap:
             ticks.append(density)
-    return [densities[0], *reversed(ticks)] if len(densities) > 1 else ticks
+    return list(dict.fromkeys([*ticks, densities[-1]]))
 
 
-def curve(axes: Axes, points: Iterable[Point], look: style.Look, **marks: Any) -> None:
-    """Means joined by a line, with the spread as a band where there is one."""
-    points = list(points)
-    densities = [point.density for point in points]
-    colour = marks.pop("color", look.colour)
-    axes.plot(
-        densities,
-        [point.accuracy.centre for point in points],
-        color=colour,
-        marker=look.marker,
-        markerfacecolor="white" if look.marker not in "x+" else colour,
-        **marks,
-    )
-    banded = [p for p in points if p.accuracy.low is not None]
-    axes.fill_between(
-        [p.density for p in banded],
-        [p.accuracy.low or 0.0 for p in banded],
-        [min(p.accuracy.high or 0.0, 100.0) for p in banded],
-        color=colour,
-        alpha=0.15,
-        linewidth=0,
-    )
+def _columns(frame: Frame) -> int:
+    widest = max(len(str(line.get_label())) for line in frame.legend)
+    return min(len(frame.legend), max(1, int(frame.width / (0.48 + _LETTER * widest))))
 
 
-def dense_line(axes: Axes, dense: Summary | None, label: str | None = None) -> None:
-    """The dense network: a dashed line over the whole width, with its spread."""
-    if dense is None:
-        return
-    axes.axhline(dense.centre, color=style.DENSE, linestyle=(0, (4, 2)), linewidth=0.9, label=label)
-    if dense.low is not None and dense.high is not None:
-        axes.axhspan(dense.low, min(dense.high, 100.0), color=style.DENSE, alpha=0.10, linewidth=0)
-
-
-def legend(
-    body: SubFigure, handles: dict[str, Any], columns: int, title: str | None = None
-) -> None:
-    """One legend over all panels."""
-    body.legend(
-        list(handles.values()),
-        list(handles),
-        loc="outside upper center",
-        ncols=columns,
-        title=title,
-        title_fontsize=7.0,
-    )
+def _legend_height(frame: Frame) -> float:
+    if not frame.legend:
+        return 0.01
+    lines = ceil(len(frame.legend) / _columns(frame)) + (frame.legend_title is not None)
+    return _LINE * lines + 0.04

@@ -1,146 +1,221 @@
 """Where each method spends its weights: density of every layer at a few total densities."""
 
-from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import mean
+from math import floor, log10
 from typing import Any
 
 import duckdb
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from analysis import style
 from analysis.figures import axes as marks
-from analysis.figures import series
-from analysis.figures.series import Row
+from analysis.figures import selection
+from analysis.figures.options import LayerOptions, made
+from analysis.figures.selection import Row, Setting
+from analysis.stats import Spread, Summary, summary
+from analysis.style import Look
 
 SQL = f"""
-SELECT t.network, t.dataset, t.method, t.ablation, t.replicate, t.requested_density,
-       t.accuracy, t.run_key, t.mask_key, {", ".join(f"t.{name}" for name in series.SETTING)},
+SELECT {", ".join(f"t.{name}" for name in selection.COLUMNS)},
        l.position, l.layer, l.kept, l.density AS layer_density
-FROM trials t JOIN layers l ON l.mask_key = t.mask_key
-WHERE t.sweep = $sweep AND t.status = 'done' AND t.ablation = 'none'
+FROM trials t LEFT JOIN layers l ON l.mask_key = t.mask_key
+WHERE t.sweep = $sweep
 ORDER BY t.trial, l.position
 """
+
+_SHOWN = 3
+_NEUTRAL = "#777777"
+_BELOW = 4.0
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Density of a layer in per cent; `collapsed` counts replicates that keep none of it."""
+
+    name: str
+    density: Summary
+    collapsed: int
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Density of each layer, mean over replicates, in per cent; None where all are empty."""
+    """Layers from the input, at one density of the whole network."""
 
     density: float
-    layers: tuple[float | None, ...]
+    layers: tuple[Layer, ...]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One method on one network and dataset (`panel`): a profile for each total density."""
+    """One method on one network: a profile for each total density, densest first."""
 
-    title: str
-    panel: str
-    colour: str
+    label: str
+    method: str
+    problem: str
     profiles: tuple[Profile, ...]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is drawn: cells in reading order, and the total densities from dense to sparse."""
+    """What is drawn: cells by method, in the sweep's order, and the total densities shown."""
 
     cells: tuple[Cell, ...]
     densities: tuple[float, ...]
+    runs: tuple[str, ...]
     note: str
     width: float
     title: str | None = None
 
 
-def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: dict[str, Any]) -> Facts:
-    """Profiles at `densities` of the options (nearest there are), or at three spread out."""
-    found = series.rows(connection, sweep, options, SQL)
-    densities = _densities(found, options.get("densities"))
-    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in found:
-        if row["requested_density"] in densities:
-            groups[(row["network"], row["dataset"], *series.series_key(row))].append(row)
-    named = series.labels(found)
-    replicates = {row["replicate"] for row in found}
-    left_out = {named[series.series_key(row)] for row in found} - {named[k[2:]] for k in groups}
-    note = f"Mean of {len(replicates)} replicates; × marks a layer that keeps no weight."
-    if left_out:
-        note += f" Not at these densities: {', '.join(sorted(left_out))}."
+def select(connection: duckdb.DuckDBPyConnection, sweep: str, given: dict[str, Any]) -> Facts:
+    """Profiles at `densities` of the options (nearest there are), or at three spread out.
+
+    Raises
+    ------
+    FigureError
+        When no trial that the options let pass is done.
+    """
+    options = made(LayerOptions, given)
+    chosen = selection.choose(connection, sweep, options, SQL)
+    rows = [row for row in chosen.rows if row["position"] is not None]
+    wanted = _densities({row["requested_density"] for row in rows}, options.densities)
+    shown = [row for row in rows if row["requested_density"] in wanted]
+    named = selection.labels(rows)
+    groups = selection.grouped(
+        shown, lambda r: (selection.setting(r), r["ablation"], r["network"], r["dataset"])
+    )
+    cells = tuple(_cell(members, named, options.spread) for members in groups.values())
+    counts = {x.density.n for cell in cells for p in cell.profiles for x in p.layers}
     return Facts(
-        cells=tuple(_cell(members, named[key[2:]]) for key, members in groups.items()),
-        densities=densities,
-        note=note,
-        width=style.WIDTHS[options.get("width", "iclr")],
-        title=options.get("title"),
+        cells=cells,
+        densities=wanted,
+        runs=chosen.runs,
+        note=selection.footnote(chosen, counts, options.spread)
+        + " ×: a layer that keeps no weight in some replicate."
+        * any(x.collapsed for cell in cells for p in cell.profiles for x in p.layers),
+        width=style.WIDTHS[options.width],
+        title=options.title,
     )
 
 
 def draw(facts: Facts) -> Figure:
     """Small panels on shared axes; darker is denser in total."""
-    keys = [(cell.title, cell.panel) for cell in facts.cells]
-    figure, body, places = marks.cells(keys, facts.width, facts.note, facts.title, sharey=True)
-    shown = [v for cell in facts.cells for p in cell.profiles for v in p.layers if v]
-    floor = min(shown, default=0.1) / 3
+    handles = [
+        marks.handle(_shade(_NEUTRAL, n), f"{style.percent(density)}%")
+        for n, density in enumerate(facts.densities)
+    ]
+    legend_title = "In the whole network"
+    frame = marks.Frame(facts.width, facts.title, facts.note, handles, legend_title)
+    grid = marks.Grid(
+        tuple(dict.fromkeys(cell.label for cell in facts.cells)),
+        tuple(dict.fromkeys(cell.problem for cell in facts.cells)),
+        facts.width,
+    )
+    shared = {"sharex": "col", "sharey": True}
+    figure, body, lines = marks.sheet(grid.shape, grid.panel_height, frame, **shared)
+    lowest = _lowest(facts.cells)
+    shown = {}
     for cell in facts.cells:
-        ax = places[cell.title, cell.panel]
-        for profile in cell.profiles:
-            shade = _shade(cell.colour, facts.densities.index(profile.density))
-            _draw_profile(ax, profile, shade, floor)
-        ax.set_yscale("log")
-        ax.set_ylim(floor / 1.5, 150)
-        ax.set_yticks([v for v in (0.001, 0.01, 0.1, 1, 10, 100) if v >= floor / 1.5])
-        ax.set_yticks([], minor=True)
-        ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        layers = len(cell.profiles[0].layers)
-        ax.set_xticks(range(layers), [str(i + 1) for i in range(layers)])
-        ax.set_xlim(-0.4, layers - 0.6)
-    handles = {
-        f"{style.percent(d)} %": Line2D([], [], color=_shade(style.DENSE, i), marker="o")
-        for i, d in enumerate(facts.densities)
-    }
-    body.supxlabel("Layer, from the input", fontsize=8)
-    body.supylabel("Weights remaining in the layer (%)", fontsize=8)
-    marks.legend(body, handles, columns=len(handles), title="Weights remaining in the network")
+        line, column = grid.place(cell.label, cell.problem)
+        _draw_cell(lines[line][column], cell, facts.densities, lowest / _BELOW)
+        shown[line, column] = cell.label
+    collapsed = any(x.collapsed for cell in facts.cells for p in cell.profiles for x in p.layers)
+    _scale(lines[0][0], lowest, collapsed=collapsed)
+    grid.finish(lines, shown)
+    body.supxlabel("Layer, from the input", fontsize=9)
+    body.supylabel("Weights remaining (%)", fontsize=9)
     return figure
 
 
-def _draw_profile(ax: Axes, profile: Profile, colour: str, floor: float) -> None:
-    values = [v if v else float("nan") for v in profile.layers]
-    ax.plot(range(len(values)), values, color=colour, marker="o")
-    empty = [i for i, v in enumerate(profile.layers) if not v]
-    ax.plot(empty, [floor] * len(empty), color=colour, marker="x", linestyle="none")
+# ---------------------------------------------------------------- details
 
 
-def _shade(colour: str, number: int) -> str:
-    return style.lighter(colour, 0.3 * number)
-
-
-def _densities(found: list[Row], wanted: list[float] | None) -> tuple[float, ...]:
-    """What was wanted, or the densest, middle and sparsest of those that most series have."""
-    having: dict[float, set[tuple[Any, ...]]] = defaultdict(set)
-    for row in found:
-        having[row["requested_density"]].add((row["network"], *series.series_key(row)))
+def _densities(there_are: set[float], wanted: Sequence[float]) -> tuple[float, ...]:
+    """The nearest that there are to each wanted one, or three spread out; densest first."""
+    ordered = sorted(there_are, reverse=True)
     if wanted:
-        nearest = {min(having, key=lambda d: abs(d - w)) for w in wanted}
-        return tuple(sorted(nearest, reverse=True))
-    most = max(map(len, having.values()))
-    common = sorted((d for d, who in having.items() if len(who) == most), reverse=True)
-    return tuple(dict.fromkeys((common[0], common[len(common) // 2], common[-1])))
+        near = {min(ordered, key=lambda d: abs(d - one)) for one in wanted}
+    else:
+        near = {ordered[round(n * (len(ordered) - 1) / (_SHOWN - 1))] for n in range(_SHOWN)}
+    return tuple(sorted(near, reverse=True))
 
 
-def _cell(members: list[Row], label: str) -> Cell:
-    layers: dict[float, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in members:
-        layers[row["requested_density"]][row["position"]].append(100 * row["layer_density"])
-    profiles = [
-        Profile(density, tuple(mean(by[i]) or None for i in sorted(by)))
-        for density, by in sorted(layers.items(), reverse=True)
-    ]
+def _cell(rows: Sequence[Row], named: dict[Setting, tuple[str, int]], spread: Spread) -> Cell:
+    first = rows[0]
+    label, _ = named[selection.setting(first)]
+    if first["ablation"] != "none":
+        label += f", {style.ABLATIONS[first['ablation']].label.lower()}"
+    by_density = selection.grouped(rows, lambda row: row["requested_density"])
     return Cell(
-        title=label,
-        panel=series.title(members[0]),
-        colour=style.look(members[0]["method"]).colour,
-        profiles=tuple(profiles),
+        label=label,
+        method=first["method"],
+        problem=style.problem(first["network"], first["dataset"]),
+        profiles=tuple(
+            Profile(density, _layers(by_density[density], spread))
+            for density in sorted(by_density, reverse=True)
+        ),
     )
+
+
+def _layers(rows: Sequence[Row], spread: Spread) -> tuple[Layer, ...]:
+    by_position = selection.grouped(rows, lambda row: row["position"])
+    layers = []
+    for position in sorted(by_position):
+        masks = {row["mask_key"]: row for row in by_position[position]}.values()
+        layers.append(
+            Layer(
+                name=next(iter(masks))["layer"],
+                density=summary([100 * row["layer_density"] for row in masks], spread),
+                collapsed=sum(row["kept"] == 0 for row in masks),
+            )
+        )
+    return tuple(layers)
+
+
+def _lowest(cells: Sequence[Cell]) -> float:
+    """The least density that is not 0, per cent."""
+    shown = [x.density.centre for cell in cells for p in cell.profiles for x in p.layers]
+    return min((one for one in shown if one > 0), default=1.0)
+
+
+def _draw_cell(ax: Axes, cell: Cell, densities: Sequence[float], zero: float) -> None:
+    for profile in cell.profiles:
+        look = _shade(style.look(cell.method).colour, densities.index(profile.density))
+        _draw_profile(ax, profile.layers, look, zero)
+    count = max(len(profile.layers) for profile in cell.profiles)
+    step = next((step for step in (1, 2, 5, 10, 20, 50) if count <= 6 * step), 100)
+    ax.set_xticks(range(1, count + 1, step) if step < 5 else [1, *range(step, count + 1, step)])
+    ax.set_xlim(0.4, count + 0.6)
+
+
+def _draw_profile(ax: Axes, layers: Sequence[Layer], look: Look, zero: float) -> None:
+    """A line through the layers that keep something, and a cross at 0 for those that do not."""
+    positions = range(1, len(layers) + 1)
+    means = [layer.density.centre or float("nan") for layer in layers]
+    size = 3.0 if len(layers) <= 12 else 1.8
+    ax.plot(positions, means, color=look.colour, marker="o", markersize=size)
+    bands = [layer.density for layer in layers]
+    lows = [max(b.centre if b.low is None else b.low, zero) for b in bands]
+    highs = [b.centre if b.high is None else b.high for b in bands]
+    kept = [b.centre > 0 for b in bands]
+    ax.fill_between(positions, lows, highs, where=kept, color=look.colour, alpha=0.18, linewidth=0)
+    empty = [n for n, layer in zip(positions, layers, strict=True) if layer.collapsed]
+    ax.plot(empty, [zero] * len(empty), color=look.colour, marker="x", linestyle="none")
+
+
+def _scale(ax: Axes, lowest: float, *, collapsed: bool) -> None:
+    """Powers of ten, and below them a tick for 0 where a layer collapsed."""
+    tens = [10.0**n for n in range(floor(log10(lowest)), 3) if 10.0**n >= lowest / 1.7]
+    zero = lowest / _BELOW
+    ax.set_yscale("log")
+    ax.set_ylim(zero / 1.7 if collapsed else lowest / 1.7, 160)
+    labels = [f"{ten:g}" for ten in tens]
+    ax.set_yticks([*([zero] if collapsed else []), *tens], [*(["0"] if collapsed else []), *labels])
+    ax.set_yticks([], minor=True)
+
+
+def _shade(colour: str, number: int) -> Look:
+    shade = (-0.4, 0.0, 0.45, 0.7)[min(number, 3)]
+    return Look(style.lighter(colour, shade), "o", "", filled=True)

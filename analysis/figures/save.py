@@ -2,62 +2,59 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import duckdb
 
 from analysis import style
+from analysis.figures.provenance import PDF_KEY, PNG_KEY
 
-_RUNS = """
-SELECT count(*), string_agg(r.key || r.digest, '' ORDER BY r.key),
-       list_sort(list(DISTINCT r.tombola || coalesce(' ' || r.code, ''))),
-       (SELECT any_value(revision) FROM registered WHERE sweep = $sweep AND current)
-FROM (SELECT DISTINCT run_key FROM trials WHERE sweep = $sweep) JOIN tasks r ON r.key = run_key
+_BEHIND = """
+SELECT list(key || ' ' || coalesce(digest, '') ORDER BY key),
+       list_sort(list(DISTINCT tombola || coalesce(' ' || code, '')))
+FROM tasks WHERE key IN (SELECT unnest($runs))
 """
+_REVISION = "SELECT revision FROM sweeps WHERE sweep = ? AND current"
 
 
-def save(
-    module: ModuleType,
-    facts: Any,
+def about(
     connection: duckdb.DuckDBPyConnection,
     sweep: str,
     name: str,
-    options: dict[str, Any],
-    stem: Path,
-) -> list[Path]:
-    """Draw the facts as `stem`.pdf and .png, with their provenance as metadata."""
-    about = provenance(module, connection, sweep, name, options)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("pdf", "png")]
-    with style.style():
-        figure = module.draw(facts)
-        dates = {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": "Tombola"}
-        figure.savefig(paths[0], metadata={**dates, "Keywords": about})
-        metadata = {"Software": "Tombola", "Provenance": about}
-        figure.savefig(paths[1], metadata=metadata)
-    return paths
-
-
-def provenance(
-    module: ModuleType,
-    connection: duckdb.DuckDBPyConnection,
-    sweep: str,
-    name: str,
-    options: dict[str, Any],
+    given: dict[str, Any],
+    sql: str,
+    runs: tuple[str, ...],
 ) -> str:
-    """JSON: the figure's SQL and options, the runs behind it, and the code that made them."""
-    row = connection.execute(_RUNS, {"sweep": sweep}).fetchone()
-    runs, keys, code, revision = row if row else (0, "", [], None)
-    about = {
-        "figure": name,
-        "options": options,
-        "sweep": sweep,
-        "revision": revision,
-        "sql": " ".join(module.SQL.split()),
-        "runs": runs,
-        "digest": hashlib.sha256((keys or "").encode()).hexdigest(),
-        "code": code,
-    }
-    return json.dumps(about, sort_keys=True)
+    """JSON: the figure, its SQL and options, the runs behind it and the code that made them.
+
+    `digest` is the SHA-256 of the runs' keys and of what came out of each, sorted by key.
+    """
+    behind = connection.execute(_BEHIND, {"runs": list(runs)}).fetchone() or (None, None)
+    revision = connection.execute(_REVISION, [sweep]).fetchone() or (None,)
+    return json.dumps(
+        {
+            "figure": name,
+            "options": given,
+            "sweep": sweep,
+            "revision": revision[0],
+            "sql": " ".join(sql.split()),
+            "runs": len(runs),
+            "digest": hashlib.sha256("\n".join(behind[0] or ()).encode()).hexdigest(),
+            "code": behind[1] or [],
+        },
+        sort_keys=True,
+    )
+
+
+def save(draw: Callable[[Any], Any], facts: Any, about: str, stem: Path) -> list[Path]:
+    """Draw the facts as `stem`.pdf and .png, with their provenance as metadata."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    pdf, png = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("pdf", "png"))
+    undated = {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": "Tombola"}
+    with style.style():
+        figure = draw(facts)
+        figure.savefig(pdf, metadata={**undated, PDF_KEY: about})
+        figure.savefig(png, metadata={"Software": None, PNG_KEY: about})
+    return [pdf, png]

@@ -4,6 +4,7 @@ What is removed is computed again by the next launch that needs it.
 """
 
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -107,13 +108,14 @@ def _check_state(store: Path, path: Path) -> None:
 
 def _abandoned(path: Path) -> bool:
     """Temporary files are named for host and process (files.temporary)."""
-    *_, host, process, _counter, _tmp = path.name.split(".")
-    if host != socket.gethostname() or not process.isdigit():
+    found = re.search(rf"\.{re.escape(socket.gethostname())}\.(\d+)\.(\d+\.)?tmp$", path.name)
+    if found is None:
         return False
+    process = int(found.group(1))
     try:
-        os.kill(int(process), 0)
+        os.kill(process, 0)
     except ProcessLookupError:
         return True
     except PermissionError:
         return False
-    return int(process) == os.getpid()
+    return process == os.getpid()

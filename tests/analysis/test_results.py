@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis import files
 from analysis import results as reading
 from analysis.errors import AnalysisError
 from orchestrator import study
@@ -78,7 +79,7 @@ def test_only_the_latest_revision_of_a_sweep_is_shown(tmp_path: Path, filled: Pa
         ("pending", 13),
     ]
     versions = "SELECT current, trials, done FROM sweeps ORDER BY registered_at"
-    assert ask(store, versions) == [(False, 26, None), (True, 39, 26)]
+    assert ask(store, versions) == [(False, 26, 26), (True, 39, 26)]
     study.register(study.read(write_sweep(tmp_path, replicates=2)), store)
     assert ask(store, "SELECT DISTINCT status FROM trials") == [("done",)]
     assert ask(store, "SELECT current, trials FROM sweeps ORDER BY trials")[0] == (True, 26)
@@ -117,7 +118,7 @@ def test_a_file_that_vanishes_between_listing_and_reading_is_found_in_its_segmen
 
     store = Path(shutil.copytree(filled / "store", tmp_path / "store"))
     expected = ask(store, "SELECT key FROM tasks ORDER BY key")
-    listing = reading._published
+    listing = files._published
     compactions: list[int] = []
 
     def list_then_compact(folder: Path, suffix: str) -> list[Path]:
@@ -126,7 +127,7 @@ def test_a_file_that_vanishes_between_listing_and_reading_is_found_in_its_segmen
             compactions.append(compact(store))
         return paths
 
-    monkeypatch.setattr(reading, "_published", list_then_compact)
+    monkeypatch.setattr(files, "_published", list_then_compact)
     assert ask(store, "SELECT key FROM tasks ORDER BY key") == expected
     assert compactions == [len(expected)]
 

@@ -9,7 +9,9 @@ import pytest
 
 from analysis import sql
 from analysis.errors import QueryError
+from orchestrator.store import layout
 from orchestrator.store.files import open_store
+from tests.analysis.build_store import key_of, run_row, write_segment
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +131,30 @@ def test_rows_in_each_format() -> None:
 def test_a_wide_table_is_shown_whole() -> None:
     table = pa.table({f"column_{i}": ["x" * 30] for i in range(20)})
     assert written(table, "table").count("x" * 30) == 20
+
+
+def test_json_says_null_where_it_has_no_word_for_a_number(store: Path) -> None:
+    table = sql.query(store, "SELECT 'nan'::DOUBLE AS loss, [1.5, 'inf'::DOUBLE] AS list")
+    assert json.loads(written(table, "json")) == [{"loss": None, "list": [1.5, None]}]
+    table = sql.query(store, "SELECT sum(x) AS whole, 0.25 AS part FROM range(4) t(x)")
+    assert json.loads(written(table, "json")) == [{"whole": 6, "part": 0.25}]
+
+
+def test_segments_are_read_by_tables_and_by_nothing_else(tmp_path: Path) -> None:
+    write_segment(tmp_path, "a", [run_row(key_of(1))])
+    assert sql.query(tmp_path, "SELECT count(*) AS n FROM tasks")["n"].to_pylist() == [1]
+    path = tmp_path / layout.segment("tasks", "a")
+    for function in ("read_parquet", "read_blob", "read_text", "parquet_metadata", "glob"):
+        with pytest.raises(QueryError, match="disabled"):
+            sql.query(tmp_path, f"SELECT * FROM {function}('{path}')")
+    with pytest.raises(QueryError, match="disabled"):
+        sql.query(tmp_path, f"WITH x AS (COPY tasks TO '{path}') SELECT 1")
+
+
+def test_a_query_spills_to_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "store").mkdir()
+    huge = "SELECT * FROM range(20000000) t(x) ORDER BY hash(x)"
+    with pytest.raises(QueryError, match=r"(?i)memory"):
+        sql.query("store", huge, memory_limit="60MB")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]

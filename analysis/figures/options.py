@@ -1,0 +1,127 @@
+"""What a sweep file may say of a figure: its options, and what each takes. Nothing heavy."""
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
+
+from analysis.stats import Spread
+from analysis.style import WIDTHS
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of every figure; an empty filter lets everything pass."""
+
+    methods: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    ablations: tuple[str, ...] = ()
+    spread: Spread = "std"
+    width: str = "iclr"
+    title: str | None = None
+
+
+@dataclass(frozen=True)
+class AccuracyOptions(Options):
+    """`chance` draws a line at that accuracy; `floor` is where the axis begins (fractions)."""
+
+    ablations: tuple[str, ...] = ("none",)
+    chance: float | None = None
+    floor: float | None = None
+
+
+@dataclass(frozen=True)
+class LayerOptions(Options):
+    """`densities` of the whole network to show; empty: three, spread over what there is."""
+
+    ablations: tuple[str, ...] = ("none",)
+    densities: tuple[float, ...] = ()
+
+
+Chosen = TypeVar("Chosen", bound=Options)
+
+OPTIONS: dict[str, type[Options]] = {
+    "accuracy-vs-sparsity": AccuracyOptions,
+    "ablations": Options,
+    "density-by-layer": LayerOptions,
+}
+
+
+def parse(entry: Any) -> tuple[str, dict[str, Any]]:
+    """Name and options of one entry of `figures:`; a name, or {name: {option: value}}.
+
+    Raises
+    ------
+    ValueError
+        When it is neither.
+    """
+    if isinstance(entry, str):
+        return entry, {}
+    if isinstance(entry, dict) and len(entry) == 1:
+        [(name, options)] = entry.items()
+        if isinstance(name, str) and (options is None or isinstance(options, dict)):
+            return name, dict(options or {})
+    raise ValueError(f"a figure takes a name or {{name: {{option: value}}}}, not {entry!r}")
+
+
+def problems(entry: Any) -> list[str]:
+    """What is wrong with one entry of `figures:`, a sentence each."""
+    try:
+        name, given = parse(entry)
+    except ValueError as error:
+        return [str(error)]
+    if name not in OPTIONS:
+        return [f"no figure {name!r}; {_near(name, OPTIONS)}"]
+    known = [field.name for field in fields(OPTIONS[name])]
+    found = []
+    for option, value in given.items():
+        if option not in known:
+            found.append(f"{name} has no option {option!r}; {_near(str(option), known)}")
+        elif not _TAKES[option][1](value):
+            found.append(f"{name}: {option} takes {_TAKES[option][0]}, not {value!r}")
+    return found
+
+
+def made(kind: type[Chosen], given: dict[str, Any]) -> Chosen:
+    """Options of that kind from a sweep file's values, which have no problems."""
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+    return replace(kind(), **values)
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_densities(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_number(one) and 0 < one <= 1 for one in value)
+
+
+def _is_fraction(value: Any) -> bool:
+    return value is None or (_is_number(value) and 0 <= value < 1)
+
+
+_NAMES = ("a list of names", _is_names)
+_FRACTION = ("a number between 0 and 1", _is_fraction)
+_TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "methods": _NAMES,
+    "networks": _NAMES,
+    "datasets": _NAMES,
+    "ablations": _NAMES,
+    "spread": ("std, minmax, ci95", lambda value: value in ("std", "minmax", "ci95")),
+    "width": (", ".join(WIDTHS), lambda value: isinstance(value, str) and value in WIDTHS),
+    "title": ("text", lambda value: value is None or isinstance(value, str)),
+    "chance": _FRACTION,
+    "floor": _FRACTION,
+    "densities": ("a list of numbers above 0, up to 1", _is_densities),
+}

@@ -1,0 +1,214 @@
+"""The trials a figure shows, and what its series are called: settings never mix.
+
+What makes two trials points of one curve is every column that configures them, apart from
+density, replicate and seeds. Should two different runs still meet at one density of one
+replicate (a setting that no column names), they are told apart by grid, then by order.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from analysis import style
+from analysis.errors import FigureError
+from analysis.figures.options import Options
+from analysis.stats import Spread
+from orchestrator.store import schema
+
+_POINT = ("sweep", "trial", "grid", "replicate", "level", "requested_density")
+_PANEL = ("network", "dataset")
+_METHOD = ("options", "scope", "prune_step", "rewind_step")
+_APART = "apart"
+
+SETTING = tuple(
+    name
+    for name in schema.TRIALS.names
+    if name not in (*_POINT, *_PANEL, "method", "ablation") and not name.endswith(("_seed", "_key"))
+)
+"""Columns of `trials` that set series of one method and ablation apart."""
+
+RECIPE = tuple(name for name in SETTING if name not in _METHOD)
+"""Those of them that the dense run has too."""
+
+COLUMNS = (
+    *("trial", "grid", *_PANEL, "method", "ablation", "replicate", "requested_density"),
+    *("status", "accuracy", "dense_accuracy", "run_key", "mask_key", "dense_key", *SETTING),
+)
+
+SQL = f"SELECT {', '.join(COLUMNS)} FROM trials WHERE sweep = $sweep ORDER BY trial"
+
+Row = dict[str, Any]
+Setting = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Trials of a figure: those that are done, of how many, and the runs that answer them."""
+
+    rows: tuple[Row, ...]
+    asked: int
+    done: int
+    runs: tuple[str, ...]
+
+
+def choose(
+    connection: duckdb.DuckDBPyConnection, sweep: str, options: Options, sql: str = SQL
+) -> Selection:
+    """Trials that the options let pass; `rows` are of those that are done.
+
+    Raises
+    ------
+    FigureError
+        When no pruned one is.
+    """
+    cursor = connection.execute(sql, {"sweep": sweep})
+    names = [column[0] for column in cursor.description or ()]
+    rows = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+    asked = [row for row in rows if _passes(row, options)]
+    done = [row for row in asked if row["status"] == "done"]
+    if not any(row["method"] != "dense" for row in done):
+        raise FigureError(_nothing(sweep, rows, asked))
+    _set_apart([row for row in done if row["method"] != "dense"])
+    return Selection(
+        rows=tuple(done),
+        asked=len({row["trial"] for row in asked}),
+        done=len({row["trial"] for row in done}),
+        runs=tuple(sorted({row["run_key"] for row in done})),
+    )
+
+
+def setting(row: Row) -> Setting:
+    """What makes two rows of a panel points of one method's curve, ablations aside."""
+    return (row["method"], *of(row, SETTING), row[_APART])
+
+
+def labels(rows: Iterable[Row]) -> dict[Setting, tuple[str, int]]:
+    """Label and number of each setting: its method, and what varies among its siblings.
+
+    Siblings share method, network and dataset; numbers count the method's labels from 0.
+    """
+    pruned = [row for row in rows if row["method"] != "dense"]
+    varying: dict[str, set[str]] = defaultdict(set)
+    for siblings in grouped(pruned, lambda row: (row["method"], *of(row, _PANEL))).values():
+        for column in (*SETTING, _APART):
+            if len({row[column] for row in siblings}) > 1:
+                varying[siblings[0]["method"]].add(column)
+    found: dict[Setting, tuple[str, int]] = {}
+    numbers: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in pruned:
+        label = _label(row, varying[row["method"]])
+        known = numbers[row["method"]]
+        found[setting(row)] = (label, known.setdefault(label, len(known)))
+    return found
+
+
+def footnote(selection: Selection, counts: Iterable[int], spread: Spread) -> str:
+    """Replicates and spread, and how much is done where it is not all."""
+    low, high = min(counts), max(counts)
+    replicates = str(low) if low == high else f"{low} to {high}"
+    said = {
+        "std": "± 1 standard deviation",
+        "minmax": "minimum to maximum",
+        "ci95": "95 % interval",
+    }
+    text = f"Mean of {replicates} replicates, band {said[spread]}."
+    if high == 1:
+        text = "One replicate."
+    if selection.done < selection.asked:
+        text += f" {selection.done:,} of {selection.asked:,} trials done."
+    return text
+
+
+def details(row: Row, varying: set[str]) -> list[str]:
+    """What sets a row apart, in words: the varying columns and their values."""
+    return [_said(column, row[column]) for column in (*SETTING, _APART) if column in varying]
+
+
+def grouped(rows: Iterable[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
+    """Rows by key, in their order."""
+    groups: dict[Any, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
+    return groups
+
+
+def of(row: Row, columns: Iterable[str]) -> tuple[Any, ...]:
+    """Values of these columns."""
+    return tuple(row[column] for column in columns)
+
+
+# ---------------------------------------------------------------- details
+
+
+def _passes(row: Row, options: Options) -> bool:
+    asked = {"network": options.networks, "dataset": options.datasets}
+    if row["method"] != "dense":
+        asked |= {"method": options.methods, "ablation": options.ablations}
+    return all(not names or row[column] in names for column, names in asked.items())
+
+
+def _nothing(sweep: str, rows: Sequence[Row], asked: Sequence[Row]) -> str:
+    if any(row["method"] != "dense" for row in asked):
+        return f"nothing to draw yet: none of {len(asked):,} trials of sweep {sweep} is done"
+    there = "; ".join(
+        f"{column}s {', '.join(sorted({row[column] for row in rows} - {'dense'}))}"
+        for column in ("method", "network", "dataset", "ablation")
+    )
+    return f"nothing to draw: no pruned trial of sweep {sweep} matches; it has {there or 'none'}"
+
+
+def _set_apart(rows: Sequence[Row]) -> None:
+    """Tell apart, in the column `apart`, settings of a method that no column tells apart."""
+    for row in rows:
+        row[_APART] = None
+    for members in grouped(rows, lambda row: row["method"]).values():
+        for name in (_by_grid, _by_order):
+            cells = grouped(members, _cell)
+            if all(len({row["run_key"] for row in cell}) == 1 for cell in cells.values()):
+                break
+            for cell in cells.values():
+                name(cell)
+
+
+def _by_grid(cell: Sequence[Row]) -> None:
+    for row in cell:
+        row[_APART] = f"grid {row['grid']}"
+
+
+def _by_order(cell: Sequence[Row]) -> None:
+    order = list(dict.fromkeys(row["run_key"] for row in cell))
+    for row in cell:
+        row[_APART] += f", setting {order.index(row['run_key'])}"
+
+
+def _cell(row: Row) -> tuple[Any, ...]:
+    point = ("ablation", "requested_density", "replicate")
+    return (*of(row, _PANEL), setting(row), *of(row, point))
+
+
+def _label(row: Row, varying: set[str]) -> str:
+    return ", ".join([style.look(row["method"]).label, *details(row, varying)])
+
+
+def _said(column: str, value: Any) -> str:
+    match column:
+        case "apart":
+            return str(value)
+        case "rewind_step":
+            return f"rewound to {value}"
+        case "prune_step":
+            return f"pruned at {value}"
+        case "options":
+            chosen = json.loads(value)
+            return ", ".join(f"{k} {v}" for k, v in chosen.items()).replace("_", " ") or "default"
+        case "scope" | "schedule":
+            return str(value).replace("_", " ")
+    return f"{column.replace('_', ' ')} {value:g}" if _is_number(value) else f"{column} {value}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

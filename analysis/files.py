@@ -1,0 +1,253 @@
+"""What a store's folders hold, as Arrow tables of the declared types. Nothing is inferred.
+
+Published files are never changed, only removed: by a compaction once a segment holds what it
+merged, or by a repair. A file that is gone when its turn comes raises FileNotFoundError, and
+the listing it came from is worthless.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from analysis.errors import StoreError
+from orchestrator.store import layout, schema
+
+
+def _bare(declared: pa.Schema) -> pa.Schema:
+    return pa.schema([(field.name, field.type) for field in declared])
+
+
+FLAT = {
+    "tasks": _bare(schema.TASKS),
+    "evals": _bare(schema.EVALS),
+    "layers": _bare(schema.LAYERS),
+}
+"""Tables of a segment, by name: declared columns without their comments, as all below."""
+
+TRIALS = _bare(schema.TRIALS)
+_LIVE = _bare(schema.LIVE)
+_ATTEMPTS = _bare(schema.ATTEMPTS)
+_KEYS = pa.schema([schema.TASKS.field("key")])
+
+_CHECKED = ds.ParquetFileFormat(
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Files that were published at one moment; a segment stands for itself by its `tasks`."""
+
+    live: tuple[Path, ...]
+    segments: tuple[Path, ...]
+    sweeps: tuple[Path, ...]
+    journal: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One revision of a sweep: the metadata of its file, by name, and its trials."""
+
+    about: dict[str, str]
+    path: Path
+    count: int
+
+    @property
+    def registered_at(self) -> datetime:
+        """When it was last launched, UTC."""
+        return utc(self.about["registered_at"])
+
+
+def listing(root: Path) -> Listing:
+    """List a store: live results before segments, for compaction moves rows that way."""
+    live = tuple(_published(root / layout.LIVE, ".parquet"))
+    segments = _published(root / layout.SEGMENTS, ".parquet")
+    return Listing(
+        live=live,
+        segments=tuple(path for path in segments if path.name.startswith("tasks-")),
+        sweeps=tuple(_published(root / layout.SWEEPS, ".parquet")),
+        journal=tuple(_published(root / layout.JOURNAL, ".jsonl")),
+    )
+
+
+# ---------------------------------------------------------------- results
+
+
+def read_live(paths: Sequence[Path]) -> pa.Table:
+    """Rows of live results (schema.LIVE), read by threads.
+
+    Raises
+    ------
+    StoreError
+        When a file is damaged.
+    """
+    with ThreadPoolExecutor() as pool:
+        tables = list(pool.map(lambda path: _read(path, _LIVE), paths))
+    return pa.concat_tables([_LIVE.empty_table(), *tables]).combine_chunks()
+
+
+def read_segment(head: Path, table: str) -> pa.Table:
+    """One table (of FLAT) of the segment whose `tasks` file is `head`."""
+    return _read(_part(head, table), FLAT[table])
+
+
+def segment_keys(head: Path) -> list[str]:
+    """Keys of the tasks in a segment."""
+    keys: list[str] = _read(head, _KEYS)["key"].to_pylist()
+    return keys
+
+
+def scan_segments(heads: Sequence[Path], table: str) -> ds.Dataset:
+    """One table (of FLAT) of segments, to be read when asked, in the columns asked for.
+
+    Raises
+    ------
+    StoreError
+        When the end of a file, which says what is in it, is damaged.
+    """
+    parts = [_part(head, table) for head in heads]
+    for path in parts:
+        _open(path)
+    return ds.dataset([str(path) for path in parts], FLAT[table], format=_CHECKED)
+
+
+def damaged(heads: Sequence[Path]) -> StoreError | None:
+    """The first file of these segments that cannot be read whole, as an error."""
+    for head in heads:
+        for table in FLAT:
+            try:
+                read_segment(head, table)
+            except FileNotFoundError:
+                return StoreError(f"{_part(head, table)} was removed while it was read; ask again")
+            except StoreError as error:
+                return error
+    return None
+
+
+# ---------------------------------------------------------------- sweeps and journal
+
+
+def read_revision(path: Path) -> Revision:
+    """What a sweep's file says of itself.
+
+    Raises
+    ------
+    StoreError
+        When the file is damaged.
+    """
+    file = _open(path)
+    metadata = {k.decode(): v.decode() for k, v in (file.metadata.metadata or {}).items()}
+    try:
+        about = {name: metadata[name] for name in schema.SWEEP_METADATA}
+        revision = Revision(about, path, file.metadata.num_rows)
+        utc(about["registered_at"])
+    except (KeyError, ValueError) as error:
+        raise _damage(path, f"metadata: {error}") from None
+    return revision
+
+
+def read_trials(revision: Revision, columns: Sequence[str]) -> pa.Table:
+    """Columns of the trials of a revision; the other columns of schema.TRIALS are null."""
+    return _read(revision.path, TRIALS, columns)
+
+
+def read_attempts(paths: Sequence[Path]) -> pa.Table:
+    """Events of the journal (schema.ATTEMPTS), oldest first; unreadable lines are skipped."""
+    events = [event for path in paths for event in _events(path)]
+    events.sort(key=lambda event: event["noted_at"])
+    try:
+        return pa.Table.from_pylist(events, _ATTEMPTS)
+    except (pa.ArrowException, TypeError):
+        return pa.Table.from_pylist([e for e in events if _fits(e)], _ATTEMPTS)
+
+
+def utc(text: str) -> datetime:
+    """A moment from ISO text, in UTC and without a zone."""
+    moment = datetime.fromisoformat(text)
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+# ---------------------------------------------------------------- details
+
+
+def _events(path: Path) -> Iterator[dict[str, Any]]:
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        try:
+            event = json.loads(line)
+            yield {**event, "noted_at": utc(event["noted_at"])}
+        except (ValueError, TypeError, KeyError):
+            continue  # advisory: a torn line is worth no error
+
+
+def _fits(event: dict[str, Any]) -> bool:
+    try:
+        pa.Table.from_pylist([event], _ATTEMPTS)
+    except (pa.ArrowException, TypeError):
+        return False
+    return True
+
+
+def _part(head: Path, table: str) -> Path:
+    return head.with_name(head.name.replace("tasks-", f"{table}-", 1))
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True)
+    except FileNotFoundError:
+        raise
+    except PermissionError:
+        raise StoreError(f"{path} cannot be read: permission denied") from None
+    except (OSError, pa.ArrowException) as error:
+        raise _damage(path, error) from None
+
+
+def _read(path: Path, declared: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    wanted = list(declared.names if columns is None else columns)
+    file = _open(path)
+    try:
+        return _conform(file.read(columns=wanted, use_threads=False), declared)
+    except (OSError, pa.ArrowException) as error:
+        raise _damage(path, error) from None
+
+
+def _conform(table: pa.Table, declared: pa.Schema) -> pa.Table:
+    """The declared columns; those that the file does not have are null."""
+    if table.schema.equals(declared):
+        return table
+    columns = [
+        table[field.name].cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(len(table), field.type)
+        for field in declared
+    ]
+    return pa.table(columns, schema=declared)
+
+
+def _damage(path: Path, reason: object) -> StoreError:
+    first = str(reason).strip().splitlines()[0] if str(reason).strip() else "unreadable"
+    return StoreError(f"{path} is damaged ({first}); `tombola verify --repair` removes it")
+
+
+def _published(folder: Path, suffix: str) -> Iterator[Path]:
+    """Files with that suffix below a folder, sorted; hidden (unfinished) ones left out."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _published(Path(entry.path), suffix)
+        elif entry.name.endswith(suffix):
+            yield Path(entry.path)

@@ -1,0 +1,103 @@
+"""The tables that people query: their SQL, and what their columns mean.
+
+`stored` holds what was read: `asked` (trials of every revision), `registered` (revisions).
+"""
+
+from orchestrator.store import schema
+
+TABLES = ("trials", "evals", "layers", "tasks", "attempts", "sweeps")
+
+TRIALS = f"""
+CREATE VIEW trials AS
+WITH metrics AS (
+    SELECT run_key, arg_max(accuracy, step) FILTER (split = 'test') AS accuracy,
+           arg_max(loss, step) FILTER (split = 'test') AS loss,
+           arg_max(accuracy, step) FILTER (split = 'train') AS train_accuracy,
+           arg_max(loss, step) FILTER (split = 'train') AS train_loss,
+           max(accuracy) FILTER (split = 'test') AS best_accuracy
+    FROM evals GROUP BY run_key),
+latest AS (SELECT key, arg_max(event, rowid) AS event FROM attempts GROUP BY key)
+SELECT {", ".join(f"asked.{name}" for name in schema.TRIALS.names)},
+       CASE WHEN run.key IS NOT NULL AND (asked.mask_key IS NULL OR mask.key IS NOT NULL)
+            THEN 'done'
+            WHEN 'failed' IN (run_latest.event, mask_latest.event) THEN 'failed'
+            WHEN 'blocked' IN (run_latest.event, mask_latest.event) THEN 'blocked'
+            ELSE 'pending' END AS status,
+       round(1 - asked.requested_density, 12) AS sparsity,
+       1 / asked.requested_density AS compression,
+       run.density, metrics.accuracy, metrics.loss, metrics.train_accuracy, metrics.train_loss,
+       metrics.best_accuracy, dense.accuracy AS dense_accuracy,
+       metrics.accuracy - dense.accuracy AS delta,
+       CASE WHEN run.key IS NOT NULL THEN run.diverged_at IS NOT NULL END AS diverged,
+       run.collapsed_layers, run.kept_flops, run.flops, run.seconds
+FROM stored.asked
+LEFT JOIN tasks run ON run.key = asked.run_key
+LEFT JOIN tasks mask ON mask.key = asked.mask_key
+LEFT JOIN metrics ON metrics.run_key = asked.run_key
+LEFT JOIN metrics dense ON dense.run_key = asked.dense_key
+LEFT JOIN latest run_latest ON run_latest.key = asked.run_key
+LEFT JOIN latest mask_latest ON mask_latest.key = asked.mask_key
+WHERE asked.current
+"""
+
+SWEEPS = """
+CREATE VIEW sweeps AS
+WITH answered AS (
+    SELECT sweep, revision, count(*) AS done FROM stored.asked
+    WHERE run_key IN (SELECT key FROM tasks)
+      AND (mask_key IS NULL OR mask_key IN (SELECT key FROM tasks))
+    GROUP BY ALL)
+SELECT r.sweep, r.revision, r.registered_at, r.current, r.trials,
+       coalesce(answered.done, 0) AS done, r.definition, r.figures
+FROM stored.registered r LEFT JOIN answered USING (sweep, revision)
+"""
+
+_DERIVED = {
+    "trials": {
+        "status": "done, failed, blocked (what it needs failed) or pending",
+        "sparsity": "1 - requested_density",
+        "compression": "1 / requested_density",
+        "density": "weights kept / prunable weights, counted on the tensors; 1 for dense",
+        "accuracy": "top-1 on test at the last step, fraction",
+        "loss": "cross-entropy on test at the last step, nats",
+        "train_accuracy": "top-1 on train at the last step, fraction",
+        "train_loss": "cross-entropy on train at the last step, nats",
+        "best_accuracy": "best top-1 on test over all steps: peeks at the test set",
+        "dense_accuracy": "accuracy of the dense run of the same replicate and recipe",
+        "delta": "accuracy - dense_accuracy",
+        "diverged": "whether the loss stopped being finite",
+        "collapsed_layers": "prunable layers that keep no weight",
+        "kept_flops": "multiply-adds of one example that the kept weights take part in",
+        "flops": "multiply-adds of one example, dense",
+        "seconds": "wall time of the run, s",
+    },
+    "sweeps": {
+        "sweep": "name of the sweep",
+        "revision": "hash of the trials it asks for",
+        "registered_at": "when it was last launched so, UTC",
+        "current": "whether `trials` shows this revision: the latest of its sweep",
+        "trials": "trials it asks for",
+        "done": "of which answered",
+        "definition": "the sweep file, JSON",
+        "figures": "figures it asks for, JSON",
+    },
+}
+
+_DECLARED = {
+    "trials": schema.TRIALS,
+    "evals": schema.EVALS,
+    "layers": schema.LAYERS,
+    "tasks": schema.TASKS,
+    "attempts": schema.ATTEMPTS,
+}
+
+
+def comments() -> dict[tuple[str, str], str]:
+    """What each (table, column) means."""
+    declared = {
+        (table, field.name): field.metadata[b"comment"].decode()
+        for table, columns in _DECLARED.items()
+        for field in columns
+    }
+    derived = {(t, c): text for t, columns in _DERIVED.items() for c, text in columns.items()}
+    return declared | derived
