@@ -197,7 +197,8 @@ def _summarise(name: str, sweep: Path, root: Path) -> None:
     from analysis import results
     from orchestrator import looking
 
-    looking.print_summary(_console(), results.connect(root), name)
+    with results.scanning(root):
+        looking.print_summary(_console(), results.connect(root), name)
     typer.echo(f"Next: tombola figures {_words(sweep, root)}")
     query = _words("SELECT method, density, accuracy FROM trials", root)
     typer.echo(f"      tombola sql {query}")
@@ -218,11 +219,13 @@ def status(
     from analysis import results
     from orchestrator import looking
 
-    connection = results.connect(_open(store))
+    root = _open(store)
     name = _name(sweep) if sweep else None
-    if name and not connection.execute("SELECT 1 FROM sweeps WHERE sweep = ?", [name]).fetchone():
-        raise TombolaError(f"store {store} has no sweep {name!r}; `tombola run` registers it")
-    looking.print_status(_console(), connection, name)
+    with results.scanning(root):
+        connection = results.connect(root)
+        if name:
+            results.figures_of(connection, name)  # refuses a sweep that the store does not know
+        looking.print_status(_console(), connection, name)
 
 
 @app.command()
@@ -282,7 +285,9 @@ def show(
     from analysis import results
     from orchestrator import looking
 
-    looking.print_expression(_console(), results.connect(_open(store)), key)
+    root = _open(store)
+    with results.scanning(root):
+        looking.print_expression(_console(), results.connect(root), key)
 
 
 @app.command()

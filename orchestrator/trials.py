@@ -201,6 +201,8 @@ def _labels(s: Setting, method: MethodChoice, c: Choices, density: Density) -> L
         "rewind_step": c.rewind_step if "rewind_step" in takes else None,
         "options": json.dumps(method.options, sort_keys=True),
         "scope": c.scope,
+        "prune_fraction": c.prune_fraction if "prune_fraction" in takes else None,
+        "finetune": _finetune_label(c.finetune),
         **_setting_labels(s.dense),
         "score_seed": s.score_seed,
     }
@@ -217,24 +219,40 @@ def _setting_labels(dense: Run) -> Labels:
         "momentum": recipe.momentum,
         "nesterov": recipe.nesterov,
         "weight_decay": recipe.weight_decay,
-        "schedule": recipe.schedule.kind,
+        "schedule": _schedule_label(recipe.schedule),
         "warmup": recipe.warmup,
     }
 
 
+def _schedule_label(schedule: Schedule) -> str:
+    if isinstance(schedule, StepDecay):
+        return f"step_decay at {', '.join(map(str, schedule.at))} by {schedule.factor:g}"
+    return schedule.kind
+
+
+def _finetune_label(recipe: Recipe | None) -> str | None:
+    if recipe is None:
+        return None
+    schedule = _schedule_label(recipe.schedule)
+    return f"{recipe.steps} iterations at {recipe.lr:g}, {schedule}"
+
+
 def _run_labels(run: Run) -> Labels:
     ablation = run.mask.ablation if run.mask else None
+    init = _init(run)
     return {
-        "init_seed": _init_seed(run),
+        "init_weights": init.weights,
+        "init_batch_norm": init.batch_norm,
+        "init_seed": init.seed,
         "order_seed": run.order_seed,
         "shuffle_seed": ablation.seed if isinstance(ablation, Shuffled) else None,
     }
 
 
-def _init_seed(run: Run) -> int:
+def _init(run: Run) -> Init:
     while not isinstance(run.start, Init):
         run = run.start.run
-    return run.start.seed
+    return run.start
 
 
 def _dense_labels(trial: Trial) -> Labels:

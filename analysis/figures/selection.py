@@ -21,7 +21,7 @@ from orchestrator.store import schema
 
 _POINT = ("sweep", "trial", "grid", "replicate", "level", "requested_density")
 _PANEL = ("network", "dataset")
-_METHOD = ("options", "scope", "prune_step", "rewind_step")
+_METHOD = ("options", "scope", "prune_step", "rewind_step", "finetune", "prune_fraction")
 _APART = "apart"
 
 SETTING = tuple(
@@ -205,6 +205,8 @@ def _said(column: str, value: Any) -> str:
         case "options":
             chosen = json.loads(value)
             return ", ".join(f"{k} {v}" for k, v in chosen.items()).replace("_", " ") or "default"
+        case "finetune":
+            return f"fine-tuned {value}"
         case "scope" | "schedule":
             return str(value).replace("_", " ")
     return f"{column.replace('_', ' ')} {value:g}" if _is_number(value) else f"{column} {value}"

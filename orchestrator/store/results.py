@@ -96,11 +96,11 @@ def encode(
     about = {**(table_schema.metadata or {}), **(metadata or {})}
     table = pa.Table.from_pylist(rows, schema=bare.with_metadata(about))
     sink = io.BytesIO()
-    many = len(rows) > 1  # for one row statistics and dictionaries are dead weight
+    many = len(rows) > 1  # for one row statistics, dictionaries and compression are dead weight
     pq.write_table(
         table,
         sink,
-        compression="zstd",
+        compression="zstd" if many else "none",
         write_page_checksum=True,
         write_statistics=many,
         use_dictionary=many,
