@@ -6,7 +6,6 @@ the listing it came from is worthless.
 """
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -69,13 +68,13 @@ class Revision:
 
 def listing(root: Path) -> Listing:
     """List a store: live results before segments, for compaction moves rows that way."""
-    live = tuple(_published(root / layout.LIVE, ".parquet"))
-    segments = _published(root / layout.SEGMENTS, ".parquet")
+    live = tuple(layout.published(root / layout.LIVE, ".parquet"))
+    segments = layout.published(root / layout.SEGMENTS, ".parquet")
     return Listing(
         live=live,
         segments=tuple(path for path in segments if path.name.startswith("tasks-")),
-        sweeps=tuple(_published(root / layout.SWEEPS, ".parquet")),
-        journal=tuple(_published(root / layout.JOURNAL, ".jsonl")),
+        sweeps=tuple(layout.published(root / layout.SWEEPS, ".parquet")),
+        journal=tuple(layout.published(root / layout.JOURNAL, ".jsonl")),
     )
 
 
@@ -236,18 +235,3 @@ def _conform(table: pa.Table, declared: pa.Schema) -> pa.Table:
 def _damage(path: Path, reason: object) -> StoreError:
     first = str(reason).strip().splitlines()[0] if str(reason).strip() else "unreadable"
     return StoreError(f"{path} is damaged ({first}); `tombola verify --repair` removes it")
-
-
-def _published(folder: Path, suffix: str) -> Iterator[Path]:
-    """Files with that suffix below a folder, sorted; hidden (unfinished) ones left out."""
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except FileNotFoundError:
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _published(Path(entry.path), suffix)
-        elif entry.name.endswith(suffix):
-            yield Path(entry.path)

@@ -130,10 +130,14 @@ def print_summary(console: Console, connection: Connection, sweep: str) -> None:
 
 
 def _most_common(lines: Iterable[dict[float, str]]) -> list[float]:
-    """The densities that most lines have, densest first; the sparsest is always among them."""
+    """Densities that most lines have, evenly spread where there are many, densest first."""
     counts = Counter(density for line in lines for density in line)
     ranked = sorted(counts, key=lambda density: (-counts[density], density))
-    return sorted({*ranked[: WIDEST - 1], min(counts, default=1.0)}, reverse=True)
+    common = [density for density in ranked if counts[density] == counts[ranked[0]]]
+    if len(common) >= WIDEST:
+        last = len(common) - 1
+        ranked = [common[round(i * last / (WIDEST - 2))] for i in range(WIDEST - 1)]
+    return sorted({*ranked[: WIDEST - 1], max(counts, default=1.0)}, reverse=True)
 
 
 # ---------------------------------------------------------------- show

@@ -10,8 +10,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from orchestrator.store import results, schema
-from orchestrator.store.files import visible
+from orchestrator.store import layout, results, schema
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -49,9 +48,9 @@ def tombola(*arguments: object, cwd: Path, **environment: str) -> subprocess.Com
 
 def outcome(store: Path) -> dict[str, dict[str, Any]]:
     """Every result of a store by key, without what may differ between two launches."""
-    provenance = set(schema.TASKS.names[schema.TASKS.names.index("launch") :])
+    provenance = {"checksum", *schema.TASKS.names[schema.TASKS.names.index("launch") :]}
     rows = pa.concat_tables(
-        [results.read(path) for path in visible(store / "results/live", ".parquet")]
+        [results.read(path) for path in layout.published(store / "results/live", ".parquet")]
         or [schema.LIVE.empty_table()]
     ).to_pylist()
     keyed = {

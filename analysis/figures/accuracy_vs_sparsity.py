@@ -77,7 +77,7 @@ def draw(facts: Facts) -> Figure:
         if facts.chance is not None:
             ax.axhline(100 * facts.chance, color=_CHANCE.colour, linestyle=_CHANCE.line)
         if facts.floor is not None:
-            ax.set_ylim(bottom=100 * facts.floor)
+            ax.set_ylim(100 * facts.floor, 100 + 3 * (1 - facts.floor))
         ax.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
         ax.set_title(panel.title)
         ax.set_xlabel("Weights remaining (%)")

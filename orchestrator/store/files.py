@@ -3,7 +3,6 @@
 import itertools
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.errors import StoreError
@@ -56,18 +55,3 @@ def publish(path: Path, content: bytes) -> None:
     except OSError:
         aside.unlink(missing_ok=True)
         raise
-
-
-def visible(folder: Path, suffix: str) -> Iterator[Path]:
-    """Published files with that suffix in `folder` and its prefix folders."""
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except FileNotFoundError:
-        return
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from visible(Path(entry.path), suffix)
-        elif entry.name.endswith(suffix):
-            yield Path(entry.path)

@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 
 from orchestrator.errors import StoreError
 from orchestrator.store import layout
-from orchestrator.store.files import visible
 from orchestrator.store.results import segments
 
 SAMPLE = 200
@@ -21,7 +20,7 @@ def rates(store: Path) -> dict[tuple[str, str], float]:
 
     Estimates only: a file that cannot be read is left to `verify`.
     """
-    live = list(visible(store / layout.LIVE, ".parquet"))
+    live = list(layout.published(store / layout.LIVE, ".parquet"))
     files = [*live[:: max(1, len(live) // SAMPLE)], *segments(store)[:1]]
     seen: dict[tuple[str, str], list[float]] = defaultdict(list)
     for path in files:

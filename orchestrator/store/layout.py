@@ -1,4 +1,4 @@
-"""Where things lie in a store: relative paths from keys, and nothing else.
+"""Where things lie in a store: relative paths from keys, and what a folder has published.
 
 store/
   states/<ab>/<run key>/<step>.safetensors     masks/<ab>/<mask key>.safetensors
@@ -6,6 +6,10 @@ store/
   sweeps/<sweep>-<revision>.parquet            journal/<launch>/<n>.jsonl
   results.duckdb
 """
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
 
 STATES = "states"
 MASKS = "masks"
@@ -46,3 +50,18 @@ def sweep(name: str, revision: str) -> str:
 def journal(launch: str, part: int) -> str:
     """Path of the n-th closed part of a launch's journal."""
     return f"{JOURNAL}/{launch}/{part:06d}.jsonl"
+
+
+def published(folder: Path, suffix: str) -> Iterator[Path]:
+    """Files with that suffix below a folder, sorted; hidden (unfinished) ones left out."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from published(Path(entry.path), suffix)
+        elif entry.name.endswith(suffix):
+            yield Path(entry.path)

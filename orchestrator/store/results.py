@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 
 from orchestrator.errors import DamagedFile, DeterminismAlarm
 from orchestrator.store import layout, schema
-from orchestrator.store.files import publish, visible
+from orchestrator.store.files import publish
 
 Row = dict[str, Any]
 
 _PROVENANCE = schema.TASKS.names[schema.TASKS.get_field_index("launch") :]
-_RESULT = [n for n in schema.LIVE.names if n not in {"digest", *_PROVENANCE}]
+_RESULT = [n for n in schema.LIVE.names if n not in {"digest", "checksum", *_PROVENANCE}]
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,14 @@ class Inventory:
 
 def inventory(store: Path) -> Inventory:
     """List the store. Live results are listed before segments: compaction moves them so."""
-    live = {path.stem for path in visible(store / layout.LIVE, ".parquet")}
+    live = {path.stem for path in layout.published(store / layout.LIVE, ".parquet")}
     compacted = {key for segment in segments(store) for key in segment_keys(segment)}
-    states = visible(store / layout.STATES, ".safetensors")
+    states = layout.published(store / layout.STATES, ".safetensors")
     return Inventory(
         results=frozenset(live | compacted),
-        masks=frozenset(path.stem for path in visible(store / layout.MASKS, ".safetensors")),
+        masks=frozenset(
+            path.stem for path in layout.published(store / layout.MASKS, ".safetensors")
+        ),
         states=frozenset((path.parent.name, int(path.stem)) for path in states),
     )
 
@@ -54,6 +56,7 @@ def commit(store: Path, row: Row) -> None:
         When the store holds another result for this key.
     """
     row = {**row, "digest": result_digest(row)}
+    row["checksum"] = row_checksum(row)
     earlier = find(store, row["key"])
     if earlier is None:
         publish(store / layout.result(row["key"]), encode(schema.LIVE, [row]))
@@ -86,6 +89,13 @@ def find(store: Path, key: str) -> Row | None:
 def result_digest(row: Row) -> str:
     """SHA-256 of what a task computed, its provenance left out."""
     return hashlib.sha256(_text({name: row.get(name) for name in _RESULT}).encode()).hexdigest()
+
+
+def row_checksum(row: Row) -> str:
+    """SHA-256 of all of a row: pages have checksums of their own, the file's footer has none."""
+    fields = {name: row.get(name) for name in schema.LIVE.names if name != "checksum"}
+    text = json.dumps(fields, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def encode(
@@ -131,7 +141,11 @@ def read(path: Path) -> pa.Table:
 
 def segments(store: Path) -> list[Path]:
     """The `tasks` files of published segments."""
-    return [p for p in visible(store / layout.SEGMENTS, ".parquet") if p.name.startswith("tasks-")]
+    return [
+        p
+        for p in layout.published(store / layout.SEGMENTS, ".parquet")
+        if p.name.startswith("tasks-")
+    ]
 
 
 def segment_keys(path: Path) -> list[str]:

@@ -23,6 +23,7 @@ TASKS = _table(
     _field("kind", pa.string(), "run (a training trajectory) or mask"),
     _field("value", pa.string(), "canonical JSON of what was computed"),
     _field("digest", pa.string(), "SHA-256 of what came out: metrics, layers and counts"),
+    _field("checksum", pa.string(), "SHA-256 of the whole row, provenance included"),
     _field("requested_density", pa.float64(), "density asked for; null for a dense run"),
     _field("density", pa.float64(), "kept / size, counted on the tensors"),
     _field("size", pa.int64(), "prunable weights (of Conv2d and Linear, no biases)"),

@@ -14,7 +14,6 @@ import numpy as np
 
 from orchestrator.errors import DamagedFile
 from orchestrator.store import artifacts, layout, results
-from orchestrator.store.files import visible
 from tasks.key import digest
 
 
@@ -44,18 +43,18 @@ def repair(findings: list[Finding]) -> None:
 
 
 def _check_all(store: Path, kept: dict[str, int]) -> Iterator[Finding | None]:
-    live = list(visible(store / layout.LIVE, ".parquet"))
+    live = list(layout.published(store / layout.LIVE, ".parquet"))
     for path in live:
         yield _checked(path, lambda path=path: _check_live(path, kept))  # type: ignore[misc]
     for path in results.segments(store):
         for table in ("tasks", "evals", "layers"):
             part = results.segment_part(path, table)
             yield _checked(part, lambda part=part: _check_segment(part, kept))  # type: ignore[misc]
-    for path in visible(store / layout.MASKS, ".safetensors"):
+    for path in layout.published(store / layout.MASKS, ".safetensors"):
         yield _checked(path, lambda path=path: _check_mask(store, path, kept))  # type: ignore[misc]
-    for path in visible(store / layout.STATES, ".safetensors"):
+    for path in layout.published(store / layout.STATES, ".safetensors"):
         yield _checked(path, lambda path=path: _check_state(store, path))  # type: ignore[misc]
-    for path in visible(store / layout.SWEEPS, ".parquet"):
+    for path in layout.published(store / layout.SWEEPS, ".parquet"):
         yield _checked(path, lambda path=path: results.read(path))  # type: ignore[misc]
     for path in store.rglob(".*.tmp"):
         if _abandoned(path):
@@ -76,8 +75,8 @@ def _check_live(path: Path, kept: dict[str, int]) -> None:
     row = results.read(path).to_pylist()[0]
     if row["key"] != path.stem or digest(row["value"]) != row["key"]:
         raise ValueError("its key is not that of the value in it")
-    if results.result_digest(row) != row["digest"]:
-        raise ValueError("its metrics are not those that were written")
+    if results.row_checksum(row) != row["checksum"]:
+        raise ValueError("its columns are not those that were written")
     if row["kind"] == "mask":
         kept[row["key"]] = row["kept"]
 

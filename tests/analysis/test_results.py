@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from analysis import files
 from analysis import results as reading
 from analysis.errors import AnalysisError
 from orchestrator import study
@@ -118,18 +117,20 @@ def test_a_file_that_vanishes_between_listing_and_reading_is_found_in_its_segmen
 
     store = Path(shutil.copytree(filled / "store", tmp_path / "store"))
     expected = ask(store, "SELECT key FROM tasks ORDER BY key")
-    listing = files._published
-    compactions: list[int] = []
+    listing = layout.published
+    live: list[Path] = []
 
     def list_then_compact(folder: Path, suffix: str) -> list[Path]:
         paths = list(listing(folder, suffix))
-        if folder == store / layout.LIVE and not compactions:
-            compactions.append(compact(store))
+        if folder == store / layout.LIVE and not live:
+            live.extend(paths)
+            assert compact(store) == len(paths)
         return paths
 
-    monkeypatch.setattr(files, "_published", list_then_compact)
+    monkeypatch.setattr(layout, "published", list_then_compact)
     assert ask(store, "SELECT key FROM tasks ORDER BY key") == expected
-    assert compactions == [len(expected)]
+    assert len(live) == len(expected)
+    assert not any(path.exists() for path in live)
 
 
 def test_readers_beside_a_writer_and_a_compactor_never_see_a_row_twice_or_lose_one(

@@ -111,7 +111,7 @@ def test_unfinished_files_are_invisible(filled: Path) -> None:
 
 DAMAGES: dict[str, Any] = {
     "result truncated": (layout.LIVE, ".parquet", lambda b: b[:-20]),
-    "result flipped": (layout.LIVE, ".parquet", lambda b: b[:900] + bytes([b[900] ^ 4]) + b[901:]),
+    "result flipped": (layout.LIVE, ".parquet", lambda b: b.replace(b"lenet", b"levet", 1)),
     "result emptied": (layout.LIVE, ".parquet", lambda b: b""),
     "mask truncated": (layout.MASKS, ".safetensors", lambda b: b[:-1]),
     "mask flipped": (layout.MASKS, ".safetensors", lambda b: b[:-1] + bytes([b[-1] ^ 1])),
@@ -135,6 +135,22 @@ def test_verify_finds_damage_repair_removes_it_and_a_launch_makes_it_good(
     study.run(study.read(tmp_path / "tiny.yaml"), filled, InlineExecutor())
     assert verify(filled) == []
     assert outcome(filled) == undisturbed
+
+
+def test_no_flipped_bit_changes_a_result_unnoticed(filled: Path) -> None:
+    path = any_result(filled)
+    content = path.read_bytes()
+    row = results.read(path).to_pylist()[0]
+    noticed = 0
+    for position in range(0, len(content), 37):
+        path.write_bytes(
+            content[:position] + bytes([content[position] ^ 4]) + content[position + 1 :]
+        )
+        if any(finding.path == path for finding in verify(filled)):
+            noticed += 1
+        else:
+            assert results.read(path).to_pylist()[0] == row, position
+    assert noticed > 50
 
 
 def test_a_killed_writers_file_is_found(filled: Path) -> None:
