@@ -6,6 +6,7 @@ order and packing are ours (schedule.py).
 
 import logging
 import os
+import warnings
 from contextlib import chdir
 from pathlib import Path
 from types import ModuleType
@@ -50,7 +51,8 @@ class RayExecutor:
         try:
             # Workers import from the folder Ray was started in: let that be ours, and not
             # one where some other `tasks` lies.
-            with chdir(SOURCE):
+            with chdir(SOURCE), warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)
                 ray.init(**(_join(address) if address else _start(num_cpus, num_gpus)))
         except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
             where = f"the Ray cluster at {address}" if address else "Ray on this machine"
