@@ -1,25 +1,31 @@
 # `make` lists the targets. Everything is installed in .venv, from requirements.lock.
-VENV   := .venv
-PYTHON := $(VENV)/bin/python
-READY  := $(VENV)/.ready
-# uv if there is one, else one of our own: plain pip picks a torch that breaks torchvision.
-UV     := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
+PYTHON3 ?= python3
+VENV    := .venv
+PYTHON  := $(VENV)/bin/python
+READY   := $(VENV)/.ready
+# uv if there is one, else one of our own: plain pip may pick a torch that breaks torchvision.
+UV      := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup quickstart test lint format bench lock clean
 
 help:  ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s%s\n", $$1, $$2}' Makefile
 
 setup: $(READY)  ## Install everything into .venv
 
-$(READY): requirements.lock pyproject.toml
-	@command -v $(UV) >/dev/null || (python3 -m venv .tools && .tools/bin/pip install --quiet uv)
+$(READY): requirements.lock pyproject.toml | $(filter .tools/%,$(UV))
+	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tombola needs Python 3.11 or newer, and $(PYTHON3) is " + sys.version.split()[0] + "; name another: make PYTHON3=python3.12")'
 	@echo "installing into $(VENV) ..."
-	@test -x $(PYTHON) || $(UV) venv --quiet --python python3 $(VENV)
+	@test -x $(PYTHON) || $(UV) venv --quiet --python $(PYTHON3) $(VENV)
 	@env -u PYTHONDONTWRITEBYTECODE $(UV) pip sync --quiet --compile-bytecode --python $(PYTHON) requirements.lock
 	@$(UV) pip install --quiet --python $(PYTHON) --no-deps --editable .
 	@touch $@
+
+.tools/bin/uv:
+	@echo "fetching uv into .tools ..."
+	@$(PYTHON3) -m venv .tools
+	@.tools/bin/pip install --quiet --disable-pip-version-check uv
 
 quickstart: $(READY)  ## Run a real sweep on real data and draw its figures (about a minute)
 	@$(VENV)/bin/tombola plan sweeps/quickstart.yaml
@@ -42,8 +48,7 @@ format: $(READY)  ## Format the code and fix what can be fixed
 bench: $(READY)  ## Run the benchmarks
 	@for file in tests/benchmarks/bench_*.py; do $(PYTHON) $$file || exit 1; done
 
-lock:  ## Resolve the dependencies again
-	@command -v $(UV) >/dev/null || (python3 -m venv .tools && .tools/bin/pip install --quiet uv)
+lock: | $(filter .tools/%,$(UV))  ## Resolve the dependencies again
 	@$(UV) pip compile --quiet --universal --no-emit-index-url --group dev pyproject.toml -o requirements.lock
 
 clean:  ## Remove what was installed and cached (not the store, not the figures)

@@ -1,6 +1,7 @@
 """What all tests share: one way to draw examples, and the same threads as a worker."""
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,6 +17,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("tombola")
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """The folder of the checkout: sweeps, pages and sources as they are shipped."""
+    return Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
