@@ -113,6 +113,8 @@ def _import_ray(*, local: bool) -> ModuleType:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     if local:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    elif _has_token():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "1"
     # A lost worker is told in our words, once it matters; see the journal.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed")
@@ -120,6 +122,12 @@ def _import_ray(*, local: bool) -> ModuleType:
     import ray
 
     return ray
+
+
+def _has_token() -> bool:
+    """Whether there is a token for clusters that ask for one, where Ray looks for it."""
+    named = {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & set(os.environ)
+    return bool(named) or Path("~/.ray/auth_token").expanduser().exists()
 
 
 def _start(num_cpus: int | None, num_gpus: int | None) -> dict[str, Any]:
