@@ -52,25 +52,34 @@ DENSE = Look("#222222", "", "Dense", _DASHES[1])
 ABLATIONS = {
     "none": Look("#222222", "o", "Unmodified", filled=True),
     "shuffle": Look("#D55E00", "^", "Shuffled", _DASHES[2]),
+    "shuffle_global": Look("#CC79A7", "<", "Shuffled globally", _DASHES[2]),
     "reinit": Look("#0072B2", "s", "Reinitialized", _DASHES[1]),
     "invert": Look("#009E73", "v", "Inverted", _DASHES[3]),
 }
 
 DATASETS = {
     "mnist": "MNIST",
+    "fashion_mnist": "FashionMNIST",
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
-    "tinyimagenet": "TinyImageNet",
+    "svhn": "SVHN",
+    "tiny_imagenet": "Tiny ImageNet",
     "imagenet": "ImageNet",
 }
 NETWORKS = {
     "lenet_300_100": "LeNet-300-100",
+    "lenet_5": "LeNet-5",
+    "lenet_5_caffe": "LeNet-5 (Caffe)",
     "conv2_bn": "Conv-2 (batch norm)",
-    "resnet18": "ResNet-18",
-    "resnet20": "ResNet-20",
-    "resnet50": "ResNet-50",
-    "vgg16": "VGG-16",
-    "vgg16_bn": "VGG-16-BN",
+    **{f"conv_{n}": f"Conv-{n}" for n in (2, 4, 6)},
+    **{f"vgg{depth}_bn": f"VGG-{depth}" for depth in (11, 13, 16, 19)},
+    **{f"resnet{depth}": f"ResNet-{depth}" for depth in (18, 20, 32, 34, 44, 50, 56, 110)},
+    **{f"resnet{depth}_small_stem": f"ResNet-{depth}" for depth in (18, 34, 50)},
+    "wrn_16_8": "WRN-16-8",
+    "wrn_28_10": "WRN-28-10",
+    "mobilenet_v1": "MobileNetV1",
+    "densenet_40": "DenseNet-40",
+    "vit_small": "ViT",
 }
 
 GREY = "#555555"

@@ -14,26 +14,39 @@ WITH metrics AS (
            arg_max(loss, step) FILTER (split = 'test') AS loss,
            arg_max(accuracy, step) FILTER (split = 'train') AS train_accuracy,
            arg_max(loss, step) FILTER (split = 'train') AS train_loss,
+           arg_max(top5, step) FILTER (split = 'test') AS top5,
+           arg_max(accuracy, step) FILTER (split = 'val') AS val_accuracy,
+           arg_max(loss, step) FILTER (split = 'val') AS val_loss,
+           arg_max(step, accuracy) FILTER (split = 'val') AS best_val_step,
            max(accuracy) FILTER (split = 'test') AS best_accuracy
     FROM evals GROUP BY run_key),
 latest AS (SELECT key, arg_max(event, rowid) AS event FROM attempts GROUP BY key)
 SELECT {", ".join(f"asked.{name}" for name in schema.TRIALS.names)},
-       CASE WHEN run.key IS NOT NULL AND (asked.mask_key IS NULL OR mask.key IS NOT NULL)
+       CASE WHEN (run.key IS NOT NULL OR asked.run_key IS NULL)
+              AND (asked.mask_key IS NULL OR mask.key IS NOT NULL)
             THEN 'done'
             WHEN 'failed' IN (run_latest.event, mask_latest.event) THEN 'failed'
             WHEN 'blocked' IN (run_latest.event, mask_latest.event) THEN 'blocked'
             ELSE 'pending' END AS status,
        round(1 - asked.requested_density, 12) AS sparsity,
        1 / asked.requested_density AS compression,
-       run.density, metrics.accuracy, metrics.loss, metrics.train_accuracy, metrics.train_loss,
-       metrics.best_accuracy, dense.accuracy AS dense_accuracy,
+       coalesce(run.density, mask.density) AS density,
+       metrics.accuracy, metrics.loss, metrics.train_accuracy, metrics.train_loss, metrics.top5,
+       metrics.val_accuracy, metrics.val_loss, metrics.best_accuracy,
+       chosen.accuracy AS best_val_accuracy, dense.accuracy AS dense_accuracy,
        metrics.accuracy - dense.accuracy AS delta,
        CASE WHEN run.key IS NOT NULL THEN run.diverged_at IS NOT NULL END AS diverged,
-       run.collapsed_layers, run.kept_flops, run.flops, run.seconds
+       coalesce(run.collapsed_layers, mask.collapsed_layers) AS collapsed_layers,
+       coalesce(run.kept_flops, mask.kept_flops) AS kept_flops,
+       coalesce(run.flops, mask.flops) AS flops,
+       coalesce(run.flops, mask.flops) / coalesce(run.kept_flops, mask.kept_flops) AS speedup,
+       mask.effective_kept / mask.size AS effective_density, run.distance, run.seconds
 FROM stored.asked
 LEFT JOIN tasks run ON run.key = asked.run_key
 LEFT JOIN tasks mask ON mask.key = asked.mask_key
 LEFT JOIN metrics ON metrics.run_key = asked.run_key
+LEFT JOIN evals chosen ON chosen.run_key = asked.run_key AND chosen.split = 'test'
+     AND chosen.step = metrics.best_val_step
 LEFT JOIN metrics dense ON dense.run_key = asked.dense_key
 LEFT JOIN latest run_latest ON run_latest.key = asked.run_key
 LEFT JOIN latest mask_latest ON mask_latest.key = asked.mask_key
@@ -44,7 +57,7 @@ SWEEPS = """
 CREATE VIEW sweeps AS
 WITH answered AS (
     SELECT sweep, revision, count(*) AS done FROM stored.asked
-    WHERE run_key IN (SELECT key FROM tasks)
+    WHERE (run_key IS NULL OR run_key IN (SELECT key FROM tasks))
       AND (mask_key IS NULL OR mask_key IN (SELECT key FROM tasks))
     GROUP BY ALL)
 SELECT r.sweep, r.revision, r.registered_at, r.current, r.trials,
@@ -62,6 +75,10 @@ _DERIVED = {
         "loss": "cross-entropy on test at the last step, nats",
         "train_accuracy": "top-1 on train at the last step, fraction",
         "train_loss": "cross-entropy on train at the last step, nats",
+        "top5": "top-5 on test at the last step, fraction",
+        "val_accuracy": "top-1 on the held-out part of train at the last step, fraction",
+        "val_loss": "cross-entropy on it at the last step, nats",
+        "best_val_accuracy": "top-1 on test at the step of the best val_accuracy, fraction",
         "best_accuracy": "best top-1 on test over all steps: peeks at the test set",
         "dense_accuracy": "accuracy of the dense run of the same replicate and recipe",
         "delta": "accuracy - dense_accuracy",
@@ -69,6 +86,9 @@ _DERIVED = {
         "collapsed_layers": "prunable layers that keep no weight",
         "kept_flops": "multiply-adds of one example that the kept weights take part in",
         "flops": "multiply-adds of one example, dense",
+        "speedup": "flops / kept_flops: what a device that skips every pruned weight would gain",
+        "effective_density": "density of the weights on a path from input to output",
+        "distance": "L2 distance of the kept weights from those training began with",
         "seconds": "wall time of the run, s",
     },
     "sweeps": {

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.plan import Task
 from tasks import catalog
-from tasks.spec import Mask, Run, Synflow
+from tasks.spec import GemMiner, Grasp, Mask, OnExamples, Run, Snip, Synflow
 
 Rates = Mapping[tuple[str, str], float]
 """Seconds per unit by (network, what): of an iteration, or of a mask by its score's kind."""
@@ -54,18 +54,22 @@ def critical_path(tasks: Iterable[Task], costs: Costs) -> tuple[float, list[Task
 
 
 def _weights(value: Run | Mask) -> int:
-    network = value.network
-    c, h, w = network.input_shape
-    return catalog.NETWORKS[network.name].weights((c, h, w), network.classes)
+    return catalog.size(value.network)[0]
 
 
 def _step_seconds(run: Run) -> float:
     """A CPU core's overhead of one small iteration, and its arithmetic."""
-    c, h, w = run.network.input_shape
-    flops = catalog.NETWORKS[run.network.name].flops((c, h, w), run.network.classes)
-    return 4e-4 + 6 * flops * run.recipe.batch_size / 2e10
+    return 4e-4 + 6 * catalog.size(run.network)[1] * run.recipe.batch_size / 2e10
 
 
 def _mask_seconds(mask: Mask) -> float:
-    passes = mask.score.iterations if isinstance(mask.score, Synflow) else 4
-    return 0.01 + passes * 1e-3
+    """By measurements on a CPU core: passes over images, and selections among weights."""
+    weights, flops = catalog.size(mask.network)
+    score = mask.score
+    if isinstance(score, GemMiner):
+        return 0.01 + score.steps * (4e-4 + 6 * flops * score.batch_size / 2e10)
+    passes = score.iterations if isinstance(score, Snip | Grasp | Synflow) else 1
+    examples = (
+        score.examples.per_class * mask.network.classes if isinstance(score, OnExamples) else 1
+    )
+    return 0.01 + passes * (1e-3 + 2e-8 * weights + 12 * flops * examples / 2e10)

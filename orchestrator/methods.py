@@ -9,15 +9,21 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
+from tasks import own
 from tasks.spec import (
     Dataset,
     Examples,
+    GemMiner,
     Grasp,
     Init,
     Inverted,
     Magnitude,
     Mask,
     Network,
+    NofM,
+    Obd,
+    Own,
+    Pattern,
     Random,
     Recipe,
     Run,
@@ -26,11 +32,12 @@ from tasks.spec import (
     Snip,
     State,
     Synflow,
+    Units,
     at,
     prune,
 )
 
-AblationName = Literal["none", "reinit", "shuffle", "invert"]
+AblationName = Literal["none", "reinit", "shuffle", "shuffle_global", "invert"]
 Scope = Literal["global", "layerwise"]
 
 
@@ -100,13 +107,23 @@ class Choices:
     rewind_step: int = 0
     prune_fraction: float = 0.2
     finetune: Recipe | None = None
+    keep_dense: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- the methods
 
 
-def early(score: Callable[[Setting, dict[str, Any]], Score]) -> "Tickets":
+Options = dict[str, Any]
+MakeScore = Callable[[Setting, Options], Score]
+MakePattern = Callable[[float, Options], Pattern | None]
+
+
+def _unstructured(_: float, __: Options) -> None:
+    return None
+
+
+def early(score: MakeScore, pattern: MakePattern = _unstructured) -> "Tickets":
     """Prune θ_k in one shot and train on from it; k = 0 is pruning at initialization.
 
     Frankle et al. 2021 ("Missing the Mark"), sections 3 and 6.
@@ -114,10 +131,9 @@ def early(score: Callable[[Setting, dict[str, Any]], Score]) -> "Tickets":
 
     def tickets(s: Setting, c: Choices) -> list[Ticket]:
         start = at(s.dense, c.prune_step)
-        scored = score(s, c.options)
         return [
             Ticket(
-                mask=prune(s.network, scored, of=start, density=d.value, scope=c.scope),
+                mask=_pruned(s, c, d, score, pattern, start),
                 start=start,
                 recipe=s.recipe,
                 first_step=c.prune_step,
@@ -128,58 +144,103 @@ def early(score: Callable[[Setting, dict[str, Any]], Score]) -> "Tickets":
     return tickets
 
 
-def magnitude_after_training(s: Setting, c: Choices) -> list[Ticket]:
-    """Prune the trained network in one shot, then fine-tune (Han et al. 2015)."""
-    trained = at(s.dense, s.recipe.steps)
+def after_training(score: MakeScore, pattern: MakePattern = _unstructured) -> "Tickets":
+    """Prune the trained network in one shot, then retrain (Han et al. 2015; Renda et al. 2020)."""
+
+    def tickets(s: Setting, c: Choices) -> list[Ticket]:
+        trained = at(s.dense, s.recipe.steps)
+        return [
+            _retrained(s, c, _pruned(s, c, d, score, pattern, trained), trained, "finetune")
+            for d in c.densities
+        ]
+
+    return tickets
+
+
+def imp(s: Setting, c: Choices) -> list[Ticket]:
+    """Iterative magnitude pruning, each level retrained; by default rewound to step k.
+
+    Train, prune a fraction of the survivors, reset them to θ_k, again. k = 0 is the lottery
+    ticket (Frankle and Carbin 2019, section 2); k > 0 is rewinding (Frankle et al. 2020,
+    algorithm 2). `retrain` learning_rate goes on from the trained weights with the schedule
+    from step k (Renda et al. 2020, algorithm 1); finetune at the last rate. The score may
+    be OBD's (LeCun et al. 1990, section 3).
+    """
+    chain = [Ticket(mask=None, start=s.init, recipe=s.recipe)]
+    for level in range(1, max((d.level or 0 for d in c.densities), default=0) + 1):
+        last = chain[-1]
+        run = s.train(last.start, last.mask, recipe=last.recipe, first_step=last.first_step)
+        trained = at(run, last.recipe.steps)
+        density = Density((1 - c.prune_fraction) ** level, level)
+        mask = _pruned(s, c, density, _imp_score, _unstructured, trained, within=last.mask)
+        chain.append(_retrained(s, c, mask, trained, "weights"))
+    return [chain[d.level or 0] for d in c.densities]
+
+
+def gem_miner(s: Setting, c: Choices) -> list[Ticket]:
+    """Learn the mask while the weights stay at initialization, then train (Sreenivasan 2022)."""
+    score = GemMiner(dataset=s.dataset, seed=s.score_seed, **c.options)
     return [
-        Ticket(
-            mask=prune(s.network, Magnitude(), of=trained, density=d.value, scope=c.scope),
-            start=trained,
-            recipe=c.finetune or s.recipe,
-        )
+        Ticket(prune(s.network, score, of=s.init, density=d.value), s.init, s.recipe)
         for d in c.densities
     ]
 
 
-def imp(s: Setting, c: Choices) -> list[Ticket]:
-    """Iterative magnitude pruning with rewinding to step k.
+def _pruned(
+    s: Setting,
+    c: Choices,
+    density: Density,
+    score: MakeScore,
+    pattern: MakePattern,
+    of: Init | State,
+    within: Mask | None = None,
+) -> Mask | None:
+    return prune(
+        s.network,
+        score(s, c.options),
+        of=of,
+        density=density.value,
+        scope=c.scope,
+        within=within,
+        keep_dense=c.keep_dense,
+        pattern=pattern(density.value, c.options),
+    )
 
-    Train, prune a fraction of the survivors, reset them to θ_k, again. k = 0 is the lottery
-    ticket (Frankle and Carbin 2019, section 2); k > 0 is rewinding (Frankle et al. 2020,
-    algorithm 2).
-    """
-    rewound = at(s.dense, c.rewind_step)
-    chain = [Ticket(mask=None, start=s.init, recipe=s.recipe)]
-    for level in range(1, max((d.level or 0 for d in c.densities), default=0) + 1):
-        last = chain[-1]
-        run = s.train(last.start, last.mask, first_step=last.first_step)
-        mask = prune(
-            s.network,
-            Magnitude(),
-            of=at(run, s.recipe.steps),
-            density=(1 - c.prune_fraction) ** level,
-            scope=c.scope,
-            within=last.mask,
-        )
-        chain.append(Ticket(mask, rewound, s.recipe, first_step=c.rewind_step))
-    return [chain[d.level or 0] for d in c.densities]
+
+def _retrained(
+    s: Setting, c: Choices, mask: Mask | None, trained: Init | State, default: str
+) -> Ticket:
+    """How training goes on after a trained network was pruned (Renda et al. 2020, section 2)."""
+    match c.options.get("retrain", default):
+        case "finetune":
+            return Ticket(mask, trained, c.finetune or s.recipe)
+        case "learning_rate":
+            return Ticket(mask, trained, s.recipe, first_step=c.rewind_step)
+        case "weights":
+            start = at(s.dense, c.rewind_step)
+            return Ticket(mask, start, s.recipe, first_step=c.rewind_step)
+        case other:
+            raise ValueError(f"retrain takes weights, learning_rate or finetune, not {other!r}")
 
 
 def ablate(s: Setting, ticket: Ticket, ablation: AblationName) -> Run:
     """The run of a ticket, or of its ablation.
 
     reinit trains the mask from other initial weights, from step 0; shuffle permutes the mask
-    within each layer; invert prunes what the score would keep first. A ticket that prunes
-    nothing is the dense run.
+    within each layer, shuffle_global over all of them; invert prunes what the score would
+    keep first. A ticket that prunes nothing is the dense run.
     """
     mask = ticket.mask
     if ablation == "reinit":
         return s.train(s.reinit, mask)
     if mask is None:
         return s.dense
-    if ablation == "shuffle" and not isinstance(mask.score, Random):
-        mask = replace(mask, ablation=Shuffled(seed=s.shuffle_seed))
+    if ablation.startswith("shuffle") and not isinstance(mask.score, Random):
+        scope: Scope = "global" if ablation == "shuffle_global" else "layerwise"
+        mask = replace(mask, ablation=Shuffled(seed=s.shuffle_seed, scope=scope))
     elif ablation == "invert" and not isinstance(mask.score, Random):
+        if isinstance(mask.score, GemMiner) or isinstance(mask.pattern, Units):
+            raise ValueError("invert applies to scores of single weights alone")
         mask = replace(mask, ablation=Inverted())
     return s.train(ticket.start, mask, recipe=ticket.recipe, first_step=ticket.first_step)
 
@@ -198,25 +259,105 @@ class Method:
     options: frozenset[str] = frozenset()
 
 
-_EARLY = frozenset({"prune_step"})
-_ON_EXAMPLES = frozenset({"per_class", "batch_norm"})
+_EARLY = frozenset({"prune_step", "keep_dense"})
+_AFTER = frozenset({"finetune", "rewind_step", "keep_dense"})
+_EXAMPLES = frozenset({"per_class", "draw", "augment", "batch_size"})
+_GRADIENT = _EXAMPLES | {"batch_norm", "iterations", "precision"}
 
 
-def _examples(s: Setting, options: dict[str, Any]) -> dict[str, Any]:
+def _examples(s: Setting, options: Options) -> Options:
     """Options of a score on examples, with the examples themselves."""
-    rest = {name: value for name, value in options.items() if name != "per_class"}
-    chosen = {"per_class": options["per_class"]} if "per_class" in options else {}
+    rest = {name: v for name, v in options.items() if name not in _EXAMPLES | _NOT_OF_SCORES}
+    chosen = {name: v for name, v in options.items() if name in _EXAMPLES}
     return {**rest, "examples": Examples(dataset=s.dataset, seed=s.score_seed, **chosen)}
 
 
+_NOT_OF_SCORES = frozenset({"retrain", "score", "m", "norm"})
+
+
+def _imp_score(s: Setting, options: Options) -> Score:
+    match options.get("score", "magnitude"):
+        case "magnitude":
+            return Magnitude()
+        case "obd":
+            return Obd(**_examples(s, options))
+        case other:
+            raise ValueError(f"score takes magnitude or obd, not {other!r}")
+
+
+def _n_of_m(density: float, options: Options) -> Pattern | None:
+    m = options.get("m", 4)
+    if density == 1:
+        return None
+    if not isinstance(m, int) or m < 2 or abs(density * m - round(density * m)) > 1e-9:
+        raise ValueError(f"n_of_m takes densities that are n/m with m {m}, not {density:g}")
+    return NofM(n=round(density * m), m=m)
+
+
+def _units(_: float, options: Options) -> Pattern:
+    return Units(norm=options.get("norm", "l1"))
+
+
+def _magnitude(*_: Any) -> Score:
+    return Magnitude()
+
+
+_N_OF_M = frozenset({"m"})
+_RETRAIN = frozenset({"retrain"})
+
 METHODS: dict[str, Method] = {
-    "random": Method(early(lambda s, _: Random(seed=s.score_seed)), _EARLY),
-    "magnitude": Method(early(lambda *_: Magnitude()), _EARLY),
-    "snip": Method(early(lambda s, o: Snip(**_examples(s, o))), _EARLY, _ON_EXAMPLES),
-    "grasp": Method(
-        early(lambda s, o: Grasp(**_examples(s, o))), _EARLY, _ON_EXAMPLES | {"temperature"}
+    "random": Method(
+        early(lambda s, o: Random(seed=s.score_seed, **o)), _EARLY, frozenset({"layers"})
     ),
-    "synflow": Method(early(lambda _, o: Synflow(**o)), _EARLY, frozenset({"iterations"})),
-    "magnitude_after_training": Method(magnitude_after_training, frozenset({"finetune"})),
-    "imp": Method(imp, frozenset({"rewind_step", "prune_fraction"})),
+    "magnitude": Method(early(_magnitude), _EARLY),
+    "snip": Method(early(lambda s, o: Snip(**_examples(s, o))), _EARLY, _GRADIENT | {"total"}),
+    "grasp": Method(
+        early(lambda s, o: Grasp(**_examples(s, o))),
+        _EARLY,
+        _GRADIENT | {"temperature", "absolute"},
+    ),
+    "synflow": Method(
+        early(lambda _, o: Synflow(**o)), _EARLY, frozenset({"iterations", "schedule", "precision"})
+    ),
+    "n_of_m": Method(early(_magnitude, _n_of_m), frozenset({"prune_step"}), _N_OF_M),
+    "structured": Method(early(_magnitude, _units), frozenset({"prune_step"}), frozenset({"norm"})),
+    "gem_miner": Method(
+        gem_miner,
+        options=frozenset({"steps", "period", "lr", "momentum", "batch_size", "regularization"}),
+    ),
+    "magnitude_after_training": Method(after_training(_magnitude), _AFTER, _RETRAIN),
+    "obd_after_training": Method(
+        after_training(lambda s, o: Obd(**_examples(s, o))),
+        _AFTER,
+        _EXAMPLES | _RETRAIN | {"hessian"},
+    ),
+    "n_of_m_after_training": Method(
+        after_training(_magnitude, _n_of_m), _AFTER - {"keep_dense"}, _N_OF_M | _RETRAIN
+    ),
+    "structured_after_training": Method(
+        after_training(_magnitude, _units), _AFTER - {"keep_dense"}, _RETRAIN | {"norm"}
+    ),
+    "imp": Method(
+        imp,
+        frozenset({"rewind_step", "prune_fraction", "finetune", "keep_dense"}),
+        _RETRAIN | _EXAMPLES | {"score", "hessian"},
+    ),
 }
+
+
+def method(name: str) -> Method:
+    """The method of a name; `module:function` is a user's own score, pruned early.
+
+    Raises
+    ------
+    ValueError
+        When there is none of that name.
+    """
+    if ":" in name:
+        source = own.digest(name)
+        return Method(
+            early(lambda s, o: Own(name=name, source=source, **_examples(s, o))), _EARLY, _EXAMPLES
+        )
+    if name not in METHODS:
+        raise ValueError(f"no method {name!r}")
+    return METHODS[name]

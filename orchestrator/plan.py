@@ -104,16 +104,17 @@ def alone(trials: Iterable[Trial]) -> Iterator[tuple[Run, int]]:
     Yields runs with their iterations; a run that only lends its weights at step k is
     trained to k.
     """
-    lineages: dict[str, list[tuple[Run, int]]] = {}
+    lineages: dict[tuple[str, bool], list[tuple[Run, int]]] = {}
     for trial in trials:
-        if trial.run.key not in lineages:
-            lineages[trial.run.key] = list(_lineage(trial.run))
-        yield from lineages[trial.run.key]
+        identity = trial.run.key, trial.trained
+        if identity not in lineages:
+            lineages[identity] = list(_lineage(trial))
+        yield from lineages[identity]
 
 
 def epochs(run: Run, steps: int) -> float:
     """Iterations of a run in passes over its training data."""
-    return steps / catalog.steps_per_epoch(run.dataset.name, run.recipe.batch_size)
+    return steps / catalog.steps_per_epoch(run.dataset, run.recipe.batch_size)
 
 
 # ---------------------------------------------------------------- what is wanted
@@ -139,8 +140,9 @@ class _Wanted:
     def answer(self, trial: Trial, number: int) -> bool:
         """Ask for a trial's run and mask; whether the store had both."""
         results, run = self._held.results, trial.run
-        done = run.key in results and (run.mask is None or run.mask.key in results)
-        if run.key not in results:
+        lacks_run = trial.trained and run.key not in results
+        done = not lacks_run and (run.mask is None or run.mask.key in results)
+        if lacks_run:
             self._want(run, "not in the store", number)
         if run.mask is not None and run.mask.key not in results:
             self._want(run.mask, "not in the store", number)
@@ -216,8 +218,8 @@ def _sorted(tasks: dict[str, Task]) -> dict[str, Task]:
     return placed
 
 
-def _lineage(run: Run) -> Iterator[tuple[Run, int]]:
-    """A run and all runs it stands on, each once, with the iterations that are needed."""
+def _lineage(trial: Trial) -> Iterator[tuple[Run, int]]:
+    """A trial's run and all runs it stands on, each once, with the iterations that are needed."""
     last_steps: dict[str, int] = {}
     runs: dict[str, Run] = {}
     masks: set[str] = set()
@@ -229,7 +231,10 @@ def _lineage(run: Run) -> Iterator[tuple[Run, int]]:
             unexplored.extend(_inputs(reached))
         last_steps[reached.key] = max(step, last_steps.get(reached.key, 0))
 
-    reach(run, run.recipe.steps)
+    if trial.trained:
+        reach(trial.run, trial.run.recipe.steps)
+    elif trial.mask:
+        unexplored.append(trial.mask)
     while unexplored:
         item = unexplored.pop()
         if isinstance(item, State):

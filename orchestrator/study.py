@@ -82,12 +82,11 @@ def run(
 
 
 def _row(study: Study, number: int, trial: Trial) -> dict[str, Any]:
-    mask = trial.run.mask
     return {
         "sweep": study.name,
         "trial": number,
         **trial.labels,
-        "run_key": trial.run.key,
-        "mask_key": mask.key if mask else None,
-        "dense_key": trial.dense.key,
+        "run_key": trial.run.key if trial.trained else None,
+        "mask_key": trial.mask.key if trial.mask else None,
+        "dense_key": trial.dense.key if trial.trained else None,
     }

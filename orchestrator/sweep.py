@@ -20,11 +20,13 @@ from pydantic import (
     model_validator,
 )
 
-from orchestrator import yaml_source
+from orchestrator import recipes, yaml_source
 from orchestrator.errors import SweepError
 from orchestrator.methods import METHODS, AblationName, Density, Scope
+from orchestrator.methods import method as find_method
 from orchestrator.yaml_source import Loc, Source, nearest
-from tasks import catalog
+from tasks import catalog, own
+from tasks.spec import SplitName
 
 # ---------------------------------------------------------------- lists, ranges and lengths
 
@@ -98,11 +100,29 @@ def iterations(length: str | int, per_epoch: int) -> int:
 
 def _one_of(what: str, known: tuple[str, ...]) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
+        if isinstance(value, str) and ":" in value:
+            if not value.startswith("torchvision:"):
+                own.digest(value)
+            return value
         if value not in known:
             raise ValueError(f"no {what} {value!r}; {nearest(str(value), known)}")
         return value
 
     return check
+
+
+def _network(value: Any) -> Any:
+    """`resnet20`, or `{resnet20: {width: 2}}`."""
+    if isinstance(value, NetworkChoice):
+        return value
+    name: Any = value
+    options: Any = {}
+    if isinstance(value, dict) and len(value) == 1:
+        [(name, options)] = value.items()
+    known = _one_of("network", tuple(catalog.NETWORKS))(name)
+    if not isinstance(options, dict) or set(options) - {"width"}:
+        raise ValueError(f"{name} takes options as {{width: 2}}, not {options!r}")
+    return NetworkChoice(name=known, width=_number(options.get("width", 1.0)))
 
 
 def _replicates(value: Any) -> Any:
@@ -118,7 +138,17 @@ Lengths = Annotated[list[Length], BeforeValidator(_listed), AfterValidator(_dist
 Wholes = Annotated[list[int], BeforeValidator(_whole), AfterValidator(_distinct)]
 Numbers = Annotated[list[float], BeforeValidator(_expanded), AfterValidator(_distinct)]
 DatasetName = Annotated[str, BeforeValidator(_one_of("dataset", tuple(catalog.DATASETS)))]
-NetworkName = Annotated[str, BeforeValidator(_one_of("network", tuple(catalog.NETWORKS)))]
+
+
+class NetworkChoice(BaseModel):
+    """An architecture, and how wide."""
+
+    model_config = ConfigDict(frozen=True)
+    name: str
+    width: float = 1.0
+
+
+NetworkName = Annotated[NetworkChoice, BeforeValidator(_network)]
 Datasets = Annotated[
     list[DatasetName], BeforeValidator(_listed), AfterValidator(_distinct), Field(min_length=1)
 ]
@@ -195,12 +225,26 @@ class RecipeFields(_Model):
         | None
     ) = None
     warmup: Lengths | None = None
+    optimizer: Annotated[list[Literal["sgd", "adam"]], BeforeValidator(_listed)] | None = None
+    augment: (
+        Annotated[
+            list[Literal["none", "flip", "crop_flip", "resized_crop_flip"]],
+            BeforeValidator(_listed),
+        ]
+        | None
+    ) = None
+    label_smoothing: Numbers | None = None
+    ghosts: (
+        Annotated[list[Literal["none", "neurons", "skips", "both"]], BeforeValidator(_listed)]
+        | None
+    ) = None
+    ghost_steps: Lengths | None = None
 
 
 class InitFields(_Model):
     """How initial weights are drawn."""
 
-    weights: Literal["kaiming_normal", "glorot_normal"] = "kaiming_normal"
+    weights: Literal["kaiming_normal", "kaiming_normal_fan_out", "glorot_normal"] = "kaiming_normal"
     batch_norm: Literal["ones", "uniform"] = "ones"
 
 
@@ -227,11 +271,11 @@ def _method(value: Any) -> Any:
     options: Any = {}
     if isinstance(value, dict) and len(value) == 1:
         [(name, options)] = value.items()
-    if not isinstance(name, str) or name not in METHODS:
+    if not isinstance(name, str) or (name not in METHODS and ":" not in name):
         raise ValueError(f"no method {name!r}; {nearest(str(name), tuple(METHODS))}")
     if not isinstance(options, dict):
         raise ValueError(f"{name} takes options as {{option: value}}, not {options!r}")
-    known = METHODS[name].options
+    known = find_method(name).options
     for option in options:
         if option not in known:
             hint = nearest(str(option), tuple(known)) if known else "it has none"
@@ -265,6 +309,9 @@ class Grid(_Model):
     network: Networks | None = None
     recipe: RecipeFields = RecipeFields()
     finetune: RecipeFields | None = None
+    keep_dense: Annotated[list[str], BeforeValidator(_listed), AfterValidator(_distinct)] = []
+    found_on: DatasetName | None = None
+    train: bool = True
 
     @model_validator(mode="after")
     def _consistent(self) -> "Grid":
@@ -279,9 +326,9 @@ class Grid(_Model):
         return self
 
     def _check_axes(self, method: str) -> None:
-        takes = METHODS[method].takes
+        takes = find_method(method).takes
         written = self.model_fields_set
-        for axis in ("prune_step", "rewind_step", "finetune"):
+        for axis in ("prune_step", "rewind_step", "finetune", "keep_dense"):
             if axis in written and axis not in takes:
                 raise ValueError(f"{axis} does not apply to {method}; give it a grid of its own")
         if "prune_fraction" in takes and self.levels is None:
@@ -334,8 +381,17 @@ class Sweep(_Model):
         Field(min_length=1),
     ] = [0]
     dense: bool = True
+    eval: Annotated[
+        list[SplitName], BeforeValidator(_listed), AfterValidator(_distinct), Field(min_length=1)
+    ] = ["train", "test"]
+    validation: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
     grids: Annotated[list[Grid], Field(min_length=1)]
     figures: list[str | dict[str, dict[str, Any]]] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _published(cls, data: Any) -> Any:
+        return recipes.filled(data) if isinstance(data, dict) else data
 
 
 # ---------------------------------------------------------------- reading, with all mistakes

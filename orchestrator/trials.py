@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 from orchestrator.errors import SweepError
-from orchestrator.methods import METHODS, Choices, Density, Scope, Setting, ablate
+from orchestrator.methods import Choices, Density, Scope, Setting, Ticket, ablate, method
 from orchestrator.sweep import (
     Grid,
     MethodChoice,
+    NetworkChoice,
     RateSchedule,
     RecipeFields,
     StepDecayRate,
@@ -19,7 +20,19 @@ from orchestrator.sweep import (
 )
 from orchestrator.yaml_source import Source
 from tasks import catalog
-from tasks.spec import Constant, Cosine, Dataset, Init, Recipe, Run, Schedule, Shuffled, StepDecay
+from tasks.spec import (
+    SPLITS,
+    Constant,
+    Cosine,
+    Dataset,
+    Init,
+    Mask,
+    Recipe,
+    Run,
+    Schedule,
+    Shuffled,
+    StepDecay,
+)
 
 REINIT_OFFSET = 1_000_000
 """Reinitialised weights of replicate r are drawn with seed r + this: no replicate's own."""
@@ -32,11 +45,18 @@ class Trial:
     """One labelled point of a sweep: the run that answers it, and the dense run beside it.
 
     `labels` are columns of schema.TRIALS; they name the point to people and are in no key.
+    A trial that is not `trained` asks for the mask of its run alone.
     """
 
     labels: Labels
     run: Run
     dense: Run
+    trained: bool = True
+
+    @property
+    def mask(self) -> Mask | None:
+        """The mask of its run; None is dense."""
+        return self.run.mask
 
 
 def trials(sweep: Sweep, source: Source | None = None) -> list[Trial]:
@@ -55,7 +75,7 @@ def trials(sweep: Sweep, source: Source | None = None) -> list[Trial]:
         try:
             for trial in _grid_trials(sweep, number, grid):
                 found.append(trial)
-                if trial.dense.key not in dense:
+                if trial.trained and trial.dense.key not in dense:
                     dense[trial.dense.key] = Trial(_dense_labels(trial), trial.dense, trial.dense)
         except (ValueError, TypeError) as error:
             problems[f"{place}: grids.{number}: {error}"] = None
@@ -68,33 +88,73 @@ def _grid_trials(sweep: Sweep, number: int, grid: Grid) -> Iterator[Trial]:
     combinations = product(
         grid.dataset or sweep.dataset, grid.network or sweep.network, sweep.replicates
     )
-    for dataset, network, replicate in combinations:
+    for name, network, replicate in combinations:
+        dataset = _dataset(sweep, name)
         for fields in _combinations(sweep.recipe, grid.recipe):
-            per_epoch = catalog.steps_per_epoch(dataset, int(fields.get("batch_size") or 1))
-            recipe = _recipe(fields, per_epoch)
+            batch_size = max(1, int(fields.get("batch_size") or 1))
+            per_epoch = catalog.steps_per_epoch(dataset, batch_size)
+            recipe = _recipe({**fields, "evaluate": _evaluated(sweep)}, per_epoch)
             setting = _setting(sweep, dataset, network, replicate, recipe)
-            for method, scope in product(grid.method, grid.scope):
-                after = "finetune" in METHODS[method.name].takes
-                finetune = _finetune(recipe, grid.finetune, per_epoch) if after else None
-                for choices in _choices(grid, method, scope, finetune, per_epoch):
-                    for labels, run in _answers(setting, grid, method, choices):
+            for chosen, scope in product(grid.method, grid.scope):
+                finetune = _finetune(recipe, grid, chosen, per_epoch)
+                for choices in _choices(grid, chosen, scope, finetune, per_epoch):
+                    for labels, run in _answers(sweep, setting, grid, chosen, choices):
+                        if run.mask is None and not grid.train:
+                            continue  # a mask that keeps everything asks for nothing
                         labels.update(grid=number, replicate=replicate)
-                        yield Trial(labels, run, setting.dense)
+                        yield Trial(labels, run, setting.dense, trained=grid.train)
+
+
+def _dataset(sweep: Sweep, name: str) -> Dataset:
+    held = sweep.validation
+    if held is None:
+        held = round(0.1 * catalog.dataset_facts(name).train) if "val" in sweep.eval else 0
+    if "val" in sweep.eval and not held:
+        raise ValueError("eval names val, which takes validation examples held out, not 0")
+    return catalog.dataset(name, held)
+
+
+def _evaluated(sweep: Sweep) -> tuple[str, ...]:
+    return tuple(name for name in SPLITS if name in sweep.eval)
 
 
 def _answers(
-    setting: Setting, grid: Grid, method: MethodChoice, choices: Choices
+    sweep: Sweep, setting: Setting, grid: Grid, chosen: MethodChoice, choices: Choices
 ) -> Iterator[tuple[Labels, Run]]:
-    tickets = METHODS[method.name].tickets(setting, choices)
+    source = setting if grid.found_on is None else _moved(sweep, setting, grid.found_on)
+    tickets = method(chosen.name).tickets(source, choices)
     for density, ticket in zip(choices.densities, tickets, strict=True):
+        brought = ticket if source is setting else _transferred(setting, ticket)
         for ablation in grid.ablation:
-            run = ablate(setting, ticket, ablation)
-            labels = _labels(setting, method, choices, density)
-            yield {**labels, "ablation": ablation, **_run_labels(run)}, run
+            run = ablate(setting, brought, ablation)
+            labels = _labels(setting, chosen, choices, density)
+            found = {"found_on": grid.found_on, "ablation": ablation}
+            yield {**labels, **found, **_run_labels(run)}, run
+
+
+def _moved(sweep: Sweep, setting: Setting, name: str) -> Setting:
+    """The same replicate on another dataset."""
+    network = catalog.network(setting.network.name, name, setting.network.width)
+    return replace(setting, network=network, dataset=_dataset(sweep, name))
+
+
+def _transferred(setting: Setting, ticket: Ticket) -> Ticket:
+    """A ticket trained on another dataset than it was found on (Morcos et al. 2019).
+
+    The initial weights are drawn by seed and name of the tensor, so that those of the same
+    shape are the same here; layers of another shape are new and dense.
+    """
+    if isinstance(ticket.start, Init):
+        return replace(ticket, start=setting.init)
+    if ticket.start.run.network == setting.network:
+        return ticket
+    raise ValueError(
+        "found_on takes tickets that start at step 0, since the network has another shape here"
+    )
 
 
 def _choices(
-    grid: Grid, method: MethodChoice, scope: Scope, finetune: Recipe | None, per_epoch: int
+    grid: Grid, chosen: MethodChoice, scope: Scope, finetune: Recipe | None, per_epoch: int
 ) -> Iterator[Choices]:
     for prune_step, rewind_step in product(grid.prune_step, grid.rewind_step):
         yield Choices(
@@ -104,15 +164,18 @@ def _choices(
             rewind_step=iterations(rewind_step, per_epoch),
             prune_fraction=grid.prune_fraction,
             finetune=finetune,
-            options=method.options,
+            keep_dense=tuple(grid.keep_dense),
+            options=chosen.options,
         )
 
 
-def _setting(sweep: Sweep, dataset: str, network: str, replicate: int, recipe: Recipe) -> Setting:
+def _setting(
+    sweep: Sweep, dataset: Dataset, network: NetworkChoice, replicate: int, recipe: Recipe
+) -> Setting:
     how = sweep.init.model_dump()
     return Setting(
-        network=catalog.network(network, dataset),
-        dataset=Dataset(name=dataset),
+        network=catalog.network(network.name, dataset.name, network.width),
+        dataset=dataset,
         recipe=recipe,
         init=Init(seed=replicate, **how),
         reinit=Init(seed=replicate + REINIT_OFFSET, **how),
@@ -141,7 +204,7 @@ def _recipe(fields: dict[str, Any], per_epoch: int) -> Recipe:
     steps = iterations(fields["steps"], per_epoch)
     lengths: dict[str, Any] = {
         name: iterations(fields[name], per_epoch)
-        for name in ("evaluate_every", "warmup")
+        for name in ("evaluate_every", "warmup", "ghost_steps")
         if name in fields
     }
     values: dict[str, Any] = {
@@ -165,8 +228,17 @@ def _schedule(rate: RateSchedule, per_epoch: int) -> Schedule:
     return Cosine() if rate.kind == "cosine" else Constant()
 
 
-def _finetune(recipe: Recipe, changes: RecipeFields | None, per_epoch: int) -> Recipe:
+_BY_DEFAULT = {"imp": "weights"}
+
+
+def _finetune(recipe: Recipe, grid: Grid, chosen: MethodChoice, per_epoch: int) -> Recipe | None:
     """Fine-tuning: the recipe's last learning rate, held, for as long again (Renda 2020)."""
+    retrain = chosen.options.get("retrain", _BY_DEFAULT.get(chosen.name, "finetune"))
+    if "finetune" not in method(chosen.name).takes or retrain != "finetune":
+        if grid.finetune is not None:
+            raise ValueError(f"finetune does not apply to {chosen.name} that retrains otherwise")
+        return None
+    changes = grid.finetune
     fields: dict[str, Any] = {
         "steps": recipe.steps,
         "batch_size": recipe.batch_size,
@@ -175,6 +247,9 @@ def _finetune(recipe: Recipe, changes: RecipeFields | None, per_epoch: int) -> R
         "momentum": recipe.momentum,
         "nesterov": recipe.nesterov,
         "weight_decay": recipe.weight_decay,
+        "optimizer": recipe.optimizer,
+        "augment": recipe.augment,
+        "evaluate": recipe.evaluate,
     }
     if isinstance(recipe.schedule, StepDecay):
         fields["lr"] *= recipe.schedule.factor ** len(recipe.schedule.at)
@@ -189,17 +264,18 @@ def _finetune(recipe: Recipe, changes: RecipeFields | None, per_epoch: int) -> R
 # ---------------------------------------------------------------- labels
 
 
-def _labels(s: Setting, method: MethodChoice, c: Choices, density: Density) -> Labels:
-    takes = METHODS[method.name].takes
+def _labels(s: Setting, chosen: MethodChoice, c: Choices, density: Density) -> Labels:
+    takes = method(chosen.name).takes
     after = s.recipe.steps
     prune_step = c.prune_step if "prune_step" in takes else after
     return {
-        "method": method.name,
+        "method": chosen.name,
         "level": density.level,
         "requested_density": float(f"{density.value:.12g}"),
         "prune_step": prune_step,
-        "rewind_step": c.rewind_step if "rewind_step" in takes else None,
-        "options": json.dumps(method.options, sort_keys=True),
+        "rewind_step": c.rewind_step if _rewinds(chosen) else None,
+        "keep_dense": ", ".join(sorted(c.keep_dense)) or None,
+        "options": json.dumps(chosen.options, sort_keys=True),
         "scope": c.scope,
         "prune_fraction": c.prune_fraction if "prune_fraction" in takes else None,
         "finetune": _finetune_label(c.finetune),
@@ -208,11 +284,18 @@ def _labels(s: Setting, method: MethodChoice, c: Choices, density: Density) -> L
     }
 
 
+def _rewinds(chosen: MethodChoice) -> bool:
+    retrain = chosen.options.get("retrain", _BY_DEFAULT.get(chosen.name, "finetune"))
+    return "rewind_step" in method(chosen.name).takes and retrain != "finetune"
+
+
 def _setting_labels(dense: Run) -> Labels:
     recipe = dense.recipe
     return {
         "dataset": dense.dataset.name,
         "network": dense.network.name,
+        "width": dense.network.width,
+        "validation": dense.dataset.validation,
         "steps": recipe.steps,
         "batch_size": recipe.batch_size,
         "lr": recipe.lr,
@@ -221,6 +304,10 @@ def _setting_labels(dense: Run) -> Labels:
         "weight_decay": recipe.weight_decay,
         "schedule": _schedule_label(recipe.schedule),
         "warmup": recipe.warmup,
+        "optimizer": recipe.optimizer,
+        "augment": recipe.augment,
+        "label_smoothing": recipe.label_smoothing,
+        "ghosts": f"{recipe.ghosts} until {recipe.ghost_steps}" if recipe.ghost_steps else None,
     }
 
 

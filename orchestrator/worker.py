@@ -21,13 +21,13 @@ from orchestrator import __version__
 from orchestrator.errors import DamagedFile, DeterminismAlarm
 from orchestrator.executors.base import Job, Outcome, Pack
 from orchestrator.store import artifacts, results
-from tasks import catalog, measure
+from tasks import catalog, measure, resources
 from tasks.data import load
 from tasks.key import decode
 from tasks.masks import Kept, Scores, count
 from tasks.networks.build import Weights, initial_weights
 from tasks.prune import one_shot_scores, prune
-from tasks.spec import Grasp, Init, Network, Snip
+from tasks.spec import GemMiner, Init, Network, OnExamples
 from tasks.train import train
 
 Value = dict[str, Any]
@@ -63,11 +63,14 @@ class _Worker:
     def run(self, job: Job) -> Outcome:
         """Run one job and commit it; whatever it raises becomes its outcome."""
         began, clock = datetime.now(UTC).replace(tzinfo=None), time.perf_counter()
+        meter = resources.Meter(self._device)
         try:
             value = json.loads(job.value)
             found = self._train(job, value) if job.kind == "run" else self._prune(job, value)
             seconds = time.perf_counter() - clock
-            row = {**found, **self._provenance(job, began, seconds)}
+            row = {**found, **self._provenance(job, began, seconds), **meter.read(seconds)}
+            if job.kind == "run":
+                row["images_per_second"] = self._images(job, value) / seconds
             self._commit(job, row)
         except Exception as error:
             return Outcome(
@@ -93,11 +96,14 @@ class _Worker:
         network, dataset = decode(value["network"]), decode(value["dataset"])
         recipe = decode(value["recipe"])
         kept = self._kept(value["mask"])
+        if kept is not None:
+            kept = measure.fitted(network, kept)
+        start = self._weights(network, value["start"])
         trained = train(
             network,
             recipe,
             load(dataset, self._device),
-            self._weights(network, value["start"]),
+            start,
             kept,
             order_seed=value["order_seed"],
             first_step=value["first_step"],
@@ -113,7 +119,8 @@ class _Worker:
             "evals": [asdict(e) for e in trained.evals],
             "first_step": value["first_step"],
             "last_step": job.last_step,
-            "epochs": steps / catalog.steps_per_epoch(dataset.name, recipe.batch_size),
+            "epochs": steps / catalog.steps_per_epoch(dataset, recipe.batch_size),
+            "distance": measure.distance(network, start, trained.weights, kept),
             "diverged_at": trained.diverged_at,
             "requested_density": self._requested(value["mask"]),
         }
@@ -128,8 +135,11 @@ class _Worker:
         network, score = decode(value["network"]), decode(value["score"])
         of, within = value["of"], self._kept(value["within"])
         weights = self._weights(network, of) if of else None
-        on_examples = isinstance(score, Snip | Grasp)
-        data = load(score.examples.dataset, self._device) if on_examples else None
+        data = None
+        if isinstance(score, OnExamples):
+            data = load(score.examples.dataset, self._device)
+        elif isinstance(score, GemMiner):
+            data = load(score.dataset, self._device)
         shared = json.dumps([value[name] for name in ("network", "score", "of", "within")])
         if self._scores[0] != shared:
             self._scores = (
@@ -145,19 +155,30 @@ class _Worker:
             scope=value["scope"],
             within=within,
             ablation=decode(value["ablation"]),
+            keep_dense=tuple(value.get("keep_dense", ())),
+            pattern=decode(value.get("pattern")),
             scores=self._scores[1],
         )
         arrays = {name: tensor.cpu().numpy() for name, tensor in found.kept.items()}
         artifacts.write_mask(self._store, job.key, arrays)
-        layers = [asdict(layer) for layer in measure.layers(network, found.kept)]
-        for layer in layers:
-            layer["density"] = layer["kept"] / layer["size"]
+        layers = self._layers(network, found.kept, self._scores[1])
         return {
             **self._row(job, network, found.kept),
             "layers": layers,
+            "effective_kept": sum(layer["effective"] for layer in layers),
             "ties": found.ties,
             "requested_density": value["density"],
         }
+
+    def _layers(self, network: Network, kept: Kept, scores: Scores | None) -> list[results.Row]:
+        effective = measure.effective_kept(network, kept)
+        rows = [asdict(layer) for layer in measure.layers(network, kept)]
+        for row in rows:
+            row["density"] = row["kept"] / row["size"]
+            row["effective"] = effective[row["layer"]]
+            if scores is not None:
+                row["score_mean"], row["score_std"] = measure.moments(scores[row["layer"]])
+        return rows
 
     # ------------------------------------------------------------ what jobs read
 
@@ -194,6 +215,10 @@ class _Worker:
             "flops": sum(layer.flops for layer in layers),
             "kept_flops": sum(layer.flops * layer.kept // layer.size for layer in layers),
         }
+
+    def _images(self, job: Job, value: Value) -> int:
+        images: int = (job.last_step - value["first_step"]) * value["recipe"]["batch_size"]
+        return images
 
     def _provenance(self, job: Job, began: datetime, seconds: float) -> results.Row:
         on_gpu = self._device == "cuda"

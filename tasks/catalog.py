@@ -1,62 +1,152 @@
 """What exists, by name, with the facts that planning needs. Imports nothing heavy."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 
-from tasks.spec import Network
+from tasks import own
+from tasks.spec import Dataset, Network
+
+Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """Shape of one example (channels, height, width), classes, and examples per split."""
+    """Shape of one example (channels, height, width), classes, and examples per split.
 
-    input_shape: tuple[int, int, int]
+    `mean` and `std` are those of each channel of the training pixels on the scale of 0 to 1.
+    """
+
+    input_shape: Shape
     classes: int
     train: int
     test: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
+
+# Constants of normalization: digits by our own count; MNIST's and CIFAR's are the usual ones
+# of the training pixels, ImageNet's those of torchvision's models.
+_CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+_CIFAR100 = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 DATASETS = {
-    "digits": DatasetFacts(input_shape=(1, 8, 8), classes=10, train=1438, test=359),
+    "digits": DatasetFacts((1, 8, 8), 10, 1438, 359, (0.305,), (0.376,)),
+    "mnist": DatasetFacts((1, 28, 28), 10, 60_000, 10_000, (0.1307,), (0.3081,)),
+    "fashion_mnist": DatasetFacts((1, 28, 28), 10, 60_000, 10_000, (0.2860,), (0.3530,)),
+    "cifar10": DatasetFacts((3, 32, 32), 10, 50_000, 10_000, *_CIFAR10),
+    "cifar100": DatasetFacts((3, 32, 32), 100, 50_000, 10_000, *_CIFAR100),
+    "svhn": DatasetFacts(
+        (3, 32, 32), 10, 73_257, 26_032, (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)
+    ),
+    "tiny_imagenet": DatasetFacts((3, 64, 64), 200, 100_000, 10_000, *_IMAGENET),
+    "imagenet": DatasetFacts((3, 224, 224), 1000, 1_281_167, 50_000, *_IMAGENET),
 }
 
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """Prunable weights and multiply-adds of one example, for estimates before any run."""
+    """Prunable weights and multiply-adds of one example on its published dataset's images.
 
-    weights: Callable[[tuple[int, int, int], int], int]
-    flops: Callable[[tuple[int, int, int], int], int]
+    `side` is those images' height; a plan scales by area, which is near enough for costs.
+    tests/science/test_networks.py holds the numbers against the networks.
+    """
 
-
-def _lenet(shape: tuple[int, int, int], classes: int) -> int:
-    return prod(shape) * 300 + 300 * 100 + 100 * classes
-
-
-def _conv2_weights(shape: tuple[int, int, int], classes: int) -> int:
-    c, h, w = shape
-    return 9 * c * 16 + 9 * 16 * 32 + 32 * (h // 4) * (w // 4) * classes
-
-
-def _conv2_flops(shape: tuple[int, int, int], classes: int) -> int:
-    c, h, w = shape
-    first, second = 9 * c * 16 * h * w, 9 * 16 * 32 * (h // 2) * (w // 2)
-    return first + second + 32 * (h // 4) * (w // 4) * classes
+    weights: int
+    flops: int
+    side: int
 
 
 NETWORKS = {
-    "lenet_300_100": NetworkFacts(weights=_lenet, flops=_lenet),
-    "conv2_bn": NetworkFacts(weights=_conv2_weights, flops=_conv2_flops),
+    "lenet_300_100": NetworkFacts(266_200, 266_200, 28),
+    "lenet_5": NetworkFacts(61_470, 416_520, 28),
+    "lenet_5_caffe": NetworkFacts(430_500, 2_293_000, 28),
+    "conv2_bn": NetworkFacts(6_032, 84_224, 8),
+    "conv_2": NetworkFacts(4_300_992, 43_780_608, 32),
+    "conv_4": NetworkFacts(2_425_024, 98_306_560, 32),
+    "conv_6": NetworkFacts(2_261_184, 153_881_088, 32),
+    "vgg11_bn": NetworkFacts(9_222_848, 152_769_536, 32),
+    "vgg13_bn": NetworkFacts(9_407_168, 228_267_008, 32),
+    "vgg16_bn": NetworkFacts(14_715_584, 313_201_664, 32),
+    "vgg19_bn": NetworkFacts(20_024_000, 398_136_320, 32),
+    "resnet20": NetworkFacts(270_896, 40_813_184, 32),
+    "resnet32": NetworkFacts(464_432, 69_124_736, 32),
+    "resnet44": NetworkFacts(657_968, 97_436_288, 32),
+    "resnet56": NetworkFacts(851_504, 125_747_840, 32),
+    "resnet110": NetworkFacts(1_722_416, 253_149_824, 32),
+    "resnet18": NetworkFacts(11_678_912, 1_814_073_344, 224),
+    "resnet34": NetworkFacts(21_779_648, 3_663_761_408, 224),
+    "resnet50": NetworkFacts(25_502_912, 4_089_184_256, 224),
+    "resnet18_small_stem": NetworkFacts(11_164_352, 555_422_720, 32),
+    "resnet34_small_stem": NetworkFacts(21_265_088, 1_159_402_496, 32),
+    "resnet50_small_stem": NetworkFacts(23_467_712, 1_297_829_888, 32),
+    "wrn_16_8": NetworkFacts(10_954_160, 1_548_145_664, 32),
+    "wrn_28_10": NetworkFacts(36_461_232, 5_243_328_768, 32),
+    "mobilenet_v1": NetworkFacts(3_195_328, 46_354_432, 32),
+    "densenet_40": NetworkFacts(1_001_616, 264_812_928, 32),
+    "vit_small": NetworkFacts(2_665_344, 170_461_056, 32),
 }
 
+_OF_UNKNOWN_SIZE = NetworkFacts(5_000_000, 500_000_000, 32)
 
-def network(name: str, dataset: str) -> Network:
+
+def dataset_facts(name: str) -> DatasetFacts:
+    """The facts of a dataset here, or of a user's own.
+
+    `module:function` has them as the function's attribute `facts`, a DatasetFacts.
+
+    Raises
+    ------
+    ValueError
+        When there is none of that name, or it says no facts.
+    """
+    if ":" not in name:
+        if name not in DATASETS:
+            raise ValueError(f"no dataset {name!r}; there are {', '.join(DATASETS)}")
+        return DATASETS[name]
+    facts = getattr(own.load(name), "facts", None)
+    if not isinstance(facts, DatasetFacts):
+        raise ValueError(f"{name} needs an attribute `facts`, a tasks.catalog.DatasetFacts")
+    return facts
+
+
+def size(network: Network) -> tuple[int, int]:
+    """About how many prunable weights, and multiply-adds of one example."""
+    facts = NETWORKS.get(network.name, _OF_UNKNOWN_SIZE)
+    area = network.input_shape[1] * network.input_shape[2] / facts.side**2
+    wider = network.width**2
+    return round(facts.weights * wider), max(1, round(facts.flops * area * wider))
+
+
+def network(name: str, dataset: str, width: float = 1.0) -> Network:
     """The named architecture, shaped for the named dataset."""
-    facts = DATASETS[dataset]
-    return Network(name=name, input_shape=facts.input_shape, classes=facts.classes)
+    facts = dataset_facts(dataset)
+    return Network(
+        name=name,
+        input_shape=facts.input_shape,
+        classes=facts.classes,
+        width=width,
+        source=_source(name),
+    )
 
 
-def steps_per_epoch(dataset: str, batch_size: int) -> int:
+def dataset(name: str, validation: int = 0) -> Dataset:
+    """The named dataset with so many training examples held out.
+
+    Raises
+    ------
+    ValueError
+        When that leaves none to train on.
+    """
+    train = dataset_facts(name).train
+    if validation >= train:
+        raise ValueError(f"validation takes fewer than the {train} training examples of {name}")
+    return Dataset(name=name, validation=validation, source=_source(name))
+
+
+def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
     """Iterations in one pass over the training split; a short last batch counts."""
-    return -(-DATASETS[dataset].train // batch_size)
+    return -(-(dataset_facts(dataset.name).train - dataset.validation) // batch_size)
+
+
+def _source(name: str) -> str:
+    return own.digest(name) if ":" in name and not name.startswith("torchvision:") else ""

@@ -1,33 +1,119 @@
-"""Datasets as tensors on the device, normalised, with a fixed split."""
+"""Datasets on the device: pixels as they are stored, normalised when a batch is taken.
 
+Small sets lie on the device as uint8; ImageNet's files are read as they are asked for
+(tasks.datasets). Validation examples are drawn from the training split by a fixed seed.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tasks import streams
-from tasks.spec import Dataset, Examples
+from tasks import catalog, datasets, own, streams
+from tasks.augment import Draws, augmented
+from tasks.spec import Dataset, Examples, Recipe
+
+
+class Images(Protocol):
+    """Images by number, from memory or from files."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, chosen: Tensor, draws: Draws | None) -> Tensor:
+        """Float32 (examples, channels, height, width), augmented."""
+        ...
 
 
 @dataclass(frozen=True)
-class Split:
-    """`images` (examples, channels, height, width) float32; `labels` (examples,) int64."""
+class InMemory:
+    """`pixels` (examples, channels, height, width): uint8, or float32 as the network takes them."""
+
+    pixels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def take(self, chosen: Tensor, draws: Draws | None) -> Tensor:
+        taken = self.pixels[chosen]
+        if not taken.is_floating_point():
+            taken = taken.float() / 255
+        return taken if draws is None else augmented(taken, draws)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`images` (examples, channels, height, width) float32, normalised; `labels` (examples,)."""
 
     images: Tensor
     labels: Tensor
 
+
+@dataclass(frozen=True)
+class Split:
+    """Images and their labels (examples,) int64.
+
+    `mean` and `std` (channels, 1, 1) normalise what `source` gives, if it is not so already.
+    """
+
+    source: Images
+    labels: Tensor
+    mean: Tensor
+    std: Tensor
+    normalised: bool = False
+
     def __len__(self) -> int:
         return len(self.labels)
+
+    def batch(self, chosen: Tensor, draws: Draws | None = None) -> Batch:
+        """The chosen examples, normalised; augmented where there are draws."""
+        images = self.source.take(chosen, draws).to(self.labels.device)
+        if not self.normalised:
+            images = (images - self.mean) / self.std
+        return Batch(images, self.labels[chosen])
+
+    def part(self, chosen: Tensor) -> "Split":
+        """Some of the examples as a split of their own."""
+        source = _Part(self.source, chosen)
+        return Split(source, self.labels[chosen], self.mean, self.std, self.normalised)
+
+
+@dataclass(frozen=True)
+class _Part:
+    whole: Images
+    chosen: Tensor
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def take(self, chosen: Tensor, draws: Draws | None) -> Tensor:
+        return self.whole.take(self.chosen[chosen], draws)
 
 
 @dataclass(frozen=True)
 class Data:
-    """A dataset's two splits, on one device."""
+    """A dataset's splits, on one device; `val` where some of train is held out."""
 
     train: Split
     test: Split
+    val: Split | None = None
+
+    def split(self, name: str) -> Split:
+        """A split by name.
+
+        Raises
+        ------
+        ValueError
+            When nothing was held out for validation.
+        """
+        found: Split | None = getattr(self, name)
+        if found is None:
+            raise ValueError("val is evaluated but no training examples are held out for it")
+        return found
 
 
 @lru_cache(maxsize=8)
@@ -37,28 +123,102 @@ def load(dataset: Dataset, device: str = "cpu") -> Data:
     Raises
     ------
     ValueError
-        When there is no dataset of that name.
+        When there is no dataset of that name, or its files are not as they should be.
+    FileNotFoundError
+        When its files are not there; says the command that fetches them.
     """
-    if dataset.name != "digits":
-        raise ValueError(f"no dataset {dataset.name!r}; there is digits")
-    return _digits(device)
+    facts = catalog.dataset_facts(dataset.name)
+    read = own.load(dataset.name) if ":" in dataset.name else datasets.reader(dataset.name)
+    mean, std = (
+        torch.tensor(c, dtype=torch.float64)[:, None, None] for c in (facts.mean, facts.std)
+    )
+
+    def split(name: str) -> Split:
+        images, labels = read(name)
+        floats = False
+        if isinstance(images, np.ndarray | Tensor):
+            pixels = torch.as_tensor(images)
+            floats = pixels.is_floating_point()
+            if floats:  # once for all, and exactly
+                pixels = ((pixels.double() - mean) / std).float()
+            images = InMemory(pixels.to(device))
+        answers = torch.as_tensor(labels, dtype=torch.int64, device=device)
+        means, deviations = mean.float().to(device), std.float().to(device)
+        return Split(images, answers, means, deviations, floats)
+
+    train, test = split("train"), split("test")
+    if not dataset.validation:
+        return Data(train, test)
+    order = torch.from_numpy(streams.permutation(len(train), 0, "validation split")).to(device)
+    held = order[: dataset.validation].sort().values
+    rest = order[dataset.validation :].sort().values
+    return Data(train.part(rest), test, train.part(held))
 
 
-def scoring_batch(data: Data, examples: Examples) -> Split:
-    """`per_class` training examples of each class, in class order; drawn by seed.
+def scoring_batches(data: Data, examples: Examples) -> list[Batch]:
+    """The training examples that a score looks at, drawn by seed; in class order if balanced.
 
     Raises
     ------
     ValueError
-        When a class has fewer.
+        When a class has fewer than are asked for.
     """
     labels = data.train.labels.cpu().numpy()
-    chosen = [
-        _draw_of_class(np.flatnonzero(labels == label), examples, int(label))
-        for label in np.unique(labels)
+    if examples.draw == "balanced":
+        drawn = [
+            _draw_of_class(np.flatnonzero(labels == label), examples, int(label))
+            for label in np.unique(labels)
+        ]
+        chosen = np.concatenate(drawn)
+    else:
+        order = streams.permutation(len(labels), examples.seed, "random examples")
+        chosen = order[: examples.per_class * len(np.unique(labels))]
+    index = torch.from_numpy(chosen).to(data.train.labels.device)
+    return [
+        data.train.batch(part, _scoring_draws(examples, number, len(part)))
+        for number, part in enumerate(torch.split(index, examples.batch_size or len(index)))
     ]
-    index = torch.from_numpy(np.concatenate(chosen)).to(data.train.labels.device)
-    return Split(data.train.images[index], data.train.labels[index])
+
+
+def _scoring_draws(examples: Examples, number: int, size: int) -> Draws | None:
+    if examples.augment == "none":
+        return None
+    return Draws(examples.augment, size, examples.seed, "augment scoring", number)
+
+
+def training_batches(
+    split: Split, recipe: Recipe, order_seed: int, first_step: int, last_step: int
+) -> Iterator[Batch]:
+    """The batch of every step from `first_step` to `last_step`, each epoch in a new order.
+
+    A function of the seed and the step alone. While images are read from files, the next
+    batch is read beside the step that trains on this one.
+    """
+    if isinstance(split.source, InMemory | _Part):
+        yield from _batches(split, recipe, order_seed, first_step, last_step)
+        return
+    ahead = _batches(split, recipe, order_seed, first_step, last_step)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(next, ahead, None)
+        while (batch := waiting.result()) is not None:
+            waiting = pool.submit(next, ahead, None)
+            yield batch
+
+
+def _batches(
+    split: Split, recipe: Recipe, order_seed: int, first_step: int, last_step: int
+) -> Iterator[Batch]:
+    per_epoch = -(-len(split) // recipe.batch_size)
+    order = torch.empty(0, dtype=torch.int64)
+    for step in range(first_step, last_step):
+        epoch, batch = divmod(step, per_epoch)
+        if batch == 0 or not len(order):
+            drawn = streams.permutation(len(split), order_seed, "order", epoch)
+            order = torch.from_numpy(drawn).to(split.labels.device)
+        chosen = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
+        how = recipe.augment
+        draws = None if how == "none" else Draws(how, len(chosen), order_seed, "augment", step)
+        yield split.batch(chosen, draws)
 
 
 def _draw_of_class(members: streams.IntArray, examples: Examples, label: int) -> streams.IntArray:
@@ -69,27 +229,3 @@ def _draw_of_class(members: streams.IntArray, examples: Examples, label: int) ->
         )
     order = streams.permutation(len(members), examples.seed, "examples", label)
     return members[order[: examples.per_class]]
-
-
-def _digits(device: str) -> Data:
-    """scikit-learn's digits (UCI optdigits' test part): 1,797 real 8 × 8 images, 16 greys.
-
-    Test is a fixed fifth of each class. Normalised by the mean and standard deviation of
-    all pixels, 0.305 and 0.376 on the scale of 0 to 1.
-    """
-    from sklearn.datasets import load_digits
-
-    pixels, labels = load_digits(return_X_y=True)
-    images = torch.from_numpy((pixels / 16 - 0.305) / 0.376).float().reshape(-1, 1, 8, 8)
-    test = np.zeros(len(labels), dtype=bool)
-    for label in range(10):
-        members = np.flatnonzero(labels == label)
-        order = streams.permutation(len(members), 0, "digits split", label)
-        test[members[order[: round(len(members) / 5)]]] = True
-    answers = torch.from_numpy(labels.astype(np.int64))
-
-    def split(chosen: np.ndarray) -> Split:
-        index = torch.from_numpy(np.flatnonzero(chosen))
-        return Split(images[index].to(device), answers[index].to(device))
-
-    return Data(train=split(~test), test=split(test))

@@ -18,13 +18,13 @@ SIGNIFICANT_DIGITS = 12
 _LEFT_OUT = "left_out_while"
 
 
-def added(value: Any) -> Any:
+def added(*, default: Any) -> Any:
     """Declare a field that older keys did not have.
 
-    It is left out of the canonical form while it equals `value`, which must reproduce the
+    It is left out of the canonical form while it equals `default`, which must reproduce the
     behaviour from before the field existed and may therefore never change (rule 4).
     """
-    return dataclasses.field(default=value, metadata={_LEFT_OUT: value})
+    return dataclasses.field(default=default, metadata={_LEFT_OUT: default})
 
 
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(added,))

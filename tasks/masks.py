@@ -29,10 +29,12 @@ def select(
     *,
     scope: Literal["global", "layerwise"] = "global",
     within: Kept | None = None,
+    quotas: dict[str, int] | None = None,
 ) -> Selection:
     """Keep exactly round(density × size) weights: the largest scores, ties by index.
 
-    Tensors are taken in sorted name order. Never keeps what `within` does not.
+    Tensors are taken in sorted name order. Never keeps what `within` does not. `quotas`
+    says how many each tensor keeps, in place of the density.
 
     Raises
     ------
@@ -40,17 +42,53 @@ def select(
         When a candidate's score is not finite.
     """
     names = sorted(scores)
-    groups = [names] if scope == "global" else [[name] for name in names]
+    whole = scope == "global" and quotas is None
     kept: Kept = {}
     ties = 0
-    for group in groups:
-        flat = torch.cat([_candidates(name, scores, within) for name in group])
-        chosen, tied = _top(flat, round(density * len(flat)))
+    for group in [names] if whole else [[name] for name in names]:
+        live = None if within is None else torch.cat([within[name].flatten() for name in group])
+        flat = torch.cat([scores[name].detach().flatten() for name in group])
+        size = len(flat)
+        if live is not None:
+            flat = flat[live]
+        _check_finite(flat, group, scores, within)
+        keep = round(density * size) if quotas is None else quotas[group[0]]
+        chosen, tied = _top(flat, keep)
+        if live is not None:
+            spread = torch.zeros_like(live)
+            spread[live] = chosen
+            chosen = spread
         ties += tied
         sizes = [scores[name].numel() for name in group]
         for name, part in zip(group, torch.split(chosen, sizes), strict=True):
             kept[name] = part.reshape(scores[name].shape)
     return Selection(kept, ties)
+
+
+def erdos_renyi_kernel(shapes: dict[str, torch.Size], density: float) -> dict[str, int]:
+    """How many weights each tensor keeps under ERK, round(density × size) in all.
+
+    A layer's density is proportional to (outputs + inputs + kernel sides) / weights, at
+    most 1; what a full layer cannot take goes to the others (Evci et al. 2020, "Rigging the
+    lottery", section 3 and appendix).
+    """
+    sizes = {name: shape.numel() for name, shape in shapes.items()}
+    raw = {name: sum(shape) / shape.numel() for name, shape in shapes.items()}
+    keep, full = round(density * sum(sizes.values())), set[str]()
+    while True:
+        free = [name for name in sorted(sizes) if name not in full]
+        left = keep - sum(sizes[name] for name in full)
+        scale = left / max(sum(raw[name] * sizes[name] for name in free), 1e-300)
+        over = {name for name in free if scale * raw[name] > 1}
+        if not over:
+            break
+        full |= over
+    exact = {name: scale * raw[name] * sizes[name] for name in free}
+    quotas = {name: sizes[name] for name in full} | {n: int(v) for n, v in exact.items()}
+    by_remainder = sorted(free, key=lambda name: quotas[name] - exact[name])
+    for name in by_remainder[: keep - sum(quotas.values())]:
+        quotas[name] += 1
+    return quotas
 
 
 def shuffle(kept: Kept, seed: int, scope: Literal["layerwise", "global"]) -> Kept:
@@ -70,17 +108,20 @@ def count(kept: Kept) -> int:
     return sum(int(tensor.sum()) for tensor in kept.values())
 
 
-def _candidates(name: str, scores: Scores, within: Kept | None) -> Tensor:
-    flat = scores[name].detach().flatten().double()
-    live = torch.ones_like(flat, dtype=torch.bool) if within is None else within[name].flatten()
-    if not torch.isfinite(flat[live]).all():
-        raise ValueError(f"the scores of {name} are not finite: the network they score diverged")
-    return flat.masked_fill(~live, -torch.inf)
+def _check_finite(flat: Tensor, group: list[str], scores: Scores, within: Kept | None) -> None:
+    if torch.isfinite(flat).all():
+        return
+    for name in group:
+        live = scores[name] if within is None else scores[name][within[name]]
+        if not torch.isfinite(live).all():
+            raise ValueError(
+                f"the scores of {name} are not finite: the network they score diverged"
+            )
 
 
 def _top(flat: Tensor, keep: int) -> tuple[Tensor, int]:
-    """Bool mask of the `keep` largest finite entries, ties by index, and how many tie."""
-    keep = min(keep, int(torch.isfinite(flat).sum()))
+    """Bool mask of the `keep` largest entries, ties by index, and how many tie."""
+    keep = min(keep, len(flat))
     if keep == 0:
         return torch.zeros_like(flat, dtype=torch.bool), 0
     threshold = torch.kthvalue(flat, len(flat) - keep + 1).values

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isfinite, sqrt
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tasks.effective import effective
 from tasks.masks import Kept
-from tasks.networks.build import build, prunable
+from tasks.networks.build import Weights, build, prunable
 from tasks.spec import Network
 
 
@@ -33,7 +35,7 @@ def dense_layers(network: Network) -> tuple[Layer, ...]:
     def record(name: str) -> Any:
         def hook(child: nn.Module, _: object, output: Tensor) -> None:
             weight = child.get_parameter("weight")
-            positions = output[0].numel() // output.shape[1]
+            positions = output[0].numel() // weight.shape[0]
             flops = weight.numel() * positions
             found.append(Layer(name, len(found), weight.numel(), weight.numel(), flops))
 
@@ -64,3 +66,36 @@ def layers(network: Network, kept: Kept | None) -> list[Layer]:
 def parameters(network: Network) -> int:
     """All trainable parameters, biases and batch norm included."""
     return sum(p.numel() for p in build(network).parameters())
+
+
+def fitted(network: Network, kept: Kept) -> Kept:
+    """A mask found on another dataset's shapes: layers of another shape are dense here."""
+    module = build(network)
+    fit: Kept = {}
+    for name in prunable(module):
+        shape, found = module.get_parameter(name).shape, kept.get(name)
+        device = next(iter(kept.values())).device
+        fits = found is not None and found.shape == shape
+        fit[name] = kept[name] if fits else torch.ones(shape, dtype=torch.bool, device=device)
+    return fit
+
+
+def distance(network: Network, start: Weights, end: Weights, kept: Kept | None) -> float | None:
+    """L2 distance that the prunable, kept weights moved; None where the run diverged."""
+    squares = 0.0
+    for name in prunable(build(network)):
+        moved = (end[name].double() - start[name].to(end[name].device).double()).square()
+        squares += float((moved if kept is None else moved[kept[name]]).sum())
+    return sqrt(squares) if isfinite(squares) else None
+
+
+def moments(scores: Tensor) -> tuple[float, float]:
+    """Mean and standard deviation (ddof 0) of a layer's scores, in double precision."""
+    values = scores.double()
+    return float(values.mean()), float(values.std(correction=0))
+
+
+def effective_kept(network: Network, kept: Kept) -> dict[str, int]:
+    """How many kept weights of each layer lie on a path from input to output."""
+    found = effective(build(network), kept, network.input_shape)
+    return {name: int(tensor.sum()) for name, tensor in found.items()}

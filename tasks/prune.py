@@ -1,26 +1,37 @@
-"""What one prune task computes: from weights and a score to the weights that are kept."""
+"""What one prune task computes: from a score and a state to the kept weights."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import nn
 
+from tasks import masks, measure, own
 from tasks import score as scoring
-from tasks.data import Data, Split, scoring_batch
+from tasks.data import Batch, Data, scoring_batches
 from tasks.masks import Kept, Scores, Selection, select, shuffle
-from tasks.networks.build import Weights, build
+from tasks.networks.build import Weights, build, prunable
 from tasks.spec import (
     Ablation,
+    GemMiner,
     Grasp,
     Inverted,
     Magnitude,
     Network,
+    NofM,
+    Obd,
+    OnExamples,
+    Own,
+    Pattern,
     Random,
     Score,
     Shuffled,
     Snip,
     Synflow,
+    Units,
 )
+
+Scope = Literal["global", "layerwise"]
 
 
 def one_shot_scores(
@@ -31,14 +42,14 @@ def one_shot_scores(
     data: Data | None = None,
     within: Kept | None = None,
 ) -> Scores | None:
-    """Scores that answer every density at once; None for SynFlow, which depends on it.
+    """Scores that answer every density at once; None where they depend on it.
 
     `weights` may be None for random scores and `data` for those that look at no examples.
     Full precision: TF32 and autocast are off.
     """
-    module = build(network)
-    with _FullPrecision():
-        return _scores(module, score, weights or {}, data, within)
+    if isinstance(score, GemMiner) or _iterations(score) > 1:
+        return None
+    return _scorer(network, score, weights or {}, data)(within)
 
 
 def prune(
@@ -48,76 +59,216 @@ def prune(
     density: float,
     *,
     data: Data | None = None,
-    scope: Literal["global", "layerwise"] = "global",
+    scope: Scope = "global",
     within: Kept | None = None,
     ablation: Ablation | None = None,
+    keep_dense: tuple[str, ...] = (),
+    pattern: Pattern | None = None,
     scores: Scores | None = None,
 ) -> Selection:
     """The kept weights: exactly round(density × size) of them, never one `within` pruned.
 
     `scores` are those of `one_shot_scores` where they are at hand already. A shuffled
-    mask keeps the same number, in each layer or in all, anywhere.
+    mask keeps the same number, in each layer or in all, anywhere. Layers that `keep_dense`
+    names ("first", "last" or tensors) keep all, and the others so much less.
+
+    Raises
+    ------
+    ValueError
+        When scores are not finite, `keep_dense` names no layer, or keeps more than the
+        density allows.
     """
     inverted = isinstance(ablation, Inverted)
-    if isinstance(score, Synflow):
-        found = _synflow(network, score, weights or {}, density, scope, within, inverted)
+    fixed = _fixed_layers(network, keep_dense)
+    if isinstance(pattern, Units):
+        found = _units(network, weights or {}, density, scope, pattern, inverted)
+    elif isinstance(score, GemMiner):
+        found = _mined(network, score, weights or {}, density, data)
     else:
-        if scores is None:
-            scores = one_shot_scores(network, score, weights, data=data, within=within)
-        assert scores is not None
-        found = select(_signed(scores, inverted), density, scope=scope, within=within)
+        scorer = _scorer(network, score, weights or {}, data)
+        if _iterations(score) > 1:
+            found = _iterative(scorer, score, density, scope, within, fixed, inverted)
+        else:
+            signed = _signed(scorer(within) if scores is None else scores, inverted)
+            if isinstance(pattern, NofM):
+                found = _blocks(signed, pattern)
+            elif isinstance(score, Random) and score.layers == "erk":
+                shapes = {name: tensor.shape for name, tensor in signed.items()}
+                quotas = masks.erdos_renyi_kernel(shapes, density)
+                found = select(signed, density, within=within, quotas=quotas)
+            else:
+                found = _select(signed, density, scope, within, fixed)
     if isinstance(ablation, Shuffled):
         return Selection(shuffle(found.kept, ablation.seed, ablation.scope), found.ties)
     return found
 
 
+# ---------------------------------------------------------------- scores and their schedules
+
+Scorer = Callable[[Kept | None], Scores]
+
+
+def _scorer(network: Network, score: Score, weights: Weights, data: Data | None) -> Scorer:
+    """The score as a function of what is kept so far."""
+    module = build(network)
+    batches = _batches(score, data) if isinstance(score, OnExamples) else []
+
+    def scores(kept: Kept | None) -> Scores:
+        with _FullPrecision():
+            return _scores(network, module, score, weights, kept, batches)
+
+    return scores
+
+
 def _scores(
-    module: nn.Module, score: Score, weights: Weights, data: Data | None, within: Kept | None
-) -> Scores | None:
+    network: Network,
+    module: nn.Module,
+    score: Score,
+    weights: Weights,
+    kept: Kept | None,
+    batches: list[Batch],
+) -> Scores:
     match score:
         case Random():
             return scoring.random(score, module)
         case Magnitude():
             return scoring.magnitude(module, weights)
         case Snip():
-            return scoring.snip(score, module, weights, within, _batch(score, data))
+            return scoring.snip(score, module, weights, kept, batches)
         case Grasp():
-            return scoring.grasp(score, module, weights, within, _batch(score, data))
+            return scoring.grasp(score, module, weights, kept, batches)
+        case Obd():
+            return scoring.obd(score, module, weights, kept, batches)
         case Synflow():
-            return None
+            shape = network.input_shape
+            return scoring.synflow(module, weights, kept, shape, score.precision)
+        case Own():
+            return _own_scores(score, module, weights, kept, batches)
+        case GemMiner():
+            raise ValueError("gem_miner learns its mask; it has no scores of its own")
 
 
-def _batch(score: Snip | Grasp, data: Data | None) -> Split:
+def _own_scores(
+    score: Own, module: nn.Module, weights: Weights, kept: Kept | None, batches: list[Batch]
+) -> Scores:
+    """A user's scores, refused unless there is one for each prunable weight."""
+    found = own.load(score.name)(module, weights, kept, batches, score.examples.seed)
+    names = prunable(module)
+    wanted = {name: tuple(module.get_parameter(name).shape) for name in names}
+    got = {name: tuple(tensor.shape) for name, tensor in found.items()}
+    if got != wanted:
+        wrong = min(n for n in wanted.keys() | got.keys() if wanted.get(n) != got.get(n))
+        raise ValueError(
+            f"{score.name} gave scores of shape {got.get(wrong)} for {wrong}, "
+            f"which takes {wanted.get(wrong)}"
+        )
+    return {name: found[name] for name in names}
+
+
+def _batches(score: OnExamples, data: Data | None) -> list[Batch]:
     if data is None:
         raise ValueError(f"{score.kind} scores on examples: it takes data")
-    return scoring_batch(data, score.examples)
+    return scoring_batches(data, score.examples)
 
 
-def _synflow(
-    network: Network,
-    score: Synflow,
-    weights: Weights,
+def _iterations(score: Score) -> int:
+    return score.iterations if isinstance(score, Snip | Grasp | Synflow) else 1
+
+
+def _iterative(
+    scorer: Scorer,
+    score: Score,
     density: float,
-    scope: Literal["global", "layerwise"],
+    scope: Scope,
     within: Kept | None,
+    fixed: frozenset[str],
     inverted: bool,
 ) -> Selection:
-    """Prune a little, score anew: density falls exponentially over the iterations."""
-    module, found = build(network), None
-    kept = within
-    start = 1.0 if within is None else _density(within)
-    for iteration in range(1, score.iterations + 1):
-        with _FullPrecision():
-            scores = scoring.synflow(module, weights, kept, network.input_shape)
-        target = start * (density / start) ** (iteration / score.iterations)
-        found = select(_signed(scores, inverted), target, scope=scope, within=kept)
+    """Prune a little, score anew: density falls in steps, exponentially unless linear."""
+    kept, found = within, None
+    start, iterations = 1.0 if within is None else _density(within), _iterations(score)
+    linear = isinstance(score, Synflow) and score.schedule == "linear"
+    for iteration in range(1, iterations + 1):
+        done = iteration / iterations
+        target = start * (density / start) ** done
+        if linear:
+            target = start - (start - density) * done
+        found = _select(_signed(scorer(kept), inverted), target, scope, kept, fixed)
         kept = found.kept
     assert found is not None
     return found
 
 
+def _mined(
+    network: Network, score: GemMiner, weights: Weights, density: float, data: Data | None
+) -> Selection:
+    from tasks.gem_miner import mine
+
+    if data is None:
+        raise ValueError("gem_miner learns on data")
+    return Selection(mine(network, weights, data, density, score).kept, 0)
+
+
+# ---------------------------------------------------------------- selections
+
+
+def _fixed_layers(network: Network, keep_dense: tuple[str, ...]) -> frozenset[str]:
+    """Names of the tensors that are not pruned."""
+    if not keep_dense:
+        return frozenset()
+    order = [layer.layer for layer in measure.dense_layers(network)]
+    ends = {"first": order[0], "last": order[-1]}
+    unknown = [name for name in keep_dense if name not in ends and name not in order]
+    if unknown:
+        raise ValueError(
+            f"keep_dense takes first, last or a tensor's name, not {unknown[0]!r}; "
+            f"{network.name} has {', '.join(order)}"
+        )
+    return frozenset(ends.get(name, name) for name in keep_dense)
+
+
+def _select(
+    scores: Scores, density: float, scope: Scope, within: Kept | None, fixed: frozenset[str]
+) -> Selection:
+    if not fixed:
+        return select(scores, density, scope=scope, within=within)
+    free = {name: tensor for name, tensor in scores.items() if name not in fixed}
+    size = sum(tensor.numel() for tensor in scores.values())
+    freely = sum(tensor.numel() for tensor in free.values())
+    left = round(density * size) - (size - freely)
+    if left < 0:
+        raise ValueError(
+            f"keep_dense keeps {size - freely} weights, more than density {density:g} of {size}"
+        )
+    inside = None if within is None else {name: within[name] for name in free}
+    found = select(free, left / freely if freely else 0.0, scope=scope, within=inside)
+    whole = {name: torch.ones_like(scores[name], dtype=torch.bool) for name in fixed}
+    return Selection({**found.kept, **whole}, found.ties)
+
+
+def _blocks(scores: Scores, pattern: NofM) -> Selection:
+    from tasks.patterns import n_of_m
+
+    return Selection(n_of_m(scores, pattern.n, pattern.m)[0], 0)
+
+
+def _units(
+    network: Network,
+    weights: Weights,
+    density: float,
+    scope: Scope,
+    pattern: Units,
+    inverted: bool,
+) -> Selection:
+    from tasks.structured import unit_mask
+
+    if inverted:
+        raise ValueError("units are not pruned in inverted order")
+    return Selection(unit_mask(network, weights, density, pattern.norm, scope), 0)
+
+
 def _density(kept: Kept) -> float:
-    return sum(int(t.sum()) for t in kept.values()) / sum(t.numel() for t in kept.values())
+    return masks.count(kept) / sum(t.numel() for t in kept.values())
 
 
 def _signed(scores: Scores, inverted: bool) -> Scores:
@@ -129,7 +280,10 @@ class _FullPrecision:
 
     def __enter__(self) -> None:
         self._before = torch.get_float32_matmul_precision()
+        self._cudnn = torch.backends.cudnn.allow_tf32
         torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
 
     def __exit__(self, *_: object) -> None:
         torch.set_float32_matmul_precision(self._before)
+        torch.backends.cudnn.allow_tf32 = self._cudnn

@@ -1,18 +1,23 @@
 """Scores of every prunable weight; larger is kept. Each beside its paper's equation.
 
-All but SynFlow's schedule are one shot: one score answers every density (tasks.prune).
+They are functions of tensors; schedules and densities are those of tasks.prune.
 """
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, grad, vmap
 from torch.nn.functional import cross_entropy
 
 from tasks import streams
-from tasks.data import Split
+from tasks.data import Batch
 from tasks.masks import Kept, Scores
 from tasks.networks.build import Weights, prunable
-from tasks.spec import Grasp, Random, Snip
+from tasks.spec import Grasp, Obd, Random, Snip
+
+EXAMPLES_AT_ONCE = 16
+"""Of single examples' gradients that are held together."""
 
 
 def random(score: Random, module: nn.Module) -> Scores:
@@ -32,46 +37,99 @@ def magnitude(module: nn.Module, weights: Weights) -> Scores:
 
 
 def snip(
-    score: Snip, module: nn.Module, weights: Weights, kept: Kept | None, batch: Split
+    score: Snip, module: nn.Module, weights: Weights, kept: Kept | None, batches: list[Batch]
 ) -> Scores:
     """|θ ⊙ ∂L/∂θ|, the effect on the loss of removing each weight (Lee et al. 2019, eq. 5-6).
 
-    Their normalisation by the sum is left out: it does not change the ranking.
+    Their normalisation by the sum is left out: it does not change the ranking. Batches
+    count by their examples.
     """
-    names, live, others = _parts(module, weights, kept)
+    names, live, others = _parts(module, weights, kept, score.precision)
     module.train(score.batch_norm == "train")
-    logits = functional_call(module, {**others, **live}, (batch.images,))
-    gradients = torch.autograd.grad(cross_entropy(logits, batch.labels), list(live.values()))
+    total = [torch.zeros_like(tensor) for tensor in live.values()]
+    for batch, share in _shares(batches):
+        loss = _loss(module, {**others, **live}, batch)
+        gradients = torch.autograd.grad(loss, list(live.values()))
+        if score.total == "absolute":
+            gradients = tuple(g.abs() for g in gradients)
+        torch._foreach_add_(total, list(gradients), alpha=share)
     return {
         name: (live[name].detach() * gradient).abs()
-        for name, gradient in zip(names, gradients, strict=True)
+        for name, gradient in zip(names, total, strict=True)
     }
 
 
 def grasp(
-    score: Grasp, module: nn.Module, weights: Weights, kept: Kept | None, batch: Split
+    score: Grasp, module: nn.Module, weights: Weights, kept: Kept | None, batches: list[Batch]
 ) -> Scores:
     """θ ⊙ Hg: how much a weight's removal lowers the gradient norm (Wang et al. 2020, eq. 8).
 
     The paper removes the weights with the largest −θ ⊙ Hg; those are kept last here. The
-    Hessian-gradient product is that of the paper's algorithm 2, gradient and product from
-    the same examples.
+    gradient g is that of all batches, as in the paper's algorithm 2; then each batch's
+    Hessian is multiplied by it.
     """
-    names, live, others = _parts(module, weights, kept)
+    names, live, others = _parts(module, weights, kept, score.precision)
     module.train(score.batch_norm == "train")
-    logits = functional_call(module, {**others, **live}, (batch.images,))
-    loss = cross_entropy(logits / score.temperature, batch.labels)
-    gradients = torch.autograd.grad(loss, list(live.values()), create_graph=True)
-    product = torch.stack([(g.detach() * g).sum() for g in gradients]).sum()
-    curvatures = torch.autograd.grad(product, list(live.values()))
+    tensors, shares = list(live.values()), _shares(batches)
+    gradient = [torch.zeros_like(tensor) for tensor in tensors]
+    if len(shares) > 1:
+        for batch, share in shares:
+            loss = _loss(module, {**others, **live}, batch, score.temperature)
+            torch._foreach_add_(gradient, list(torch.autograd.grad(loss, tensors)), alpha=share)
+    curvature = [torch.zeros_like(tensor) for tensor in tensors]
+    for batch, share in shares:
+        loss = _loss(module, {**others, **live}, batch, score.temperature)
+        own = torch.autograd.grad(loss, tensors, create_graph=True)
+        fixed = gradient if len(shares) > 1 else [g.detach() for g in own]
+        product = torch.stack([(f * g).sum() for f, g in zip(fixed, own, strict=True)]).sum()
+        torch._foreach_add_(curvature, list(torch.autograd.grad(product, tensors)), alpha=share)
+    scores = {n: live[n].detach() * c for n, c in zip(names, curvature, strict=True)}
+    return {n: s.abs() for n, s in scores.items()} if score.absolute else scores
+
+
+def obd(
+    score: Obd, module: nn.Module, weights: Weights, kept: Kept | None, batches: list[Batch]
+) -> Scores:
+    """½ h θ², the loss by second order when a weight is removed (LeCun et al. 1990, eq. 5).
+
+    The Gauss-Newton diagonal of cross-entropy is Σ_c (∂(s_c · z)/∂θ)² with s_c the columns
+    of a root of diag(p) - p pᵀ, the loss's curvature in the logits z. A ReLU network's
+    logits are linear in any one weight, so for it this is the Hessian's diagonal. Batch
+    norm in evaluation, since examples are taken one by one.
+    """
+    names, live, others = _parts(module, weights, kept, "float32")
+    module.eval()
+
+    def one_logit(live: Weights, image: Tensor, direction: Tensor) -> Tensor:
+        logits: Tensor = functional_call(module, {**others, **live}, (image[None],))[0]
+        return (logits * direction).sum()
+
+    slopes = vmap(grad(one_logit), in_dims=(None, 0, 0))
+    total = [torch.zeros_like(live[name]) for name in names]
+    batch = Batch(torch.cat([b.images for b in batches]), torch.cat([b.labels for b in batches]))
+    with torch.no_grad():
+        logits = functional_call(module, {**others, **live}, (batch.images,))
+    for direction in _directions(score, logits, batch.labels):
+        for images, part in zip(
+            torch.split(batch.images, EXAMPLES_AT_ONCE),
+            torch.split(direction, EXAMPLES_AT_ONCE),
+            strict=True,
+        ):
+            found = slopes({n: t.detach() for n, t in live.items()}, images, part)
+            for i, name in enumerate(names):
+                total[i] += found[name].square().sum(0)
     return {
-        name: live[name].detach() * curvature
-        for name, curvature in zip(names, curvatures, strict=True)
+        name: live[name].detach().square() * h / (2 * len(batch.labels))
+        for name, h in zip(names, total, strict=True)
     }
 
 
 def synflow(
-    module: nn.Module, weights: Weights, kept: Kept | None, input_shape: tuple[int, ...]
+    module: nn.Module,
+    weights: Weights,
+    kept: Kept | None,
+    input_shape: tuple[int, ...],
+    precision: str = "float64",
 ) -> Scores:
     """|θ ⊙ ∂R/∂θ| with R the sum of outputs for an input of ones through |θ| (Tanaka 2020, eq. 3).
 
@@ -86,26 +144,50 @@ def synflow(
             flow[name] = torch.zeros_like(tensor)
         elif name.endswith("running_var"):
             flow[name] = torch.ones_like(tensor)
-    flow = {n: t.double() if t.is_floating_point() else t for n, t in flow.items()}
-    names, live, others = _parts(module, flow, kept)
+    names, live, others = _parts(module, flow, kept, precision)
     module.eval()
-    ones = torch.ones(1, *input_shape, dtype=torch.float64, device=live[names[0]].device)
+    ones = torch.ones(1, *input_shape, dtype=live[names[0]].dtype, device=live[names[0]].device)
     total = functional_call(module, {**others, **live}, (ones,)).sum()
     gradients = torch.autograd.grad(total, list(live.values()))
     return {
-        name: (live[name].detach() * gradient).abs()
+        name: live[name].detach().mul_(gradient).abs_()
         for name, gradient in zip(names, gradients, strict=True)
     }
 
 
+def _directions(score: Obd, logits: Tensor, labels: Tensor) -> Iterable[Tensor]:
+    """Directions (examples, classes) in the logits whose squared slopes add up to h."""
+    p = logits.softmax(1)
+    if score.hessian == "fisher":
+        yield p - torch.nn.functional.one_hot(labels, p.shape[1])
+        return
+    for c in range(p.shape[1]):
+        axis = torch.zeros_like(p)
+        axis[:, c] = 1
+        yield p[:, c : c + 1].sqrt() * (axis - p)
+
+
+def _loss(module: nn.Module, weights: Weights, batch: Batch, temperature: float = 1.0) -> Tensor:
+    images = batch.images.to(next(iter(weights.values())).dtype)
+    return cross_entropy(functional_call(module, weights, (images,)) / temperature, batch.labels)
+
+
+def _shares(batches: list[Batch]) -> list[tuple[Batch, float]]:
+    """Batches with their share of all examples."""
+    examples = sum(len(batch.labels) for batch in batches)
+    return [(batch, len(batch.labels) / examples) for batch in batches]
+
+
 def _parts(
-    module: nn.Module, weights: Weights, kept: Kept | None
+    module: nn.Module, weights: Weights, kept: Kept | None, precision: str
 ) -> tuple[list[str], dict[str, Tensor], Weights]:
     """Prunable names; their masked weights, to be differentiated; copies of all else.
 
     Copies, because batch norm in training mode writes its running statistics.
     """
     names = prunable(module)
+    if precision == "float64":
+        weights = {n: t.double() if t.is_floating_point() else t for n, t in weights.items()}
     live = {
         name: (weights[name] if kept is None else weights[name] * kept[name])
         .detach()
@@ -113,5 +195,5 @@ def _parts(
         .requires_grad_()
         for name in names
     }
-    others = {n: tensor.detach().clone() for n, tensor in weights.items() if n not in live}
+    others = {n: t.detach().clone() for n, t in weights.items() if n not in live}
     return names, live, others

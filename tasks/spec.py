@@ -10,7 +10,7 @@ equal work. Fields hold only what changes the result. Lengths are in iterations.
 
 from typing import Literal, TypeAlias
 
-from tasks.key import Record
+from tasks.key import Record, added
 
 # ---------------------------------------------------------------- what is trained, on what
 
@@ -18,22 +18,39 @@ from tasks.key import Record
 class Network(Record, kind="network"):
     """An architecture, shaped for a dataset.
 
-    `input_shape` is (channels, height, width); `name` is one of tasks.networks.
+    `input_shape` is (channels, height, width). `name` is one of tasks.networks, torchvision's
+    (`torchvision:mobilenet_v2`), or a user's own `module:function`, whose file's digest is
+    `source`. `width` multiplies the channels of a network that takes it.
     """
 
     name: str
     input_shape: tuple[int, ...]
     classes: int
+    width: float = added(default=1.0)
+    source: str = added(default="")
 
     def check(self) -> None:
+        if self.width <= 0:
+            raise ValueError(f"width takes a number above 0, not {self.width}")
         if len(self.input_shape) != 3 or min(*self.input_shape, self.classes) < 1:
             raise ValueError("a network takes (channels, height, width) and at least one class")
 
 
 class Dataset(Record, kind="dataset"):
-    """A dataset of tasks.data, by name, with its fixed split."""
+    """A dataset of tasks.data, by name, with its published split.
+
+    `validation` training examples are held out (drawn by a fixed seed, the same for every
+    run), so that choices need not be made on the test set. `source` is the digest of the
+    file of a user's own `module:function`.
+    """
 
     name: str
+    validation: int = added(default=0)
+    source: str = added(default="")
+
+    def check(self) -> None:
+        if self.validation < 0:
+            raise ValueError(f"validation takes 0 or more examples, not {self.validation}")
 
 
 class Constant(Record, kind="constant"):
@@ -60,12 +77,26 @@ class Cosine(Record, kind="cosine"):
 Schedule: TypeAlias = Constant | StepDecay | Cosine
 
 
+SPLITS = ("train", "val", "test")
+Augment: TypeAlias = Literal["none", "flip", "crop_flip", "resized_crop_flip"]
+SplitName: TypeAlias = Literal["train", "val", "test"]
+
+
 class Recipe(Record, kind="recipe"):
-    """How to train: SGD on cross-entropy, in iterations.
+    """How to train, in iterations: SGD or Adam on cross-entropy.
 
     `warmup` steps rise linearly to the scheduled rate. Each epoch is a new order of all
-    training examples, its last batch short when they do not divide. Train and test are
-    evaluated at the first step, after every `evaluate_every` steps and at the end.
+    training examples, its last batch short when they do not divide. The splits of `evaluate`
+    are evaluated at the first step, after every `evaluate_every` steps and at the end.
+
+    `augment` is crop_flip (4 pixels of zeros around, cropped anywhere, mirrored by half),
+    resized_crop_flip (a tenth to all of the image), flip or none. Adam's decays are 0.9 and
+    0.999 (Kingma and Ba 2015); `momentum` is SGD's alone. `label_smoothing` ε spreads ε of
+    each target over all classes (Szegedy et al. 2016).
+
+    The sparse-training tricks of Jaiswal et al. 2022 (ToST, section 3) act until
+    `ghost_steps`, `ghosts` saying which: soft neurons (x · sigmoid(x) for ReLU), or skips
+    (convolutions that keep the shape add their input, fading linearly to nothing).
     """
 
     steps: int
@@ -77,8 +108,24 @@ class Recipe(Record, kind="recipe"):
     weight_decay: float = 0.0
     schedule: Schedule = Constant()
     warmup: int = 0
+    optimizer: Literal["sgd", "adam"] = added(default="sgd")
+    augment: Augment = added(default="none")
+    label_smoothing: float = added(default=0.0)
+    evaluate: tuple[SplitName, ...] = added(default=("train", "test"))
+    ghosts: Literal["none", "neurons", "skips", "both"] = added(default="none")
+    ghost_steps: int = added(default=0)
 
     def check(self) -> None:
+        if (self.ghosts == "none") != (self.ghost_steps == 0):
+            raise ValueError("ghosts and ghost_steps take each other: which, and until when")
+        if not 0 <= self.ghost_steps <= self.steps:
+            raise ValueError(f"ghost_steps takes 0 to {self.steps} steps, not {self.ghost_steps}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(
+                f"label_smoothing takes a number from 0 to below 1, not {self.label_smoothing}"
+            )
+        if not self.evaluate or list(self.evaluate) != [n for n in SPLITS if n in self.evaluate]:
+            raise ValueError(f"evaluate takes some of {', '.join(SPLITS)}, in that order")
         for name in ("steps", "batch_size", "evaluate_every"):
             if not 1 <= getattr(self, name) < 2**31:
                 raise ValueError(f"{name} takes at least 1, below 2^31, not {getattr(self, name)}")
@@ -102,7 +149,7 @@ class Init(Record, kind="init"):
     """
 
     seed: int
-    weights: Literal["kaiming_normal", "glorot_normal"] = "kaiming_normal"
+    weights: Literal["kaiming_normal", "kaiming_normal_fan_out", "glorot_normal"] = "kaiming_normal"
     batch_norm: Literal["ones", "uniform"] = "ones"
 
 
@@ -110,21 +157,40 @@ class Init(Record, kind="init"):
 
 
 class Examples(Record, kind="examples"):
-    """Scoring data: `per_class` unaugmented training examples of each class, drawn by seed."""
+    """Scoring data: training examples drawn by seed, `per_class` for each class on average.
+
+    Balanced draws exactly as many of each class, random draws from all (Synaptic-Flow's
+    code). They are augmented as in training only where a study did so. Scored in one batch,
+    or in several of `batch_size` (0: one).
+    """
 
     dataset: Dataset
     seed: int
     per_class: int = 10
+    draw: Literal["balanced", "random"] = added(default="balanced")
+    augment: Augment = added(default="none")
+    batch_size: int = added(default=0)
 
     def check(self) -> None:
         if self.per_class < 1:
             raise ValueError(f"per_class takes at least 1, not {self.per_class}")
+        if self.batch_size < 0:
+            raise ValueError(f"batch_size takes 0 (one batch) or more, not {self.batch_size}")
+
+
+Mode: TypeAlias = Literal["train", "eval"]
+Precision: TypeAlias = Literal["float32", "float64"]
 
 
 class Random(Record, kind="random"):
-    """U(0, 1): the same density everywhere, in expectation."""
+    """U(0, 1): the same density everywhere, in expectation; drawn once.
+
+    `layers` gives layer densities that are not the same: "erk" in proportion to
+    (inputs + outputs + kernel sides) / weights (Evci et al. 2020, section 3).
+    """
 
     seed: int
+    layers: Literal["even", "erk"] = added(default="even")
 
 
 class Magnitude(Record, kind="magnitude"):
@@ -132,35 +198,133 @@ class Magnitude(Record, kind="magnitude"):
 
 
 class Snip(Record, kind="snip"):
-    """|θ ⊙ ∂L/∂θ| (Lee et al. 2019, eq. 6)."""
+    """|θ ⊙ ∂L/∂θ| (Lee et al. 2019, eq. 6).
+
+    Over several batches the gradients are summed with their signs, or their absolute
+    scores are (`total`; Missing the Mark's code). With `iterations`, density falls
+    exponentially and survivors are scored anew (de Jorge et al. 2021, iterative SNIP).
+    """
 
     examples: Examples
-    batch_norm: Literal["train", "eval"] = "train"
+    batch_norm: Mode = "train"
+    iterations: int = added(default=1)
+    precision: Precision = added(default="float32")
+    total: Literal["signed", "absolute"] = added(default="signed")
+
+    def check(self) -> None:
+        _check_iterations(self.iterations)
 
 
 class Grasp(Record, kind="grasp"):
-    """θ ⊙ Hg of the loss at softmax temperature T (Wang et al. 2020, eq. 8; largest kept)."""
+    """θ ⊙ Hg of the loss at softmax temperature T (Wang et al. 2020, eq. 8; largest kept).
+
+    `absolute` keeps the largest |θ ⊙ Hg| (Frankle et al. 2021, section 5). `iterations` as
+    for SNIP.
+    """
 
     examples: Examples
     temperature: float = 200.0
-    batch_norm: Literal["train", "eval"] = "train"
+    batch_norm: Mode = "train"
+    iterations: int = added(default=1)
+    precision: Precision = added(default="float32")
+    absolute: bool = added(default=False)
 
     def check(self) -> None:
+        _check_iterations(self.iterations)
         if self.temperature <= 0:
             raise ValueError(f"temperature takes a number above 0, not {self.temperature}")
 
 
 class Synflow(Record, kind="synflow"):
-    """|θ ⊙ ∂R/∂θ|, R = 1ᵀ ∏|θ| 1, over `iterations` exponential steps (Tanaka 2020, alg. 1)."""
+    """|θ ⊙ ∂R/∂θ|, R = 1ᵀ ∏|θ| 1, over `iterations` steps (Tanaka et al. 2020, algorithm 1).
+
+    After k of n iterations density is d^(k/n) (exponential) or 1 - (1 - d) k/n (linear).
+    """
 
     iterations: int = 100
+    schedule: Literal["exponential", "linear"] = added(default="exponential")
+    precision: Precision = added(default="float64")
 
     def check(self) -> None:
-        if self.iterations < 1:
-            raise ValueError(f"iterations takes at least 1, not {self.iterations}")
+        _check_iterations(self.iterations)
 
 
-Score: TypeAlias = Random | Magnitude | Snip | Grasp | Synflow
+class Obd(Record, kind="obd"):
+    """½ h θ² with h the diagonal of the Hessian (LeCun et al. 1990, eq. 5).
+
+    h is the Gauss-Newton diagonal, which of a ReLU network is the Hessian's, or the
+    empirical Fisher's: the mean of squared gradients of single examples.
+    """
+
+    examples: Examples
+    hessian: Literal["gauss_newton", "fisher"] = "gauss_newton"
+
+
+class GemMiner(Record, kind="gem_miner"):
+    """A mask trained on data while the weights stay as they are (Sreenivasan et al. 2022, alg. 1).
+
+    Scores p in [0, 1] learn by SGD with a straight-through gradient and L2 penalty
+    `regularization`; every `period` iterations the lowest are frozen out.
+    """
+
+    dataset: Dataset
+    seed: int
+    steps: int
+    period: int
+    lr: float = 0.1
+    momentum: float = 0.9
+    batch_size: int = 128
+    regularization: float = 1e-4
+
+    def check(self) -> None:
+        if not 1 <= self.period <= self.steps or self.batch_size < 1 or self.lr <= 0:
+            raise ValueError("gem_miner takes 1 ≤ period ≤ steps, batch_size ≥ 1 and lr > 0")
+        if not 0 <= self.momentum < 1 or self.regularization < 0:
+            raise ValueError("gem_miner takes 0 ≤ momentum < 1 and regularization ≥ 0")
+
+
+class Own(Record, kind="own"):
+    """A user's score, `module:function`; `source` is the digest of its file.
+
+    The function is called as tasks.prune.one_shot_scores calls those of tasks.score: with
+    (module, weights, kept, batch, seed); see docs/own-code.md.
+    """
+
+    name: str
+    source: str
+    examples: Examples
+
+
+def _check_iterations(iterations: int) -> None:
+    if iterations < 1:
+        raise ValueError(f"iterations takes at least 1, not {iterations}")
+
+
+OnExamples: TypeAlias = Snip | Grasp | Obd | Own
+Score: TypeAlias = Random | Magnitude | Snip | Grasp | Synflow | Obd | GemMiner | Own
+
+
+class NofM(Record, kind="n_of_m"):
+    """In each block of m weights along the inputs, the n best are kept (Mishra et al. 2021).
+
+    Tensors whose inputs do not divide by m stay dense.
+    """
+
+    n: int
+    m: int
+
+    def check(self) -> None:
+        if not 1 <= self.n < self.m:
+            raise ValueError(f"n_of_m takes 1 ≤ n < m, not {self.n} of {self.m}")
+
+
+class Units(Record, kind="units"):
+    """Whole neurons or channels by the norm of their incoming weights (Li et al. 2017)."""
+
+    norm: Literal["l1", "l2"] = "l1"
+
+
+Pattern: TypeAlias = NofM | Units
 
 
 class Shuffled(Record, kind="shuffled"):
@@ -183,8 +347,10 @@ Ablation: TypeAlias = Shuffled | Inverted
 class Run(Record, kind="run", referenced=True):
     """One training trajectory: from `start` at `first_step` to the recipe's last step.
 
-    `mask` None trains the dense network. Pruned weights are zero at every step. Optimizer
-    state starts afresh; learning rate and data order are those of the step.
+    `mask` None trains the dense network. A mask may have been found on a dataset of other
+    shape: layers whose shapes differ, such as the classifier, are then dense. Pruned
+    weights are zero at every step. Optimizer state starts afresh; learning rate and data
+    order are those of the step.
     """
 
     network: Network
@@ -220,6 +386,10 @@ class Mask(Record, kind="mask", referenced=True):
 
     Keeps exactly round(density × prunable weights), the largest scores of `of`, ties by
     index, among those `within` keeps. `of` is None for scores that look at no weights.
+
+    `keep_dense` names layers that are not pruned: "first", "last", or tensors; the others
+    make up for them, so that the density is that of the network. A `pattern` keeps blocks
+    or whole units instead: `density` is then n/m, or the share of units kept.
     """
 
     network: Network
@@ -229,8 +399,18 @@ class Mask(Record, kind="mask", referenced=True):
     scope: Literal["global", "layerwise"] = "global"
     within: "Mask | None" = None
     ablation: Ablation | None = None
+    keep_dense: tuple[str, ...] = added(default=())
+    pattern: Pattern | None = added(default=None)
 
     def check(self) -> None:
+        if isinstance(self.pattern, NofM) and self.density != float(
+            f"{self.pattern.n / self.pattern.m:.12g}"
+        ):
+            raise ValueError("the density of an n_of_m pattern is n/m")
+        if isinstance(self.pattern, Units) and not isinstance(self.score, Magnitude):
+            raise ValueError("units are pruned by the norm of their weights: score magnitude")
+        if self.pattern is not None and (self.within is not None or self.keep_dense):
+            raise ValueError("a pattern takes neither `within` nor keep_dense")
         if not 0 < self.density < 1:
             raise ValueError(f"density takes a number above 0 and below 1, not {self.density}")
         if isinstance(self.score, Random) != (self.of is None):
@@ -245,7 +425,10 @@ class Mask(Record, kind="mask", referenced=True):
 def _same_network(network: Network, start: "Init | State | None", mask: "Mask | None") -> None:
     if isinstance(start, State) and start.run.network != network:
         raise ValueError("the weights to start from belong to another network")
-    if mask is not None and mask.network != network:
+    if mask is not None and (mask.network.name, mask.network.width) != (
+        network.name,
+        network.width,
+    ):
         raise ValueError("the mask belongs to another network")
 
 
@@ -268,6 +451,8 @@ def prune(
     scope: Literal["global", "layerwise"] = "global",
     within: Mask | None = None,
     ablation: Ablation | None = None,
+    keep_dense: tuple[str, ...] = (),
+    pattern: Pattern | None = None,
 ) -> Mask | None:
     """The mask, or None where it keeps every weight (density 1 of any method is dense).
 
@@ -284,4 +469,6 @@ def prune(
         scope=scope,
         within=within,
         ablation=None if drawn else ablation,
+        keep_dense=tuple(sorted(set(keep_dense))),
+        pattern=pattern,
     )

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from tasks import streams
-from tasks.data import Data, Split
+from tasks.data import Data, Split, training_batches
+from tasks.ghosts import Ghosts
 from tasks.masks import Kept
 from tasks.networks.build import Weights, build
+from tasks.optimizers import optimizer
 from tasks.spec import Cosine, Network, Recipe, StepDecay
 
 EVALUATION_BATCH = 4096
@@ -28,20 +29,22 @@ class MaskViolation(RuntimeError):
 
 @dataclass(frozen=True)
 class Eval:
-    """Loss (mean cross-entropy, nats) and top-1 accuracy (a fraction) of one split."""
+    """Loss (mean cross-entropy, nats), top-1 and top-5 accuracy (fractions) of one split."""
 
     step: int
     split: str
     loss: float
     accuracy: float
+    top5: float
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A run's metrics, the states asked for, and where its loss stopped being finite."""
+    """A run's metrics, states asked for, last weights, and where its loss stopped being finite."""
 
     evals: list[Eval]
     states: dict[int, Weights]
+    weights: Weights
     diverged_at: int | None
 
 
@@ -59,7 +62,7 @@ def train(
 ) -> Trained:
     """Train from `first_step` to `last_step` (the recipe's end) and evaluate on the way.
 
-    SGD as in PyTorch: weight decay joins the gradient, momentum buffers start at zero. Both
+    SGD and Adam as in PyTorch: weight decay joins the gradient, buffers start at zero. Both
     are masked before they meet the weights, so that a pruned weight is exactly zero at every
     step; this is checked at each evaluation. A non-finite loss ends training at the next
     evaluation: the states still asked for are then those of that moment.
@@ -71,13 +74,15 @@ def train(
     """
     last_step = recipe.steps if last_step is None else last_step
     module = build(network)
-    state = {n: t.to(data.train.images.device, copy=True) for n, t in weights.items()}
+    state = {n: t.to(data.train.labels.device, copy=True) for n, t in weights.items()}
     params = {n: state[n].requires_grad_() for n, _ in module.named_parameters()}
     tensors = list(params.values())
-    momenta = [torch.zeros_like(p) for p in tensors]
     masks = {n: k.to(tensors[0]) for n, k in kept.items()} if kept else {}
     positions = [i for i, n in enumerate(params) if n in masks]
     mask_list = [masks[n] for n in params if n in masks]
+    updates = optimizer(recipe, tensors)
+    ghosts = Ghosts(module, recipe)
+    batches = training_batches(data.train, recipe, order_seed, first_step, last_step)
     losses = torch.zeros(last_step, device=tensors[0].device)
     evals: list[Eval] = []
     states: dict[int, Weights] = {}
@@ -86,28 +91,24 @@ def train(
             tensors[i].mul_(mask)
 
     diverged_at = None
-    per_epoch = -(-len(data.train) // recipe.batch_size)
-    order = torch.empty(0, dtype=torch.int64)
     for step in range(first_step, last_step + 1):
         due = step in (first_step, last_step) or step % recipe.evaluate_every == 0
         if due:
-            _check_masks(params, momenta, masks)
-            evals += evaluate(module, state, data, step)
+            _check_masks(params, updates.buffers, masks)
+            ghosts.haunt(None)
+            evals += evaluate(module, state, data, step, recipe.evaluate)
             diverged_at = _first_non_finite(losses, first_step, step)
         if step in save:
             states[step] = {n: t.detach().clone() for n, t in state.items()}
         if step == last_step or diverged_at is not None:
             break
 
-        epoch, batch = divmod(step, per_epoch)
-        if batch == 0 or not len(order):
-            drawn = streams.permutation(len(data.train), order_seed, "order", epoch)
-            order = torch.from_numpy(drawn).to(tensors[0].device)
-        chosen = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
+        batch = next(batches)
         if not module.training:
             module.train()
-        logits = functional_call(module, state, (data.train.images[chosen],), tie_weights=False)
-        loss = cross_entropy(logits, data.train.labels[chosen])
+        ghosts.haunt(step)
+        logits = functional_call(module, state, (batch.images,), tie_weights=False)
+        loss = cross_entropy(logits, batch.labels, label_smoothing=recipe.label_smoothing)
         gradients = list(torch.autograd.grad(loss, tensors))
         with torch.no_grad():
             losses[step] = loss.detach()
@@ -115,17 +116,12 @@ def train(
                 torch._foreach_add_(gradients, tensors, alpha=recipe.weight_decay)
             if positions:
                 torch._foreach_mul_([gradients[i] for i in positions], mask_list)
-            torch._foreach_mul_(momenta, recipe.momentum)
-            torch._foreach_add_(momenta, gradients)
-            if recipe.nesterov:
-                torch._foreach_add_(gradients, momenta, alpha=recipe.momentum)
-            else:
-                gradients = momenta
+            gradients = updates.direction(gradients)
             torch._foreach_add_(tensors, gradients, alpha=-learning_rate(recipe, step))
 
     for step in save:
         states.setdefault(step, {n: t.detach().clone() for n, t in state.items()})
-    return Trained(evals, states, diverged_at)
+    return Trained(evals, states, {n: t.detach() for n, t in state.items()}, diverged_at)
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -140,22 +136,35 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 
 
 @torch.no_grad()
-def evaluate(module: nn.Module, weights: Weights, data: Data, step: int) -> list[Eval]:
-    """Loss and accuracy on all of train and all of test, batch norm in evaluation."""
+def evaluate(
+    module: nn.Module,
+    weights: Weights,
+    data: Data,
+    step: int,
+    splits: Collection[str] = ("train", "test"),
+) -> list[Eval]:
+    """Loss and accuracy on all of each split, unaugmented, batch norm in evaluation."""
     module.eval()
-    splits: tuple[tuple[str, Split], ...] = (("train", data.train), ("test", data.test))
-    return [_evaluate(module, weights, name, split, step) for name, split in splits]
+    return [_evaluate(module, weights, name, data.split(name), step) for name in splits]
 
 
 def _evaluate(module: nn.Module, weights: Weights, name: str, split: Split, step: int) -> Eval:
-    loss, correct = 0.0, 0
-    for start in range(0, len(split), EVALUATION_BATCH):
-        labels = split.labels[start : start + EVALUATION_BATCH]
-        images = split.images[start : start + EVALUATION_BATCH]
-        logits = functional_call(module, weights, (images,), tie_weights=False)
-        loss += float(cross_entropy(logits, labels, reduction="sum"))
-        correct += int((logits.argmax(1) == labels).sum())
-    return Eval(step, name, loss / len(split), correct / len(split))
+    loss, correct, among = 0.0, 0, 0
+    numbers = torch.arange(len(split), device=split.labels.device)
+    for chosen in torch.split(numbers, _evaluation_batch(split)):
+        batch = split.batch(chosen)
+        logits = functional_call(module, weights, (batch.images,), tie_weights=False)
+        loss += float(cross_entropy(logits, batch.labels, reduction="sum"))
+        correct += int((logits.argmax(1) == batch.labels).sum())
+        best = logits.topk(min(5, logits.shape[1])).indices
+        among += int((best == batch.labels[:, None]).any(1).sum())
+    return Eval(step, name, loss / len(split), correct / len(split), among / len(split))
+
+
+def _evaluation_batch(split: Split) -> int:
+    """Examples at a time: so many that their images' values number some four million."""
+    values = split.batch(torch.zeros(1, dtype=torch.int64, device=split.labels.device)).images
+    return max(1, min(EVALUATION_BATCH, 2**22 // values.numel()))
 
 
 def _check_masks(params: Weights, momenta: list[Tensor], masks: Weights) -> None:

@@ -60,7 +60,7 @@ def commit(store: Path, row: Row) -> None:
     earlier = find(store, row["key"])
     if earlier is None:
         publish(store / layout.result(row["key"]), encode(schema.LIVE, [row]))
-    elif earlier["digest"] != row["digest"]:
+    elif earlier["digest"] != row["digest"] and not _agrees(earlier, row):
         raise DeterminismAlarm(_difference(earlier, row))
 
 
@@ -76,7 +76,8 @@ def agree(store: Path, row: Row) -> None:
     if earlier is None:
         return
     metrics = {(e["step"], e["split"]): e for e in earlier["evals"]}
-    if any(_text(metrics.get((e["step"], e["split"]), e)) != _text(e) for e in row["evals"]):
+    both = [(metrics.get((e["step"], e["split"]), e), e) for e in row["evals"]]
+    if any(_text(_like(new, old)) != _text(_known(old)) for old, new in both):
         raise DeterminismAlarm(_difference(earlier, row))
 
 
@@ -88,12 +89,13 @@ def find(store: Path, key: str) -> Row | None:
 
 def result_digest(row: Row) -> str:
     """SHA-256 of what a task computed, its provenance left out."""
-    return hashlib.sha256(_text({name: row.get(name) for name in _RESULT}).encode()).hexdigest()
+    found = _known({name: row.get(name) for name in _RESULT})
+    return hashlib.sha256(_text(found).encode()).hexdigest()
 
 
 def row_checksum(row: Row) -> str:
     """SHA-256 of all of a row: pages have checksums of their own, the file's footer has none."""
-    fields = {name: row.get(name) for name in schema.LIVE.names if name != "checksum"}
+    fields = _known({name: row.get(name) for name in schema.LIVE.names if name != "checksum"})
     text = json.dumps(fields, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -187,6 +189,37 @@ def _bare(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_struct(kind):
         return pa.struct([pa.field(f.name, f.type) for f in kind])
     return kind
+
+
+def _agrees(earlier: Row, later: Row) -> bool:
+    """Whether a later version found the same, and more."""
+    old = _known({name: earlier.get(name) for name in _RESULT})
+    new = _known({name: later.get(name) for name in _RESULT})
+    return _text(_like(new, old)) == _text(old)
+
+
+def _known(value: Any) -> Any:
+    """Without those columns that files of the first version lack, while they are null."""
+    if isinstance(value, dict):
+        return {
+            name: _known(item)
+            for name, item in value.items()
+            if item is not None or name not in schema.ADDED
+        }
+    return [_known(item) for item in value] if isinstance(value, list) else value
+
+
+def _like(new: Any, old: Any) -> Any:
+    """What the newer value says of the columns that the older one has."""
+    if isinstance(new, dict) and isinstance(old, dict):
+        return {
+            name: _like(item, old.get(name))
+            for name, item in new.items()
+            if name not in schema.ADDED or old.get(name) is not None
+        }
+    if isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
+        return [_like(a, b) for a, b in zip(new, old, strict=True)]
+    return new
 
 
 def _text(value: Any) -> str:

@@ -36,6 +36,8 @@ TASKS = _table(
     _field("first_step", pa.int32(), "runs: iteration at which training began"),
     _field("last_step", pa.int32(), "runs: iteration at which training ended"),
     _field("epochs", pa.float64(), "runs: passes over the training data"),
+    _field("effective_kept", pa.int64(), "masks: kept weights on a path from input to output"),
+    _field("distance", pa.float64(), "runs: L2 distance of the kept weights from their start"),
     _field("diverged_at", pa.int32(), "runs: first iteration with a non-finite loss, or null"),
     _field("launch", pa.string(), "launch that computed it"),
     _field("attempt", pa.int32(), "which try succeeded, from 1"),
@@ -47,6 +49,10 @@ TASKS = _table(
     _field("threads", pa.int32(), "torch threads"),
     _field("started_at", pa.timestamp("us"), "when the task began, UTC"),
     _field("seconds", pa.float64(), "wall time of the task, s"),
+    _field("images_per_second", pa.float64(), "runs: training examples, evaluation included, / s"),
+    _field("peak_memory", pa.int64(), "peak memory, bytes: the device's, or the process's on CPU"),
+    _field("energy", pa.float64(), "J: the GPU's own counter, or an estimate"),
+    _field("energy_source", pa.string(), "nvml (measured) or estimate (seconds x nominal watts)"),
     _field("tombola", pa.string(), "version of this software"),
     _field("code", pa.string(), "git commit of this software, + if modified, or null"),
     _field("torch", pa.string(), "version of PyTorch"),
@@ -56,9 +62,10 @@ TASKS = _table(
 EVALS = _table(
     _field("run_key", pa.string(), "run evaluated"),
     _field("step", pa.int32(), "iterations trained"),
-    _field("split", pa.string(), "train or test"),
+    _field("split", pa.string(), "train, val or test"),
     _field("loss", pa.float64(), "mean cross-entropy, nats"),
     _field("accuracy", pa.float64(), "top-1, fraction of examples"),
+    _field("top5", pa.float64(), "fraction of examples whose class is among the best five"),
 )
 
 LAYERS = _table(
@@ -69,7 +76,18 @@ LAYERS = _table(
     _field("kept", pa.int64(), "weights kept"),
     _field("density", pa.float64(), "kept / size"),
     _field("flops", pa.int64(), "multiply-adds of one dense forward pass of one example"),
+    _field("effective", pa.int64(), "kept weights on a path of kept weights from input to output"),
+    _field("score_mean", pa.float64(), "mean score of the weights; null where there is none"),
+    _field("score_std", pa.float64(), "standard deviation of the scores (ddof 0)"),
 )
+
+ADDED = frozenset(
+    {
+        *("top5", "effective_kept", "distance", "images_per_second", "peak_memory"),
+        *("energy", "energy_source", "effective", "score_mean", "score_std"),
+    }
+)
+"""Columns that version 1's first files lack: left out of digests while they are null."""
 
 
 def _nested(table: pa.Schema) -> pa.DataType:
@@ -117,7 +135,15 @@ TRIALS = _table(
     _field("order_seed", pa.int64(), "seed of the data order"),
     _field("score_seed", pa.int64(), "seed of the scoring examples or random scores"),
     _field("shuffle_seed", pa.int64(), "seed of the shuffled mask, if shuffled"),
-    _field("run_key", pa.string(), "run that answers the trial"),
+    _field("width", pa.float64(), "multiplier of the network's channels"),
+    _field("validation", pa.int32(), "training examples held out"),
+    _field("optimizer", pa.string(), "recipe: sgd or adam"),
+    _field("augment", pa.string(), "recipe: how training images are augmented"),
+    _field("label_smoothing", pa.float64(), "recipe: share of each target spread over all classes"),
+    _field("ghosts", pa.string(), "recipe: tricks of early training, if any"),
+    _field("keep_dense", pa.string(), "layers that are not pruned, if any"),
+    _field("found_on", pa.string(), "dataset that the mask was found on, if another"),
+    _field("run_key", pa.string(), "run that answers the trial; null if only its mask is asked"),
     _field("mask_key", pa.string(), "its mask; null for dense"),
     _field("dense_key", pa.string(), "dense run of the same replicate and recipe"),
 )

@@ -9,18 +9,41 @@ from math import sqrt
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from tasks import streams
-from tasks.networks.conv import conv2_bn
-from tasks.networks.lenet import lenet_300_100
+from tasks import own, streams
+from tasks.networks.conv import conv, conv2_bn
+from tasks.networks.densenet import densenet_40
+from tasks.networks.lenet import lenet_5, lenet_5_caffe, lenet_300_100
+from tasks.networks.mobile import mobilenet_v1
+from tasks.networks.resnet import resnet_cifar, resnet_imagenet, wide_resnet
+from tasks.networks.vgg import vgg_bn
+from tasks.networks.vit import vit_small
 from tasks.spec import Init, Network
 
 Weights = dict[str, Tensor]
 """A network's parameters and buffers by name, as in a state dict."""
 
-_BUILDERS: dict[str, Callable[[Network], nn.Module]] = {
+Builder = Callable[[Network], nn.Module]
+
+BUILDERS: dict[str, Builder] = {
     "lenet_300_100": lenet_300_100,
+    "lenet_5": lenet_5,
+    "lenet_5_caffe": lenet_5_caffe,
     "conv2_bn": conv2_bn,
+    **{f"conv_{n}": conv(n) for n in (2, 4, 6)},
+    **{f"vgg{depth}_bn": vgg_bn(depth) for depth in (11, 13, 16, 19)},
+    **{f"resnet{depth}": resnet_cifar(depth) for depth in (20, 32, 44, 56, 110)},
+    **{f"resnet{depth}": resnet_imagenet(f"resnet{depth}") for depth in (18, 34, 50)},
+    **{
+        f"resnet{depth}_small_stem": resnet_imagenet(f"resnet{depth}", small_stem=True)
+        for depth in (18, 34, 50)
+    },
+    "wrn_16_8": wide_resnet(16, 8),
+    "wrn_28_10": wide_resnet(28, 10),
+    "mobilenet_v1": mobilenet_v1,
+    "densenet_40": densenet_40,
+    "vit_small": vit_small,
 }
 
 
@@ -30,12 +53,20 @@ def build(network: Network) -> nn.Module:
     Raises
     ------
     ValueError
-        When no architecture has that name.
+        When no architecture has that name, or it cannot take such images.
     """
-    if network.name not in _BUILDERS:
-        raise ValueError(f"no network {network.name!r}; there are {', '.join(_BUILDERS)}")
     with torch.device("meta"):
-        return _BUILDERS[network.name](network)
+        try:
+            module = _builder(network.name)(network)
+        except (RuntimeError, ZeroDivisionError) as error:
+            shape = " x ".join(map(str, network.input_shape))
+            raise ValueError(
+                f"{network.name} cannot be built for {shape} images: {error}"
+            ) from None
+    for child in module.modules():
+        if getattr(child, "inplace", False):
+            setattr(child, "inplace", False)  # noqa: B010 -- scores differentiate twice through every activation
+    return module
 
 
 def prunable(module: nn.Module) -> list[str]:
@@ -48,30 +79,68 @@ def prunable(module: nn.Module) -> list[str]:
 
 
 def initial_weights(network: Network, init: Init) -> Weights:
-    """Float32 weights and buffers at step 0, drawn on the CPU tensor by tensor."""
+    """Float32 weights and buffers at step 0, drawn on the CPU tensor by tensor.
+
+    Scales of norms are 1 (or drawn, of batch norm), biases and running means 0; any other
+    parameter, such as a transformer's positions, is N(0, 0.02²) (Dosovitskiy et al. 2021).
+    """
     module = build(network)
     drawn = set(prunable(module))
     weights: Weights = {}
     for name, tensor in module.state_dict().items():
+        owner, _, role = name.rpartition(".")
+        norm = isinstance(module.get_submodule(owner), _BatchNorm)
         if name in drawn:
             weights[name] = _draw(name, tensor.shape, init)
-        elif name.endswith(("bias", "running_mean")):
-            weights[name] = torch.zeros(tensor.shape)
-        elif name.endswith("num_batches_tracked"):
+        elif role == "num_batches_tracked":
             weights[name] = torch.zeros((), dtype=torch.int64)
-        elif name.endswith("running_var") or init.batch_norm == "ones":
-            weights[name] = torch.ones(tensor.shape)
-        else:
+        elif role in {"bias", "running_mean"}:
+            weights[name] = torch.zeros(tensor.shape)
+        elif norm and role == "weight" and init.batch_norm == "uniform":
             scale = streams.uniform(tensor.numel(), init.seed, "batch norm", name)
             weights[name] = torch.from_numpy(scale).float().reshape(tensor.shape)
+        elif role in {"weight", "running_var"}:
+            weights[name] = torch.ones(tensor.shape)
+        else:
+            draws = streams.normal(tensor.numel(), init.seed, "weights", name)
+            weights[name] = torch.from_numpy(0.02 * draws).float().reshape(tensor.shape)
     return weights
 
 
+def _builder(name: str) -> Builder:
+    if name.startswith("torchvision:"):
+        return _torchvision
+    if ":" in name:
+        return own.load(name)
+    if name not in BUILDERS:
+        raise ValueError(f"no network {name!r}; there are {', '.join(BUILDERS)}")
+    return BUILDERS[name]
+
+
+def _torchvision(network: Network) -> nn.Module:
+    """A network of torchvision's by name, without weights, for the dataset's classes."""
+    from torchvision import models
+
+    name = network.name.partition(":")[2]
+    if name not in models.list_models():
+        raise ValueError(f"torchvision has no network {name!r}")
+    if network.input_shape[0] != 3:
+        raise ValueError(f"{network.name} takes images of 3 channels")
+    module: nn.Module = models.get_model(name, weights=None, num_classes=network.classes)
+    return module
+
+
 def _draw(name: str, shape: torch.Size, init: Init) -> Tensor:
-    """He et al. 2015 (fan in) or Glorot and Bengio 2010, normal."""
+    """He et al. 2015 or Glorot and Bengio 2010, normal."""
     receptive = shape[2:].numel()
     fan_in, fan_out = shape[1] * receptive, shape[0] * receptive
-    fans = fan_in if init.weights == "kaiming_normal" else fan_in + fan_out
+    match init.weights:
+        case "kaiming_normal":
+            fans = fan_in
+        case "kaiming_normal_fan_out":
+            fans = fan_out
+        case "glorot_normal":
+            fans = fan_in + fan_out
     std = sqrt(2 / fans)
     draws = streams.normal(shape.numel(), init.seed, "weights", name)
     return torch.from_numpy(std * draws).float().reshape(shape)

@@ -9,7 +9,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from tasks import score as scoring
-from tasks.data import Split, load, scoring_batch
+from tasks.data import Batch, Split, load, scoring_batches
 from tasks.masks import count
 from tasks.networks.build import Weights, build, initial_weights, prunable
 from tasks.prune import prune
@@ -51,20 +51,24 @@ class SmallRelu(Small):
 
 
 @pytest.fixture
-def small() -> tuple[nn.Module, Weights, Split]:
+def small() -> tuple[nn.Module, Weights, Batch]:
     torch.manual_seed(0)
     module = Small().double()
     weights = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
-    batch = Split(torch.randn(20, 3, dtype=torch.float64), torch.randint(0, 2, (20,)))
+    batch = Batch(torch.randn(20, 3, dtype=torch.float64), torch.randint(0, 2, (20,)))
     return module, weights, batch
 
 
-def loss_of(module: nn.Module, weights: Weights, batch: Split, temperature: float = 1.0):
+def all_of(split: Split) -> torch.Tensor:
+    return split.batch(torch.arange(len(split))).images
+
+
+def loss_of(module: nn.Module, weights: Weights, batch: Batch, temperature: float = 1.0):
     logits = functional_call(module, weights, (batch.images,))
     return cross_entropy(logits / temperature, batch.labels)
 
 
-def gradient_norm(module: nn.Module, weights: Weights, batch: Split, temperature: float) -> float:
+def gradient_norm(module: nn.Module, weights: Weights, batch: Batch, temperature: float) -> float:
     """Squared norm of the gradient over the prunable weights."""
     live = {n: t.clone().requires_grad_() for n, t in weights.items() if n.endswith("weight")}
     loss = loss_of(module, {**weights, **live}, batch, temperature)
@@ -78,10 +82,10 @@ def test_magnitude_is_the_absolute_weight() -> None:
     assert all(torch.equal(found[name], weights[name].abs()) for name in found)
 
 
-def test_snip_is_the_derivative_by_the_mask(small: tuple[nn.Module, Weights, Split]) -> None:
+def test_snip_is_the_derivative_by_the_mask(small: tuple[nn.Module, Weights, Batch]) -> None:
     """Lee et al. 2019: dL/dc at c = 1, here by central differences on every entry."""
     module, weights, batch = small
-    found = scoring.snip(Snip(examples=EXAMPLES), module, weights, None, batch)
+    found = scoring.snip(Snip(examples=EXAMPLES), module, weights, None, [batch])
     for name, scores in found.items():
         for index in itertools.product(*map(range, scores.shape)):
             losses = []
@@ -94,7 +98,7 @@ def test_snip_is_the_derivative_by_the_mask(small: tuple[nn.Module, Weights, Spl
 
 
 def test_grasp_equals_the_explicit_hessian_gradient_product(
-    small: tuple[nn.Module, Weights, Split],
+    small: tuple[nn.Module, Weights, Batch],
 ) -> None:
     module, weights, batch = small
     temperature = 2.0
@@ -110,18 +114,18 @@ def test_grasp_equals_the_explicit_hessian_gradient_product(
     hessian = torch.autograd.functional.hessian(loss, flat)
     exact = flat * (hessian @ gradient)
     score = Grasp(examples=EXAMPLES, temperature=temperature)
-    found = scoring.grasp(score, module, weights, None, batch)
+    found = scoring.grasp(score, module, weights, None, [batch])
     ours = torch.cat([found[name].flatten() for name in names])
     assert torch.allclose(ours, exact, rtol=1e-9, atol=1e-12)
 
 
 def test_grasp_prunes_first_what_raises_the_gradient_norm_most(
-    small: tuple[nn.Module, Weights, Split],
+    small: tuple[nn.Module, Weights, Batch],
 ) -> None:
     """The sign: the smallest scores belong to weights whose removal raises the norm."""
     module, weights, batch = small
     score = Grasp(examples=EXAMPLES, temperature=1.0)
-    found = scoring.grasp(score, module, weights, None, batch)
+    found = scoring.grasp(score, module, weights, None, [batch])
     before = gradient_norm(module, weights, batch, 1.0)
     ours, change = [], []
     for name, scores in found.items():
@@ -219,14 +223,14 @@ def test_batch_norm_mode_matters_to_snip() -> None:
 
 def test_the_scoring_batch_is_balanced_training_data_drawn_by_seed() -> None:
     data = load(DIGITS)
-    batch = scoring_batch(data, EXAMPLES)
+    [batch] = scoring_batches(data, EXAMPLES)
     assert torch.bincount(batch.labels).tolist() == [10] * 10
-    trained = {image.numpy().tobytes() for image in data.train.images}
+    trained = {image.numpy().tobytes() for image in all_of(data.train)}
     assert all(image.numpy().tobytes() in trained for image in batch.images)
-    other = scoring_batch(data, Examples(dataset=DIGITS, seed=4))
+    [other] = scoring_batches(data, Examples(dataset=DIGITS, seed=4))
     assert not torch.equal(batch.images, other.images)
     with pytest.raises(ValueError, match="per_class takes at most"):
-        scoring_batch(data, Examples(dataset=DIGITS, seed=0, per_class=500))
+        scoring_batches(data, Examples(dataset=DIGITS, seed=0, per_class=500))
 
 
 def test_scores_of_a_diverged_network_are_refused() -> None:

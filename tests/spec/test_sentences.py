@@ -122,7 +122,7 @@ def test_a_field_added_later_leaves_old_keys_unchanged() -> None:
 
     class After(Record, kind="spec_test_after"):
         size: int
-        colour: str = added("none")
+        colour: str = added(default="none")
 
     def text(record: Record) -> str:
         return record.canonical.replace(record.kind, "")

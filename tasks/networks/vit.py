@@ -1,0 +1,73 @@
+"""A small vision transformer."""
+
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+
+from tasks.networks.widths import scaled
+from tasks.spec import Network
+
+
+class _Attention(nn.Module):
+    """Self-attention in plain operations, since scores need its second derivatives."""
+
+    def __init__(self, size: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(size)
+        self.inputs, self.output = nn.Linear(size, 3 * size), nn.Linear(size, size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        examples, tokens, size = x.shape
+        qkv = self.inputs(self.norm(x)).reshape(examples, tokens, 3, self.heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        weights = torch.softmax(q @ k.transpose(-1, -2) / sqrt(q.shape[-1]), dim=-1)
+        mixed = (weights @ v).transpose(1, 2).reshape(examples, tokens, size)
+        out: Tensor = x + self.output(mixed)
+        return out
+
+
+class _Mlp(nn.Module):
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.LayerNorm(size), nn.Linear(size, 4 * size), nn.GELU(), nn.Linear(4 * size, size)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.layers(x)
+        return out
+
+
+class _Tokens(nn.Module):
+    """Patches as tokens, with a learned position each."""
+
+    def __init__(self, channels: int, size: int, patch: int, tokens: int) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(channels, size, patch, patch)
+        self.position = nn.Parameter(torch.empty(1, tokens, size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens: Tensor = self.patches(x).flatten(2).transpose(1, 2) + self.position
+        return tokens
+
+
+class _Mean(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=1)
+
+
+def vit_small(network: Network) -> nn.Module:
+    """Six blocks of 192 units and three heads on an 8 × 8 grid of patches (ViT-Ti's width).
+
+    Dosovitskiy et al. 2021, with the tokens' mean in place of a class token (Beyer et al.
+    2022, "Better plain ViT baselines").
+    """
+    channels, height, width = network.input_shape
+    size = 3 * scaled(64, network.width)
+    patch = max(1, min(height, width) // 8)
+    tokens = (height // patch) * (width // patch)
+    blocks = [part for _ in range(6) for part in (_Attention(size, 3), _Mlp(size))]
+    head = (nn.LayerNorm(size), _Mean(), nn.Linear(size, network.classes))
+    return nn.Sequential(_Tokens(channels, size, patch, tokens), *blocks, *head)
