@@ -23,7 +23,7 @@ from orchestrator.schedule import (
 )
 from orchestrator.store import layout, results
 from orchestrator.store.journal import Journal
-from tasks.spec import Mask, Synflow
+from tasks.spec import Mask, is_one_shot
 
 WAIT_SECONDS = 0.5
 
@@ -220,7 +220,7 @@ def _job(task: Task, attempt: int) -> Job:
 def _group(task: Task) -> str:
     """Masks that share a score like one worker: it scores once for every density."""
     value = task.value
-    if not isinstance(value, Mask) or isinstance(value.score, Synflow):
+    if not isinstance(value, Mask) or not is_one_shot(value.score):
         return ""
     parts = (value.score.key, value.of.key if value.of else "", value.within and value.within.key)
     return "/".join(str(part) for part in parts)

@@ -29,6 +29,7 @@ from tasks.spec import (
     Snip,
     Synflow,
     Units,
+    is_one_shot,
 )
 
 Scope = Literal["global", "layerwise"]
@@ -47,7 +48,7 @@ def one_shot_scores(
     `weights` may be None for random scores and `data` for those that look at no examples.
     Full precision: TF32 and autocast are off.
     """
-    if isinstance(score, GemMiner) or _iterations(score) > 1:
+    if not is_one_shot(score):
         return None
     return _scorer(network, score, weights or {}, data)(within)
 
@@ -86,7 +87,7 @@ def prune(
         found = _mined(network, score, weights or {}, density, data)
     else:
         scorer = _scorer(network, score, weights or {}, data)
-        if _iterations(score) > 1:
+        if not is_one_shot(score):
             found = _iterative(scorer, score, density, scope, within, fixed, inverted)
         else:
             signed = _signed(scorer(within) if scores is None else scores, inverted)

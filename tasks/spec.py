@@ -304,6 +304,11 @@ OnExamples: TypeAlias = Snip | Grasp | Obd | Own
 Score: TypeAlias = Random | Magnitude | Snip | Grasp | Synflow | Obd | GemMiner | Own
 
 
+def is_one_shot(score: Score) -> bool:
+    """Whether the score is the same for every density, so that masks can share it."""
+    return not isinstance(score, GemMiner) and getattr(score, "iterations", 1) == 1
+
+
 class NofM(Record, kind="n_of_m"):
     """In each block of m weights along the inputs, the n best are kept (Mishra et al. 2021).
 

@@ -12,8 +12,10 @@ __all__ = ["NAMES", "FigureError", "check", "draw", "trace"]
 
 NAMES = {
     "accuracy-vs-sparsity": "analysis.figures.accuracy_vs_sparsity",
+    "accuracy-vs-pruning-step": "analysis.figures.accuracy_vs_pruning_step",
     "ablations": "analysis.figures.ablations",
     "density-by-layer": "analysis.figures.density_by_layer",
+    "layer-collapse": "analysis.figures.layer_collapse",
 }
 
 

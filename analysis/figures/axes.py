@@ -4,16 +4,26 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, log10
 from textwrap import fill
-from typing import Any
+from typing import Any, Protocol
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from analysis import style
-from analysis.figures.series import Dense, Point
+from analysis.figures.series import Dense
 from analysis.stats import Summary
 from analysis.style import Look
+
+
+class Mark(Protocol):
+    """A point of a curve."""
+
+    @property
+    def x(self) -> float: ...
+    @property
+    def accuracy(self) -> Summary: ...
+
 
 _LINE, _LETTER = 0.165, 0.046
 _BESIDE = 4.5
@@ -134,13 +144,13 @@ def dense_look(number: int) -> Look:
     return Look(shades[number % 2], "", "", style.variant(style.DENSE, number + 1).line)
 
 
-def curve(axes: Axes, points: Iterable[Point], look: Look, **marks: Any) -> None:
+def curve(axes: Axes, points: Iterable[Mark], look: Look, **marks: Any) -> None:
     """Means joined by a line, with the spread as a band where there is one."""
     points = list(points)
-    densities = [point.density for point in points]
-    axes.plot(densities, [point.accuracy.centre for point in points], **_drawn(look), **marks)
+    places = [point.x for point in points]
+    axes.plot(places, [point.accuracy.centre for point in points], **_drawn(look), **marks)
     lows, highs = zip(*(_band(point.accuracy) for point in points), strict=True)
-    axes.fill_between(densities, lows, highs, color=look.colour, alpha=0.18, linewidth=0)
+    axes.fill_between(places, lows, highs, color=look.colour, alpha=0.18, linewidth=0)
 
 
 def dense_line(axes: Axes, dense: Sequence[Dense], names: Sequence[str]) -> None:

@@ -39,12 +39,21 @@ class LayerOptions(Options):
     densities: tuple[float, ...] = ()
 
 
+@dataclass(frozen=True)
+class UnablatedOptions(Options):
+    """Ablations are left out unless asked for."""
+
+    ablations: tuple[str, ...] = ("none",)
+
+
 Chosen = TypeVar("Chosen", bound=Options)
 
 OPTIONS: dict[str, type[Options]] = {
     "accuracy-vs-sparsity": AccuracyOptions,
+    "accuracy-vs-pruning-step": UnablatedOptions,
     "ablations": Options,
     "density-by-layer": LayerOptions,
+    "layer-collapse": UnablatedOptions,
 }
 
 

@@ -77,8 +77,14 @@ def choose(
         rows=tuple(done),
         asked=len({row["trial"] for row in asked}),
         done=len({row["trial"] for row in done}),
-        runs=tuple(sorted({row["run_key"] for row in done})),
+        runs=tuple(sorted({answer(row) for row in done})),
     )
+
+
+def answer(row: Row) -> str:
+    """Key of the run that answers a trial, or of the mask where nothing is trained."""
+    key: str = row["run_key"] or row["mask_key"]
+    return key
 
 
 def setting(row: Row) -> Setting:
@@ -168,7 +174,7 @@ def _set_apart(rows: Sequence[Row]) -> None:
     for members in grouped(rows, lambda row: row["method"]).values():
         for name in (_by_grid, _by_order):
             cells = grouped(members, _cell)
-            if all(len({row["run_key"] for row in cell}) == 1 for cell in cells.values()):
+            if all(len({answer(row) for row in cell}) == 1 for cell in cells.values()):
                 break
             for cell in cells.values():
                 name(cell)
@@ -180,9 +186,9 @@ def _by_grid(cell: Sequence[Row]) -> None:
 
 
 def _by_order(cell: Sequence[Row]) -> None:
-    order = list(dict.fromkeys(row["run_key"] for row in cell))
+    order = list(dict.fromkeys(answer(row) for row in cell))
     for row in cell:
-        row[_APART] += f", setting {order.index(row['run_key'])}"
+        row[_APART] += f", setting {order.index(answer(row))}"
 
 
 def _cell(row: Row) -> tuple[Any, ...]:

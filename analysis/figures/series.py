@@ -25,6 +25,11 @@ class Point:
     density: float
     accuracy: Summary
 
+    @property
+    def x(self) -> float:
+        """Where it is drawn."""
+        return self.density
+
 
 @dataclass(frozen=True)
 class Series:
@@ -85,7 +90,7 @@ def _series(
 def _points(rows: Sequence[Row], spread: Spread) -> tuple[Point, ...]:
     by_density = grouped(rows, lambda row: row["requested_density"])
     return tuple(
-        Point(density, summary(_percent(by_density[density], "run_key", "accuracy"), spread))
+        Point(density, summary(percent(by_density[density], "run_key", "accuracy"), spread))
         for density in sorted(by_density, reverse=True)
     )
 
@@ -97,13 +102,13 @@ def _dense(members: Sequence[Row], spread: Spread) -> tuple[Dense, ...]:
     return tuple(
         Dense(
             ", ".join([style.DENSE.label, *details(rows[0], varying)]),
-            summary(_percent(rows, "dense_key", "dense_accuracy"), spread),
+            summary(percent(rows, "dense_key", "dense_accuracy"), spread),
         )
         for rows in recipes.values()
     )
 
 
-def _percent(rows: Iterable[Row], key: str, value: str) -> list[float]:
+def percent(rows: Iterable[Row], key: str, value: str) -> list[float]:
     """Each run once, however many trials it answers."""
     return [100 * one for one in {row[key]: row[value] for row in rows}.values()]
 

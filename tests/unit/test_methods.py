@@ -1,0 +1,223 @@
+"""Methods as expressions, published recipes, transfer, masks alone and a user's own code."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator import recipes, study
+from orchestrator.executors.inline import InlineExecutor
+from orchestrator.store import artifacts, results
+from tasks import catalog
+from tasks.spec import Init, NofM, Obd, State, Units
+from tests.small import tombola, write_sweep
+
+
+def trials(folder: Path, *grids, **changes):
+    return study.read(write_sweep(folder, grids=list(grids), dense=False, **changes)).trials
+
+
+def answered(folder: Path, *grids, **changes):
+    asked = study.read(write_sweep(folder, grids=list(grids), **changes))
+    progress = study.run(asked, folder / "store", InlineExecutor())
+    assert not progress.failures, progress
+    return asked.trials
+
+
+@pytest.mark.parametrize("name", recipes.PUBLISHED)
+def test_every_published_recipe_is_a_sweep_by_its_name_alone(name: str, tmp_path: Path) -> None:
+    published = recipes.PUBLISHED[name]
+    path = tmp_path / "one.yaml"
+    path.write_text(f"name: one\nrecipe: {name}\ngrids: [{{method: snip, sparsity: 0.9}}]\n")
+    dense, snip = study.read(path).trials
+    run = dense.run
+    assert (run.dataset.name, run.network.name) == (published.dataset, published.network)
+    assert run.recipe.lr == published.recipe["lr"]
+    assert snip.run.mask.score.batch_norm == ("eval" if name.startswith("synflow/") else "train")
+    assert published.source
+
+
+def test_the_published_lengths_are_in_iterations() -> None:
+    """Missing the Mark trains ResNet-20 for 160 epochs of 391 iterations."""
+    per_epoch = catalog.steps_per_epoch(catalog.dataset("cifar10"), 128)
+    assert per_epoch == 391
+
+
+def test_what_a_sweep_says_wins_over_its_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "one.yaml"
+    path.write_text(
+        "name: one\nrecipe: {from: synflow/vgg16-cifar100, lr: 0.3}\nnetwork: vgg11_bn\n"
+        "grids: [{method: {snip: {batch_norm: train}}, sparsity: 0.9}]\n"
+    )
+    trial = study.read(path).trials[1]
+    assert (trial.run.recipe.lr, trial.run.network.name) == (0.3, "vgg11_bn")
+    assert trial.run.mask.score.batch_norm == "train"
+    assert trial.run.mask.score.examples.draw == "random"
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(__file__).parents[2].glob("sweeps/*.yaml")), ids=lambda p: p.stem
+)
+def test_every_sweep_file_plans(path: Path) -> None:
+    planned, costs = study.plan_for(study.read(path), "nowhere")
+    assert planned.tasks
+    assert all(costs.seconds(task) > 0 for task in planned.tasks.values())
+
+
+def test_retraining_is_what_renda_et_al_call_it(tmp_path: Path) -> None:
+    def last(retrain: str):
+        grid = {"method": {"imp": {"retrain": retrain}}, "levels": [2], "rewind_step": 3}
+        if retrain == "finetune":
+            grid.pop("rewind_step")
+        return trials(tmp_path, grid)[0].run
+
+    weights, rate, tuned = last("weights"), last("learning_rate"), last("finetune")
+    assert (weights.start.step, weights.first_step) == (3, 3)
+    assert weights.start.run.mask is None
+    assert (rate.start.step, rate.first_step) == (12, 3)
+    assert rate.start.run.mask.key == rate.mask.within.key
+    assert (tuned.start.step, tuned.first_step) == (12, 0)
+    with pytest.raises(Exception, match=r"retrain takes weights, learning_rate or finetune"):
+        last("nothing")
+
+
+def test_obd_prunes_the_trained_network_and_imp_takes_its_score(tmp_path: Path) -> None:
+    once, imp = trials(
+        tmp_path,
+        {"method": "obd_after_training", "levels": [5]},
+        {"method": {"imp": {"score": "obd"}}, "levels": [2]},
+    )
+    assert isinstance(once.run.mask.score, Obd)
+    assert (once.run.mask.of.step, once.run.start.step) == (12, 12)
+    assert isinstance(imp.run.mask.within.score, Obd)
+
+
+def test_patterns_are_part_of_the_mask(tmp_path: Path) -> None:
+    blocks, units = trials(
+        tmp_path,
+        {"method": {"n_of_m": {"m": 4}}, "density": [0.5]},
+        {"method": "structured_after_training", "density": [0.5]},
+    )
+    assert isinstance(blocks.run.mask.pattern, NofM)
+    assert isinstance(units.run.mask.pattern, Units)
+    with pytest.raises(Exception, match=r"takes densities that are n/m with m 4, not 0\.3"):
+        trials(tmp_path, {"method": "n_of_m", "density": [0.3]})
+
+
+def test_one_dense_run_serves_several_steps_of_pruning_early(tmp_path: Path) -> None:
+    asked = trials(tmp_path, {"method": "snip", "levels": [5], "prune_step": [0, 3, 6]})
+    assert isinstance(asked[0].run.mask.of, Init)
+    states = [trial.run.mask.of for trial in asked[1:]]
+    assert all(isinstance(state, State) for state in states)
+    assert len({state.run.key for state in states}) == 1
+
+
+# ---------------------------------------------------------------- masks alone
+
+
+def test_masks_alone_train_nothing_and_are_answered(tmp_path: Path) -> None:
+    asked = answered(
+        tmp_path,
+        {"method": ["magnitude", "snip"], "compression": {"log10": "0..2..0.5"}, "train": False},
+    )
+    assert len(asked) == 8  # compression 1 keeps everything and asks for nothing
+    held = results.inventory(tmp_path / "store")
+    assert held.results == held.masks == {trial.mask.key for trial in asked}
+    found = tombola(
+        "sql",
+        "SELECT DISTINCT status, run_key, accuracy FROM trials",
+        "--format",
+        "json",
+        cwd=tmp_path,
+    )
+    assert '"done"' in found.stdout
+    planned, _ = study.plan_for(study.read(tmp_path / "tiny.yaml"), tmp_path / "store")
+    assert not planned.tasks
+    assert planned.done == 8
+
+
+# ---------------------------------------------------------------- transfer
+
+TWO_CLASSES = """
+import torch
+from tasks.catalog import DatasetFacts
+from tasks import datasets
+
+def parity(split):
+    images, labels = datasets.reader("digits")(split)
+    return images, torch.as_tensor(labels) % 2
+
+parity.facts = DatasetFacts((1, 8, 8), 2, 1438, 359, (0.305,), (0.376,))
+
+def negative_magnitude(module, weights, kept, batches, seed):
+    return {n: -weights[n].abs() for n, p in module.named_parameters() if n.endswith("weight")}
+
+def wrong(module, weights, kept, batches, seed):
+    return {}
+
+def small(network):
+    from torch import nn
+    pixels = network.input_shape[1] * network.input_shape[2]
+    hidden = nn.Linear(pixels, 20)
+    return nn.Sequential(nn.Flatten(), hidden, nn.ReLU(), nn.Linear(20, network.classes))
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    import importlib
+    import sys
+
+    (tmp_path / "my_own.py").write_text(TWO_CLASSES)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    yield tmp_path
+    sys.modules.pop("my_own", None)
+
+
+def test_a_mask_found_on_one_dataset_is_trained_on_another(own: Path) -> None:
+    """The classifier has another shape there: it is new and dense, the rest is the ticket."""
+    _, ticket = answered(
+        own,
+        {"method": "imp", "levels": [3], "found_on": "digits"},
+        dataset="my_own:parity",
+    )
+    run = ticket.run
+    assert run.dataset.name == "my_own:parity"
+    assert run.mask.of.run.dataset.name == "digits"
+    row = results.find(own / "store", run.key)
+    assert row["size"] == 64 * 300 + 300 * 100 + 100 * 2
+    assert row["kept"] < 0.6 * row["size"]
+    kept = artifacts.read_mask(own / "store", run.mask.key)
+    inner = sum(int(k.sum()) for n, k in kept.items() if n != "5.weight")
+    assert row["kept"] == inner + 200
+
+
+def test_ones_own_score_network_and_dataset_by_name(own: Path) -> None:
+    dense, pruned = answered(
+        own,
+        {"method": "my_own:negative_magnitude", "density": [0.5]},
+        network="my_own:small",
+        dataset="my_own:parity",
+    )
+    mask = artifacts.read_mask(own / "store", pruned.mask.key)
+    assert sum(int(k.sum()) for k in mask.values()) == round(0.5 * (64 * 20 + 40))
+    assert dense.run.network.source
+    before = pruned.mask.key
+    (own / "my_own.py").write_text(TWO_CLASSES + "\n# changed\n")
+    again = study.read(own / "tiny.yaml").trials[1]
+    assert again.mask.key != before
+
+
+def test_a_wrong_score_of_ones_own_is_refused_by_name(own: Path) -> None:
+    asked = study.read(write_sweep(own, grids=[{"method": "my_own:wrong", "density": [0.5]}]))
+    progress = study.run(asked, own / "store", InlineExecutor())
+    assert progress.failures
+    assert "my_own:wrong gave scores of shape None for 1.weight" in str(progress)
+
+
+def test_code_that_is_not_there_is_refused_with_its_line(own: Path) -> None:
+    ran = tombola("plan", write_sweep(own, network="nowhere:net"), cwd=own)
+    assert ran.returncode == 2
+    assert "no module 'nowhere' for 'nowhere:net'" in ran.stderr
+    assert "Traceback" not in ran.stderr
