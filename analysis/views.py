@@ -34,6 +34,8 @@ SELECT {", ".join(f"asked.{name}" for name in schema.TRIALS.names)},
        metrics.accuracy, metrics.loss, metrics.train_accuracy, metrics.train_loss, metrics.top5,
        metrics.val_accuracy, metrics.val_loss, metrics.best_accuracy,
        chosen.accuracy AS best_val_accuracy, dense.accuracy AS dense_accuracy,
+       dense.best_accuracy AS dense_best_accuracy,
+       dense_chosen.accuracy AS dense_best_val_accuracy,
        metrics.accuracy - dense.accuracy AS delta,
        CASE WHEN run.key IS NOT NULL THEN run.diverged_at IS NOT NULL END AS diverged,
        coalesce(run.collapsed_layers, mask.collapsed_layers) AS collapsed_layers,
@@ -48,6 +50,8 @@ LEFT JOIN metrics ON metrics.run_key = asked.run_key
 LEFT JOIN evals chosen ON chosen.run_key = asked.run_key AND chosen.split = 'test'
      AND chosen.step = metrics.best_val_step
 LEFT JOIN metrics dense ON dense.run_key = asked.dense_key
+LEFT JOIN evals dense_chosen ON dense_chosen.run_key = asked.dense_key
+     AND dense_chosen.split = 'test' AND dense_chosen.step = dense.best_val_step
 LEFT JOIN latest run_latest ON run_latest.key = asked.run_key
 LEFT JOIN latest mask_latest ON mask_latest.key = asked.mask_key
 WHERE asked.current
@@ -81,6 +85,8 @@ _DERIVED = {
         "best_val_accuracy": "top-1 on test at the step of the best val_accuracy, fraction",
         "best_accuracy": "best top-1 on test over all steps: peeks at the test set",
         "dense_accuracy": "accuracy of the dense run of the same replicate and recipe",
+        "dense_best_accuracy": "best_accuracy of that dense run",
+        "dense_best_val_accuracy": "best_val_accuracy of that dense run",
         "delta": "accuracy - dense_accuracy",
         "diverged": "whether the loss stopped being finite",
         "collapsed_layers": "prunable layers that keep no weight",

@@ -3,10 +3,13 @@
 import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from analysis.stats import Spread
 from analysis.style import WIDTHS
+
+Report: TypeAlias = Literal["last", "best_val", "best"]
+"""Accuracy at the last step, at the step best on validation, or the best on test."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,7 @@ class Options:
     datasets: tuple[str, ...] = ()
     ablations: tuple[str, ...] = ()
     spread: Spread = "std"
+    report: Report = "last"
     width: str = "iclr"
     title: str | None = None
 
@@ -128,6 +132,7 @@ _TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "datasets": _NAMES,
     "ablations": _NAMES,
     "spread": ("std, minmax, ci95", lambda value: value in ("std", "minmax", "ci95")),
+    "report": ("last, best_val, best", lambda value: value in ("last", "best_val", "best")),
     "width": (", ".join(WIDTHS), lambda value: isinstance(value, str) and value in WIDTHS),
     "title": ("text", lambda value: value is None or isinstance(value, str)),
     "chance": _FRACTION,

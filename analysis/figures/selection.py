@@ -15,7 +15,7 @@ import duckdb
 
 from analysis import style
 from analysis.errors import FigureError
-from analysis.figures.options import Options
+from analysis.figures.options import Options, Report
 from analysis.stats import Spread
 from orchestrator.store import schema
 
@@ -36,7 +36,16 @@ RECIPE = tuple(name for name in SETTING if name not in _METHOD)
 
 COLUMNS = (
     *("trial", "grid", *_PANEL, "method", "ablation", "replicate", "requested_density"),
-    *("status", "accuracy", "dense_accuracy", "run_key", "mask_key", "dense_key", *SETTING),
+    *("status", "accuracy", "best_val_accuracy", "best_accuracy"),
+    *(
+        "dense_accuracy",
+        "dense_best_val_accuracy",
+        "dense_best_accuracy",
+        "run_key",
+        "mask_key",
+        "dense_key",
+        *SETTING,
+    ),
 )
 
 SQL = f"SELECT {', '.join(COLUMNS)} FROM trials WHERE sweep = $sweep ORDER BY trial"
@@ -53,6 +62,7 @@ class Selection:
     asked: int
     done: int
     runs: tuple[str, ...]
+    report: Report = "last"
 
 
 def choose(
@@ -67,18 +77,33 @@ def choose(
     """
     cursor = connection.execute(sql, {"sweep": sweep})
     names = [column[0] for column in cursor.description or ()]
-    rows = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+    found = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+    rows = [_reported(row, options.report) for row in found]
     asked = [row for row in rows if _passes(row, options)]
     done = [row for row in asked if row["status"] == "done"]
     if not any(row["method"] != "dense" for row in done):
         raise FigureError(_nothing(sweep, rows, asked))
+    if any(row["accuracy"] is None and row["run_key"] for row in done):
+        raise FigureError(
+            f"report {options.report} takes a sweep that evaluates val: add "
+            "`eval: [train, val, test]`"
+        )
     _set_apart([row for row in done if row["method"] != "dense"])
     return Selection(
         rows=tuple(done),
         asked=len({row["trial"] for row in asked}),
         done=len({row["trial"] for row in done}),
         runs=tuple(sorted({answer(row) for row in done})),
+        report=options.report,
     )
+
+
+def _reported(row: Row, report: Report) -> Row:
+    """A row whose accuracies are those to be shown: at the last step, or at the best."""
+    if report == "last":
+        return row
+    shown = {name: row[f"{name}{report}_accuracy"] for name in ("", "dense_")}
+    return {**row, "accuracy": shown[""], "dense_accuracy": shown["dense_"]}
 
 
 def answer(row: Row) -> str:
@@ -124,9 +149,17 @@ def footnote(selection: Selection, counts: Iterable[int], spread: Spread) -> str
     text = f"Mean of {replicates} replicates, band {said[spread]}."
     if high == 1:
         text = "One replicate."
+    text += _REPORTED[selection.report]
     if selection.done < selection.asked:
         text += f" {selection.done:,} of {selection.asked:,} trials done."
     return text
+
+
+_REPORTED = {
+    "last": "",
+    "best_val": " Test accuracy at the step of the best validation accuracy.",
+    "best": " Best test accuracy of all steps, which peeks at the test set.",
+}
 
 
 def details(row: Row, varying: set[str]) -> list[str]:

@@ -200,3 +200,64 @@ def test_a_method_looks_the_same_in_every_figure() -> None:
         len({look.colour for look in looks}) == len({look.marker for look in looks}) == len(looks)
     )
     assert style.look("my_method") == style.look("my_method")
+
+
+def test_the_reported_accuracy_is_the_one_asked_for_and_said(tmp_path: Path) -> None:
+    """Last, best on validation and best on test are three numbers; a figure says which."""
+
+    path = write_sweep(
+        tmp_path,
+        eval=["train", "val", "test"],
+        recipe={"steps": 60, "batch_size": 64, "lr": 0.5, "evaluate_every": 5},
+        grids=[{"method": "snip", "density": [0.5]}],
+    )
+    study.run(study.read(path), tmp_path / "store", InlineExecutor())
+    with reading.connect(tmp_path / "store") as connection:
+        row = connection.execute(
+            "SELECT accuracy, best_val_accuracy, best_accuracy FROM trials WHERE method = 'snip'"
+        ).fetchone()
+        for report, expected in zip(("last", "best_val", "best"), row, strict=True):
+            facts = accuracy_vs_sparsity.select(connection, "tiny", {"report": report})
+            [point] = facts.panels[0].series[0].points
+            assert point.accuracy.centre == pytest.approx(100 * expected)
+            assert ("peeks" in facts.note) == (report == "best")
+    assert row[2] >= max(row[:2])
+
+
+def test_layer_collapse_and_pruning_steps_are_drawn_from_what_is_stored(tmp_path: Path) -> None:
+    from analysis.figures import accuracy_vs_pruning_step, layer_collapse
+
+    path = write_sweep(
+        tmp_path,
+        grids=[
+            {"method": "magnitude", "compression": {"log10": "0.5..4..0.5"}, "train": False},
+            {"method": ["random", "snip"], "density": [0.3], "prune_step": [0, 4, 8]},
+            {
+                "method": {"magnitude_after_training": {"retrain": "weights"}},
+                "density": [0.3],
+                "rewind_step": [0, 4, 8],
+            },
+        ],
+    )
+    study.run(study.read(path), tmp_path / "store", InlineExecutor())
+    with reading.connect(tmp_path / "store") as connection:
+        facts = layer_collapse.select(connection, "tiny", {"methods": ["magnitude"]})
+        [panel] = facts.panels
+        [limit] = panel.methods[0].limits
+        smallest = connection.execute(
+            "SELECT compression, min(kept) FROM trials JOIN layers USING (mask_key) "
+            "WHERE method = 'magnitude' GROUP BY ALL"
+        ).fetchall()
+        assert limit.compression == max(c for c, kept in smallest if kept)
+        assert not limit.open
+        assert panel.most == pytest.approx(50_200 / 3)
+        layer_collapse.draw(facts).savefig(tmp_path / "collapse.png")
+        options = {"methods": ["random", "snip", "magnitude_after_training"]}
+        steps = accuracy_vs_pruning_step.select(connection, "tiny", options)
+        [panel] = steps.panels
+        assert {c.method: [p.step for p in c.points] for c in panel.curves} == {
+            "random": [0, 4, 8],
+            "snip": [0, 4, 8],
+            "magnitude_after_training": [0, 4, 8],
+        }
+        accuracy_vs_pruning_step.draw(steps).savefig(tmp_path / "steps.png")

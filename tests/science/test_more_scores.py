@@ -1,5 +1,7 @@
 """OBD, iterative scores, and the choices on which published codes differ."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from tasks import score as scoring
-from tasks.data import Batch, load
+from tasks.data import Batch, load, scoring_batches
 from tasks.masks import Kept, count, erdos_renyi_kernel
 from tasks.networks.build import build, initial_weights, prunable
 from tasks.prune import one_shot_scores, prune
@@ -203,3 +205,74 @@ def test_impossible_iterations_are_refused(iterations: int) -> None:
     for make in (lambda n: Synflow(iterations=n), lambda n: Snip(examples=EXAMPLES, iterations=n)):
         with pytest.raises(ValueError, match="iterations takes at least 1"):
             make(iterations)
+
+
+# ---------------------------------------------------------------- conservation and invariance
+
+
+@pytest.mark.parametrize("density", [1.0, 0.3])
+def test_synaptic_flow_is_conserved_by_unit(density: float) -> None:
+    """What flows into a unit flows out of it (Tanaka et al. 2020, theorem 1)."""
+    weights = initial_weights(LENET, Init(seed=0))
+    kept = None if density == 1 else prune(LENET, Random(seed=0), None, density).kept
+    found = scoring.synflow(build(LENET), weights, kept, LENET.input_shape)
+    for before, after in (("1.weight", "3.weight"), ("3.weight", "5.weight")):
+        incoming, outgoing = found[before].sum(1), found[after].sum(0)
+        assert torch.allclose(incoming, outgoing, rtol=1e-6, atol=0)
+
+
+def test_synaptic_flow_is_conserved_by_channel_through_norm_and_pooling() -> None:
+    network = Network(name="vgg11_bn", input_shape=(3, 32, 32), classes=10, width=0.25)
+    module = build(network)
+    found = scoring.synflow(module, initial_weights(network, Init(seed=0)), None, (3, 32, 32))
+    order = [name for name, _ in module.named_parameters() if name in found]
+    for before, after in pairwise(order):
+        incoming = found[before].flatten(1).sum(1)
+        outgoing = found[after].transpose(0, 1).flatten(1).sum(1)
+        assert torch.allclose(incoming, outgoing, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("kind", [Snip, Grasp, Obd])
+def test_masks_do_not_depend_on_the_order_of_the_examples(kind) -> None:
+    weights = initial_weights(CONV, Init(seed=0))
+    weights = {n: t.double() if t.is_floating_point() else t for n, t in weights.items()}
+    [batch] = scoring_batches(DATA, EXAMPLES)
+    order = torch.randperm(len(batch.labels), generator=torch.Generator().manual_seed(0))
+    images = batch.images.double()
+    score = getattr(scoring, kind.kind)
+    there, here = (
+        score(
+            kind(examples=EXAMPLES), build(CONV), weights, None, [Batch(images[i], batch.labels[i])]
+        )
+        for i in (torch.arange(len(order)), order)
+    )
+    for name in here:
+        assert torch.allclose(here[name], there[name], rtol=1e-9, atol=1e-18)
+
+
+def test_masks_do_not_depend_on_which_masks_share_their_score() -> None:
+    weights = initial_weights(CONV, Init(seed=0))
+    score = Snip(examples=EXAMPLES)
+    shared = one_shot_scores(CONV, score, weights, data=DATA)
+    for density in (0.5, 0.05):
+        alone = prune(CONV, score, weights, density, data=DATA).kept
+        packed = prune(CONV, score, weights, density, data=DATA, scores=shared).kept
+        assert all(torch.equal(alone[n], packed[n]) for n in alone)
+
+
+def test_vgg_at_initialization_collapses_where_it_was_published_to() -> None:
+    """Magnitude keeps a weight in each of VGG-16's layers up to 10^2.75, and not at 10^3."""
+    network = Network(name="vgg16_bn", input_shape=(3, 32, 32), classes=100)
+    weights = initial_weights(network, Init(seed=0))
+    scores = one_shot_scores(network, Magnitude(), weights)
+    smallest = {
+        exponent: min(
+            int(k.sum())
+            for k in prune(
+                network, Magnitude(), weights, 10**-exponent, scores=scores
+            ).kept.values()
+        )
+        for exponent in (2.75, 3.0)
+    }
+    assert smallest[2.75] > 0
+    assert smallest[3.0] == 0

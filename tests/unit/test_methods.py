@@ -137,28 +137,11 @@ def test_masks_alone_train_nothing_and_are_answered(tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------- transfer
 
-TWO_CLASSES = """
-import torch
-from tasks.catalog import DatasetFacts
-from tasks import datasets
-
-def parity(split):
-    images, labels = datasets.reader("digits")(split)
-    return images, torch.as_tensor(labels) % 2
-
-parity.facts = DatasetFacts((1, 8, 8), 2, 1438, 359, (0.305,), (0.376,))
-
-def negative_magnitude(module, weights, kept, batches, seed):
-    return {n: -weights[n].abs() for n, p in module.named_parameters() if n.endswith("weight")}
-
+README = (Path(__file__).parents[2] / "README.md").read_text()
+OWN = "# my_own.py" + README.partition("```python\n# my_own.py")[2].partition("```")[0]
+WRONG = """
 def wrong(module, weights, kept, batches, seed):
     return {}
-
-def small(network):
-    from torch import nn
-    pixels = network.input_shape[1] * network.input_shape[2]
-    hidden = nn.Linear(pixels, 20)
-    return nn.Sequential(nn.Flatten(), hidden, nn.ReLU(), nn.Linear(20, network.classes))
 """
 
 
@@ -167,7 +150,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     import importlib
     import sys
 
-    (tmp_path / "my_own.py").write_text(TWO_CLASSES)
+    (tmp_path / "my_own.py").write_text(OWN + WRONG)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
@@ -196,15 +179,15 @@ def test_a_mask_found_on_one_dataset_is_trained_on_another(own: Path) -> None:
 def test_ones_own_score_network_and_dataset_by_name(own: Path) -> None:
     dense, pruned = answered(
         own,
-        {"method": "my_own:negative_magnitude", "density": [0.5]},
-        network="my_own:small",
+        {"method": "my_own:gradient_flow", "density": [0.5]},
+        network="my_own:tiny",
         dataset="my_own:parity",
     )
     mask = artifacts.read_mask(own / "store", pruned.mask.key)
-    assert sum(int(k.sum()) for k in mask.values()) == round(0.5 * (64 * 20 + 40))
+    assert sum(int(k.sum()) for k in mask.values()) == round(0.5 * 128)
     assert dense.run.network.source
     before = pruned.mask.key
-    (own / "my_own.py").write_text(TWO_CLASSES + "\n# changed\n")
+    (own / "my_own.py").write_text(OWN + "\n# changed\n")
     again = study.read(own / "tiny.yaml").trials[1]
     assert again.mask.key != before
 
@@ -221,3 +204,28 @@ def test_code_that_is_not_there_is_refused_with_its_line(own: Path) -> None:
     assert ran.returncode == 2
     assert "no module 'nowhere' for 'nowhere:net'" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+# ---------------------------------------------------------------- what is stored
+
+
+def test_measurements_are_stored_of_every_mask_and_run(tmp_path: Path) -> None:
+    dense, snip = answered(
+        tmp_path,
+        {"method": "snip", "density": [0.02]},
+        eval=["train", "val", "test"],
+        validation=100,
+    )
+    store = tmp_path / "store"
+    mask, run = (results.find(store, key) for key in (snip.mask.key, snip.run.key))
+    layers = {layer["layer"]: layer for layer in mask["layers"]}
+    assert mask["effective_kept"] == sum(layer["effective"] for layer in layers.values())
+    assert 0 < mask["effective_kept"] <= mask["kept"] == round(0.02 * mask["size"])
+    assert all(layer["score_mean"] > 0 and layer["score_std"] > 0 for layer in layers.values())
+    assert run["distance"] > 0
+    assert run["images_per_second"] > 0
+    assert run["peak_memory"] > 10**7
+    assert (run["energy"] > 0, run["energy_source"]) == (True, "estimate")
+    assert {e["split"] for e in run["evals"]} == {"train", "val", "test"}
+    assert all(e["accuracy"] <= e["top5"] <= 1 for e in run["evals"])
+    assert dense.run.dataset.validation == 100
