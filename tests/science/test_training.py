@@ -1,17 +1,34 @@
 """The training loop against PyTorch's own optimizer, and what masks and streams promise."""
 
+import sys
 from dataclasses import replace
 
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from tasks import streams
+from tasks import catalog, own, resources, streams
 from tasks.data import load
 from tasks.masks import Kept
 from tasks.networks.build import build, initial_weights, prunable
 from tasks.prune import prune
-from tasks.spec import Constant, Cosine, Dataset, Init, Network, Random, Recipe, StepDecay
+from tasks.spec import (
+    Constant,
+    Cosine,
+    Dataset,
+    Examples,
+    Grasp,
+    Init,
+    Magnitude,
+    Mask,
+    Network,
+    NofM,
+    Random,
+    Recipe,
+    StepDecay,
+    Synflow,
+    Units,
+)
 from tasks.train import MaskViolation, _check_masks, learning_rate, train
 
 DATA = load(Dataset(name="digits"))
@@ -185,3 +202,119 @@ def test_the_split_is_fixed_stratified_and_complete() -> None:
 STREAM_PERMUTATION = [4, 5, 7, 0, 1, 6, 3, 2]
 STREAM_UNIFORM = [0.8323971812453081, 0.6727388145868031]
 STREAM_NORMAL = [-1.713418389019991, -1.4403794551541749, 0.7978182560135285]
+
+
+@pytest.mark.parametrize("network", [LENET, CONV])
+def test_training_equals_pytorchs_adam(network: Network) -> None:
+    recipe = replace(RECIPE, optimizer="adam", lr=1e-3, momentum=0.0, label_smoothing=0.1)
+    start = initial_weights(network, Init(seed=0))
+    ours = train(network, recipe, DATA, start, order_seed=7, save=(30,)).states[30]
+
+    module = build(network).to_empty(device="cpu")
+    module.load_state_dict(start)
+    module.train()
+    optimizer = torch.optim.Adam(module.parameters(), lr=1e-3, weight_decay=1e-3)
+    order = torch.from_numpy(streams.permutation(len(DATA.train), 7, "order", 0))
+    later = torch.from_numpy(streams.permutation(len(DATA.train), 7, "order", 1))
+    for step in range(30):
+        epoch, batch = divmod(step, 23)
+        chosen = (order, later)[epoch][batch * 64 : (batch + 1) * 64]
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(recipe, step)
+        optimizer.zero_grad()
+        logits = module(DATA.train.batch(chosen).images)
+        cross_entropy(logits, DATA.train.labels[chosen], label_smoothing=0.1).backward()
+        optimizer.step()
+    for name, tensor in module.state_dict().items():
+        assert torch.allclose(ours[name], tensor, rtol=2e-3, atol=1e-5), name
+
+
+def test_adam_keeps_pruned_weights_at_zero() -> None:
+    kept = half(CONV)
+    recipe = replace(RECIPE, optimizer="adam", lr=1e-3)
+    start = initial_weights(CONV, Init(seed=0))
+    trained = train(CONV, recipe, DATA, start, kept, order_seed=0, save=(40,)).states[40]
+    assert all(torch.count_nonzero(trained[n][~mask]) == 0 for n, mask in kept.items())
+
+
+@pytest.mark.parametrize("ghosts", ["neurons", "skips", "both"])
+def test_ghosts_act_early_and_are_gone_in_evaluation_and_later(ghosts: str) -> None:
+    network = replace(CONV, name="resnet20", width=0.25)
+    start = initial_weights(network, Init(seed=0))
+    haunted = replace(RECIPE, steps=6, evaluate_every=3, ghosts=ghosts, ghost_steps=3)
+    plain = replace(RECIPE, steps=6, evaluate_every=3)
+    with_ghosts = train(network, haunted, DATA, start, order_seed=0, save=(1, 6))
+    without = train(network, plain, DATA, start, order_seed=0, save=(1, 6))
+    assert with_ghosts.evals[0] == without.evals[0]
+    assert not torch.equal(with_ghosts.states[1]["0.weight"], without.states[1]["0.weight"])
+    assert set(with_ghosts.states[6]) == set(start)
+    # From the same weights, at a step when they are gone, both train alike.
+    middle = with_ghosts.states[6]
+    later = [
+        train(network, recipe, DATA, middle, order_seed=0, first_step=4, save=(6,)).states[6]
+        for recipe in (haunted, plain)
+    ]
+    assert all(torch.equal(later[0][n], later[1][n]) for n in middle)
+
+
+class FakeNvml:
+    """An energy counter in mJ that rises by 5 J between readings."""
+
+    millijoules = 1000
+
+    def __getattr__(self, name: str):
+        def call(*_: object) -> int:
+            self.millijoules += 5000 * (name == "nvmlDeviceGetTotalEnergyConsumption")
+            return self.millijoules
+
+        return call
+
+
+def test_energy_is_the_devices_own_count_or_marked_as_an_estimate(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 123)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml())
+    counted = resources.Meter("cuda").read(2.0)
+    assert counted == {"peak_memory": 123, "energy": 5.0, "energy_source": "nvml"}
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    guessed = resources.Meter("cuda").read(2.0)
+    assert (guessed["energy"], guessed["energy_source"]) == (600.0, "estimate")
+    assert resources.Meter("cpu").read(2.0)["energy"] == 30.0
+
+
+TEN = Examples(dataset=Dataset(name="digits"), seed=0)
+BY_NORM = {"score": Magnitude(), "of": Init(seed=0)}
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda: replace(RECIPE, ghosts="both"), "ghosts and ghost_steps take each other"),
+        (lambda: replace(RECIPE, ghosts="both", ghost_steps=999), "ghost_steps takes 0 to"),
+        (lambda: replace(RECIPE, label_smoothing=1), "label_smoothing takes a number"),
+        (lambda: replace(RECIPE, evaluate=("test", "train")), "evaluate takes some of"),
+        (lambda: replace(RECIPE, evaluate=()), "evaluate takes some of"),
+        (lambda: replace(CONV, width=0), "width takes a number above 0"),
+        (lambda: Dataset(name="digits", validation=-1), "validation takes 0 or more"),
+        (lambda: catalog.dataset("digits", 1438), "validation takes fewer than the 1438"),
+        (lambda: catalog.dataset("emnist"), "no dataset 'emnist'"),
+        (lambda: Examples(dataset=Dataset(name="digits"), seed=0, batch_size=-1), "batch_size"),
+        (lambda: Grasp(examples=TEN, temperature=0), "temperature"),
+        (lambda: NofM(n=4, m=4), "n_of_m takes 1"),
+        (lambda: mask(score=Random(seed=0), of=None, pattern=NofM(n=1, m=4)), "is n/m"),
+        (lambda: mask(score=Synflow(), of=Init(seed=0), pattern=Units()), "by the norm"),
+        (lambda: mask(**BY_NORM, pattern=Units(), keep_dense=("first",)), "neither"),
+        (lambda: load(Dataset(name="digits")).split("val"), "no training examples are held out"),
+        (lambda: own.load("json:nothing"), "has no function 'nothing'"),
+        (lambda: own.load("no_such_module:f"), "cannot import 'no_such_module'"),
+        (lambda: catalog.dataset_facts("json:loads"), "needs an attribute `facts`"),
+    ],
+)  # fmt: skip
+def test_impossible_values_are_refused_where_they_are_made(make, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        make()
+
+
+def mask(**fields):
+    return Mask(**{"network": CONV, "density": 0.5, **fields})
