@@ -292,6 +292,24 @@ def show(
 
 @app.command()
 @_guarded
+def measure(
+    key: Annotated[str, typer.Argument(help="Key of a mask, or its first characters.")],
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """What costs too much to measure of every mask: Ramanujan quantities, latency, size."""
+    from analysis import results
+    from orchestrator import looking, render
+
+    root = _open(store)
+    with results.scanning(root):
+        whole = looking.find_key(results.connect(root), key)
+    from orchestrator.worker import measure_mask
+
+    render.print_measured(_console(), *measure_mask(root, whole))
+
+
+@app.command()
+@_guarded
 def verify(
     store: Store = DEFAULT_STORE,
     repair: Annotated[
@@ -362,7 +380,8 @@ def fetch_dataset(name: Annotated[str, typer.Argument(help="Dataset, as sweeps n
     except ValueError as error:
         raise TombolaError(str(error)) from None
     except OSError as error:
-        raise TombolaError(f"{name} could not be fetched: {error}") from None
+        said = " ".join(str(error).split())
+        raise TombolaError(f"{name} could not be fetched: {said}") from None
     typer.echo(f"{name} is in {folder}")
 
 

@@ -163,6 +163,17 @@ def print_expression(console: Console, connection: Connection, prefix: str) -> N
     _print_users(console, connection, key)
 
 
+def find_key(connection: Connection, prefix: str) -> str:
+    """The whole key that begins so.
+
+    Raises
+    ------
+    TombolaError
+        When there is none in this store, or there are several.
+    """
+    return _find(connection, prefix)[0]
+
+
 def _find(connection: Connection, prefix: str) -> tuple[str, str, str | None]:
     prefix = prefix.strip().lower()
     if not prefix or set(prefix) - set("0123456789abcdef"):

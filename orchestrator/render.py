@@ -10,6 +10,7 @@ from rich.table import Table
 from orchestrator.cost import Costs, critical_path
 from orchestrator.launch import Failure
 from orchestrator.plan import Nothing, Plan, Task, alone, epochs, plan
+from orchestrator.store.results import Row
 from orchestrator.store.verify import Finding
 from orchestrator.study import Study
 from tasks.spec import Mask, Run, State
@@ -149,3 +150,27 @@ def _bytes(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"
+
+
+def print_measured(console: Console, layers: list[Row], forms: list[Row]) -> None:
+    """A mask's layers as bipartite graphs, and what its forms take."""
+    table = Table("layer", box=None)
+    for heading in ("kept", "density", "dead units", "Δr", "Δs", "IMDB", "random bound"):
+        table.add_column(heading, justify="right")
+    for layer in layers:
+        graph = ("delta_regular", "delta_spectral", "imdb", "random_bound")
+        table.add_row(
+            layer["layer"],
+            f"{layer['kept']:,}",
+            f"{layer['kept'] / layer['size']:.3%}",
+            f"{layer['dead_units']:,}",
+            *("-" if layer.get(name) is None else f"{layer[name]:.3f}" for name in graph),
+        )
+    console.print(table)
+    console.print()
+    table = Table("form", box=None)
+    for heading in ("a pass of one image", "size"):
+        table.add_column(heading, justify="right")
+    for form in forms:
+        table.add_row(form["form"], f"{form['milliseconds']:.2f} ms", f"{form['bytes']:,} bytes")
+    console.print(table)

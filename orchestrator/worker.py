@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from orchestrator import __version__
-from orchestrator.errors import DamagedFile, DeterminismAlarm
+from orchestrator.errors import DamagedFile, DeterminismAlarm, StoreError
 from orchestrator.executors.base import Job, Outcome, Pack
 from orchestrator.store import artifacts, results
 from tasks import catalog, measure, resources
@@ -48,6 +48,29 @@ def run_pack(pack: Pack) -> list[Outcome]:
         if outcome.failure:
             failed.add(job.key)
     return outcomes
+
+
+def measure_mask(store: Path, key: str) -> tuple[list[results.Row], list[results.Row]]:
+    """What is measured of a mask on request: its layers as graphs, and its forms' latencies.
+
+    The latencies are of the network at initialization; they do not depend on its weights.
+    """
+    from tasks import effective, latency, ramanujan
+
+    row = results.find(store, key)
+    if row is None or row["kind"] != "mask":
+        raise StoreError(f"{key[:12]} is no finished mask of this store")
+    network = decode(json.loads(row["value"])["network"])
+    arrays = artifacts.read_mask(store, key)
+    kept = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    dead = effective.dead_units(kept)
+    layers = []
+    for layer in measure.layers(network, kept):
+        graph = ramanujan.ramanujan(kept[layer.layer])
+        found = asdict(graph) if graph else {}
+        layers.append({**asdict(layer), "dead_units": dead[layer.layer], **found})
+    weights = initial_weights(network, Init(seed=0))
+    return layers, [asdict(one) for one in latency.latencies(network, weights, kept)]
 
 
 class _Worker:

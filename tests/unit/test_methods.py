@@ -229,3 +229,26 @@ def test_measurements_are_stored_of_every_mask_and_run(tmp_path: Path) -> None:
     assert {e["split"] for e in run["evals"]} == {"train", "val", "test"}
     assert all(e["accuracy"] <= e["top5"] <= 1 for e in run["evals"])
     assert dense.run.dataset.validation == 100
+
+
+def test_a_mask_is_measured_on_request(tmp_path: Path) -> None:
+    asked = answered(
+        tmp_path,
+        {"method": "structured", "density": [0.25], "scope": "layerwise"},
+        {"method": "random", "density": [0.2]},
+        network="conv2_bn",
+    )
+    units, weights = (trial.mask.key for trial in asked if trial.mask)
+    ran = tombola("measure", units[:10], cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    sizes = {
+        line.split()[0]: int(line.split()[-2].replace(",", ""))
+        for line in ran.stdout.splitlines()
+        if line.endswith("bytes") or " bytes" in line
+    }
+    assert sizes["shrunk"] < 0.3 * sizes["dense"] == 0.3 * sizes["masked"]
+    ran = tombola("measure", weights[:10], cwd=tmp_path)
+    assert "4.weight" in ran.stdout
+    ran = tombola("measure", asked[0].run.key[:10], cwd=tmp_path)
+    assert ran.returncode == 2
+    assert "is no finished mask of this store" in ran.stderr

@@ -1,0 +1,67 @@
+"""How long one forward pass takes, and how many bytes a network is: dense, masked, shrunk."""
+
+import time
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from tasks.masks import Kept
+from tasks.networks.build import Weights, build
+from tasks.spec import Network
+from tasks.structured import shrink
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One form of a network: median milliseconds of a pass, and bytes of its float32 tensors."""
+
+    form: str
+    milliseconds: float
+    bytes: int
+
+
+def latencies(
+    network: Network, weights: Weights, kept: Kept, *, batch_size: int = 1, repeats: int = 20
+) -> list[Latency]:
+    """Dense, masked (zeros are computed with, so no faster) and shrunk, on the weights' device.
+
+    Shrunk is without the units that keep no incoming weight, so a gain shows where whole
+    units are pruned. The forms take turns, so that a busy machine slows all alike.
+    """
+    device = next(iter(weights.values())).device
+    masked = {n: t * kept[n] if n in kept else t for n, t in weights.items()}
+    smaller, small = shrink(network, weights, kept)
+    small = {n: t.to(device) for n, t in small.items()}
+    forms = {
+        "dense": (build(network), weights),
+        "masked": (build(network), masked),
+        "shrunk": (smaller.to(device), small),
+    }
+    images = torch.ones(batch_size, *network.input_shape, device=device)
+    seconds: dict[str, list[float]] = {form: [] for form in forms}
+    for turn in range(repeats + 1):
+        for form, (module, tensors) in forms.items():
+            taken = _pass(module, tensors, images)
+            if turn:  # the first warms up
+                seconds[form].append(taken)
+    return [
+        Latency(
+            form,
+            1000 * median(seconds[form]),
+            sum(t.numel() * t.element_size() for t in tensors.values()),
+        )
+        for form, (_, tensors) in forms.items()
+    ]
+
+
+@torch.no_grad()
+def _pass(module: nn.Module, weights: Weights, images: torch.Tensor) -> float:
+    module.eval()
+    began = time.perf_counter()
+    functional_call(module, weights, (images,))
+    if images.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
