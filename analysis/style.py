@@ -166,5 +166,6 @@ def percent(fraction: float) -> str:
 
 def problem(network: str, dataset: str) -> str:
     """What is solved by what, for people: ResNet-20 on CIFAR-10."""
-    solver = NETWORKS.get(network, network.replace("_", " "))
+    name, _, width = network.partition(" x")
+    solver = NETWORKS.get(name, name.replace("_", " ")) + (f" (width × {width})" if width else "")
     return f"{solver} on {DATASETS.get(dataset, dataset.replace('_', ' '))}"

@@ -27,6 +27,7 @@ from tasks.spec import (
     Dataset,
     Init,
     Mask,
+    Network,
     Recipe,
     Run,
     Schedule,
@@ -293,7 +294,7 @@ def _setting_labels(dense: Run) -> Labels:
     recipe = dense.recipe
     return {
         "dataset": dense.dataset.name,
-        "network": dense.network.name,
+        "network": _network_label(dense.network),
         "width": dense.network.width,
         "validation": dense.dataset.validation,
         "steps": recipe.steps,
@@ -309,6 +310,10 @@ def _setting_labels(dense: Run) -> Labels:
         "label_smoothing": recipe.label_smoothing,
         "ghosts": f"{recipe.ghosts} until {recipe.ghost_steps}" if recipe.ghost_steps else None,
     }
+
+
+def _network_label(network: Network) -> str:
+    return network.name if network.width == 1 else f"{network.name} x{network.width:g}"
 
 
 def _schedule_label(schedule: Schedule) -> str:

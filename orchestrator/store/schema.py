@@ -109,7 +109,7 @@ TRIALS = _table(
     _field("trial", pa.int32(), "number of the trial in its sweep, from 0"),
     _field("grid", pa.int32(), "grid of the sweep file it comes from, from 0; null for dense"),
     _field("dataset", pa.string(), "dataset"),
-    _field("network", pa.string(), "architecture"),
+    _field("network", pa.string(), "architecture, with its width where that is not 1"),
     _field("method", pa.string(), "pruning method, or dense"),
     _field("ablation", pa.string(), "none, reinit, shuffle or invert"),
     _field("replicate", pa.int32(), "seed that the trial's other seeds are set from"),

@@ -248,7 +248,7 @@ def test_all_or_nothing_is_written(tmp_path: Path) -> None:
         ({"density-by-layer": {"densities": [0.0]}}, "numbers above 0, up to 1, not [0.0]"),
         ({"accuracy-vs-sparsity": {"floor": True}}, "floor takes a number between 0 and 1"),
         ("ablation", "did you mean ablations?"),
-        ("zzz", "known: accuracy-vs-sparsity, ablations, density-by-layer"),
+        ("zzz", "known: accuracy-vs-sparsity, accuracy-vs-pruning-step"),
     ],
 )
 def test_entries_are_checked(entry: Any, problem: str | None) -> None:
