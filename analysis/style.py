@@ -44,6 +44,13 @@ METHODS = {
     "synflow": Look("#009E73", "D", "SynFlow"),
     "magnitude_after_training": Look("#56B4E9", "P", "Magnitude after training"),
     "imp": Look("#CC79A7", "o", "IMP"),
+    "obd_after_training": Look("#882255", "d", "OBD after training"),
+    "gem_miner": Look("#117733", "p", "Gem-Miner"),
+    "n_of_m": Look("#332288", "h", "N:M"),
+    "n_of_m_after_training": Look("#6699CC", "h", "N:M after training"),
+    # Their density is another: at 50 % of the units about a quarter of the weights remain.
+    "structured": Look("#999933", "<", "Structured (share of units)"),
+    "structured_after_training": Look("#AA4499", ">", "Structured after training (share of units)"),
 }
 _OTHERS = (("#882255", "<"), ("#117733", ">"), ("#332288", "h"), ("#999933", "p"))
 

@@ -179,6 +179,10 @@ def imp(s: Setting, c: Choices) -> list[Ticket]:
 
 def gem_miner(s: Setting, c: Choices) -> list[Ticket]:
     """Learn the mask while the weights stay at initialization, then train (Sreenivasan 2022)."""
+    if not {"steps", "period"} <= c.options.keys():
+        raise ValueError(
+            "gem_miner takes steps and period: how long it searches, how often it prunes"
+        )
     score = GemMiner(dataset=s.dataset, seed=s.score_seed, **c.options)
     return [
         Ticket(prune(s.network, score, of=s.init, density=d.value), s.init, s.recipe)

@@ -111,6 +111,12 @@ def _one_of(what: str, known: tuple[str, ...]) -> Callable[[Any], Any]:
     return check
 
 
+def _layer(name: str) -> str:
+    if name in {"first", "last"} or name.endswith(".weight"):
+        return name
+    raise ValueError(f"takes first, last or the name of a weight tensor, not {name!r}")
+
+
 def _network(value: Any) -> Any:
     """`resnet20`, or `{resnet20: {width: 2}}`."""
     if isinstance(value, NetworkChoice):
@@ -309,7 +315,11 @@ class Grid(_Model):
     network: Networks | None = None
     recipe: RecipeFields = RecipeFields()
     finetune: RecipeFields | None = None
-    keep_dense: Annotated[list[str], BeforeValidator(_listed), AfterValidator(_distinct)] = []
+    keep_dense: Annotated[
+        list[Annotated[str, AfterValidator(_layer)]],
+        BeforeValidator(_listed),
+        AfterValidator(_distinct),
+    ] = []
     found_on: DatasetName | None = None
     train: bool = True
 

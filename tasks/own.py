@@ -43,7 +43,9 @@ def digest(name: str) -> str:
     ValueError
         When there is no such module.
     """
-    module_name = name.partition(":")[0]
+    module_name, _, function = name.partition(":")
+    if not module_name or not function.isidentifier():
+        raise ValueError(f"code of one's own is named module:function, not {name!r}")
     _look_here()
     try:
         spec = importlib.util.find_spec(module_name)

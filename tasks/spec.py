@@ -287,7 +287,7 @@ class Own(Record, kind="own"):
     """A user's score, `module:function`; `source` is the digest of its file.
 
     The function is called as tasks.prune.one_shot_scores calls those of tasks.score: with
-    (module, weights, kept, batch, seed); see docs/own-code.md.
+    (module, weights, kept, batches, seed); the README has an example.
     """
 
     name: str
