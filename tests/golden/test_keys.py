@@ -3,6 +3,7 @@ takes a raised semantics version of the record concerned, and a line in the chan
 
 import json
 from pathlib import Path
+from typing import Any
 
 from orchestrator import study
 from tasks.spec import (
@@ -10,11 +11,15 @@ from tasks.spec import (
     Cosine,
     Dataset,
     Examples,
+    GemMiner,
     Grasp,
     Init,
     Inverted,
     Magnitude,
     Network,
+    NofM,
+    Obd,
+    Own,
     Random,
     Recipe,
     Run,
@@ -23,11 +28,48 @@ from tasks.spec import (
     State,
     StepDecay,
     Synflow,
+    Units,
     at,
     prune,
 )
 
 GOLDEN = json.loads((Path(__file__).parent / "keys.json").read_text())
+
+
+def _later(network: Network, digits: Dataset, examples: Examples) -> dict[str, Any]:
+    """Records of the second version, with every added field away from its first meaning."""
+    by_norm = {"of": Init(seed=0), "density": 0.5}
+    drawn = Examples(dataset=digits, seed=1, draw="random", augment="crop_flip", batch_size=32)
+    return {
+        "wide network": Network(name="resnet20", input_shape=(3, 32, 32), classes=10, width=2),
+        "network of one's own": Network(
+            name="my:net", input_shape=(3, 32, 32), classes=10, source="0123456789abcdef"
+        ),
+        "validation": Dataset(name="digits", validation=100),
+        "later recipe": Recipe(
+            steps=600,
+            batch_size=64,
+            lr=1e-3,
+            evaluate_every=100,
+            optimizer="adam",
+            augment="crop_flip",
+            label_smoothing=0.1,
+            evaluate=("train", "val", "test"),
+            ghosts="both",
+            ghost_steps=60,
+        ),
+        "drawn examples": drawn,
+        "erk": Random(seed=0, layers="erk"),
+        "later snip": Snip(examples=drawn, iterations=10, precision="float64", total="absolute"),
+        "later grasp": Grasp(examples=drawn, iterations=10, precision="float64", absolute=True),
+        "later synflow": Synflow(schedule="linear", precision="float32"),
+        "obd": Obd(examples=examples),
+        "gem miner": GemMiner(dataset=digits, seed=0, steps=100, period=10),
+        "own": Own(name="my:score", source="0123456789abcdef", examples=examples),
+        "protected": prune(network, Magnitude(), **by_norm, keep_dense=("last", "first")),
+        "blocks": prune(network, Magnitude(), **by_norm, pattern=NofM(n=2, m=4)),
+        "units": prune(network, Magnitude(), **by_norm, pattern=Units(norm="l2")),
+    }
 
 
 def expressions() -> dict[str, str]:
@@ -74,6 +116,7 @@ def expressions() -> dict[str, str]:
         "mask": mask,
         "mask within a mask": deeper,
         "ticket": ticket,
+        **_later(network, digits, examples),
     }
     return {name: value.key for name, value in values.items()}
 
