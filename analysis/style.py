@@ -47,12 +47,12 @@ METHODS = {
     "obd_after_training": Look("#882255", "d", "OBD after training"),
     "gem_miner": Look("#117733", "p", "Gem-Miner"),
     "n_of_m": Look("#332288", "h", "N:M"),
-    "n_of_m_after_training": Look("#6699CC", "h", "N:M after training"),
+    "n_of_m_after_training": Look("#6699CC", "8", "N:M after training"),
     # Their density is another: at 50 % of the units about a quarter of the weights remain.
     "structured": Look("#999933", "<", "Structured (share of units)"),
     "structured_after_training": Look("#AA4499", ">", "Structured after training (share of units)"),
 }
-_OTHERS = (("#882255", "<"), ("#117733", ">"), ("#332288", "h"), ("#999933", "p"))
+_OTHERS = (("#661100", "*"), ("#44AA99", "X"), ("#DDCC77", "H"), ("#AA4466", "1"))
 
 DENSE = Look("#222222", "", "Dense", _DASHES[1])
 
