@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.yaml_source import nearest
+from tasks import own
 
 Fields = dict[str, Any]
 
@@ -40,10 +41,10 @@ def filled(data: Fields) -> Fields:
     name = _name(data.get("recipe"))
     if name is None:
         return data
-    published = _published(name)
+    published = _own(name) if ":" in str(name) else _published(name)
     data = {
-        "dataset": published.dataset,
-        "network": published.network,
+        **({"dataset": published.dataset} if published.dataset else {}),
+        **({"network": published.network} if published.network else {}),
         **({"init": published.init} if published.init else {}),
         **data,
         "recipe": _merged(published.recipe, data["recipe"]),
@@ -65,9 +66,17 @@ def _published(name: str) -> Published:
     return PUBLISHED[name]
 
 
+def _own(name: str) -> Published:
+    """A user's recipe: what `module:function` returns is the recipe's fields."""
+    fields = own.load(name)()
+    if not isinstance(fields, dict):
+        raise ValueError(f"recipe: {name} takes a function that returns a mapping of fields")
+    return Published(source=name, dataset="", network="", recipe=fields)
+
+
 def _merged(published: Fields, written: Any) -> Fields:
-    own = {k: v for k, v in written.items() if k != "from"} if isinstance(written, dict) else {}
-    return {**deepcopy(published), **own}
+    said = {k: v for k, v in written.items() if k != "from"} if isinstance(written, dict) else {}
+    return {**deepcopy(published), **said}
 
 
 def _with_options(grid: Any, options: dict[str, Fields]) -> Any:
@@ -80,12 +89,12 @@ def _with_options(grid: Any, options: dict[str, Fields]) -> Any:
 
 def _with_defaults(method: Any, options: dict[str, Fields]) -> Any:
     name: Any = method
-    own: Any = {}
+    said: Any = {}
     if isinstance(method, dict) and len(method) == 1:
-        [(name, own)] = method.items()
-    if not isinstance(name, str) or name not in options or not isinstance(own, dict):
+        [(name, said)] = method.items()
+    if not isinstance(name, str) or name not in options or not isinstance(said, dict):
         return method
-    return {name: {**options[name], **own}}
+    return {name: {**options[name], **said}}
 
 
 # ---------------------------------------------------------------- the studies

@@ -192,6 +192,18 @@ def test_ones_own_score_network_and_dataset_by_name(own: Path) -> None:
     assert again.mask.key != before
 
 
+def test_a_recipe_of_ones_own_is_fields_and_the_key_is_that_of_its_fields(own: Path) -> None:
+    grids = [{"method": "random", "density": [0.5]}]
+    named = study.read(write_sweep(own, recipe="my_own:short", grids=grids)).trials
+    written = {"steps": 46, "batch_size": 64, "lr": 0.1}
+    said = study.read(write_sweep(own, recipe=written, grids=grids)).trials
+    assert [trial.run.key for trial in named] == [trial.run.key for trial in said]
+    path = write_sweep(own, recipe={"from": "my_own:short", "lr": 0.2}, grids=grids)
+    assert study.read(path).trials[0].run.recipe.lr == 0.2
+    with pytest.raises(Exception, match="returns a mapping of fields"):
+        study.read(write_sweep(own, recipe="os:getcwd", grids=grids))
+
+
 def test_a_wrong_score_of_ones_own_is_refused_by_name(own: Path) -> None:
     asked = study.read(write_sweep(own, grids=[{"method": "my_own:wrong", "density": [0.5]}]))
     progress = study.run(asked, own / "store", InlineExecutor())
