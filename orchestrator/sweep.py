@@ -4,8 +4,6 @@
 What a sweep means is in trials.py.
 """
 
-import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,145 +20,24 @@ from pydantic import (
 
 from orchestrator import recipes, yaml_source
 from orchestrator.errors import SweepError
+from orchestrator.fields import (
+    LARGEST,
+    DatasetName,
+    Datasets,
+    Length,
+    Lengths,
+    Networks,
+    Numbers,
+    Replicates,
+    Wholes,
+    distinct,
+    layer,
+    listed,
+)
 from orchestrator.methods import METHODS, AblationName, Density, Scope
 from orchestrator.methods import method as find_method
 from orchestrator.yaml_source import Loc, Source, nearest
-from tasks import catalog, own
 from tasks.spec import SplitName
-
-# ---------------------------------------------------------------- lists, ranges and lengths
-
-LARGEST = 2**31 - 1
-"""Of whole numbers in a sweep file: seeds, levels, lengths."""
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"takes a number, a range a..b or a list of them, not {value!r}")
-    try:
-        number = float(value)
-    except ValueError:
-        raise ValueError(f"takes a number or a range a..b, not {value!r}") from None
-    if not math.isfinite(number):
-        raise ValueError(f"takes a finite number, not {value!r}")
-    return number
-
-
-def _expanded(value: Any) -> list[float]:
-    """Numbers from a number, `a..b`, `a..b..step`, or a list of these."""
-    numbers: list[float] = []
-    for item in _listed(value):
-        if not (isinstance(item, str) and ".." in item):
-            numbers.append(_number(item))
-            continue
-        first, last, *step = [_number(part) for part in item.split("..")]
-        by = step[0] if step else 1.0
-        if len(step) > 1 or by <= 0 or last < first:
-            raise ValueError(f"takes a range a..b or a..b..step that rises, not {item!r}")
-        count = math.floor((last - first) / by + 1e-9) + 1
-        if count > 100_000:
-            raise ValueError(f"range {item} has {count} values; 100000 at most")
-        numbers += [first + i * by for i in range(count)]
-    if not numbers:
-        raise ValueError("takes at least one value")
-    return numbers
-
-
-def _whole(value: Any) -> list[int]:
-    numbers = _expanded(value)
-    for number in numbers:
-        if not number.is_integer() or not 0 <= number <= LARGEST:
-            raise ValueError(f"takes whole numbers from 0 to {LARGEST}, not {number:.17g}")
-    return [int(number) for number in numbers]
-
-
-def _distinct(values: list[Any]) -> list[Any]:
-    if len(set(map(str, values))) != len(values):
-        raise ValueError("names the same value twice")
-    return values
-
-
-def _length(value: Any) -> str | int:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST:
-        return value
-    if isinstance(value, str) and re.fullmatch(r"\d+(it|ep)?", value):
-        return value
-    raise ValueError(f"takes iterations or epochs, such as 600, 600it or 10ep, not {value!r}")
-
-
-def iterations(length: str | int, per_epoch: int) -> int:
-    """A length such as 600, `600it` or `10ep` in iterations."""
-    text = str(length)
-    return int(text[:-2]) * per_epoch if text.endswith("ep") else int(text.removesuffix("it"))
-
-
-def _one_of(what: str, known: tuple[str, ...]) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
-        if isinstance(value, str) and ":" in value:
-            if not value.startswith("torchvision:"):
-                own.digest(value)
-            return value
-        if value not in known:
-            raise ValueError(f"no {what} {value!r}; {nearest(str(value), known)}")
-        return value
-
-    return check
-
-
-def _layer(name: str) -> str:
-    if name in {"first", "last"} or name.endswith(".weight"):
-        return name
-    raise ValueError(f"takes first, last or the name of a weight tensor, not {name!r}")
-
-
-def _network(value: Any) -> Any:
-    """`resnet20`, or `{resnet20: {width: 2}}`."""
-    if isinstance(value, NetworkChoice):
-        return value
-    name: Any = value
-    options: Any = {}
-    if isinstance(value, dict) and len(value) == 1:
-        [(name, options)] = value.items()
-    known = _one_of("network", tuple(catalog.NETWORKS))(name)
-    if not isinstance(options, dict) or set(options) - {"width"}:
-        raise ValueError(f"{name} takes options as {{width: 2}}, not {options!r}")
-    return NetworkChoice(name=known, width=_number(options.get("width", 1.0)))
-
-
-def _replicates(value: Any) -> Any:
-    if isinstance(value, int) and not isinstance(value, bool):
-        if value < 1:
-            raise ValueError(f"takes how many (at least 1) or a list of seeds, not {value}")
-        return list(range(value))
-    return _whole(value)
-
-
-Length = Annotated[str | int, BeforeValidator(_length)]
-Lengths = Annotated[list[Length], BeforeValidator(_listed), AfterValidator(_distinct)]
-Wholes = Annotated[list[int], BeforeValidator(_whole), AfterValidator(_distinct)]
-Numbers = Annotated[list[float], BeforeValidator(_expanded), AfterValidator(_distinct)]
-DatasetName = Annotated[str, BeforeValidator(_one_of("dataset", tuple(catalog.DATASETS)))]
-
-
-class NetworkChoice(BaseModel):
-    """An architecture, and how wide."""
-
-    model_config = ConfigDict(frozen=True)
-    name: str
-    width: float = 1.0
-
-
-NetworkName = Annotated[NetworkChoice, BeforeValidator(_network)]
-Datasets = Annotated[
-    list[DatasetName], BeforeValidator(_listed), AfterValidator(_distinct), Field(min_length=1)
-]
-Networks = Annotated[
-    list[NetworkName], BeforeValidator(_listed), AfterValidator(_distinct), Field(min_length=1)
-]
 
 
 class _Model(BaseModel):
@@ -186,7 +63,7 @@ class StepDecayRate(_Model):
     """Written `{step_decay: {at: [80ep, 120ep], factor: 0.1}}`."""
 
     kind: Literal["step_decay"] = "step_decay"
-    at: Annotated[list[Length], BeforeValidator(_listed), Field(min_length=1)]
+    at: Annotated[list[Length], BeforeValidator(listed), Field(min_length=1)]
     factor: float = 0.1
 
 
@@ -222,27 +99,26 @@ class RecipeFields(_Model):
     lr: Numbers | None = None
     evaluate_every: Lengths | None = None
     momentum: Numbers | None = None
-    nesterov: Annotated[list[bool], BeforeValidator(_listed)] | None = None
+    nesterov: Annotated[list[bool], BeforeValidator(listed)] | None = None
     weight_decay: Numbers | None = None
     schedule: (
         Annotated[
-            list[Annotated[RateSchedule, BeforeValidator(_schedule)]], BeforeValidator(_listed)
+            list[Annotated[RateSchedule, BeforeValidator(_schedule)]], BeforeValidator(listed)
         ]
         | None
     ) = None
     warmup: Lengths | None = None
-    optimizer: Annotated[list[Literal["sgd", "adam"]], BeforeValidator(_listed)] | None = None
+    optimizer: Annotated[list[Literal["sgd", "adam"]], BeforeValidator(listed)] | None = None
     augment: (
         Annotated[
             list[Literal["none", "flip", "crop_flip", "resized_crop_flip"]],
-            BeforeValidator(_listed),
+            BeforeValidator(listed),
         ]
         | None
     ) = None
     label_smoothing: Numbers | None = None
     ghosts: (
-        Annotated[list[Literal["none", "neurons", "skips", "both"]], BeforeValidator(_listed)]
-        | None
+        Annotated[list[Literal["none", "neurons", "skips", "both"]], BeforeValidator(listed)] | None
     ) = None
     ghost_steps: Lengths | None = None
 
@@ -294,7 +170,7 @@ class Grid(_Model):
 
     method: Annotated[
         list[Annotated[MethodChoice, BeforeValidator(_method)]],
-        BeforeValidator(_listed),
+        BeforeValidator(listed),
         Field(min_length=1),
     ]
     sparsity: Numbers | None = None
@@ -303,22 +179,22 @@ class Grid(_Model):
     levels: Wholes | None = None
     ablation: Annotated[
         list[AblationName],
-        BeforeValidator(_listed),
-        AfterValidator(_distinct),
+        BeforeValidator(listed),
+        AfterValidator(distinct),
         Field(min_length=1),
     ] = ["none"]
     prune_step: Lengths = [0]
     rewind_step: Lengths = [0]
     prune_fraction: float = Field(default=0.2, gt=0, lt=1)
-    scope: Annotated[list[Scope], BeforeValidator(_listed)] = ["global"]
+    scope: Annotated[list[Scope], BeforeValidator(listed)] = ["global"]
     dataset: Datasets | None = None
     network: Networks | None = None
     recipe: RecipeFields = RecipeFields()
     finetune: RecipeFields | None = None
     keep_dense: Annotated[
-        list[Annotated[str, AfterValidator(_layer)]],
-        BeforeValidator(_listed),
-        AfterValidator(_distinct),
+        list[Annotated[str, AfterValidator(layer)]],
+        BeforeValidator(listed),
+        AfterValidator(distinct),
     ] = []
     found_on: DatasetName | None = None
     train: bool = True
@@ -384,15 +260,10 @@ class Sweep(_Model):
     network: Networks
     recipe: RecipeFields = RecipeFields()
     init: InitFields = InitFields()
-    replicates: Annotated[
-        list[int],
-        BeforeValidator(_replicates),
-        AfterValidator(_distinct),
-        Field(min_length=1),
-    ] = [0]
+    replicates: Replicates = [0]
     dense: bool = True
     eval: Annotated[
-        list[SplitName], BeforeValidator(_listed), AfterValidator(_distinct), Field(min_length=1)
+        list[SplitName], BeforeValidator(listed), AfterValidator(distinct), Field(min_length=1)
     ] = ["train", "test"]
     validation: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
     grids: Annotated[list[Grid], Field(min_length=1)]

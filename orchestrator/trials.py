@@ -7,16 +7,15 @@ from itertools import product
 from typing import Any
 
 from orchestrator.errors import SweepError
+from orchestrator.fields import NetworkChoice, iterations
 from orchestrator.methods import Choices, Density, Scope, Setting, Ticket, ablate, method
 from orchestrator.sweep import (
     Grid,
     MethodChoice,
-    NetworkChoice,
     RateSchedule,
     RecipeFields,
     StepDecayRate,
     Sweep,
-    iterations,
 )
 from orchestrator.yaml_source import Source
 from tasks import catalog

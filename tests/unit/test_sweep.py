@@ -8,7 +8,7 @@ import yaml
 
 from orchestrator import study
 from orchestrator.errors import SweepError
-from orchestrator.sweep import iterations
+from orchestrator.fields import iterations
 from tasks.spec import Cosine, Grasp, Init, Mask, State, StepDecay, Synflow
 from tests.small import TINY, write_sweep
 
