@@ -25,11 +25,7 @@ def _bare(declared: pa.Schema) -> pa.Schema:
     return pa.schema([(field.name, field.type) for field in declared])
 
 
-FLAT = {
-    "tasks": _bare(schema.TASKS),
-    "evals": _bare(schema.EVALS),
-    "layers": _bare(schema.LAYERS),
-}
+FLAT = {"tasks": _bare(schema.TASKS)} | {t: _bare(of) for t, of in schema.PARTS.items()}
 """Tables of a segment, by name: declared columns without their comments, as all below."""
 
 TRIALS = _bare(schema.TRIALS)
@@ -96,7 +92,8 @@ def read_live(paths: Sequence[Path]) -> pa.Table:
 
 def read_segment(head: Path, table: str) -> pa.Table:
     """One table (of FLAT) of the segment whose `tasks` file is `head`."""
-    return _read(_part(head, table), FLAT[table])
+    found = _parts([head], table)
+    return _read(found[0], FLAT[table]) if found else FLAT[table].empty_table()
 
 
 def segment_keys(head: Path) -> list[str]:
@@ -105,17 +102,21 @@ def segment_keys(head: Path) -> list[str]:
     return keys
 
 
-def scan_segments(heads: Sequence[Path], table: str) -> ds.Dataset:
+def scan_segments(heads: Sequence[Path], table: str) -> ds.Dataset | None:
     """One table (of FLAT) of segments, to be read when asked, in the columns asked for.
+
+    None where no segment has any of it.
 
     Raises
     ------
     StoreError
         When the end of a file, which says what is in it, is damaged.
     """
-    parts = [_part(head, table) for head in heads]
+    parts = _parts(heads, table)
     for path in parts:
         _open(path)
+    if not parts:
+        return None
     return ds.dataset([str(path) for path in parts], FLAT[table], format=_CHECKED)
 
 
@@ -126,7 +127,9 @@ def damaged(heads: Sequence[Path]) -> StoreError | None:
             try:
                 read_segment(head, table)
             except FileNotFoundError:
-                return StoreError(f"{_part(head, table)} was removed while it was read; ask again")
+                return StoreError(
+                    f"{layout.part(head, table)} was removed while it was read; ask again"
+                )
             except StoreError as error:
                 return error
     return None
@@ -195,8 +198,10 @@ def _fits(event: dict[str, Any]) -> bool:
     return True
 
 
-def _part(head: Path, table: str) -> Path:
-    return head.with_name(head.name.replace("tasks-", f"{table}-", 1))
+def _parts(heads: Sequence[Path], table: str) -> list[Path]:
+    """The files of a table; segments without measurements have none for them."""
+    parts = [layout.part(head, table) for head in heads]
+    return [path for path in parts if table != "measurements" or path.exists()]
 
 
 def _open(path: Path) -> pq.ParquetFile:

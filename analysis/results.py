@@ -46,6 +46,9 @@ _CLOSED: dict[str, str | bool | int | float | list[str]] = {
     "temp_directory": "",
 }
 
+_COUNTED = ["sweep", "run_key", "mask_key", "barrier_key", "graphs_key"]
+"""Columns of trials that are enough to tell whether they are answered."""
+
 _CURRENT = pa.field("current", pa.bool_())
 
 _REGISTERED = pa.schema(
@@ -62,7 +65,7 @@ _REGISTERED = pa.schema(
 
 
 def connect(store: str | Path) -> duckdb.DuckDBPyConnection:
-    """A connection with `trials, evals, layers, tasks, attempts, sweeps`, as of now.
+    """A connection with the tables of views.TABLES, as of now.
 
     Raises
     ------
@@ -171,8 +174,8 @@ def _load_results(connection: duckdb.DuckDBPyConnection, listed: Listing) -> Non
             rows = files.read_segment(head, table)
             wanted = pc.is_in(rows[declared.names[0]], pa.array(sorted(keys), pa.string()))
             _insert(connection, f"stored.{table}", rows.filter(wanted))
-        if whole:
-            connection.register(f"segment_{table}", files.scan_segments(whole, table))
+        if whole and (scanned := files.scan_segments(whole, table)):
+            connection.register(f"segment_{table}", scanned)
             sources.append(f"segment_{table}")
         columns = ", ".join(declared.names)
         union = " UNION ALL ".join(f"SELECT {columns} FROM {source}" for source in sources)
@@ -217,7 +220,7 @@ def _load_sweeps(connection: duckdb.DuckDBPyConnection, paths: Iterable[Path]) -
     asked = files.TRIALS.append(pa.field("revision", pa.string())).append(_CURRENT)
     _create(connection, "stored.asked", asked.empty_table())
     for revision in revisions:
-        columns = files.TRIALS.names if revision in current else ["sweep", "run_key", "mask_key"]
+        columns = files.TRIALS.names if revision in current else _COUNTED
         added = f"*, '{revision.about['revision']}', {revision in current}"
         rows = files.read_trials(revision, columns)
         _insert(connection, "stored.asked", rows, f"SELECT {added} FROM incoming")

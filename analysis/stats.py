@@ -25,11 +25,15 @@ class Summary:
     n: int
 
 
-def summary(values: list[float], spread: Spread = "std") -> Summary:
+def summary(
+    values: list[float],
+    spread: Spread = "std",
+    bounds: tuple[float, float] = (float("-inf"), float("inf")),
+) -> Summary:
     """Mean and spread of replicates.
 
     std is ± one standard deviation (ddof 1), minmax the extremes, ci95 the 95 % confidence
-    interval of the mean (Student's t). One replicate has no spread.
+    interval of the mean (Student's t), cut at `bounds`. One replicate has no spread.
 
     Raises
     ------
@@ -46,4 +50,4 @@ def summary(values: list[float], spread: Spread = "std") -> Summary:
     half = stdev(values)
     if spread == "ci95":
         half *= (_T95[n - 2] if n - 2 < len(_T95) else 1.96) / sqrt(n)
-    return Summary(centre, centre - half, centre + half, n)
+    return Summary(centre, max(centre - half, bounds[0]), min(centre + half, bounds[1]), n)

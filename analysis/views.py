@@ -5,7 +5,7 @@
 
 from orchestrator.store import schema
 
-TABLES = ("trials", "evals", "layers", "tasks", "attempts", "sweeps")
+TABLES = ("trials", "evals", "layers", "measurements", "tasks", "attempts", "sweeps")
 
 TRIALS = f"""
 CREATE VIEW trials AS
@@ -18,12 +18,22 @@ WITH metrics AS (
            arg_max(accuracy, step) FILTER (split = 'val') AS val_accuracy,
            arg_max(loss, step) FILTER (split = 'val') AS val_loss,
            arg_max(step, accuracy) FILTER (split = 'val') AS best_val_step,
+           arg_min(step, loss) FILTER (split = 'val') AS early_stop_step,
            max(accuracy) FILTER (split = 'test') AS best_accuracy
     FROM evals GROUP BY run_key),
+barriers AS (
+    SELECT measurement_key, any_value(value) FILTER (split = 'test') AS barrier,
+           any_value(value) FILTER (split = 'train') AS train_barrier
+    FROM measurements WHERE name = 'barrier' GROUP BY measurement_key),
+graphs AS (
+    SELECT measurement_key, avg(value) FILTER (name = 'imdb') AS imdb
+    FROM measurements GROUP BY measurement_key),
 latest AS (SELECT key, arg_max(event, rowid) AS event FROM attempts GROUP BY key)
 SELECT {", ".join(f"asked.{name}" for name in schema.TRIALS.names)},
        CASE WHEN (run.key IS NOT NULL OR asked.run_key IS NULL)
               AND (asked.mask_key IS NULL OR mask.key IS NOT NULL)
+              AND (asked.barrier_key IS NULL OR barriers.measurement_key IS NOT NULL)
+              AND (asked.graphs_key IS NULL OR graphs.measurement_key IS NOT NULL)
             THEN 'done'
             WHEN 'failed' IN (run_latest.event, mask_latest.event) THEN 'failed'
             WHEN 'blocked' IN (run_latest.event, mask_latest.event) THEN 'blocked'
@@ -33,7 +43,8 @@ SELECT {", ".join(f"asked.{name}" for name in schema.TRIALS.names)},
        coalesce(run.density, mask.density) AS density,
        metrics.accuracy, metrics.loss, metrics.train_accuracy, metrics.train_loss, metrics.top5,
        metrics.val_accuracy, metrics.val_loss, metrics.best_accuracy,
-       chosen.accuracy AS best_val_accuracy, dense.accuracy AS dense_accuracy,
+       chosen.accuracy AS best_val_accuracy, metrics.early_stop_step,
+       early.accuracy AS early_stop_accuracy, dense.accuracy AS dense_accuracy,
        dense.best_accuracy AS dense_best_accuracy,
        dense_chosen.accuracy AS dense_best_val_accuracy,
        metrics.accuracy - dense.accuracy AS delta,
@@ -42,13 +53,18 @@ SELECT {", ".join(f"asked.{name}" for name in schema.TRIALS.names)},
        coalesce(run.kept_flops, mask.kept_flops) AS kept_flops,
        coalesce(run.flops, mask.flops) AS flops,
        coalesce(run.flops, mask.flops) / coalesce(run.kept_flops, mask.kept_flops) AS speedup,
-       mask.effective_kept / mask.size AS effective_density, run.distance, run.seconds
+       mask.effective_kept / mask.size AS effective_density, run.distance, run.seconds,
+       barriers.barrier, barriers.train_barrier, graphs.imdb
 FROM stored.asked
 LEFT JOIN tasks run ON run.key = asked.run_key
 LEFT JOIN tasks mask ON mask.key = asked.mask_key
 LEFT JOIN metrics ON metrics.run_key = asked.run_key
 LEFT JOIN evals chosen ON chosen.run_key = asked.run_key AND chosen.split = 'test'
      AND chosen.step = metrics.best_val_step
+LEFT JOIN barriers ON barriers.measurement_key = asked.barrier_key
+LEFT JOIN graphs ON graphs.measurement_key = asked.graphs_key
+LEFT JOIN evals early ON early.run_key = asked.run_key AND early.split = 'test'
+     AND early.step = metrics.early_stop_step
 LEFT JOIN metrics dense ON dense.run_key = asked.dense_key
 LEFT JOIN evals dense_chosen ON dense_chosen.run_key = asked.dense_key
      AND dense_chosen.split = 'test' AND dense_chosen.step = dense.best_val_step
@@ -63,6 +79,8 @@ WITH answered AS (
     SELECT sweep, revision, count(*) AS done FROM stored.asked
     WHERE (run_key IS NULL OR run_key IN (SELECT key FROM tasks))
       AND (mask_key IS NULL OR mask_key IN (SELECT key FROM tasks))
+      AND (barrier_key IS NULL OR barrier_key IN (SELECT key FROM tasks))
+      AND (graphs_key IS NULL OR graphs_key IN (SELECT key FROM tasks))
     GROUP BY ALL)
 SELECT r.sweep, r.revision, r.registered_at, r.current, r.trials,
        coalesce(answered.done, 0) AS done, r.definition, r.figures
@@ -83,6 +101,8 @@ _DERIVED = {
         "val_accuracy": "top-1 on the held-out part of train at the last step, fraction",
         "val_loss": "cross-entropy on it at the last step, nats",
         "best_val_accuracy": "top-1 on test at the step of the best val_accuracy, fraction",
+        "early_stop_step": "iteration of the least val_loss (the lottery ticket papers' measure)",
+        "early_stop_accuracy": "top-1 on test at that iteration, fraction",
         "best_accuracy": "best top-1 on test over all steps: peeks at the test set",
         "dense_accuracy": "accuracy of the dense run of the same replicate and recipe",
         "dense_best_accuracy": "best_accuracy of that dense run",
@@ -96,6 +116,10 @@ _DERIVED = {
         "effective_density": "density of the weights on a path from input to output",
         "distance": "L2 distance of the kept weights from those training began with",
         "seconds": "wall time of the run, s",
+        "barrier": "largest test error on the line to the same run in another data order, "
+        "less the mean of the ends; below 0.02 is linearly connected",
+        "train_barrier": "the same on train",
+        "imdb": "IMDB (a Ramanujan quantity), mean over the mask's layers",
     },
     "sweeps": {
         "sweep": "name of the sweep",
@@ -113,6 +137,7 @@ _DECLARED = {
     "trials": schema.TRIALS,
     "evals": schema.EVALS,
     "layers": schema.LAYERS,
+    "measurements": schema.MEASUREMENTS,
     "tasks": schema.TASKS,
     "attempts": schema.ATTEMPTS,
 }

@@ -1,11 +1,13 @@
 """What tasks are expected to cost: from the store's history, or a model before there is any."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.plan import Task
 from tasks import catalog
-from tasks.spec import GemMiner, Grasp, Mask, OnExamples, Run, Snip, Synflow
+from tasks.measurements import Barrier, Graphs
+from tasks.spec import GemMiner, Grasp, Mask, Network, OnExamples, Run, Snip, Synflow
 
 Rates = Mapping[tuple[str, str], float]
 """Seconds per unit by (network, what): of an iteration, or of a mask by its score's kind."""
@@ -26,11 +28,15 @@ class Costs:
         if isinstance(value, Run):
             rate = self.rates.get((value.network.name, "step")) or _step_seconds(value)
             return 0.02 + task.steps * rate
+        if isinstance(value, Barrier | Graphs):
+            return _measuring_seconds(value)
         return self.rates.get((value.network.name, value.score.kind)) or _mask_seconds(value)
 
     def bytes(self, task: Task) -> int:
         """Expected size on disk: the result, and the states or the mask."""
-        weights = _weights(task.value)
+        if isinstance(task.value, Barrier | Graphs):
+            return RESULT_BYTES
+        weights = catalog.size(task.value.network)[0]
         if isinstance(task.value, Mask):
             return RESULT_BYTES + weights // 8
         return RESULT_BYTES + 4 * weights * len(task.save)
@@ -53,8 +59,17 @@ def critical_path(tasks: Iterable[Task], costs: Costs) -> tuple[float, list[Task
     return seconds, path[::-1]
 
 
-def _weights(value: Run | Mask) -> int:
-    return catalog.size(value.network)[0]
+def _network(value: Barrier | Graphs) -> Network:
+    return value.mask.network if isinstance(value, Graphs) else value.one.run.network
+
+
+def _measuring_seconds(value: Barrier | Graphs) -> float:
+    """Every point evaluates all examples; a layer's singular values take (weights)^1.5."""
+    weights, flops = catalog.size(_network(value))
+    if isinstance(value, Graphs):
+        return 0.01 + 2.5e-10 * math.sqrt(weights) * weights
+    facts = catalog.dataset_facts(value.one.run.dataset.name)
+    return 0.05 + value.points * (facts.train + facts.test) * 2 * flops / 2e10
 
 
 def _step_seconds(run: Run) -> float:

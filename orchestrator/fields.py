@@ -9,9 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from orchestrator.yaml_source import nearest
 from tasks import catalog, own
-
-LARGEST = 2**31 - 1
-"""Of whole numbers in a sweep file: seeds, levels, lengths."""
+from tasks.spec import LARGEST
 
 
 def listed(value: Any) -> list[Any]:

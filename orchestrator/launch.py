@@ -23,7 +23,7 @@ from orchestrator.schedule import (
 )
 from orchestrator.store import layout, results
 from orchestrator.store.journal import Journal
-from tasks.spec import Mask, is_one_shot
+from tasks.spec import Mask, Run, is_one_shot
 
 WAIT_SECONDS = 0.5
 
@@ -199,6 +199,8 @@ class _Launch:
             return False
         if isinstance(task.value, Mask):
             return (self._store / layout.mask(task.key)).exists()
+        if not isinstance(task.value, Run):
+            return True
         return all((self._store / layout.state(task.key, step)).exists() for step in task.save)
 
     def _note(self, event: str, task: Task, **details: object) -> None:

@@ -17,6 +17,7 @@ from orchestrator.render import duration
 from tasks.spec import Mask, Run
 
 PLAIN_SECONDS = 10.0
+_VERBS = {"run": "train", "mask": "prune", "barrier": "interpolate", "graphs": "measure"}
 
 
 class Display:
@@ -58,7 +59,7 @@ class Display:
         self._counted = len(progress.done)
         if self._console.is_terminal:
             for kind, bar in self._bars.items():
-                name = {"run": "train", "mask": "prune"}[kind]
+                name = _VERBS[kind]
                 self._bar.update(bar, completed=self._counts[kind], description=name)
             self._live.update(Group(self._bar, self._details(progress)))
             return
@@ -105,7 +106,12 @@ def _levels(plan: Plan) -> dict[str, int]:
 
 
 def _mask(task: Task) -> Mask | None:
-    return task.value.mask if isinstance(task.value, Run) else task.value
+    match task.value:
+        case Run():
+            return task.value.mask
+        case Mask():
+            return task.value
+    return None
 
 
 def _depth(mask: Mask, known: dict[str, int]) -> int:

@@ -183,7 +183,9 @@ def _find(connection: Connection, prefix: str) -> tuple[str, str, str | None]:
         SELECT key, any_value(kind), any_value(value) FROM (
             SELECT key, kind, value FROM tasks
             UNION ALL SELECT run_key, 'run', NULL FROM trials
-            UNION ALL SELECT mask_key, 'mask', NULL FROM trials WHERE mask_key IS NOT NULL)
+            UNION ALL SELECT mask_key, 'mask', NULL FROM trials WHERE mask_key IS NOT NULL
+            UNION ALL SELECT barrier_key, 'barrier', NULL FROM trials WHERE barrier_key IS NOT NULL
+            UNION ALL SELECT graphs_key, 'graphs', NULL FROM trials WHERE graphs_key IS NOT NULL)
         WHERE starts_with(key, ?) GROUP BY key ORDER BY key LIMIT 3
         """,
         [prefix],
@@ -229,10 +231,13 @@ def _print_provenance(console: Console, connection: Connection, key: str) -> Non
         [key],
     ).fetchone()
     density, kept, size, seconds, worker, device, launch, attempt, version, code, torch, at = row
+    kept_of = (
+        "" if kept is None else f"; keeps {kept:,} of {size:,} weights ({100 * density:.3g} %)"
+    )
     console.print(
         f"computed in {seconds:.2f} s on {worker} ({device}), {at:%Y-%m-%d %H:%M:%S} UTC, launch "
-        f"{launch}, attempt {attempt}, tombola {version} ({code or 'no commit'}), torch {torch}; "
-        f"keeps {kept:,} of {size:,} weights ({100 * density:.3g} %)",
+        f"{launch}, attempt {attempt}, tombola {version} ({code or 'no commit'}), torch {torch}"
+        f"{kept_of}",
         highlight=False,
         soft_wrap=True,
     )
@@ -261,7 +266,7 @@ def _print_lineage(console: Console, connection: Connection, value: dict[str, An
 
 def _inputs(value: dict[str, Any]) -> list[str]:
     keys = [value.get("mask"), value.get("within")]
-    for field in ("start", "of"):
+    for field in ("start", "of", "one", "other"):
         state = value.get(field)
         if isinstance(state, dict) and state["kind"] == "state":
             keys.append(state["run"])
@@ -271,6 +276,8 @@ def _inputs(value: dict[str, Any]) -> list[str]:
 def _summary(value: dict[str, Any]) -> str:
     if value["kind"] == "mask":
         return f"{value['score']['kind']} at density {value['density']:.4g}"
+    if value["kind"] != "run":
+        return "measured"
     masked = "masked" if value["mask"] else "dense"
     steps = f"steps {value['first_step']}-{value['recipe']['steps']}"
     return f"{value['network']['name']} {masked}, {steps}"
@@ -283,7 +290,7 @@ def _print_users(console: Console, connection: Connection, key: str) -> None:
     trials = connection.execute(
         """
         SELECT sweep, trial, method, ablation, replicate, requested_density FROM trials
-        WHERE ? IN (run_key, mask_key, dense_key) ORDER BY sweep, trial
+        WHERE ? IN (run_key, mask_key, dense_key, barrier_key, graphs_key) ORDER BY sweep, trial
         """,
         [key],
     ).fetchall()

@@ -17,6 +17,7 @@ from tasks.spec import (
     Grasp,
     Init,
     Inverted,
+    LayerRate,
     Magnitude,
     Mask,
     Network,
@@ -108,6 +109,7 @@ class Choices:
     prune_fraction: float = 0.2
     finetune: Recipe | None = None
     keep_dense: tuple[str, ...] = ()
+    layer_rates: tuple[LayerRate, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -207,6 +209,7 @@ def _pruned(
         scope=c.scope,
         within=within,
         keep_dense=c.keep_dense,
+        rates=c.layer_rates,
         pattern=pattern(density.value, c.options),
     )
 
@@ -263,8 +266,8 @@ class Method:
     options: frozenset[str] = frozenset()
 
 
-_EARLY = frozenset({"prune_step", "keep_dense"})
-_AFTER = frozenset({"finetune", "rewind_step", "keep_dense"})
+_EARLY = frozenset({"prune_step", "keep_dense", "layer_rates"})
+_AFTER = frozenset({"finetune", "rewind_step", "keep_dense", "layer_rates"})
 _EXAMPLES = frozenset({"per_class", "draw", "augment", "batch_size"})
 _GRADIENT = _EXAMPLES | {"batch_norm", "iterations", "precision"}
 
@@ -306,6 +309,7 @@ def _magnitude(*_: Any) -> Score:
     return Magnitude()
 
 
+_UNSTRUCTURED = frozenset({"keep_dense", "layer_rates"})
 _N_OF_M = frozenset({"m"})
 _RETRAIN = frozenset({"retrain"})
 
@@ -336,14 +340,14 @@ METHODS: dict[str, Method] = {
         _EXAMPLES | _RETRAIN | {"hessian"},
     ),
     "n_of_m_after_training": Method(
-        after_training(_magnitude, _n_of_m), _AFTER - {"keep_dense"}, _N_OF_M | _RETRAIN
+        after_training(_magnitude, _n_of_m), _AFTER - _UNSTRUCTURED, _N_OF_M | _RETRAIN
     ),
     "structured_after_training": Method(
-        after_training(_magnitude, _units), _AFTER - {"keep_dense"}, _RETRAIN | {"norm"}
+        after_training(_magnitude, _units), _AFTER - _UNSTRUCTURED, _RETRAIN | {"norm"}
     ),
     "imp": Method(
         imp,
-        frozenset({"rewind_step", "prune_fraction", "finetune", "keep_dense"}),
+        _AFTER | {"prune_fraction"},
         _RETRAIN | _EXAMPLES | {"score", "hessian"},
     ),
 }

@@ -6,13 +6,15 @@ all sharing is one dictionary.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias, cast
 
 from orchestrator.trials import Trial
 from tasks import catalog
-from tasks.spec import Mask, Run, State
+from tasks.measurements import Barrier, Graphs, Measurement
+from tasks.spec import Init, Mask, Run, State
 
-Kind = Literal["run", "mask"]
+Kind = Literal["run", "mask", "barrier", "graphs"]
+Value: TypeAlias = Run | Mask | Measurement
 
 
 class Holdings(Protocol):
@@ -37,12 +39,12 @@ class Nothing:
 
 @dataclass(frozen=True)
 class Task:
-    """train(run) up to `last_step`, saving the states others need; or prune(mask).
+    """train(run) up to `last_step`, saving the states others need; prune(mask); or measure.
 
     `needs` are the keys of tasks in the same plan; `trial` is the first that asked for it.
     """
 
-    value: Run | Mask
+    value: Value
     reason: str
     needs: tuple[str, ...]
     trial: int
@@ -51,17 +53,17 @@ class Task:
 
     @property
     def key(self) -> str:
-        """Key of the run or mask."""
+        """Key of the value."""
         return self.value.key
 
     @property
     def kind(self) -> Kind:
-        """Run or mask."""
-        return "run" if isinstance(self.value, Run) else "mask"
+        """Run, mask, or what is measured."""
+        return cast("Kind", self.value.kind)
 
     @property
     def steps(self) -> int:
-        """Iterations that the task trains; 0 for a mask."""
+        """Iterations that the task trains; 0 where it is no run."""
         return self.last_step - self.value.first_step if isinstance(self.value, Run) else 0
 
     @property
@@ -104,9 +106,9 @@ def alone(trials: Iterable[Trial]) -> Iterator[tuple[Run, int]]:
     Yields runs with their iterations; a run that only lends its weights at step k is
     trained to k.
     """
-    lineages: dict[tuple[str, bool], list[tuple[Run, int]]] = {}
+    lineages: dict[tuple[object, ...], list[tuple[Run, int]]] = {}
     for trial in trials:
-        identity = trial.run.key, trial.trained
+        identity = trial.run.key, trial.trained, *(asked.key for asked in trial.measured)
         if identity not in lineages:
             lineages[identity] = list(_lineage(trial))
         yield from lineages[identity]
@@ -122,7 +124,7 @@ def epochs(run: Run, steps: int) -> float:
 
 @dataclass
 class _Want:
-    value: Run | Mask
+    value: Value
     reason: str
     trial: int
     whole: bool
@@ -138,19 +140,18 @@ class _Wanted:
         self._unexplored: list[_Want] = []
 
     def answer(self, trial: Trial, number: int) -> bool:
-        """Ask for a trial's run and mask; whether the store had both."""
-        results, run = self._held.results, trial.run
-        lacks_run = trial.trained and run.key not in results
-        done = not lacks_run and (run.mask is None or run.mask.key in results)
-        if lacks_run:
-            self._want(run, "not in the store", number)
-        if run.mask is not None and run.mask.key not in results:
-            self._want(run.mask, "not in the store", number)
+        """Ask for a trial's run, mask and measurements; whether the store had them all."""
+        asked: list[Value] = [*trial.measured]
+        asked += [trial.run] if trial.trained else []
+        asked += [trial.run.mask] if trial.run.mask else []
+        lacking = [value for value in asked if value.key not in self._held.results]
+        for value in lacking:
+            self._want(value, "not in the store", number)
         while self._unexplored:
             want = self._unexplored.pop()
             for needed in _inputs(want.value):
                 self._need(needed, number)
-        return done
+        return not lacking
 
     def tasks(self) -> dict[str, Task]:
         """A task for each want, its needs resolved."""
@@ -168,7 +169,7 @@ class _Wanted:
             reason = reason if told else "not in the store"
             self._want(needed.run, reason, trial).save.add(needed.step)
 
-    def _want(self, value: Run | Mask, reason: str, trial: int) -> _Want:
+    def _want(self, value: Value, reason: str, trial: int) -> _Want:
         want = self._wants.get(value.key)
         if want is None:
             whole = value.key not in self._held.results
@@ -197,9 +198,18 @@ class _Wanted:
         )
 
 
-def _inputs(value: Run | Mask) -> list[State | Mask]:
+def _inputs(value: Value) -> list[State | Mask]:
     """The stored things that a task reads."""
-    around = (value.start, value.mask) if isinstance(value, Run) else (value.of, value.within)
+    around: tuple[Init | State | Mask | None, ...]
+    match value:
+        case Run():
+            around = value.start, value.mask
+        case Mask():
+            around = value.of, value.within
+        case Barrier():
+            around = value.one, value.other
+        case Graphs():
+            around = (value.mask,)
     return [item for item in around if isinstance(item, State | Mask)]
 
 
@@ -235,6 +245,8 @@ def _lineage(trial: Trial) -> Iterator[tuple[Run, int]]:
         reach(trial.run, trial.run.recipe.steps)
     elif trial.mask:
         unexplored.append(trial.mask)
+    for asked in trial.measured:
+        unexplored += _inputs(asked)
     while unexplored:
         item = unexplored.pop()
         if isinstance(item, State):

@@ -9,17 +9,23 @@ from rich.table import Table
 
 from orchestrator.cost import Costs, critical_path
 from orchestrator.launch import Failure
-from orchestrator.plan import Nothing, Plan, Task, alone, epochs, plan
+from orchestrator.plan import Nothing, Plan, Task, Value, alone, epochs, plan
 from orchestrator.store.results import Row
 from orchestrator.store.verify import Finding
 from orchestrator.study import Study
-from tasks.spec import Mask, Run, State
+from tasks.measurements import Barrier, Graphs
+from tasks.spec import Run, State
 
 SHORT_KEY = 12
 
 
-def describe(value: Run | Mask) -> str:
-    """A run or mask in a few words: what it is of, and at which density."""
+def describe(value: Value) -> str:
+    """A task's value in a few words: what it is of, and at which density."""
+    if isinstance(value, Barrier):
+        ends = f"{value.one.run.key[:SHORT_KEY]} and {value.other.run.key[:SHORT_KEY]}"
+        return f"measure the barrier between {ends}"
+    if isinstance(value, Graphs):
+        return f"measure the graphs of {value.mask.key[:SHORT_KEY]}"
     if isinstance(value, Run):
         start = "from " + _start(value.start)
         masked = f"at {_percent(value.mask.density)}" if value.mask else "dense"
@@ -48,9 +54,10 @@ def print_plan(console: Console, study: Study, planned: Plan, costs: Costs, slot
     table.add_row(
         "trials", f"{len(study.trials):,}", f"{planned.done:,} answered, {missing:,} not yet"
     )
-    table.add_row(
-        "tasks to run", f"{len(tasks):,}", f"{kinds['run']:,} train, {kinds['mask']:,} prune"
-    )
+    measuring = kinds["barrier"] + kinds["graphs"]
+    what = f"{kinds['run']:,} train, {kinds['mask']:,} prune"
+    what += f", {measuring:,} measure" if measuring else ""
+    table.add_row("tasks to run", f"{len(tasks):,}", what)
     table.add_row(
         "trial by trial",
         f"{lonely_steps:,}",

@@ -89,4 +89,5 @@ def _row(study: Study, number: int, trial: Trial) -> dict[str, Any]:
         "run_key": trial.run.key if trial.trained else None,
         "mask_key": trial.mask.key if trial.mask else None,
         "dense_key": trial.dense.key if trial.trained else None,
+        **{f"{asked.kind}_key": asked.key for asked in trial.measured},
     }

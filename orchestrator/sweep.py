@@ -21,7 +21,6 @@ from pydantic import (
 from orchestrator import recipes, yaml_source
 from orchestrator.errors import SweepError
 from orchestrator.fields import (
-    LARGEST,
     DatasetName,
     Datasets,
     Length,
@@ -37,7 +36,7 @@ from orchestrator.fields import (
 from orchestrator.methods import METHODS, AblationName, Density, Scope
 from orchestrator.methods import method as find_method
 from orchestrator.yaml_source import Loc, Source, nearest
-from tasks.spec import SplitName
+from tasks.spec import LARGEST, SplitName
 
 
 class _Model(BaseModel):
@@ -121,6 +120,7 @@ class RecipeFields(_Model):
         Annotated[list[Literal["none", "neurons", "skips", "both"]], BeforeValidator(listed)] | None
     ) = None
     ghost_steps: Lengths | None = None
+    rescale_steps: Lengths | None = None
 
 
 class InitFields(_Model):
@@ -196,8 +196,12 @@ class Grid(_Model):
         BeforeValidator(listed),
         AfterValidator(distinct),
     ] = []
+    layer_rates: dict[str, Annotated[float, Field(ge=0, lt=1)]] = {}
     found_on: DatasetName | None = None
     train: bool = True
+    measure: Annotated[
+        list[Literal["barrier", "ramanujan"]], BeforeValidator(listed), AfterValidator(distinct)
+    ] = []
 
     @model_validator(mode="after")
     def _consistent(self) -> "Grid":
@@ -206,6 +210,8 @@ class Grid(_Model):
         if len(said) != 1:
             got = " and ".join(said) or "none"
             raise ValueError(f"takes one of sparsity, density, compression or levels, not {got}")
+        if "barrier" in self.measure and not self.train:
+            raise ValueError("measure: barrier lies between trained networks: it takes train: true")
         for method in self.method:
             self._check_axes(method.name)
         self.densities()
@@ -214,7 +220,7 @@ class Grid(_Model):
     def _check_axes(self, method: str) -> None:
         takes = find_method(method).takes
         written = self.model_fields_set
-        for axis in ("prune_step", "rewind_step", "finetune", "keep_dense"):
+        for axis in ("prune_step", "rewind_step", "finetune", "keep_dense", "layer_rates"):
             if axis in written and axis not in takes:
                 raise ValueError(f"{axis} does not apply to {method}; give it a grid of its own")
         if "prune_fraction" in takes and self.levels is None:

@@ -1,6 +1,7 @@
 """From a sweep to its trials: every combination of every grid as a labelled expression."""
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -19,23 +20,30 @@ from orchestrator.sweep import (
 )
 from orchestrator.yaml_source import Source
 from tasks import catalog
+from tasks.measurements import Barrier, Graphs, Measurement
 from tasks.spec import (
     SPLITS,
     Constant,
     Cosine,
     Dataset,
     Init,
+    LayerRate,
     Mask,
     Network,
     Recipe,
     Run,
     Schedule,
     Shuffled,
+    State,
     StepDecay,
+    at,
 )
 
 REINIT_OFFSET = 1_000_000
 """Reinitialised weights of replicate r are drawn with seed r + this: no replicate's own."""
+
+OTHER_ORDER_OFFSET = 2_000_000
+"""A sibling of replicate r, trained for a barrier, takes its examples in the order of r + this."""
 
 Labels = dict[str, Any]
 
@@ -45,13 +53,15 @@ class Trial:
     """One labelled point of a sweep: the run that answers it, and the dense run beside it.
 
     `labels` are columns of schema.TRIALS; they name the point to people and are in no key.
-    A trial that is not `trained` asks for the mask of its run alone.
+    A trial that is not `trained` asks for the mask of its run alone. `measured` is what it
+    asks for besides.
     """
 
     labels: Labels
     run: Run
     dense: Run
     trained: bool = True
+    measured: tuple[Measurement, ...] = ()
 
     @property
     def mask(self) -> Mask | None:
@@ -102,7 +112,33 @@ def _grid_trials(sweep: Sweep, number: int, grid: Grid) -> Iterator[Trial]:
                         if run.mask is None and not grid.train:
                             continue  # a mask that keeps everything asks for nothing
                         labels.update(grid=number, replicate=replicate)
-                        yield Trial(labels, run, setting.dense, trained=grid.train)
+                        branch = (
+                            choices.rewind_step if labels["rewind_step"] else choices.prune_step
+                        )
+                        measured = _measured(grid, run, branch)
+                        yield Trial(labels, run, setting.dense, grid.train, measured)
+
+
+def _measured(grid: Grid, run: Run, branch: int) -> tuple[Measurement, ...]:
+    """What the grid wants measured of one ticket; a dense run has no graphs."""
+    asked: list[Measurement] = []
+    if "barrier" in grid.measure:
+        ends = [State(run=r, step=r.recipe.steps) for r in (run, _sibling(run, branch))]
+        asked.append(Barrier(one=ends[0], other=ends[1]))
+    if "ramanujan" in grid.measure and run.mask is not None:
+        asked.append(Graphs(mask=run.mask))
+    return tuple(asked)
+
+
+def _sibling(run: Run, branch: int) -> Run:
+    """The same run in another data order; dense, from the step at which the ticket branches.
+
+    Instability analysis trains two copies so (Frankle et al. 2020, section 3).
+    """
+    order = run.order_seed + OTHER_ORDER_OFFSET
+    if run.mask is None:
+        return replace(run, start=at(run, branch), first_step=branch, order_seed=order)
+    return replace(run, order_seed=order)
 
 
 def _dataset(sweep: Sweep, name: str) -> Dataset:
@@ -165,8 +201,17 @@ def _choices(
             prune_fraction=grid.prune_fraction,
             finetune=finetune,
             keep_dense=tuple(grid.keep_dense),
+            layer_rates=_layer_rates(grid),
             options=chosen.options,
         )
+
+
+def _layer_rates(grid: Grid) -> tuple[LayerRate, ...]:
+    usual = math.log(1 - grid.prune_fraction)
+    return tuple(
+        LayerRate(layer=layer, exponent=math.log(1 - rate) / usual if rate else 0.0)
+        for layer, rate in grid.layer_rates.items()
+    )
 
 
 def _setting(
@@ -204,7 +249,7 @@ def _recipe(fields: dict[str, Any], per_epoch: int) -> Recipe:
     steps = iterations(fields["steps"], per_epoch)
     lengths: dict[str, Any] = {
         name: iterations(fields[name], per_epoch)
-        for name in ("evaluate_every", "warmup", "ghost_steps")
+        for name in ("evaluate_every", "warmup", "ghost_steps", "rescale_steps")
         if name in fields
     }
     values: dict[str, Any] = {
@@ -275,6 +320,7 @@ def _labels(s: Setting, chosen: MethodChoice, c: Choices, density: Density) -> L
         "prune_step": prune_step,
         "rewind_step": c.rewind_step if _rewinds(chosen) else None,
         "keep_dense": ", ".join(sorted(c.keep_dense)) or None,
+        "layer_rates": _layer_rates_label(c),
         "options": json.dumps(chosen.options, sort_keys=True),
         "scope": c.scope,
         "prune_fraction": c.prune_fraction if "prune_fraction" in takes else None,
@@ -282,6 +328,11 @@ def _labels(s: Setting, chosen: MethodChoice, c: Choices, density: Density) -> L
         **_setting_labels(s.dense),
         "score_seed": s.score_seed,
     }
+
+
+def _layer_rates_label(c: Choices) -> str | None:
+    rates = {r.layer: 1 - (1 - c.prune_fraction) ** r.exponent for r in c.layer_rates}
+    return ", ".join(f"{layer} {rate:.3g}" for layer, rate in rates.items()) or None
 
 
 def _rewinds(chosen: MethodChoice) -> bool:
@@ -307,6 +358,7 @@ def _setting_labels(dense: Run) -> Labels:
         "optimizer": recipe.optimizer,
         "augment": recipe.augment,
         "label_smoothing": recipe.label_smoothing,
+        "rescale_steps": recipe.rescale_steps,
         "ghosts": f"{recipe.ghosts} until {recipe.ghost_steps}" if recipe.ghost_steps else None,
     }
 

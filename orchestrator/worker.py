@@ -10,7 +10,7 @@ import platform
 import socket
 import time
 import traceback
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from orchestrator.errors import DamagedFile, DeterminismAlarm, StoreError
 from orchestrator.executors.base import Job, Outcome, Pack
 from orchestrator.store import artifacts, results
 from tasks import catalog, measure, resources
+from tasks.connectivity import barrier
 from tasks.data import load
 from tasks.key import decode
 from tasks.masks import Kept, Scores, count
@@ -55,7 +56,7 @@ def measure_mask(store: Path, key: str) -> tuple[list[results.Row], list[results
 
     The latencies are of the network at initialization; they do not depend on its weights.
     """
-    from tasks import effective, latency, ramanujan
+    from tasks import effective, latency
 
     row = results.find(store, key)
     if row is None or row["kind"] != "mask":
@@ -66,11 +67,18 @@ def measure_mask(store: Path, key: str) -> tuple[list[results.Row], list[results
     dead = effective.dead_units(kept)
     layers = []
     for layer in measure.layers(network, kept):
-        graph = ramanujan.ramanujan(kept[layer.layer])
-        found = asdict(graph) if graph else {}
+        found = graph_quantities(kept[layer.layer])
         layers.append({**asdict(layer), "dead_units": dead[layer.layer], **found})
     weights = initial_weights(network, Init(seed=0))
     return layers, [asdict(one) for one in latency.latencies(network, weights, kept)]
+
+
+def graph_quantities(kept: torch.Tensor) -> dict[str, float | None]:
+    """Ramanujan quantities of a layer's mask by name; null where they say nothing."""
+    from tasks.ramanujan import Ramanujan, ramanujan
+
+    graph = ramanujan(kept)
+    return asdict(graph) if graph else dict.fromkeys(f.name for f in fields(Ramanujan))
 
 
 class _Worker:
@@ -82,6 +90,12 @@ class _Worker:
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._scores: tuple[str, Scores | None] = ("", None)
+        self._verbs = {
+            "run": self._train,
+            "mask": self._prune,
+            "barrier": self._interpolate,
+            "graphs": self._connect,
+        }
 
     def run(self, job: Job) -> Outcome:
         """Run one job and commit it; whatever it raises becomes its outcome."""
@@ -89,7 +103,7 @@ class _Worker:
         meter = resources.Meter(self._device)
         try:
             value = json.loads(job.value)
-            found = self._train(job, value) if job.kind == "run" else self._prune(job, value)
+            found = self._verbs[job.kind](job, value)
             seconds = time.perf_counter() - clock
             row = {**found, **self._provenance(job, began, seconds), **meter.read(seconds)}
             if job.kind == "run":
@@ -107,7 +121,7 @@ class _Worker:
         return Outcome(job.key, self._name, time.perf_counter() - clock)
 
     def _commit(self, job: Job, row: results.Row) -> None:
-        whole = job.kind == "mask" or row["last_step"] == json.loads(job.value)["recipe"]["steps"]
+        whole = job.kind != "run" or row["last_step"] == json.loads(job.value)["recipe"]["steps"]
         if whole:
             results.commit(self._store, row)
         else:
@@ -180,6 +194,7 @@ class _Worker:
             ablation=decode(value["ablation"]),
             keep_dense=tuple(value.get("keep_dense", ())),
             pattern=decode(value.get("pattern")),
+            rates=decode(value.get("rates", [])),
             scores=self._scores[1],
         )
         arrays = {name: tensor.cpu().numpy() for name, tensor in found.kept.items()}
@@ -202,6 +217,37 @@ class _Worker:
             if scores is not None:
                 row["score_mean"], row["score_std"] = measure.moments(scores[row["layer"]])
         return rows
+
+    # ------------------------------------------------------------ measure
+
+    def _interpolate(self, job: Job, value: Value) -> results.Row:
+        """The error on the way between two runs: theirs is the network, the data and the mask."""
+        row = results.find(self._store, value["one"]["run"])
+        if row is None:
+            raise StoreError(f"run {value['one']['run'][:12]} is gone; launch again")
+        run = json.loads(row["value"])
+        network, dataset = decode(run["network"]), decode(run["dataset"])
+        ends = [self._weights(network, value[end]) for end in ("one", "other")]
+        data = load(dataset, self._device)
+        found = barrier(network, ends[0], ends[1], data, value["points"])
+        rows = []
+        for split, errors, height in (
+            ("train", found.train_errors, found.train),
+            ("test", found.test_errors, found.test),
+        ):
+            for point, error in enumerate(errors):
+                alpha = point / (len(errors) - 1)
+                rows.append({"name": "error", "split": split, "alpha": alpha, "value": error})
+            rows.append({"name": "barrier", "split": split, "value": height})
+        return {**self._labels(job), "measurements": rows}
+
+    def _connect(self, job: Job, value: Value) -> results.Row:
+        rows = [
+            {"name": name, "layer": layer, "value": quantity}
+            for layer, kept in (self._kept(value["mask"]) or {}).items()
+            for name, quantity in graph_quantities(kept).items()
+        ]
+        return {**self._labels(job), "measurements": rows}
 
     # ------------------------------------------------------------ what jobs read
 
@@ -227,9 +273,7 @@ class _Worker:
         size = sum(layer.size for layer in layers)
         remaining = size if kept is None else count(kept)
         return {
-            "key": job.key,
-            "kind": job.kind,
-            "value": job.value,
+            **self._labels(job),
             "size": size,
             "kept": remaining,
             "density": remaining / size,
@@ -238,6 +282,9 @@ class _Worker:
             "flops": sum(layer.flops for layer in layers),
             "kept_flops": sum(layer.flops * layer.kept // layer.size for layer in layers),
         }
+
+    def _labels(self, job: Job) -> results.Row:
+        return {"key": job.key, "kind": job.kind, "value": job.value}
 
     def _images(self, job: Job, value: Value) -> int:
         images: int = (job.last_step - value["first_step"]) * value["recipe"]["batch_size"]

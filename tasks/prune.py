@@ -16,6 +16,7 @@ from tasks.spec import (
     GemMiner,
     Grasp,
     Inverted,
+    LayerRate,
     Magnitude,
     Network,
     NofM,
@@ -65,13 +66,15 @@ def prune(
     ablation: Ablation | None = None,
     keep_dense: tuple[str, ...] = (),
     pattern: Pattern | None = None,
+    rates: tuple[LayerRate, ...] = (),
     scores: Scores | None = None,
 ) -> Selection:
     """The kept weights: exactly round(density × size) of them, never one `within` pruned.
 
     `scores` are those of `one_shot_scores` where they are at hand already. A shuffled
     mask keeps the same number, in each layer or in all, anywhere. Layers that `keep_dense`
-    names ("first", "last" or tensors) keep all, and the others so much less.
+    names ("first", "last" or tensors) keep all, and the others so much less. `rates` give
+    layers densities of their own.
 
     Raises
     ------
@@ -93,6 +96,9 @@ def prune(
             signed = _signed(scorer(within) if scores is None else scores, inverted)
             if isinstance(pattern, NofM):
                 found = _blocks(signed, pattern)
+            elif rates:
+                quotas = _quotas(network, rates, density)
+                found = select(signed, density, within=within, quotas=quotas)
             elif isinstance(score, Random) and score.layers == "erk":
                 shapes = {name: tensor.shape for name, tensor in signed.items()}
                 quotas = masks.erdos_renyi_kernel(shapes, density)
@@ -226,6 +232,27 @@ def _fixed_layers(network: Network, keep_dense: tuple[str, ...]) -> frozenset[st
             f"{network.name} has {', '.join(order)}"
         )
     return frozenset(ends.get(name, name) for name in keep_dense)
+
+
+def _quotas(network: Network, rates: tuple[LayerRate, ...], density: float) -> dict[str, int]:
+    """Weights that each tensor keeps: by its own rate, else first or last, else its type's."""
+    layers = measure.dense_layers(network)
+    shapes = {name: tensor.dim() for name, tensor in build(network).named_parameters()}
+    exponents = {rate.layer: rate.exponent for rate in rates}
+    ends = {layers[0].layer: "first", layers[-1].layer: "last"}
+    quotas: dict[str, int] = {}
+    for layer in layers:
+        kind = "linear" if shapes[layer.layer] == 2 else "conv"
+        names = (layer.layer, ends.get(layer.layer, ""), kind)
+        exponent = next((exponents[name] for name in names if name in exponents), 1.0)
+        quotas[layer.layer] = round(density**exponent * layer.size)
+    unknown = exponents.keys() - {"first", "last", "conv", "linear"} - quotas.keys()
+    if unknown:
+        raise ValueError(
+            f"layer_rates take first, last, conv, linear or a tensor's name, not "
+            f"{min(unknown)!r}; {network.name} has {', '.join(quotas)}"
+        )
+    return quotas
 
 
 def _select(

@@ -77,6 +77,9 @@ class Cosine(Record, kind="cosine"):
 Schedule: TypeAlias = Constant | StepDecay | Cosine
 
 
+LARGEST = 2**31 - 1
+"""Of whole numbers: seeds, levels, lengths."""
+
 SPLITS = ("train", "val", "test")
 Augment: TypeAlias = Literal["none", "flip", "crop_flip", "resized_crop_flip"]
 SplitName: TypeAlias = Literal["train", "val", "test"]
@@ -96,7 +99,8 @@ class Recipe(Record, kind="recipe"):
 
     The sparse-training tricks of Jaiswal et al. 2022 (ToST, section 3) act until
     `ghost_steps`, `ghosts` saying which: soft neurons (x · sigmoid(x) for ReLU), or skips
-    (convolutions that keep the shape add their input, fading linearly to nothing).
+    (convolutions that keep the shape add their input, fading linearly to nothing). A run
+    from step 0 first learns a scale for each tensor for `rescale_steps` (tasks.rescale).
     """
 
     steps: int
@@ -114,21 +118,25 @@ class Recipe(Record, kind="recipe"):
     evaluate: tuple[SplitName, ...] = added(default=("train", "test"))
     ghosts: Literal["none", "neurons", "skips", "both"] = added(default="none")
     ghost_steps: int = added(default=0)
+    rescale_steps: int = added(default=0)
 
     def check(self) -> None:
         if (self.ghosts == "none") != (self.ghost_steps == 0):
             raise ValueError("ghosts and ghost_steps take each other: which, and until when")
-        if not 0 <= self.ghost_steps <= self.steps:
-            raise ValueError(f"ghost_steps takes 0 to {self.steps} steps, not {self.ghost_steps}")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(
                 f"label_smoothing takes a number from 0 to below 1, not {self.label_smoothing}"
             )
         if not self.evaluate or list(self.evaluate) != [n for n in SPLITS if n in self.evaluate]:
             raise ValueError(f"evaluate takes some of {', '.join(SPLITS)}, in that order")
-        for name in ("steps", "batch_size", "evaluate_every"):
-            if not 1 <= getattr(self, name) < 2**31:
-                raise ValueError(f"{name} takes at least 1, below 2^31, not {getattr(self, name)}")
+        wholes = {
+            **dict.fromkeys(("steps", "batch_size", "evaluate_every"), (1, LARGEST)),
+            **dict.fromkeys(("warmup", "ghost_steps"), (0, self.steps)),
+            "rescale_steps": (0, LARGEST),
+        }
+        for name, (least, most) in wholes.items():
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} takes {least} to {most}, not {getattr(self, name)}")
         if self.lr <= 0:
             raise ValueError(f"lr takes a number above 0, not {self.lr}")
         if not 0 <= self.momentum < 1:
@@ -137,8 +145,6 @@ class Recipe(Record, kind="recipe"):
             raise ValueError("nesterov takes a momentum above 0")
         if self.weight_decay < 0:
             raise ValueError(f"weight_decay takes 0 or more, not {self.weight_decay}")
-        if not 0 <= self.warmup <= self.steps:
-            raise ValueError(f"warmup takes 0 to {self.steps} steps, not {self.warmup}")
 
 
 class Init(Record, kind="init"):
@@ -332,6 +338,21 @@ class Units(Record, kind="units"):
 Pattern: TypeAlias = NofM | Units
 
 
+class LayerRate(Record, kind="layer_rate"):
+    """A layer pruned at another rate: its density is the mask's to the power `exponent`.
+
+    `layer` is a tensor, "first", "last", "conv" or "linear"; the more exact name wins. At
+    rate r where the others have p, the exponent is log(1 - r) / log(1 - p).
+    """
+
+    layer: str
+    exponent: float
+
+    def check(self) -> None:
+        if self.exponent < 0:
+            raise ValueError(f"a layer's rate takes an exponent of 0 or more, not {self.exponent}")
+
+
 class Shuffled(Record, kind="shuffled"):
     """The finished mask's entries permuted, within each layer or over the whole network."""
 
@@ -394,7 +415,8 @@ class Mask(Record, kind="mask", referenced=True):
 
     `keep_dense` names layers that are not pruned: "first", "last", or tensors; the others
     make up for them, so that the density is that of the network. A `pattern` keeps blocks
-    or whole units instead: `density` is then n/m, or the share of units kept.
+    or whole units instead: `density` is then n/m, or the share of units kept. With `rates`
+    it is the density of the layers that they do not name.
     """
 
     network: Network
@@ -406,8 +428,15 @@ class Mask(Record, kind="mask", referenced=True):
     ablation: Ablation | None = None
     keep_dense: tuple[str, ...] = added(default=())
     pattern: Pattern | None = added(default=None)
+    rates: tuple[LayerRate, ...] = added(default=())
 
     def check(self) -> None:
+        if self.rates and (self.scope != "layerwise" or self.keep_dense or self.pattern):
+            raise ValueError(
+                "layer_rates take scope: layerwise, no pattern, and rate 0 in place of keep_dense"
+            )
+        if self.rates and not is_one_shot(self.score):
+            raise ValueError("layer_rates take a score of one iteration")
         if isinstance(self.pattern, NofM) and self.density != float(
             f"{self.pattern.n / self.pattern.m:.12g}"
         ):
@@ -458,6 +487,7 @@ def prune(
     ablation: Ablation | None = None,
     keep_dense: tuple[str, ...] = (),
     pattern: Pattern | None = None,
+    rates: tuple[LayerRate, ...] = (),
 ) -> Mask | None:
     """The mask, or None where it keeps every weight (density 1 of any method is dense).
 
@@ -476,4 +506,5 @@ def prune(
         ablation=None if drawn else ablation,
         keep_dense=tuple(sorted(set(keep_dense))),
         pattern=pattern,
+        rates=tuple(sorted(rates, key=lambda rate: rate.layer)),
     )

@@ -18,6 +18,7 @@ from tasks.ghosts import Ghosts
 from tasks.masks import Kept
 from tasks.networks.build import Weights, build
 from tasks.optimizers import optimizer
+from tasks.rescale import rescaled
 from tasks.spec import Cosine, Network, Recipe, StepDecay
 
 EVALUATION_BATCH = 4096
@@ -75,6 +76,8 @@ def train(
     last_step = recipe.steps if last_step is None else last_step
     module = build(network)
     state = {n: t.to(data.train.labels.device, copy=True) for n, t in weights.items()}
+    if recipe.rescale_steps and first_step == 0:
+        state = rescaled(network, recipe, data, state, kept, order_seed=order_seed)
     params = {n: state[n].requires_grad_() for n, _ in module.named_parameters()}
     tensors = list(params.values())
     masks = {n: k.to(tensors[0]) for n, k in kept.items()} if kept else {}

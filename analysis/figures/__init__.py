@@ -5,23 +5,33 @@ from pathlib import Path
 from typing import Any
 
 from analysis.errors import FigureError
-from analysis.figures.options import parse, problems
+from analysis.figures import options
+from analysis.figures.options import FIGURES, parse, problems
 from analysis.figures.provenance import trace
 
-__all__ = ["NAMES", "FigureError", "check", "draw", "trace"]
-
-NAMES = {
-    "accuracy-vs-sparsity": "analysis.figures.accuracy_vs_sparsity",
-    "accuracy-vs-pruning-step": "analysis.figures.accuracy_vs_pruning_step",
-    "ablations": "analysis.figures.ablations",
-    "density-by-layer": "analysis.figures.density_by_layer",
-    "layer-collapse": "analysis.figures.layer_collapse",
-}
+__all__ = ["FIGURES", "FigureError", "check", "draw", "select", "trace"]
 
 
 def check(figures: list[Any]) -> list[str]:
     """What is wrong with a sweep file's `figures:`, a sentence each; empty when nothing is."""
     return [problem for entry in figures for problem in problems(entry)]
+
+
+def select(connection: Any, sweep: str, name: str, given: dict[str, Any]) -> Any:
+    """What a figure shows: the facts that its `draw` puts to paper.
+
+    Raises
+    ------
+    FigureError
+        When it is not known or has nothing to show.
+    """
+    if found := problems({name: given}):
+        raise FigureError(found[0])
+    return _module(name).select(connection, sweep, options.made(name, given))
+
+
+def _module(name: str) -> Any:
+    return import_module(f"analysis.figures.{FIGURES[name].module}")
 
 
 def draw(store: str | Path, sweep_name: str, figures: list[Any], out_dir: Path) -> list[Path]:
@@ -42,23 +52,23 @@ def draw(store: str | Path, sweep_name: str, figures: list[Any], out_dir: Path) 
     if found := check(figures):
         raise FigureError(found[0])
     if not figures:
-        names = ", ".join(NAMES)
+        names = ", ".join(FIGURES)
         raise FigureError(
             f"sweep {sweep_name} asks for no figures; add `figures: [{names}]` to its file"
         )
     stems: list[str] = []
-    made = []
+    selected = []
     with results.scanning(store), results.connect(store) as connection:
         results.figures_of(connection, sweep_name)
         for name, given in map(parse, figures):
             stems.append(name)
-            module = import_module(NAMES[name])
-            facts = module.select(connection, sweep_name, given)
+            facts = select(connection, sweep_name, name, given)
+            module = _module(name)
             about = save.about(connection, sweep_name, name, given, module.SQL, facts.runs)
             nth = stems.count(name)
-            made.append((module.draw, facts, about, name if nth == 1 else f"{name}-{nth}"))
+            selected.append((module.draw, facts, about, name if nth == 1 else f"{name}-{nth}"))
     return [
         path
-        for draw_, facts, about, stem in made
+        for draw_, facts, about, stem in selected
         for path in save.save(draw_, facts, about, out_dir / stem)
     ]

@@ -5,7 +5,6 @@ unmodified, shuffled, reinitialized and inverted mask.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import duckdb
 from matplotlib.axes import Axes
@@ -16,7 +15,7 @@ from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
 from analysis.figures import selection, series
-from analysis.figures.options import Options, made
+from analysis.figures.options import CurveOptions
 from analysis.figures.series import Dense, Panel, Series
 
 SQL = selection.SQL
@@ -40,18 +39,18 @@ class Facts:
     runs: tuple[str, ...]
     note: str
     width: float
+    metric: str
     title: str | None = None
 
 
-def select(connection: duckdb.DuckDBPyConnection, sweep: str, given: dict[str, Any]) -> Facts:
-    """Methods that were run under at least two ablations; accuracy in per cent.
+def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: CurveOptions) -> Facts:
+    """Methods that were run under at least two ablations.
 
     Raises
     ------
     FigureError
         When no method was.
     """
-    options = made(Options, given)
     chosen = selection.choose(connection, sweep, options)
     panels = series.panels(chosen, options.spread)
     cells = [
@@ -69,6 +68,7 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, given: dict[str, A
         runs=chosen.runs,
         note=selection.footnote(chosen, series.replicates(panels), options.spread),
         width=style.WIDTHS[options.width],
+        metric=chosen.metric.label,
         title=options.title,
     )
 
@@ -98,7 +98,7 @@ def draw(facts: Facts) -> Figure:
         shown[line, column] = cell.method
     grid.finish(lines, shown)
     body.supxlabel("Weights remaining (%)", fontsize=9)
-    body.supylabel("Test accuracy (%)", fontsize=9)
+    body.supylabel(facts.metric, fontsize=9)
     return figure
 
 

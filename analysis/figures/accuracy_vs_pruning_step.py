@@ -1,8 +1,7 @@
-"""Accuracy against the step at which a network is pruned ("Missing the Mark", section 6)."""
+"""Accuracy, or another metric, against the step of pruning ("Missing the Mark", section 6)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import duckdb
 from matplotlib.axes import Axes
@@ -12,19 +11,20 @@ from matplotlib.ticker import MaxNLocator
 from analysis import style
 from analysis.figures import axes as marks
 from analysis.figures import selection, series
-from analysis.figures.options import UnablatedOptions, made
+from analysis.figures.metrics import Metric
+from analysis.figures.options import StepOptions
 from analysis.figures.selection import Row
-from analysis.stats import Spread, Summary, summary
+from analysis.stats import Spread, Summary
 
 SQL = selection.SQL
 
 
 @dataclass(frozen=True)
 class Point:
-    """Replicates pruned (or rewound to) at one step; accuracy in per cent."""
+    """Replicates pruned (or rewound to) at one step, in the metric's unit."""
 
     step: int
-    accuracy: Summary
+    shown: Summary
 
     @property
     def x(self) -> float:
@@ -59,10 +59,11 @@ class Facts:
     runs: tuple[str, ...]
     note: str
     width: float
+    metric: str
     title: str | None = None
 
 
-def select(connection: duckdb.DuckDBPyConnection, sweep: str, given: dict[str, Any]) -> Facts:
+def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: StepOptions) -> Facts:
     """Means over replicates; a method that rewinds is shown at the step it rewinds to.
 
     Raises
@@ -70,7 +71,6 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, given: dict[str, A
     FigureError
         When no trial that the options let pass is done.
     """
-    options = made(UnablatedOptions, given)
     chosen = selection.choose(connection, sweep, options)
     rows = [_placed(row) for row in chosen.rows if row["method"] != "dense"]
     named = selection.labels(rows)
@@ -81,17 +81,20 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, given: dict[str, A
     panels = []
     for (network, dataset, density), members in groups.items():
         curves = tuple(
-            Curve(members_[0]["method"], *named[key], _points(members_, options.spread))
+            Curve(
+                members_[0]["method"], *named[key], _points(members_, chosen.metric, options.spread)
+            )
             for key, members_ in selection.grouped(members, selection.setting).items()
         )
-        title = f"{style.problem(network, dataset)}, {style.percent(density)}% of weights"
+        title = f"{style.problem(network, dataset)}, {style.percent(density)}% left"
         panels.append(Panel(title, curves, dense[network, dataset]))
-    counts = {p.accuracy.n for panel in panels for one in panel.curves for p in one.points}
+    counts = {p.shown.n for panel in panels for one in panel.curves for p in one.points}
     return Facts(
         panels=tuple(panels),
         runs=chosen.runs,
         note=selection.footnote(chosen, counts, options.spread),
         width=style.WIDTHS[options.width],
+        metric=chosen.metric.label,
         title=options.title,
     )
 
@@ -115,7 +118,7 @@ def draw(facts: Facts) -> Figure:
     for ax in lines[-1]:
         ax.set_xlabel("Step of pruning or rewinding (iterations)")
     for line in lines:
-        line[0].set_ylabel("Test accuracy (%)")
+        line[0].set_ylabel(facts.metric)
     for spare in spots[len(facts.panels) :]:
         spare.remove()
     return figure
@@ -130,11 +133,10 @@ def _placed(row: Row) -> Row:
     return {**row, "step": step, "prune_step": None, "rewind_step": None}
 
 
-def _points(rows: Sequence[Row], spread: Spread) -> tuple[Point, ...]:
+def _points(rows: Sequence[Row], metric: Metric, spread: Spread) -> tuple[Point, ...]:
     by_step = selection.grouped(rows, lambda row: row["step"])
     return tuple(
-        Point(step, summary(series.percent(by_step[step], "run_key", "accuracy"), spread))
-        for step in sorted(by_step)
+        Point(step, series.summarised(by_step[step], metric, spread)) for step in sorted(by_step)
     )
 
 

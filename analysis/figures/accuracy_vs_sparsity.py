@@ -1,8 +1,7 @@
-"""Accuracy against weights remaining: one curve for each method, the dense network beside."""
+"""Accuracy, or another metric, against weights remaining: a curve for each method, and dense."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import duckdb
 from matplotlib.figure import Figure
@@ -11,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis import style
 from analysis.figures import axes as marks
 from analysis.figures import selection, series
-from analysis.figures.options import AccuracyOptions, made
+from analysis.figures.options import AccuracyOptions
 from analysis.figures.series import Panel, Series
 
 SQL = selection.SQL
@@ -27,20 +26,20 @@ class Facts:
     runs: tuple[str, ...]
     note: str
     width: float
+    metric: str
     title: str | None = None
     chance: float | None = None
     floor: float | None = None
 
 
-def select(connection: duckdb.DuckDBPyConnection, sweep: str, given: dict[str, Any]) -> Facts:
-    """Means over replicates of every method, accuracy in per cent.
+def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: AccuracyOptions) -> Facts:
+    """Means over replicates of every method.
 
     Raises
     ------
     FigureError
         When no trial that the options let pass is done.
     """
-    options = made(AccuracyOptions, given)
     chosen = selection.choose(connection, sweep, options)
     panels = series.panels(chosen, options.spread)
     return Facts(
@@ -48,6 +47,7 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, given: dict[str, A
         runs=chosen.runs,
         note=selection.footnote(chosen, series.replicates(panels), options.spread),
         width=style.WIDTHS[options.width],
+        metric=chosen.metric.label,
         title=options.title,
         chance=options.chance,
         floor=options.floor,
@@ -82,7 +82,7 @@ def draw(facts: Facts) -> Figure:
         ax.set_title(panel.title)
         ax.set_xlabel("Weights remaining (%)")
     for line in lines:
-        line[0].set_ylabel("Test accuracy (%)")
+        line[0].set_ylabel(facts.metric)
     for spare in spots[count:]:
         spare.remove()
     return figure

@@ -22,7 +22,7 @@ class Mark(Protocol):
     @property
     def x(self) -> float: ...
     @property
-    def accuracy(self) -> Summary: ...
+    def shown(self) -> Summary: ...
 
 
 _LINE, _LETTER = 0.165, 0.046
@@ -148,8 +148,10 @@ def curve(axes: Axes, points: Iterable[Mark], look: Look, **marks: Any) -> None:
     """Means joined by a line, with the spread as a band where there is one."""
     points = list(points)
     places = [point.x for point in points]
-    axes.plot(places, [point.accuracy.centre for point in points], **_drawn(look), **marks)
-    lows, highs = zip(*(_band(point.accuracy) for point in points), strict=True)
+    axes.plot(places, [point.shown.centre for point in points], **_drawn(look), **marks)
+    lows, highs = zip(*(_band(point.shown) for point in points), strict=True)
+    if len(points) == 1:
+        axes.vlines(places, lows, highs, color=look.colour, alpha=0.5, linewidth=1.0)
     axes.fill_between(places, lows, highs, color=look.colour, alpha=0.18, linewidth=0)
 
 
@@ -157,8 +159,8 @@ def dense_line(axes: Axes, dense: Sequence[Dense], names: Sequence[str]) -> None
     """The dense network of each recipe: a line over the whole width, with its spread."""
     for one in dense:
         look = dense_look(names.index(one.label))
-        axes.axhline(one.accuracy.centre, **{**_drawn(look), "linewidth": 0.9, "zorder": 1.5})
-        low, high = _band(one.accuracy)
+        axes.axhline(one.shown.centre, **{**_drawn(look), "linewidth": 0.9, "zorder": 1.5})
+        low, high = _band(one.shown)
         axes.axhspan(low, high, color=look.colour, alpha=0.12, linewidth=0)
 
 
@@ -191,11 +193,10 @@ def _drawn(look: Look) -> dict[str, Any]:
     }
 
 
-def _band(accuracy: Summary) -> tuple[float, float]:
-    """Low and high of a percentage; a band of no height where there is no spread."""
-    low = accuracy.centre if accuracy.low is None else accuracy.low
-    high = accuracy.centre if accuracy.high is None else accuracy.high
-    return max(low, 0.0), min(high, 100.0)
+def _band(shown: Summary) -> tuple[float, float]:
+    """Low and high; a band of no height where there is no spread."""
+    low = shown.centre if shown.low is None else shown.low
+    return low, shown.centre if shown.high is None else shown.high
 
 
 def _thinned(densities: list[float], room: int) -> list[float]:

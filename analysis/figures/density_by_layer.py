@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor, log10
-from typing import Any
 
 import duckdb
 from matplotlib.axes import Axes
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis import style
 from analysis.figures import axes as marks
 from analysis.figures import selection
-from analysis.figures.options import LayerOptions, made
+from analysis.figures.options import LayerOptions
 from analysis.figures.selection import Row, Setting
 from analysis.stats import Spread, Summary, summary
 from analysis.style import Look
@@ -69,7 +68,7 @@ class Facts:
     title: str | None = None
 
 
-def select(connection: duckdb.DuckDBPyConnection, sweep: str, given: dict[str, Any]) -> Facts:
+def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LayerOptions) -> Facts:
     """Profiles at `densities` of the options (nearest there are), or at three spread out.
 
     Raises
@@ -77,7 +76,6 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, given: dict[str, A
     FigureError
         When no trial that the options let pass is done.
     """
-    options = made(LayerOptions, given)
     chosen = selection.choose(connection, sweep, options, SQL)
     rows = [row for row in chosen.rows if row["position"] is not None]
     wanted = _densities({row["requested_density"] for row in rows}, options.densities)

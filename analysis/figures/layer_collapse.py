@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
-from typing import Any
 
 import duckdb
 from matplotlib.axes import Axes
@@ -13,7 +12,7 @@ from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
 from analysis.figures import selection
-from analysis.figures.options import UnablatedOptions, made
+from analysis.figures.options import UnablatedOptions
 from analysis.figures.selection import Row
 
 SQL = f"""
@@ -66,7 +65,7 @@ class Facts:
     title: str | None = None
 
 
-def select(connection: duckdb.DuckDBPyConnection, sweep: str, given: dict[str, Any]) -> Facts:
+def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: UnablatedOptions) -> Facts:
     """Limits on the grid of densities that the sweep asks for.
 
     Raises
@@ -74,7 +73,6 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, given: dict[str, A
     FigureError
         When no mask that the options let pass is done.
     """
-    options = made(UnablatedOptions, given)
     chosen = selection.choose(connection, sweep, options, SQL)
     rows = [row for row in chosen.rows if row["layers"]]
     if not rows:

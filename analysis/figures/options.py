@@ -3,8 +3,9 @@
 import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
+from analysis.figures.metrics import METRICS
 from analysis.stats import Spread
 from analysis.style import WIDTHS
 
@@ -27,12 +28,39 @@ class Options:
 
 
 @dataclass(frozen=True)
-class AccuracyOptions(Options):
-    """`chance` draws a line at that accuracy; `floor` is where the axis begins (fractions)."""
+class CurveOptions(Options):
+    """`metric` is what the upright axis shows, one of METRICS."""
+
+    metric: str = "accuracy"
+
+
+@dataclass(frozen=True)
+class StepOptions(CurveOptions):
+    """Ablations are left out unless asked for."""
 
     ablations: tuple[str, ...] = ("none",)
+
+
+@dataclass(frozen=True)
+class BarrierOptions(StepOptions):
+    """Shows the barrier unless asked otherwise."""
+
+    metric: str = "barrier"
+
+
+@dataclass(frozen=True)
+class AccuracyOptions(StepOptions):
+    """`chance` draws a line at that accuracy; `floor` is where the axis begins (fractions)."""
+
     chance: float | None = None
     floor: float | None = None
+
+
+@dataclass(frozen=True)
+class EarlyStoppingOptions(AccuracyOptions):
+    """Shows the iteration of the least validation loss unless asked otherwise."""
+
+    metric: str = "early_stop_step"
 
 
 @dataclass(frozen=True)
@@ -50,14 +78,22 @@ class UnablatedOptions(Options):
     ablations: tuple[str, ...] = ("none",)
 
 
-Chosen = TypeVar("Chosen", bound=Options)
+@dataclass(frozen=True)
+class Kind:
+    """A figure by name: the module that has its `SQL`, `select` and `draw`, and its options."""
 
-OPTIONS: dict[str, type[Options]] = {
-    "accuracy-vs-sparsity": AccuracyOptions,
-    "accuracy-vs-pruning-step": UnablatedOptions,
-    "ablations": Options,
-    "density-by-layer": LayerOptions,
-    "layer-collapse": UnablatedOptions,
+    module: str
+    options: type[Options]
+
+
+FIGURES = {
+    "accuracy-vs-sparsity": Kind("accuracy_vs_sparsity", AccuracyOptions),
+    "early-stopping": Kind("accuracy_vs_sparsity", EarlyStoppingOptions),
+    "accuracy-vs-pruning-step": Kind("accuracy_vs_pruning_step", StepOptions),
+    "barrier": Kind("accuracy_vs_pruning_step", BarrierOptions),
+    "ablations": Kind("ablations", CurveOptions),
+    "density-by-layer": Kind("density_by_layer", LayerOptions),
+    "layer-collapse": Kind("layer_collapse", UnablatedOptions),
 }
 
 
@@ -84,9 +120,9 @@ def problems(entry: Any) -> list[str]:
         name, given = parse(entry)
     except ValueError as error:
         return [str(error)]
-    if name not in OPTIONS:
-        return [f"no figure {name!r}; {_near(name, OPTIONS)}"]
-    known = [field.name for field in fields(OPTIONS[name])]
+    if name not in FIGURES:
+        return [f"no figure {name!r}; {_near(name, FIGURES)}"]
+    known = [field.name for field in fields(FIGURES[name].options)]
     found = []
     for option, value in given.items():
         if option not in known:
@@ -96,10 +132,10 @@ def problems(entry: Any) -> list[str]:
     return found
 
 
-def made(kind: type[Chosen], given: dict[str, Any]) -> Chosen:
-    """Options of that kind from a sweep file's values, which have no problems."""
+def made(name: str, given: dict[str, Any]) -> Options:
+    """Options of that figure from a sweep file's values, which have no problems."""
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-    return replace(kind(), **values)
+    return replace(FIGURES[name].options(), **values)
 
 
 def _near(name: str, known: Iterable[str]) -> str:
@@ -135,6 +171,7 @@ _TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "report": ("last, best_val, best", lambda value: value in ("last", "best_val", "best")),
     "width": (", ".join(WIDTHS), lambda value: isinstance(value, str) and value in WIDTHS),
     "title": ("text", lambda value: value is None or isinstance(value, str)),
+    "metric": (", ".join(METRICS), lambda value: isinstance(value, str) and value in METRICS),
     "chance": _FRACTION,
     "floor": _FRACTION,
     "densities": ("a list of numbers above 0, up to 1", _is_densities),

@@ -15,7 +15,8 @@ import duckdb
 
 from analysis import style
 from analysis.errors import FigureError
-from analysis.figures.options import Options, Report
+from analysis.figures.metrics import METRICS, Metric
+from analysis.figures.options import CurveOptions, Options, Report
 from analysis.stats import Spread
 from orchestrator.store import schema
 
@@ -36,16 +37,10 @@ RECIPE = tuple(name for name in SETTING if name not in _METHOD)
 
 COLUMNS = (
     *("trial", "grid", *_PANEL, "method", "ablation", "replicate", "requested_density"),
-    *("status", "accuracy", "best_val_accuracy", "best_accuracy"),
-    *(
-        "dense_accuracy",
-        "dense_best_val_accuracy",
-        "dense_best_accuracy",
-        "run_key",
-        "mask_key",
-        "dense_key",
-        *SETTING,
-    ),
+    *("status", "best_val_accuracy", "best_accuracy"),
+    *("dense_accuracy", "dense_best_val_accuracy", "dense_best_accuracy"),
+    *(metric.column for metric in METRICS.values()),
+    *("run_key", "mask_key", "dense_key", *SETTING),
 )
 
 SQL = f"SELECT {', '.join(COLUMNS)} FROM trials WHERE sweep = $sweep ORDER BY trial"
@@ -56,13 +51,17 @@ Setting = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Selection:
-    """Trials of a figure: those that are done, of how many, and the runs that answer them."""
+    """Trials of a figure: those that are done, of how many, and the runs that answer them.
+
+    Rows have two columns more: `shown` and `dense_shown`, the metric's values in its unit.
+    """
 
     rows: tuple[Row, ...]
     asked: int
     done: int
     runs: tuple[str, ...]
     report: Report = "last"
+    metric: Metric = METRICS["accuracy"]
 
 
 def choose(
@@ -78,16 +77,15 @@ def choose(
     cursor = connection.execute(sql, {"sweep": sweep})
     names = [column[0] for column in cursor.description or ()]
     found = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
-    rows = [_reported(row, options.report) for row in found]
+    name = options.metric if isinstance(options, CurveOptions) else "accuracy"
+    rows = [_measured(row, METRICS[name], options.report) for row in found]
     asked = [row for row in rows if _passes(row, options)]
     done = [row for row in asked if row["status"] == "done"]
     if not any(row["method"] != "dense" for row in done):
         raise FigureError(_nothing(sweep, rows, asked))
-    if any(row["accuracy"] is None and row["run_key"] for row in done):
-        raise FigureError(
-            f"report {options.report} takes a sweep that evaluates val: add "
-            "`eval: [train, val, test]`"
-        )
+    if isinstance(options, CurveOptions):
+        done = [row for row in done if row["method"] == "dense" or row["shown"] is not None]
+        _check_shown(sweep, done, options)
     _set_apart([row for row in done if row["method"] != "dense"])
     return Selection(
         rows=tuple(done),
@@ -95,15 +93,33 @@ def choose(
         done=len({row["trial"] for row in done}),
         runs=tuple(sorted({answer(row) for row in done})),
         report=options.report,
+        metric=METRICS[name],
     )
 
 
-def _reported(row: Row, report: Report) -> Row:
-    """A row whose accuracies are those to be shown: at the last step, or at the best."""
-    if report == "last":
-        return row
-    shown = {name: row[f"{name}{report}_accuracy"] for name in ("", "dense_")}
-    return {**row, "accuracy": shown[""], "dense_accuracy": shown["dense_"]}
+def _measured(row: Row, metric: Metric, report: Report) -> Row:
+    """A row with what is shown of it: at the last step, or accuracy at the best."""
+    at = "" if report == "last" or metric.column != "accuracy" else f"{report}_"
+    shown = row[f"{at}{metric.column}"]
+    dense = row[f"dense_{at}{metric.column}"] if metric.dense else None
+    return {
+        **row,
+        "shown": None if shown is None else metric.scale * shown,
+        "dense_shown": None if dense is None else metric.scale * dense,
+    }
+
+
+def _check_shown(sweep: str, done: Sequence[Row], options: CurveOptions) -> None:
+    if options.report != "last" and options.metric != "accuracy":
+        raise FigureError(f"report {options.report} goes with metric accuracy alone")
+    if not any(row["method"] != "dense" for row in done):
+        if options.report != "last":
+            raise FigureError(
+                f"report {options.report} takes a sweep that evaluates val: add "
+                "`eval: [train, val, test]`"
+            )
+        takes = METRICS[options.metric].takes
+        raise FigureError(f"sweep {sweep} has no {options.metric} to show: it takes {takes}")
 
 
 def answer(row: Row) -> str:

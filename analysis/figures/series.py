@@ -4,11 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from analysis import style
+from analysis.figures.metrics import Metric
 from analysis.figures.selection import (
     RECIPE,
     Row,
     Selection,
     Setting,
+    answer,
     details,
     grouped,
     labels,
@@ -20,10 +22,10 @@ from analysis.stats import Spread, Summary, summary
 
 @dataclass(frozen=True)
 class Point:
-    """Replicates at one density; accuracy in per cent."""
+    """Replicates at one density, in the metric's unit."""
 
     density: float
-    accuracy: Summary
+    shown: Summary
 
     @property
     def x(self) -> float:
@@ -44,10 +46,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Dense:
-    """The dense network under one recipe; accuracy in per cent."""
+    """The dense network under one recipe, in the metric's unit."""
 
     label: str
-    accuracy: Summary
+    shown: Summary
 
 
 @dataclass(frozen=True)
@@ -70,49 +72,61 @@ def panels(selection: Selection, spread: Spread) -> tuple[Panel, ...]:
     named = labels(selection.rows)
     groups = grouped(selection.rows, lambda row: (row["network"], row["dataset"]))
     return tuple(
-        Panel(network, dataset, _series(members, named, spread), _dense(members, spread))
+        Panel(
+            network,
+            dataset,
+            _series(members, named, selection.metric, spread),
+            _dense(members, selection.metric, spread),
+        )
         for (network, dataset), members in groups.items()
         if any(row["method"] != "dense" for row in members)
     )
 
 
 def _series(
-    members: Sequence[Row], named: dict[Setting, tuple[str, int]], spread: Spread
+    members: Sequence[Row],
+    named: dict[Setting, tuple[str, int]],
+    metric: Metric,
+    spread: Spread,
 ) -> tuple[Series, ...]:
     pruned = [row for row in members if row["method"] != "dense"]
     curves = grouped(pruned, lambda row: (setting(row), row["ablation"]))
     return tuple(
-        Series(key[0], *named[key], ablation, _points(rows, spread))
+        Series(key[0], *named[key], ablation, _points(rows, metric, spread))
         for (key, ablation), rows in curves.items()
     )
 
 
-def _points(rows: Sequence[Row], spread: Spread) -> tuple[Point, ...]:
+def _points(rows: Sequence[Row], metric: Metric, spread: Spread) -> tuple[Point, ...]:
     by_density = grouped(rows, lambda row: row["requested_density"])
     return tuple(
-        Point(density, summary(percent(by_density[density], "run_key", "accuracy"), spread))
+        Point(density, summarised(by_density[density], metric, spread))
         for density in sorted(by_density, reverse=True)
     )
 
 
-def _dense(members: Sequence[Row], spread: Spread) -> tuple[Dense, ...]:
-    found = [row for row in members if row["dense_accuracy"] is not None]
+def _dense(members: Sequence[Row], metric: Metric, spread: Spread) -> tuple[Dense, ...]:
+    found = [row for row in members if row["dense_shown"] is not None]
     recipes = grouped(found, lambda row: of(row, RECIPE))
     varying = {c for c in RECIPE if len({row[c] for row in found}) > 1}
     return tuple(
         Dense(
             ", ".join([style.DENSE.label, *details(rows[0], varying)]),
-            summary(percent(rows, "dense_key", "dense_accuracy"), spread),
+            summarised(rows, metric, spread, of="dense_"),
         )
         for rows in recipes.values()
     )
 
 
-def percent(rows: Iterable[Row], key: str, value: str) -> list[float]:
-    """Each run once, however many trials it answers."""
-    return [100 * one for one in {row[key]: row[value] for row in rows}.values()]
+def summarised(rows: Iterable[Row], metric: Metric, spread: Spread, of: str = "") -> Summary:
+    """Mean and spread of runs (`of` dense_: of the dense runs), each once, within the bounds.
+
+    Where nothing was trained, each mask once.
+    """
+    values = {row[f"{of}key"] if of else answer(row): row[f"{of}shown"] for row in rows}
+    return summary(list(values.values()), spread, metric.bounds)
 
 
 def replicates(made: Iterable[Panel]) -> set[int]:
     """How many replicates the points of these panels are means of."""
-    return {p.accuracy.n for panel in made for one in panel.series for p in one.points}
+    return {p.shown.n for panel in made for one in panel.series for p in one.points}

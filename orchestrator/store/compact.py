@@ -26,11 +26,10 @@ def compact(store: Path) -> int:
 
 def _publish(store: Path, rows: list[Row]) -> None:
     rows.sort(key=lambda row: (row["kind"], row["key"]))
-    tables = {
-        "evals": (schema.EVALS, _flatten(rows, "evals", "run_key")),
-        "layers": (schema.LAYERS, _flatten(rows, "layers", "mask_key")),
-        "tasks": (schema.TASKS, rows),
-    }
+    tables = {table: (of, _flatten(rows, table, of.names[0])) for table, of in schema.PARTS.items()}
+    if not tables["measurements"][1]:
+        del tables["measurements"]
+    tables["tasks"] = (schema.TASKS, rows)
     identity = hashlib.sha256("".join(row["key"] for row in rows).encode()).hexdigest()[:16]
     for table, (table_schema, flat) in tables.items():
         publish(store / layout.segment(table, identity), encode(table_schema, flat))

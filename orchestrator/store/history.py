@@ -30,6 +30,8 @@ def rates(store: Path) -> dict[tuple[str, str], float]:
             continue
         for row in rows:
             value = json.loads(row["value"])
+            if "network" not in value:
+                continue  # a measurement: the model knows it well enough
             if row["kind"] == "mask":
                 seen[value["network"]["name"], value["score"]["kind"]].append(row["seconds"])
             elif steps := row["last_step"] - row["first_step"]:

@@ -37,6 +37,11 @@ def result(key: str) -> str:
     return f"{LIVE}/{key[:2]}/{key}.parquet"
 
 
+def part(head: Path, table: str) -> Path:
+    """Another table of the segment whose `tasks` file is `head`."""
+    return head.with_name(head.name.replace("tasks-", f"{table}-", 1))
+
+
 def segment(table: str, identity: str) -> str:
     """Path of one compacted table; a segment counts once its `tasks` file is there."""
     return f"{SEGMENTS}/{table}-{identity}.parquet"

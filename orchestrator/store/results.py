@@ -156,9 +156,10 @@ def segment_keys(path: Path) -> list[str]:
     return keys
 
 
-def segment_part(path: Path, table: str) -> Path:
-    """The file of another table of the segment whose `tasks` file is `path`."""
-    return path.with_name(path.name.replace("tasks-", f"{table}-", 1))
+def segment_parts(head: Path) -> dict[str, Path]:
+    """The other files, by table, of the segment whose `tasks` file is `head`."""
+    parts = {table: layout.part(head, table) for table in schema.PARTS}
+    return {t: path for t, path in parts.items() if t != "measurements" or path.exists()}
 
 
 def _read_live(path: Path) -> Row | None:
@@ -175,9 +176,10 @@ def _find_compacted(store: Path, key: str) -> Row | None:
         if not found:
             continue
         row = found[0]
-        for table, column in (("evals", "run_key"), ("layers", "mask_key")):
-            part = pq.read_table(segment_part(path, table), filters=[(column, "==", key)])
-            row[table] = part.drop_columns([column]).to_pylist() or None
+        for table, part in segment_parts(path).items():
+            column = schema.PARTS[table].names[0]
+            rows = pq.read_table(part, filters=[(column, "==", key)])
+            row[table] = rows.drop_columns([column]).to_pylist() or None
         return row
     return None
 

@@ -16,11 +16,11 @@ def _table(*fields: pa.Field) -> pa.Schema:
     return pa.schema(fields, metadata={"tombola_schema": VERSION})
 
 
-_KEY = _field("key", pa.string(), "key of the run or mask (SHA-256 of `value`)")
+_KEY = _field("key", pa.string(), "key of the run, mask or measurement (SHA-256 of `value`)")
 
 TASKS = _table(
     _KEY,
-    _field("kind", pa.string(), "run (a training trajectory) or mask"),
+    _field("kind", pa.string(), "run (a training trajectory), mask, barrier or graphs"),
     _field("value", pa.string(), "canonical JSON of what was computed"),
     _field("digest", pa.string(), "SHA-256 of what came out: metrics, layers and counts"),
     _field("checksum", pa.string(), "SHA-256 of the whole row, provenance included"),
@@ -81,8 +81,26 @@ LAYERS = _table(
     _field("score_std", pa.float64(), "standard deviation of the scores (ddof 0)"),
 )
 
+MEASUREMENTS = _table(
+    _field("measurement_key", pa.string(), "barrier or graphs measured"),
+    _field(
+        "name",
+        pa.string(),
+        "barrier: error on the way, and the barrier (largest error - mean of the ends); "
+        "graphs: delta_regular, delta_spectral, imdb, imdb_normalised, random_bound of a layer",
+    ),
+    _field("split", pa.string(), "barrier: train or test"),
+    _field("alpha", pa.float64(), "barrier: share of the way from the one network to the other"),
+    _field("layer", pa.string(), "graphs: name of the weight tensor"),
+    _field("value", pa.float64(), "what was measured; null where it is not defined"),
+)
+
+PARTS = {"evals": EVALS, "layers": LAYERS, "measurements": MEASUREMENTS}
+"""What a result holds in lists; in a segment each is a file, that of no measurements left out."""
+
 ADDED = frozenset(
     {
+        "measurements",
         *("top5", "effective_kept", "distance", "images_per_second", "peak_memory"),
         *("energy", "energy_source", "effective", "score_mean", "score_std"),
     }
@@ -100,6 +118,7 @@ LIVE = pa.schema(
         *TASKS,
         _field("evals", _nested(EVALS), "runs: metrics by step and split"),
         _field("layers", _nested(LAYERS), "masks: what each layer keeps"),
+        _field("measurements", _nested(MEASUREMENTS), "barrier or graphs: what was measured"),
     ],
     metadata=TASKS.metadata,
 )
@@ -142,10 +161,14 @@ TRIALS = _table(
     _field("label_smoothing", pa.float64(), "recipe: share of each target spread over all classes"),
     _field("ghosts", pa.string(), "recipe: tricks of early training, if any"),
     _field("keep_dense", pa.string(), "layers that are not pruned, if any"),
+    _field("rescale_steps", pa.int32(), "recipe: iterations that learn a scale for each tensor"),
+    _field("layer_rates", pa.string(), "layers pruned at another rate than prune_fraction, if any"),
     _field("found_on", pa.string(), "dataset that the mask was found on, if another"),
     _field("run_key", pa.string(), "run that answers the trial; null if only its mask is asked"),
     _field("mask_key", pa.string(), "its mask; null for dense"),
     _field("dense_key", pa.string(), "dense run of the same replicate and recipe"),
+    _field("barrier_key", pa.string(), "barrier to the same run in another data order, if asked"),
+    _field("graphs_key", pa.string(), "its mask's layers as graphs, if asked"),
 )
 
 SWEEP_METADATA = ("name", "revision", "registered_at", "definition", "figures")

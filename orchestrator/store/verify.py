@@ -47,8 +47,7 @@ def _check_all(store: Path, kept: dict[str, int]) -> Iterator[Finding | None]:
     for path in live:
         yield _checked(path, lambda path=path: _check_live(path, kept))  # type: ignore[misc]
     for path in results.segments(store):
-        for table in ("tasks", "evals", "layers"):
-            part = results.segment_part(path, table)
+        for part in (path, *results.segment_parts(path).values()):
             yield _checked(part, lambda part=part: _check_segment(part, kept))  # type: ignore[misc]
     for path in layout.published(store / layout.MASKS, ".safetensors"):
         yield _checked(path, lambda path=path: _check_mask(store, path, kept))  # type: ignore[misc]

@@ -11,7 +11,7 @@ from pypdf import PdfReader
 from analysis import figures, style
 from analysis import results as reading
 from analysis.errors import AnalysisError, FigureError
-from analysis.figures import ablations, accuracy_vs_sparsity, axes, density_by_layer
+from analysis.figures import axes, density_by_layer
 from analysis.stats import summary
 from orchestrator import study
 from orchestrator.executors.inline import InlineExecutor
@@ -41,7 +41,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_point_is_the_mean_and_spread_of_its_replicates(store: Path) -> None:
     connection = reading.connect(store)
-    facts = accuracy_vs_sparsity.select(connection, "tiny", {})
+    facts = figures.select(connection, "tiny", "accuracy-vs-sparsity", {})
     rows = connection.execute(
         "SELECT 100 * avg(accuracy), 100 * stddev_samp(accuracy), count(*) FROM trials"
         " WHERE method = 'snip' AND ablation = 'none' AND level = 5 AND lr = 0.1"
@@ -49,14 +49,14 @@ def test_a_point_is_the_mean_and_spread_of_its_replicates(store: Path) -> None:
     ).fetchone()
     assert rows is not None
     panel = next(p for p in facts.panels if p.title == "Conv-2 (batch norm) on digits")
-    point = next(s for s in panel.series if s.label == "SNIP, lr 0.1").points[1].accuracy
+    point = next(s for s in panel.series if s.label == "SNIP, lr 0.1").points[1].shown
     assert point.centre == pytest.approx(rows[0])
     assert point.low == pytest.approx(rows[0] - rows[1])
     assert point.n == rows[2] == 3
 
 
 def test_different_settings_never_share_a_curve(store: Path) -> None:
-    facts = accuracy_vs_sparsity.select(reading.connect(store), "tiny", {})
+    facts = figures.select(reading.connect(store), "tiny", "accuracy-vs-sparsity", {})
     assert [panel.network for panel in facts.panels] == ["lenet_300_100", "conv2_bn"]
     for panel in facts.panels:
         labels = [one.label for one in panel.series]
@@ -66,31 +66,31 @@ def test_different_settings_never_share_a_curve(store: Path) -> None:
             for lr in (0.1, 0.05)
             for name in ("Random", "SNIP", "IMP, rewound to 0", "IMP, rewound to 3", "Magnitude")
         }
-        assert all(p.accuracy.n == 3 for one in panel.series for p in one.points)
+        assert all(p.shown.n == 3 for one in panel.series for p in one.points)
         assert [dense.label for dense in panel.dense] == ["Dense, lr 0.1", "Dense, lr 0.05"]
-        assert [dense.accuracy.n for dense in panel.dense] == [3, 3]
+        assert [dense.shown.n for dense in panel.dense] == [3, 3]
 
 
 def test_options_choose(store: Path) -> None:
     options = {"methods": ["imp"], "networks": ["conv2_bn"], "spread": "minmax"}
-    facts = accuracy_vs_sparsity.select(reading.connect(store), "tiny", options)
+    facts = figures.select(reading.connect(store), "tiny", "accuracy-vs-sparsity", options)
     assert {one.method for panel in facts.panels for one in panel.series} == {"imp"}
     assert len(facts.panels) == 1
     assert "minimum to maximum" in facts.note
 
 
 def test_the_ablation_grid_compares_methods_that_have_ablations(store: Path) -> None:
-    facts = ablations.select(reading.connect(store), "tiny", {"networks": ["conv2_bn"]})
+    facts = figures.select(reading.connect(store), "tiny", "ablations", {"networks": ["conv2_bn"]})
     labels = {f"{name}, lr {lr}" for name in ("Random", "SNIP") for lr in (0.1, 0.05)}
     assert {cell.method for cell in facts.cells} == labels
     assert [c.ablation for c in facts.cells[0].curves] == ["none", "shuffle"]
     with pytest.raises(FigureError, match="nothing to compare"):
-        ablations.select(reading.connect(store), "tiny", {"methods": ["imp"]})
+        figures.select(reading.connect(store), "tiny", "ablations", {"methods": ["imp"]})
 
 
 def test_a_layer_that_keeps_nothing_is_marked(store: Path) -> None:
     options = {"methods": ["magnitude"], "networks": ["lenet_300_100"]}
-    facts = density_by_layer.select(reading.connect(store), "tiny", options)
+    facts = figures.select(reading.connect(store), "tiny", "density-by-layer", options)
     layers = [layer for cell in facts.cells for p in cell.profiles for layer in p.layers]
     assert any(layer.collapsed == 3 and layer.density.centre == 0 for layer in layers)
     assert "×" in facts.note
@@ -105,7 +105,7 @@ def test_the_footnote_owns_up_to_what_is_missing(store: Path, tmp_path: Path) ->
 
     copy = Path(shutil.copytree(store, tmp_path / "store"))
     study.register(study.read(write_sweep(tmp_path, replicates=4)), copy)
-    facts = accuracy_vs_sparsity.select(reading.connect(copy), "tiny", {})
+    facts = figures.select(reading.connect(copy), "tiny", "accuracy-vs-sparsity", {})
     assert "Mean of 3 replicates, band ± 1 standard deviation. 27 of 36 trials done." in facts.note
 
 
@@ -217,9 +217,9 @@ def test_the_reported_accuracy_is_the_one_asked_for_and_said(tmp_path: Path) -> 
             "SELECT accuracy, best_val_accuracy, best_accuracy FROM trials WHERE method = 'snip'"
         ).fetchone()
         for report, expected in zip(("last", "best_val", "best"), row, strict=True):
-            facts = accuracy_vs_sparsity.select(connection, "tiny", {"report": report})
+            facts = figures.select(connection, "tiny", "accuracy-vs-sparsity", {"report": report})
             [point] = facts.panels[0].series[0].points
-            assert point.accuracy.centre == pytest.approx(100 * expected)
+            assert point.shown.centre == pytest.approx(100 * expected)
             assert ("peeks" in facts.note) == (report == "best")
     assert row[2] >= max(row[:2])
 
@@ -241,7 +241,7 @@ def test_layer_collapse_and_pruning_steps_are_drawn_from_what_is_stored(tmp_path
     )
     study.run(study.read(path), tmp_path / "store", InlineExecutor())
     with reading.connect(tmp_path / "store") as connection:
-        facts = layer_collapse.select(connection, "tiny", {"methods": ["magnitude"]})
+        facts = figures.select(connection, "tiny", "layer-collapse", {"methods": ["magnitude"]})
         [panel] = facts.panels
         [limit] = panel.methods[0].limits
         smallest = connection.execute(
@@ -253,7 +253,7 @@ def test_layer_collapse_and_pruning_steps_are_drawn_from_what_is_stored(tmp_path
         assert panel.most == pytest.approx(50_200 / 3)
         layer_collapse.draw(facts).savefig(tmp_path / "collapse.png")
         options = {"methods": ["random", "snip", "magnitude_after_training"]}
-        steps = accuracy_vs_pruning_step.select(connection, "tiny", options)
+        steps = figures.select(connection, "tiny", "accuracy-vs-pruning-step", options)
         [panel] = steps.panels
         assert {c.method: [p.step for p in c.points] for c in panel.curves} == {
             "random": [0, 4, 8],
@@ -261,3 +261,39 @@ def test_layer_collapse_and_pruning_steps_are_drawn_from_what_is_stored(tmp_path
             "magnitude_after_training": [0, 4, 8],
         }
         accuracy_vs_pruning_step.draw(steps).savefig(tmp_path / "steps.png")
+
+
+def test_a_metric_is_shown_in_its_own_unit_and_said_on_the_axis(tmp_path: Path) -> None:
+    path = write_sweep(
+        tmp_path,
+        replicates=2,
+        eval=["train", "val", "test"],
+        grids=[
+            {"method": "imp", "levels": [0, 2], "rewind_step": [0, 4], "measure": "barrier"},
+            {"method": "snip", "levels": [2]},
+        ],
+    )
+    study.run(study.read(path), tmp_path / "store", InlineExecutor())
+    asked = ["barrier", "early-stopping", {"accuracy-vs-sparsity": {"metric": "delta"}}]
+    assert len(figures.draw(tmp_path / "store", "tiny", asked, tmp_path / "figures")) == 6
+    with reading.connect(tmp_path / "store") as connection:
+        facts = figures.select(connection, "tiny", "barrier", {})
+        assert facts.metric == "Error barrier (points)"
+        assert {c.method for p in facts.panels for c in p.curves} == {"imp"}
+        [(expected,)] = connection.execute(
+            "SELECT 100 * avg(barrier) FROM trials WHERE level = 2 AND rewind_step = 4"
+        ).fetchall()
+        panel = next(p for p in facts.panels if p.title.endswith("64% left"))
+        assert panel.curves[0].points[1].shown.centre == pytest.approx(expected)
+        assert not panel.dense
+        stops = figures.select(connection, "tiny", "early-stopping", {"methods": ["snip"]})
+        [(step,)] = connection.execute(
+            "SELECT avg(e.step) FROM trials JOIN evals e USING (run_key) WHERE method = 'snip'"
+            " AND e.split = 'val' AND e.loss = (SELECT min(loss) FROM evals"
+            " WHERE run_key = e.run_key AND split = 'val')"
+        ).fetchall()
+        assert stops.panels[0].series[0].points[0].shown.centre == pytest.approx(step)
+        with pytest.raises(FigureError, match=r"has no barrier to show: .*`measure: barrier`"):
+            figures.select(connection, "tiny", "barrier", {"methods": ["snip"]})
+        with pytest.raises(FigureError, match="metric takes accuracy, delta"):
+            figures.select(connection, "tiny", "barrier", {"metric": "luck"})

@@ -9,7 +9,7 @@ import pytest
 
 from analysis import figures, results
 from analysis.errors import FigureError
-from analysis.figures import ablations, accuracy_vs_sparsity, density_by_layer
+from analysis.figures import accuracy_vs_sparsity
 from analysis.figures.series import Series
 from tests.analysis.build_store import (
     Row,
@@ -31,7 +31,7 @@ def accuracy(row: Row) -> float:
 
 def facts_of(store: Path, given: dict[str, Any] | None = None) -> accuracy_vs_sparsity.Facts:
     with results.connect(store) as connection:
-        return accuracy_vs_sparsity.select(connection, "study", given or {})
+        return figures.select(connection, "study", "accuracy-vs-sparsity", given or {})
 
 
 def curves(store: Path, given: dict[str, Any] | None = None) -> dict[str, Series]:
@@ -50,14 +50,14 @@ def test_points_are_means_of_replicates_densest_first(tmp_path: Path) -> None:
     [one] = panel.series
     assert [point.density for point in one.points] == [0.5, 0.125]
     values = [62.5, 68.75, 75.0]
-    point = one.points[0].accuracy
+    point = one.points[0].shown
     assert (point.centre, point.n) == (mean(values), 3)
     assert point.low == pytest.approx(mean(values) - stdev(values))
     [dense] = panel.dense
-    assert dense.accuracy.centre == 81.25
+    assert dense.shown.centre == 81.25
     assert dense.label == "Dense"
     [extremes] = facts_of(tmp_path, {"spread": "minmax"}).panels[0].series
-    assert (extremes.points[0].accuracy.low, extremes.points[0].accuracy.high) == (62.5, 75.0)
+    assert (extremes.points[0].shown.low, extremes.points[0].shown.high) == (62.5, 75.0)
 
 
 def test_a_run_that_answers_two_trials_counts_once(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_run_that_answers_two_trials_counts_once(tmp_path: Path) -> None:
     shared = {"mask_key": key_of("mask")}
     write_sweep(tmp_path, "study", [trial(run, grid=0, **shared), trial(run, grid=1, **shared)])
     write_segment(tmp_path, "a", [run_row(run, 0.75), mask_row(key_of("mask"), 0.5, [50])])
-    assert curves(tmp_path)["SNIP"].points[0].accuracy.n == 1
+    assert curves(tmp_path)["SNIP"].points[0].shown.n == 1
     assert facts_of(tmp_path).note == "One replicate."
 
 
@@ -109,7 +109,7 @@ def test_what_varies_tells_curves_apart(tmp_path: Path, column: str) -> None:
     found = curves(tmp_path)
     assert set(found) == expected
     assert {curve.variant for curve in found.values()} == {0, 1}
-    assert all(point.accuracy.n == 3 for curve in found.values() for point in curve.points)
+    assert all(point.shown.n == 3 for curve in found.values() for point in curve.points)
 
 
 def test_a_setting_that_no_column_names_is_told_by_its_grid(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_two_of_them_in_one_grid_are_told_by_their_order(tmp_path: Path) -> None
     Study(accuracy, of_method={"snip": hidden}).write(tmp_path)
     found = curves(tmp_path)
     assert set(found) == {"SNIP, grid 0, setting 0", "SNIP, grid 0, setting 1"}
-    assert all(point.accuracy.n == 3 for curve in found.values() for point in curve.points)
+    assert all(point.shown.n == 3 for curve in found.values() for point in curve.points)
 
 
 def test_grids_that_agree_make_one_curve(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_ablations_are_panels_of_curves_in_a_fixed_order(tmp_path: Path) -> None
     there = ("invert", "none", "shuffle")
     Study(accuracy, ("snip", "imp"), ablations=there, networks=("a", "b")).write(tmp_path)
     with results.connect(tmp_path) as connection:
-        facts = ablations.select(connection, "study", {})
+        facts = figures.select(connection, "study", "ablations", {})
         assert [(c.method, c.problem) for c in facts.cells] == [
             ("SNIP", "a on digits"),
             ("IMP", "a on digits"),
@@ -158,9 +158,9 @@ def test_ablations_are_panels_of_curves_in_a_fixed_order(tmp_path: Path) -> None
         ]
         assert [one.ablation for one in facts.cells[0].curves] == ["none", "shuffle", "invert"]
         with pytest.raises(FigureError, match="no method with two ablations"):
-            ablations.select(connection, "study", {"ablations": ["none"]})
+            figures.select(connection, "study", "ablations", {"ablations": ["none"]})
         with pytest.raises(FigureError, match="matches; it has methods imp, snip; networks a, b"):
-            ablations.select(connection, "study", {"methods": ["snap"]})
+            figures.select(connection, "study", "ablations", {"methods": ["snap"]})
 
 
 # ---------------------------------------------------------------- layers
@@ -172,11 +172,11 @@ def test_layers_are_means_over_masks_and_collapsed_ones_are_counted(tmp_path: Pa
 
     Study(accuracy, densities=(0.9, 0.5, 0.2, 0.1), layers=layers).write(tmp_path)
     with results.connect(tmp_path) as connection:
-        facts = density_by_layer.select(connection, "study", {})
+        facts = figures.select(connection, "study", "density-by-layer", {})
         assert facts.densities == (0.9, 0.2, 0.1)
-        assert density_by_layer.select(connection, "study", {"densities": [0.4]}).densities == (
-            0.5,
-        )
+        assert figures.select(
+            connection, "study", "density-by-layer", {"densities": [0.4]}
+        ).densities == (0.5,)
     [cell] = facts.cells
     profile = cell.profiles[0]
     assert [layer.density.centre for layer in profile.layers] == [100.0, 10.0, 0.0]
@@ -248,7 +248,7 @@ def test_all_or_nothing_is_written(tmp_path: Path) -> None:
         ({"density-by-layer": {"densities": [0.0]}}, "numbers above 0, up to 1, not [0.0]"),
         ({"accuracy-vs-sparsity": {"floor": True}}, "floor takes a number between 0 and 1"),
         ("ablation", "did you mean ablations?"),
-        ("zzz", "known: accuracy-vs-sparsity, accuracy-vs-pruning-step"),
+        ("zzz", "known: accuracy-vs-sparsity, early-stopping"),
     ],
 )
 def test_entries_are_checked(entry: Any, problem: str | None) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import study
+from tasks.measurements import Barrier, Graphs
 from tasks.spec import (
     Constant,
     Cosine,
@@ -15,6 +16,7 @@ from tasks.spec import (
     Grasp,
     Init,
     Inverted,
+    LayerRate,
     Magnitude,
     Network,
     NofM,
@@ -68,6 +70,16 @@ def _later(network: Network, digits: Dataset, examples: Examples) -> dict[str, A
         "own": Own(name="my:score", source="0123456789abcdef", examples=examples),
         "protected": prune(network, Magnitude(), **by_norm, keep_dense=("last", "first")),
         "blocks": prune(network, Magnitude(), **by_norm, pattern=NofM(n=2, m=4)),
+        "rescaled recipe": Recipe(
+            steps=60, batch_size=64, lr=0.1, evaluate_every=60, rescale_steps=180
+        ),
+        "layer rates": prune(
+            network,
+            Magnitude(),
+            **by_norm,
+            scope="layerwise",
+            rates=(LayerRate(layer="last", exponent=0.5), LayerRate(layer="conv", exponent=2)),
+        ),
         "units": prune(network, Magnitude(), **by_norm, pattern=Units(norm="l2")),
     }
 
@@ -116,6 +128,8 @@ def expressions() -> dict[str, str]:
         "mask": mask,
         "mask within a mask": deeper,
         "ticket": ticket,
+        "barrier": Barrier(one=State(run=ticket, step=600), other=State(run=dense, step=600)),
+        "graphs": Graphs(mask=mask),
         **_later(network, digits, examples),
     }
     return {name: value.key for name, value in values.items()}

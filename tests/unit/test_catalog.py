@@ -37,13 +37,13 @@ def test_unknown_names_are_refused_with_the_known() -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"steps": 0}, "steps takes at least 1"),
-        ({"batch_size": 0}, "batch_size takes at least 1"),
+        ({"steps": 0}, "steps takes 1 to"),
+        ({"batch_size": 0}, "batch_size takes 1 to"),
         ({"lr": 0}, "lr takes a number above 0"),
         ({"momentum": 1}, "momentum takes a number from 0 to below 1"),
         ({"momentum": 0, "nesterov": True}, "nesterov takes a momentum above 0"),
         ({"weight_decay": -1}, "weight_decay takes 0 or more"),
-        ({"warmup": 11}, "warmup takes 0 to 10 steps"),
+        ({"warmup": 11}, "warmup takes 0 to 10, not 11"),
         ({"schedule": "cosine"}, "schedule takes constant or step_decay or cosine"),
         ({"nesterov": 1}, "nesterov takes true or false"),
     ],

@@ -1,0 +1,49 @@
+"""What a figure can show on its upright axis, in the unit people read."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of `trials`, and of the dense run beside it where there is one.
+
+    `scale` turns the stored unit into the shown one; `takes` says what a sweep must ask for.
+    """
+
+    column: str
+    label: str
+    scale: float = 1.0
+    dense: str | None = None
+    bounds: tuple[float, float] = (float("-inf"), float("inf"))
+    takes: str = "trials that are trained"
+
+
+_PERCENT = (0.0, 100.0)
+_VAL = "`eval: [train, val, test]`"
+
+METRICS = {
+    "accuracy": Metric("accuracy", "Test accuracy (%)", 100, "dense_accuracy", _PERCENT),
+    "delta": Metric("delta", "Test accuracy − dense (points)", 100),
+    "top5": Metric("top5", "Top-5 test accuracy (%)", 100, bounds=_PERCENT),
+    "loss": Metric("loss", "Test loss (nats)"),
+    "train_accuracy": Metric("train_accuracy", "Training accuracy (%)", 100, bounds=_PERCENT),
+    "val_accuracy": Metric(
+        "val_accuracy", "Validation accuracy (%)", 100, bounds=_PERCENT, takes=_VAL
+    ),
+    "early_stop_step": Metric("early_stop_step", "Early-stop iteration", takes=_VAL),
+    "early_stop_accuracy": Metric(
+        "early_stop_accuracy", "Test accuracy at early stop (%)", 100, None, _PERCENT, _VAL
+    ),
+    "barrier": Metric(
+        "barrier",
+        "Error barrier (points)",
+        100,
+        bounds=(0.0, 100.0),
+        takes="grids with `measure: barrier`",
+    ),
+    "effective_density": Metric(
+        "effective_density", "Effective weights (%)", 100, bounds=_PERCENT, takes="masks"
+    ),
+    "speedup": Metric("speedup", "Theoretical speed-up (×)", takes="masks"),
+}
+"""By the name that the option `metric` takes."""
