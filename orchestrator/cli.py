@@ -94,14 +94,29 @@ def plan(
         int | None,
         typer.Option(help="Workers to estimate for; default: this machine's CPUs.", min=1),
     ] = None,
+    gpus: Annotated[
+        int | None, typer.Option(help="GPUs to simulate the schedule on, in place of CPUs.", min=1)
+    ] = None,
+    what_if: Annotated[
+        bool, typer.Option("--what-if", help="Simulate 1 to 4096 of them, in a table.")
+    ] = False,
+    price: Annotated[
+        float | None, typer.Option(help="What one costs per hour, for --what-if.", min=0)
+    ] = None,
 ) -> None:
     """Show what a sweep would run, what it shares, and what it would cost. Runs nothing."""
-    from orchestrator import render, study
+    from orchestrator import forecast, render, study
 
     console = _console()
     asked = _read(sweep, overrides)
-    planned, costs = study.plan_for(asked, store)
-    render.print_plan(console, asked, planned, costs, workers or os.cpu_count() or 1)
+    device: Literal["cpu", "gpu"] = "gpu" if gpus else "cpu"
+    planned, costs = study.plan_for(asked, store, device)
+    slots = gpus or workers or os.cpu_count() or 1
+    render.print_plan(console, asked, planned, costs, slots)
+    if gpus or what_if:
+        forecast.print_schedule(console, planned, costs, slots)
+    if what_if:
+        forecast.print_what_if(console, planned, costs, price)
     if why:
         render.print_reasons(console, asked, planned.tasks.values())
 

@@ -1,13 +1,15 @@
 """What tasks are expected to cost: from the store's history, or a model before there is any."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
-from orchestrator.plan import Task
+from orchestrator.plan import Plan, Task
+from orchestrator.schedule import Node
 from tasks import catalog
 from tasks.measurements import Barrier, Graphs
-from tasks.spec import GemMiner, Grasp, Mask, Network, OnExamples, Run, Snip, Synflow
+from tasks.spec import GemMiner, Grasp, Mask, Network, OnExamples, Run, Snip, Synflow, is_one_shot
 
 Rates = Mapping[tuple[str, str], float]
 """Seconds per unit by (network, what): of an iteration, or of a mask by its score's kind."""
@@ -16,21 +18,30 @@ RESULT_BYTES = 16_000
 """A committed result on disk, about."""
 
 
+Device = Literal["cpu", "gpu"]
+
+_ITERATION = {"cpu": 4e-4, "gpu": 2e-3}
+_FLOPS = {"cpu": 2e10, "gpu": 5e12}
+"""Overhead of an iteration, s, and multiply-adds per second reached in training: of one CPU
+core by our measurements, of a GPU in float32 a rough guess until some ran."""
+
+
 @dataclass(frozen=True)
 class Costs:
-    """Seconds and bytes of tasks; measured rates win over the model."""
+    """Seconds and bytes of tasks on one CPU core or GPU; measured rates win over the model."""
 
     rates: Rates = field(default_factory=dict)
+    device: Device = "cpu"
 
     def seconds(self, task: Task) -> float:
         """Expected time of one task on one worker."""
         value = task.value
         if isinstance(value, Run):
-            rate = self.rates.get((value.network.name, "step")) or _step_seconds(value)
+            rate = self.rates.get((value.network.name, "step")) or self._step(value)
             return 0.02 + task.steps * rate
         if isinstance(value, Barrier | Graphs):
-            return _measuring_seconds(value)
-        return self.rates.get((value.network.name, value.score.kind)) or _mask_seconds(value)
+            return self._measuring(value)
+        return self.rates.get((value.network.name, value.score.kind)) or self._mask(value)
 
     def bytes(self, task: Task) -> int:
         """Expected size on disk: the result, and the states or the mask."""
@@ -40,6 +51,36 @@ class Costs:
         if isinstance(task.value, Mask):
             return RESULT_BYTES + weights // 8
         return RESULT_BYTES + 4 * weights * len(task.save)
+
+    def _step(self, run: Run) -> float:
+        flops = 6 * catalog.size(run.network)[1] * run.recipe.batch_size
+        return _ITERATION[self.device] + flops / _FLOPS[self.device]
+
+    def _mask(self, mask: Mask) -> float:
+        """Passes over images, and selections among weights."""
+        weights, flops = catalog.size(mask.network)
+        score, rate, iteration = mask.score, _FLOPS[self.device], _ITERATION[self.device]
+        if isinstance(score, GemMiner):
+            return 0.01 + score.steps * (iteration + 6 * flops * score.batch_size / rate)
+        passes = score.iterations if isinstance(score, Snip | Grasp | Synflow) else 1
+        examples = (
+            score.examples.per_class * mask.network.classes if isinstance(score, OnExamples) else 1
+        )
+        return 0.01 + passes * (2.5 * iteration + 2e-8 * weights + 12 * flops * examples / rate)
+
+    def _measuring(self, value: Barrier | Graphs) -> float:
+        """Every point evaluates all examples; a layer's singular values take (weights)^1.5."""
+        weights, flops = catalog.size(_network(value))
+        if isinstance(value, Graphs):
+            return 0.01 + 2.5e-10 * math.sqrt(weights) * weights
+        facts = catalog.dataset_facts(value.one.run.dataset.name)
+        return 0.05 + value.points * (facts.train + facts.test) * 2 * flops / _FLOPS[self.device]
+
+
+def nodes(plan: Plan, costs: Costs) -> Iterator[Node]:
+    """A plan's tasks as the scheduler knows them."""
+    for task in plan.tasks.values():
+        yield Node(task.key, costs.seconds(task), task.needs, _group(task))
 
 
 def critical_path(tasks: Iterable[Task], costs: Costs) -> tuple[float, list[Task]]:
@@ -59,32 +100,14 @@ def critical_path(tasks: Iterable[Task], costs: Costs) -> tuple[float, list[Task
     return seconds, path[::-1]
 
 
+def _group(task: Task) -> str:
+    """Masks that share a score like one worker: it scores once for every density."""
+    value = task.value
+    if not isinstance(value, Mask) or not is_one_shot(value.score):
+        return ""
+    parts = (value.score.key, value.of.key if value.of else "", value.within and value.within.key)
+    return "/".join(str(part) for part in parts)
+
+
 def _network(value: Barrier | Graphs) -> Network:
     return value.mask.network if isinstance(value, Graphs) else value.one.run.network
-
-
-def _measuring_seconds(value: Barrier | Graphs) -> float:
-    """Every point evaluates all examples; a layer's singular values take (weights)^1.5."""
-    weights, flops = catalog.size(_network(value))
-    if isinstance(value, Graphs):
-        return 0.01 + 2.5e-10 * math.sqrt(weights) * weights
-    facts = catalog.dataset_facts(value.one.run.dataset.name)
-    return 0.05 + value.points * (facts.train + facts.test) * 2 * flops / 2e10
-
-
-def _step_seconds(run: Run) -> float:
-    """A CPU core's overhead of one small iteration, and its arithmetic."""
-    return 4e-4 + 6 * catalog.size(run.network)[1] * run.recipe.batch_size / 2e10
-
-
-def _mask_seconds(mask: Mask) -> float:
-    """By measurements on a CPU core: passes over images, and selections among weights."""
-    weights, flops = catalog.size(mask.network)
-    score = mask.score
-    if isinstance(score, GemMiner):
-        return 0.01 + score.steps * (4e-4 + 6 * flops * score.batch_size / 2e10)
-    passes = score.iterations if isinstance(score, Snip | Grasp | Synflow) else 1
-    examples = (
-        score.examples.per_class * mask.network.classes if isinstance(score, OnExamples) else 1
-    )
-    return 0.01 + passes * (1e-3 + 2e-8 * weights + 12 * flops * examples / 2e10)

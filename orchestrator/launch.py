@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator.cost import Costs
+from orchestrator.cost import Costs, nodes
 from orchestrator.executors.base import Executor, Job, Outcome, Pack, Returned, WorkerLost
 from orchestrator.plan import Plan, Task
 from orchestrator.schedule import (
@@ -17,13 +17,12 @@ from orchestrator.schedule import (
     Finished,
     GiveUp,
     Lost,
-    Node,
     Scheduler,
     Start,
 )
 from orchestrator.store import layout, results
 from orchestrator.store.journal import Journal
-from tasks.spec import Mask, Run, is_one_shot
+from tasks.spec import Mask, Run
 
 WAIT_SECONDS = 0.5
 
@@ -80,13 +79,7 @@ class _Launch:
         self._identity = f"{began}-{secrets.token_hex(3)}"
         self._plan, self._store, self._executor, self._observe = plan, store, executor, observe
         self._journal = Journal(store, self._identity)
-        self._scheduler = Scheduler(
-            (
-                Node(task.key, costs.seconds(task), task.needs, _group(task))
-                for task in plan.tasks.values()
-            ),
-            executor.slots,
-        )
+        self._scheduler = Scheduler(nodes(plan, costs), executor.slots)
         self._progress = Progress(total=len(plan.tasks))
         self._packs = 0
         self._reason = ""
@@ -217,15 +210,6 @@ def _job(task: Task, attempt: int) -> Job:
         save=task.save,
         last_step=task.last_step,
     )
-
-
-def _group(task: Task) -> str:
-    """Masks that share a score like one worker: it scores once for every density."""
-    value = task.value
-    if not isinstance(value, Mask) or not is_one_shot(value.score):
-        return ""
-    parts = (value.score.key, value.of.key if value.of else "", value.within and value.within.key)
-    return "/".join(str(part) for part in parts)
 
 
 def code_version() -> str | None:

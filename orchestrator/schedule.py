@@ -14,6 +14,9 @@ from typing import TypeAlias
 MAX_ATTEMPTS = 3
 PACK_SECONDS = 1.0
 PACK_TASKS = 64
+AHEAD_SECONDS = 10.0
+"""Packs shorter than this are queued ahead of free workers, to hide the way there and back. A
+longer one would make more urgent tasks wait behind it that become ready meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Scheduler:
     nodes
         The tasks; every need is among them.
     slots
-        Workers that run packs side by side. A few packs more are kept in flight.
+        Workers that run packs side by side. A few short packs more are kept in flight.
     """
 
     def __init__(self, nodes: Iterable[Node], slots: int) -> None:
@@ -198,7 +201,7 @@ class Scheduler:
 
     def _start_packs(self) -> list[Command]:
         commands: list[Command] = []
-        while self._packs < self._window and self._ready:
+        while self._ready and self._packs < self._room():
             pack = self._next_pack()
             for key in pack:
                 self.status[key] = Status.RUNNING
@@ -207,11 +210,16 @@ class Scheduler:
             commands.append(Start(tuple(pack)))
         return commands
 
+    def _room(self) -> int:
+        """Packs that may be in flight, for the most urgent ready task to be among them."""
+        short = self.nodes[self._ready[0][3]].seconds < AHEAD_SECONDS
+        return self._window if short else self._slots
+
     def _next_pack(self) -> list[str]:
         """The most urgent ready task, and more until the pack lasts about a second.
 
-        What becomes ready inside the pack (its needs are in it) competes with the heap. A
-        task that was lost with a worker before runs alone, so that one which kills its
+        What becomes ready inside the pack (its needs are in it) competes with the heap. One
+        that lasts longer runs alone, since results are told when a pack ends. A task that was lost with a worker before runs alone, so that one which kills its
         worker takes no other with it again. Near the end packs shrink, to share the work.
         """
         enough = min(PACK_SECONDS, self._ready_seconds / (2 * self._slots))
@@ -222,7 +230,7 @@ class Scheduler:
         while (self._ready or inside) and len(pack) < PACK_TASKS and (not pack or seconds < enough):
             from_heap = bool(self._ready) and (not inside or self._ready[0] < inside[0])
             key = (self._ready if from_heap else inside)[0][3]
-            if self.attempts[key] and pack:
+            if pack and (self.attempts[key] or self.nodes[key].seconds >= PACK_SECONDS):
                 break
             heapq.heappop(self._ready if from_heap else inside)
             if from_heap:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import sweep as sweep_file
-from orchestrator.cost import Costs, Rates
+from orchestrator.cost import Costs, Device, Rates
 from orchestrator.executors.base import Executor
 from orchestrator.launch import Observer, Progress, launch
 from orchestrator.plan import Nothing, Plan, plan
@@ -47,18 +47,18 @@ def read(path: str | Path, overrides: tuple[str, ...] = ()) -> Study:
     return Study(Path(path), parsed, source, trials(parsed, source))
 
 
-def plan_for(study: Study, store: str | Path) -> tuple[Plan, Costs]:
+def plan_for(study: Study, store: str | Path, device: Device = "cpu") -> tuple[Plan, Costs]:
     """What the store lacks for the study, and what it is expected to cost.
 
     A store that does not exist yet holds nothing.
     """
     root = Path(store)
     if not root.exists():
-        return plan(study.trials, Nothing()), Costs()
+        return plan(study.trials, Nothing()), Costs(device=device)
     open_store(root)
     held = results.inventory(root)
-    rates: Rates = history.rates(root)
-    return plan(study.trials, held), Costs(rates)
+    rates: Rates = history.rates(root, device)
+    return plan(study.trials, held), Costs(rates, device)
 
 
 def register(study: Study, store: str | Path) -> None:

@@ -12,11 +12,13 @@ from orchestrator.store import layout
 from orchestrator.store.results import segments
 
 SAMPLE = 200
-_COLUMNS = ["kind", "value", "first_step", "last_step", "seconds"]
+_COLUMNS = ["kind", "value", "first_step", "last_step", "seconds", "device"]
 
 
-def rates(store: Path) -> dict[tuple[str, str], float]:
+def rates(store: Path, device: str = "cpu") -> dict[tuple[str, str], float]:
     """Median seconds by (network, "step" or the score's kind), of a sample of the results.
+
+    Of tasks that ran on a CPU core, or with `device` "gpu" on anything else.
 
     Estimates only: a file that cannot be read is left to `verify`.
     """
@@ -29,6 +31,8 @@ def rates(store: Path) -> dict[tuple[str, str], float]:
         except (OSError, StoreError):
             continue
         for row in rows:
+            if (row["device"] == "cpu") != (device == "cpu"):
+                continue
             value = json.loads(row["value"])
             if "network" not in value:
                 continue  # a measurement: the model knows it well enough

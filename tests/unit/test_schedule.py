@@ -6,6 +6,7 @@ import pytest
 
 from orchestrator.schedule import (
     MAX_ATTEMPTS,
+    PACK_SECONDS,
     PACK_TASKS,
     Command,
     Ended,
@@ -59,8 +60,18 @@ def test_the_head_of_a_chain_goes_before_a_hundred_leaves(long) -> None:
 
 def test_only_a_bounded_number_is_in_flight(long) -> None:
     story = Story([long(str(i)) for i in range(100)], slots=4)
-    assert len(story.handle()) == 6
+    assert len(story.handle()) == 4
     assert len(story.handle(*finish("0"))) == 1
+    short = Story([Node(str(i), PACK_SECONDS) for i in range(100)], slots=4)
+    assert len(short.handle()) == 6
+
+
+def test_a_long_task_shares_no_pack_since_others_would_wait_for_its_end(long) -> None:
+    quick = Node("mask", 0.05)
+    story = Story([quick, long("ticket", "mask"), *(long(f"other{i}") for i in range(5))], slots=3)
+    commands = story.handle()
+    assert Start(("mask",)) in commands
+    assert Start(("ticket",)) in story.handle(*finish("mask"))
 
 
 def test_short_tasks_leave_together_and_long_ones_alone() -> None:

@@ -1,0 +1,82 @@
+"""What `plan` prints of a simulated launch: the schedule, and what other clusters would do."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.cost import Costs, critical_path, nodes
+from orchestrator.plan import Plan, Task
+from orchestrator.render import describe, duration
+from orchestrator.simulate import simulate
+
+SIZES = tuple(4**n for n in range(7))
+"""Workers that `--what-if` tries: 1 to 4096."""
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_BINS = 60
+
+
+def print_schedule(console: Console, plan: Plan, costs: Costs, workers: int) -> None:
+    """Makespan against its lower bound, utilisation over time, and the critical path."""
+    if not plan.tasks:
+        return
+    found = simulate(nodes(plan, costs), workers)
+    what = _what(costs, workers)
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column(style="bold")
+    table.add_row("simulated", f"{duration(found.makespan)} on {workers:,} {what}")
+    limit = "the work" if found.work / workers >= found.critical_path else "the critical path"
+    table.add_row(
+        "lower bound", f"{duration(found.lower_bound)}, by {limit}; {found.beyond_bound:.1%} above"
+    )
+    table.add_row("utilisation", f"{found.utilisation:.1%}  {sparkline(found.busy(_BINS))}")
+    _, path = critical_path(plan.tasks.values(), costs)
+    table.add_row("critical path", _path(path))
+    console.print(table)
+
+
+def print_what_if(console: Console, plan: Plan, costs: Costs, price: float | None) -> None:
+    """The launch on 1 to 4096 workers: time, utilisation, and cost where a price is given."""
+    if not plan.tasks:
+        return
+    made = list(nodes(plan, costs))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    headings = [_what(costs, 2), "time", "above bound", "utilisation", "speed-up"]
+    for heading in [*headings, *(["cost"] if price is not None else [])]:
+        table.add_column(heading, justify="right")
+    for workers in SIZES:
+        found = simulate(made, workers)
+        cells = [
+            f"{workers:,}",
+            duration(found.makespan),
+            f"{found.beyond_bound:.1%}",
+            f"{found.utilisation:.1%}",
+            f"{found.work / found.makespan:,.1f}",
+        ]
+        if price is not None:
+            cells.append(f"{price * workers * found.makespan / 3600:,.2f}")
+        table.add_row(*cells)
+        if found.makespan <= 1.001 * found.critical_path:
+            break  # more workers change nothing but the cost
+    console.print(table)
+
+
+def sparkline(shares: Sequence[float]) -> str:
+    """Shares from 0 to 1 as bars."""
+    return "".join(_BARS[round(share * (len(_BARS) - 1))] for share in shares)
+
+
+def _what(costs: Costs, count: int) -> str:
+    return {"cpu": "CPU core", "gpu": "GPU"}[costs.device] + ("s" if count > 1 else "")
+
+
+def _path(path: Sequence[Task]) -> str:
+    kinds = Counter(task.kind for task in path)
+    counted = ", ".join(f"{count} {_NOUNS[kind]}" for kind, count in kinds.items())
+    return f"{counted}; it ends with: {describe(path[-1].value)}"
+
+
+_NOUNS = {"run": "trainings", "mask": "prunings", "barrier": "barriers", "graphs": "measurements"}
