@@ -140,6 +140,18 @@ def run(
         float | None,
         typer.Option(help="GPUs that a task holds; default: 1 where there are any.", min=0.0),
     ] = None,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            help="Seconds after which a task counts as hung, where that is also 20 times what "
+            "was expected of it.",
+            min=0.1,
+        ),
+    ] = 3600.0,
+    checkpoint_every: Annotated[
+        float,
+        typer.Option(help="Seconds between checkpoints inside a training, to go on from.", min=0),
+    ] = 300.0,
 ) -> None:
     """Run what the store lacks for a sweep. Launched again, it goes on where it was."""
     from orchestrator import study
@@ -176,14 +188,20 @@ def run(
             gpus_per_task=gpus_per_task,
         )
 
-    _launch(asked.name, sweep, root, planned, costs, engine)
+    limits = {"least_timeout": timeout, "checkpoint_seconds": checkpoint_every}
+    _launch(asked, root, planned, costs, engine, limits)
 
 
 def _launch(
-    name: str, sweep: Path, root: Path, planned: Any, costs: Any, engine: Callable[[], Any]
+    asked: Any,
+    root: Path,
+    planned: Any,
+    costs: Any,
+    engine: Callable[[], Any],
+    limits: dict[str, float],
 ) -> None:
     from analysis import results
-    from orchestrator import render
+    from orchestrator import render, study
     from orchestrator.launch import launch
     from orchestrator.live import Display
 
@@ -192,17 +210,23 @@ def _launch(
     try:
         workers = engine()
         signal.signal(signal.SIGTERM, _interrupt)  # Ray has put its own in place
-        with Display(console, planned, costs) as display:
-            progress = launch(planned, root, workers, costs=costs, observe=display.observe)
+        for _ in range(study.ROUNDS):
+            with Display(console, planned, costs) as display:
+                shown = display.observe
+                progress = launch(planned, root, workers, costs=costs, observe=shown, **limits)
+            if not study.met_damage(progress):
+                break
+            console.print("Damaged files were found and removed; what they held is done again.")
+            planned, costs = study.plan_for(asked, root)
     except KeyboardInterrupt:
-        again = f"tombola run {_words(sweep, root)}"
+        again = f"tombola run {_words(asked.path, root)}"
         typer.echo(f"\ninterrupted; what is finished is kept. Go on with: {again}", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     finally:
         if workers is not None:
             workers.close()
     results.publish(root)
-    _summarise(name, sweep, root)
+    _summarise(asked.name, asked.path, root)
     if progress.failures:
         render.print_failures(console, progress.failures, len(progress.blocked))
         raise typer.Exit(ExitCode.TASKS_FAILED)

@@ -1,6 +1,7 @@
 """What a user can get wrong or meet: each error is one sentence that says the way out."""
 
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -21,7 +22,11 @@ class StoreError(TombolaError):
 
 
 class DamagedFile(StoreError):
-    """A file of the store is not what was written."""
+    """A file of the store, at `path`, is not what was written."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path} {problem}")
+        self.path = path
 
 
 class DeterminismAlarm(TombolaError):

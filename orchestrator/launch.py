@@ -3,17 +3,18 @@
 import secrets
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from orchestrator import schedule
 from orchestrator.cost import Costs, nodes
 from orchestrator.executors.base import Executor, Job, Outcome, Pack, Returned, WorkerLost
+from orchestrator.failures import Failure
 from orchestrator.plan import Plan, Task
 from orchestrator.schedule import (
     Ended,
     Event,
-    Failed,
     Finished,
     GiveUp,
     Lost,
@@ -27,12 +28,16 @@ from tasks.spec import Mask, Run
 WAIT_SECONDS = 0.5
 
 
+TIMEOUT_FACTOR = 20.0
+"""A task counts as hung after so many times its expected seconds, and the least timeout."""
+
+
 @dataclass(frozen=True)
-class Failure:
-    """Why a task has no result: what it raised, or why nobody could run it."""
+class Failed:
+    """A task without a result, and why."""
 
     task: Task
-    kind: str
+    why: Failure
     message: str
     traceback: str = ""
 
@@ -43,7 +48,7 @@ class Progress:
 
     total: int
     done: list[Task] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[Failed] = field(default_factory=list)
     blocked: list[Task] = field(default_factory=list)
     running: dict[str, Task] = field(default_factory=dict)
 
@@ -63,17 +68,29 @@ def launch(
     *,
     costs: Costs | None = None,
     observe: Observer = lambda _: None,
+    least_timeout: float = 3600.0,
+    checkpoint_seconds: float = 300.0,
 ) -> Progress:
     """Run a plan's tasks on an executor until each is done, failed or blocked.
 
-    Whatever ends this process, launching the same sweep again goes on from the store.
+    Whatever ends this process, launching the same sweep again goes on from the store. A task
+    that takes longer than `least_timeout` seconds, and 20 times what was expected, is stopped
+    and tried once more. A training keeps a checkpoint every `checkpoint_seconds`.
     """
-    return _Launch(plan, store, executor, costs or Costs(), observe).run()
+    limits = least_timeout, checkpoint_seconds
+    return _Launch(plan, store, executor, costs or Costs(), observe, *limits).run()
 
 
 class _Launch:
     def __init__(
-        self, plan: Plan, store: Path, executor: Executor, costs: Costs, observe: Observer
+        self,
+        plan: Plan,
+        store: Path,
+        executor: Executor,
+        costs: Costs,
+        observe: Observer,
+        least_timeout: float,
+        checkpoint_seconds: float,
     ) -> None:
         began = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         self._identity = f"{began}-{secrets.token_hex(3)}"
@@ -82,7 +99,9 @@ class _Launch:
         self._scheduler = Scheduler(nodes(plan, costs), executor.slots)
         self._progress = Progress(total=len(plan.tasks))
         self._packs = 0
-        self._reason = ""
+        self._costs, self._least_timeout = costs, least_timeout
+        self._checkpoint_seconds = checkpoint_seconds
+        self._last: dict[str, Failed] = {}
         self._code = code_version()
 
     def run(self) -> Progress:
@@ -93,8 +112,8 @@ class _Launch:
                     match arrival:
                         case Returned(pack, outcomes):
                             self._returned(pack, outcomes)
-                        case WorkerLost(pack, reason):
-                            self._lost(pack, reason)
+                        case WorkerLost(pack, reason, why):
+                            self._lost(pack, reason, why)
                 self._journal.flush()
                 self._observe(self._progress)
         finally:
@@ -114,13 +133,16 @@ class _Launch:
     def _start(self, keys: tuple[str, ...]) -> None:
         self._packs += 1
         tasks = [self._plan.tasks[key] for key in keys]
-        jobs = tuple(_job(task, self._scheduler.attempts[task.key]) for task in tasks)
+        jobs = tuple(
+            _job(task, self._scheduler.attempts[task.key], self._timeout(task)) for task in tasks
+        )
         pack = Pack(
             identity=f"{self._identity}/{self._packs}",
             jobs=jobs,
             store=str(self._store.resolve()),
             launch=self._identity,
             code=self._code,
+            checkpoint_seconds=self._checkpoint_seconds,
         )
         for job, task in zip(jobs, tasks, strict=True):
             self._progress.running[task.key] = task
@@ -131,10 +153,19 @@ class _Launch:
         task = self._plan.tasks[key]
         self._progress.running.pop(key, None)
         if because is None:
+            failed = self._last[key]
             times = self._scheduler.attempts[key]
-            message = f"its worker died {times} times; {self._reason}"
-            self._progress.failures.append(Failure(task, "worker lost", message))
-            self._note("failed", task, failure="worker lost", message=message)
+            message = failed.message if times == 1 else f"{failed.message} (after {times} tries)"
+            failed = replace(failed, message=message)
+            self._progress.failures.append(failed)
+            self._note(
+                "failed",
+                task,
+                attempt=times,
+                failure=failed.why.word,
+                message=failed.message,
+                traceback=failed.traceback,
+            )
         else:
             self._progress.blocked.append(task)
             self._note("blocked", task, message=f"needs {because}, which failed")
@@ -157,31 +188,26 @@ class _Launch:
                 self._progress.done.append(task)
                 self._note("finished", task, **details)
                 continue
-            events.append(Failed(task.key))
-            failure = Failure(task, outcome.failure, outcome.message, outcome.traceback)
-            self._progress.failures.append(failure)
-            self._note(
-                "failed",
-                task,
-                **details,
-                failure=outcome.failure,
-                message=outcome.message,
-                traceback=outcome.traceback,
-            )
+            events.append(schedule.Failed(task.key, outcome.failure))
+            said = outcome.message, outcome.traceback
+            self._last[task.key] = Failed(task, outcome.failure, *said)
+            if outcome.failure.tries > 1:
+                self._note("retried", task, **details, message=outcome.message)
         self._forget(pack)
         self._obey(*events, Ended(pack.keys))
 
-    def _lost(self, pack: Pack, reason: str) -> None:
+    def _lost(self, pack: Pack, reason: str, why: Failure) -> None:
         """Some of the pack may be committed: the store knows."""
         self._forget(pack)
-        self._reason = reason
         committed = [key for key in pack.keys if self._committed(self._plan.tasks[key])]
         for key in committed:
             self._progress.done.append(self._plan.tasks[key])
             self._note("finished", self._plan.tasks[key], pack=pack.identity)
         for key in set(pack.keys) - set(committed):
-            self._note("retried", self._plan.tasks[key], pack=pack.identity, message=reason)
-        self._obey(*(Finished(key) for key in committed), Lost(pack.keys))
+            task = self._plan.tasks[key]
+            self._last[key] = Failed(task, why, reason)
+            self._note("retried", task, pack=pack.identity, failure=why.word, message=reason)
+        self._obey(*(Finished(key) for key in committed), Lost(pack.keys, why))
 
     def _forget(self, pack: Pack) -> None:
         for key in pack.keys:
@@ -196,11 +222,14 @@ class _Launch:
             return True
         return all((self._store / layout.state(task.key, step)).exists() for step in task.save)
 
+    def _timeout(self, task: Task) -> float:
+        return max(self._least_timeout, TIMEOUT_FACTOR * self._costs.seconds(task))
+
     def _note(self, event: str, task: Task, **details: object) -> None:
         self._journal.note(event, key=task.key, kind=task.kind, **details)
 
 
-def _job(task: Task, attempt: int) -> Job:
+def _job(task: Task, attempt: int, timeout: float | None = None) -> Job:
     return Job(
         key=task.key,
         kind=task.kind,
@@ -209,6 +238,7 @@ def _job(task: Task, attempt: int) -> Job:
         needs=task.needs,
         save=task.save,
         last_step=task.last_step,
+        timeout=timeout,
     )
 
 

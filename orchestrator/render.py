@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.cost import Costs, critical_path
-from orchestrator.launch import Failure
+from orchestrator.failures import Failure
+from orchestrator.launch import Failed
 from orchestrator.plan import Nothing, Plan, Task, Value, alone, epochs, plan
 from orchestrator.store.results import Row
 from orchestrator.store.verify import Finding
@@ -97,21 +98,21 @@ def print_reasons(console: Console, study: Study, tasks: Iterable[Task]) -> None
     console.print(table)
 
 
-def print_failures(console: Console, failures: Sequence[Failure], blocked: int) -> None:
+def print_failures(console: Console, failures: Sequence[Failed], blocked: int) -> None:
     """Failures grouped by what was raised, with one traceback each."""
-    groups: dict[tuple[str, str], list[Failure]] = {}
+    groups: dict[tuple[Failure, str], list[Failed]] = {}
     for failure in failures:
-        groups.setdefault((failure.kind, failure.message), []).append(failure)
-    for (kind, message), members in groups.items():
+        groups.setdefault((failure.why, failure.message), []).append(failure)
+    for (why, message), members in groups.items():
         console.print(
-            f"[red]failed[/red]  {len(members)} x {kind}: {message}",
+            f"[red]failed[/red]  {len(members)} x {why.word}: {message}",
             highlight=False,
             soft_wrap=True,
         )
         console.print(
             f"        e.g. {members[0].task.key[:SHORT_KEY]} {describe(members[0].task.value)}"
         )
-        if members[0].traceback and kind == "raised":
+        if members[0].traceback and why is Failure.RAISED:
             console.print(members[0].traceback.rstrip(), markup=False, style="dim")
     if blocked:
         console.print(f"[yellow]blocked[/yellow] {blocked} tasks need one that failed")

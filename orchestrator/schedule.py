@@ -6,12 +6,14 @@ that one worker runs in order; a pack may hold a task and what needs it.
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-MAX_ATTEMPTS = 3
+from orchestrator.failures import Failure
+
 PACK_SECONDS = 1.0
 PACK_TASKS = 64
 AHEAD_SECONDS = 10.0
@@ -52,9 +54,10 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The task itself raised: trying again would raise again."""
+    """The task came to nothing, while its worker lives."""
 
     key: str
+    why: Failure = Failure.RAISED
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Lost:
     """A worker died with this pack; what it had not committed is to be done again."""
 
     keys: tuple[str, ...]
+    why: Failure = Failure.WORKER_LOST
 
 
 Event: TypeAlias = Finished | Failed | Ended | Lost
@@ -83,7 +87,7 @@ class Start:
 
 @dataclass(frozen=True)
 class GiveUp:
-    """The task will not run: its worker died too often, or `because` it needs one that failed."""
+    """The task will not run: it failed for good, or `because` it needs one that did."""
 
     key: str
     because: str | None = None
@@ -107,6 +111,7 @@ class Scheduler:
         self.nodes = {node.key: node for node in nodes}
         self.status: dict[str, Status] = {}
         self.attempts = dict.fromkeys(self.nodes, 0)
+        self._failed: Counter[tuple[str, Failure]] = Counter()
         self._slots = slots
         self._window = slots + max(1, slots // 2)
         self._packs = 0
@@ -136,15 +141,16 @@ class Scheduler:
             match event:
                 case Finished(key):
                     self._finish(key)
-                case Failed(key):
-                    self._settle(key, Status.FAILED)
-                    commands += self._block_descendants(key)
+                case Failed(key, why):
+                    commands += self._fail(key, why)
                 case Ended(keys):
                     self._packs -= 1
                     self._return_unsettled(keys)
-                case Lost(keys):
+                case Lost(keys, why):
                     self._packs -= 1
-                    commands += self._retry_or_fail(keys)
+                    for key in keys:
+                        commands += self._fail(key, why)
+                    self._return_unsettled(keys)
         commands += self._start_packs()
         return commands
 
@@ -181,14 +187,15 @@ class Scheduler:
                 unvisited += self._children[child]
         return commands
 
-    def _retry_or_fail(self, keys: tuple[str, ...]) -> list[Command]:
-        commands: list[Command] = []
-        for key in keys:
-            if self.status[key] is Status.RUNNING and self.attempts[key] >= MAX_ATTEMPTS:
-                self._settle(key, Status.FAILED)
-                commands += [GiveUp(key), *self._block_descendants(key)]
-        self._return_unsettled(keys)
-        return commands
+    def _fail(self, key: str, why: Failure) -> list[Command]:
+        """Give up on a running task that had all its tries; else the end of its pack frees it."""
+        if self.status[key] is not Status.RUNNING:
+            return []
+        self._failed[key, why] += 1
+        if self._failed[key, why] < why.tries:
+            return []
+        self._settle(key, Status.FAILED)
+        return [GiveUp(key), *self._block_descendants(key)]
 
     def _return_unsettled(self, keys: tuple[str, ...]) -> None:
         for key in keys:
@@ -219,8 +226,9 @@ class Scheduler:
         """The most urgent ready task, and more until the pack lasts about a second.
 
         What becomes ready inside the pack (its needs are in it) competes with the heap. One
-        that lasts longer runs alone, since results are told when a pack ends. A task that was lost with a worker before runs alone, so that one which kills its
-        worker takes no other with it again. Near the end packs shrink, to share the work.
+        that lasts longer runs alone, since results are told when a pack ends. So does one
+        that failed before, so that a task which kills its worker takes no other with it
+        again. Near the end packs shrink, to share the work.
         """
         enough = min(PACK_SECONDS, self._ready_seconds / (2 * self._slots))
         pack: list[str] = []

@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator import sweep as sweep_file
 from orchestrator.cost import Costs, Device, Rates
 from orchestrator.executors.base import Executor
+from orchestrator.failures import Failure
 from orchestrator.launch import Observer, Progress, launch
 from orchestrator.plan import Nothing, Plan, plan
 from orchestrator.store import history, results, sweeps
@@ -18,6 +19,9 @@ from orchestrator.store.files import open_store
 from orchestrator.sweep import Sweep
 from orchestrator.trials import Trial, trials
 from orchestrator.yaml_source import Source
+
+ROUNDS = 3
+"""Launches of one run at the most: more than one where files are found damaged."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,23 @@ def run(
     *,
     observe: Observer = lambda _: None,
 ) -> Progress:
-    """Do what the store lacks for the study, on an executor."""
+    """Do what the store lacks for the study, on an executor.
+
+    A file that a task found damaged is gone by then: what it held is planned and done again.
+    """
     root = open_store(Path(store), create=True)
     register(study, root)
-    planned, costs = plan_for(study, root)
-    return launch(planned, root, executor, costs=costs, observe=observe)
+    for _ in range(ROUNDS):
+        planned, costs = plan_for(study, root)
+        progress = launch(planned, root, executor, costs=costs, observe=observe)
+        if not met_damage(progress):
+            break
+    return progress
+
+
+def met_damage(progress: Progress) -> bool:
+    """Whether a task failed for a damaged file, which planning again would cure."""
+    return any(failed.why is Failure.DAMAGED_FILE for failed in progress.failures)
 
 
 def _row(study: Study, number: int, trial: Trial) -> dict[str, Any]:

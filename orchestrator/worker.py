@@ -18,9 +18,12 @@ from typing import Any
 import torch
 
 from orchestrator import __version__
+from orchestrator.checkpoints import RunCheckpoints
+from orchestrator.deadline import TaskTimeout, deadline
 from orchestrator.errors import DamagedFile, DeterminismAlarm, StoreError
 from orchestrator.executors.base import Job, Outcome, Pack
-from orchestrator.store import artifacts, results
+from orchestrator.failures import Failure
+from orchestrator.store import artifacts, layout, results
 from tasks import catalog, measure, resources
 from tasks.connectivity import barrier
 from tasks.data import load
@@ -34,10 +37,13 @@ from tasks.train import train
 Value = dict[str, Any]
 
 
-def run_pack(pack: Pack) -> list[Outcome]:
-    """Run a pack's jobs in order; an outcome for each but those whose needs failed here."""
+def run_pack(pack: Pack, *, limited: bool = False) -> list[Outcome]:
+    """Run a pack's jobs in order; an outcome for each but those whose needs failed here.
+
+    `limited` keeps the jobs' timeouts, for which this process may have to end itself.
+    """
     torch.set_num_threads(1)
-    worker = _Worker(pack)
+    worker = _Worker(pack, limited)
     outcomes: list[Outcome] = []
     failed: set[str] = set()
     for job in pack.jobs:
@@ -84,8 +90,8 @@ def graph_quantities(kept: torch.Tensor) -> dict[str, float | None]:
 class _Worker:
     """One call's work: the pack, and the scores that its masks share."""
 
-    def __init__(self, pack: Pack) -> None:
-        self._pack = pack
+    def __init__(self, pack: Pack, limited: bool) -> None:
+        self._pack, self._limited = pack, limited
         self._store = Path(pack.store)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._name = f"{socket.gethostname()}:{os.getpid()}"
@@ -103,13 +109,17 @@ class _Worker:
         meter = resources.Meter(self._device)
         try:
             value = json.loads(job.value)
-            found = self._verbs[job.kind](job, value)
+            with deadline(job.timeout if self._limited else None):
+                found = self._verbs[job.kind](job, value)
             seconds = time.perf_counter() - clock
             row = {**found, **self._provenance(job, began, seconds), **meter.read(seconds)}
             if job.kind == "run":
-                row["images_per_second"] = self._images(job, value) / seconds
+                row["images_per_second"] = self._images(row, value) / seconds
             self._commit(job, row)
+            (self._store / layout.checkpoint(job.key)).unlink(missing_ok=True)
         except Exception as error:
+            if isinstance(error, DamagedFile):
+                error.path.unlink(missing_ok=True)  # it is computed again; see study.run
             return Outcome(
                 key=job.key,
                 worker=self._name,
@@ -136,6 +146,7 @@ class _Worker:
         if kept is not None:
             kept = measure.fitted(network, kept)
         start = self._weights(network, value["start"])
+        kept_on_the_way = RunCheckpoints(self._store, job, self._pack.checkpoint_seconds)
         trained = train(
             network,
             recipe,
@@ -146,6 +157,7 @@ class _Worker:
             first_step=value["first_step"],
             last_step=job.last_step,
             save=job.save,
+            checkpoints=kept_on_the_way,
         )
         for step, weights in trained.states.items():
             arrays = {name: tensor.cpu().numpy() for name, tensor in weights.items()}
@@ -159,6 +171,7 @@ class _Worker:
             "epochs": steps / catalog.steps_per_epoch(dataset, recipe.batch_size),
             "distance": measure.distance(network, start, trained.weights, kept),
             "diverged_at": trained.diverged_at,
+            "resumed_step": kept_on_the_way.resumed_step,
             "requested_density": self._requested(value["mask"]),
         }
 
@@ -286,8 +299,9 @@ class _Worker:
     def _labels(self, job: Job) -> results.Row:
         return {"key": job.key, "kind": job.kind, "value": job.value}
 
-    def _images(self, job: Job, value: Value) -> int:
-        images: int = (job.last_step - value["first_step"]) * value["recipe"]["batch_size"]
+    def _images(self, row: results.Row, value: Value) -> int:
+        began = row["first_step"] if row["resumed_step"] is None else row["resumed_step"]
+        images: int = (row["last_step"] - began) * value["recipe"]["batch_size"]
         return images
 
     def _provenance(self, job: Job, began: datetime, seconds: float) -> results.Row:
@@ -310,15 +324,17 @@ class _Worker:
         }
 
 
-def _failure(error: Exception) -> str:
+def _failure(error: Exception) -> Failure:
     match error:
         case DeterminismAlarm():
-            return "determinism alarm"
+            return Failure.DETERMINISM_ALARM
         case DamagedFile():
-            return "damaged file"
+            return Failure.DAMAGED_FILE
+        case TaskTimeout():
+            return Failure.TIMEOUT
+        case torch.cuda.OutOfMemoryError() | MemoryError():
+            return Failure.OUT_OF_MEMORY
         case OSError():
-            return "store"
-        case torch.cuda.OutOfMemoryError():
-            return "out of memory"
+            return Failure.STORE
         case _:
-            return "raised"
+            return Failure.RAISED

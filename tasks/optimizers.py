@@ -18,6 +18,14 @@ class Sgd:
         self._recipe = recipe
         self.buffers = [torch.zeros_like(t) for t in tensors]
 
+    def state(self) -> list[Tensor]:
+        """All that the next direction depends on besides its gradient."""
+        return self.buffers
+
+    def restore(self, state: list[Tensor]) -> None:
+        """Go on from a state that this optimizer gave."""
+        self.buffers = state
+
     def direction(self, gradients: list[Tensor]) -> list[Tensor]:
         """The direction of the next update; may be written into `gradients`."""
         torch._foreach_mul_(self.buffers, self._recipe.momentum)
@@ -37,6 +45,16 @@ class Adam:
         self.buffers = [torch.zeros_like(t) for t in tensors]
         self._second = [torch.zeros_like(t) for t in tensors]
         self._count = 0
+
+    def state(self) -> list[Tensor]:
+        """All that the next direction depends on besides its gradient."""
+        return [*self.buffers, *self._second, torch.tensor(self._count)]
+
+    def restore(self, state: list[Tensor]) -> None:
+        """Go on from a state that this optimizer gave."""
+        half = len(self.buffers)
+        self.buffers, self._second = state[:half], state[half : 2 * half]
+        self._count = int(state[-1])
 
     def direction(self, gradients: list[Tensor]) -> list[Tensor]:
         """The direction of the next update."""

@@ -7,6 +7,7 @@ is read or written, so that many trials of one shape can later be trained side b
 from collections.abc import Collection
 from dataclasses import dataclass
 from math import cos, isfinite, pi
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,54 @@ class Trained:
     diverged_at: int | None
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run cut after `step` iterations, before that step's evaluation.
+
+    `optimizer` is its state, `losses` (steps,) those of the iterations so far, `states` what
+    was to be saved up to here.
+    """
+
+    step: int
+    weights: Weights
+    optimizer: list[Tensor]
+    losses: Tensor
+    evals: list[Eval]
+    states: dict[int, Weights]
+
+
+class Checkpoints(Protocol):
+    """Where a run that may be cut goes on from, and what is kept of it on the way."""
+
+    def last(self) -> Checkpoint | None:
+        """The last one that was kept of this very run, if any."""
+        ...
+
+    def due(self) -> bool:
+        """Whether it is time for another."""
+        ...
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Keep it, in place of the one before."""
+        ...
+
+
+class _Never:
+    """No checkpoints: the run is made in one go."""
+
+    def last(self) -> None:
+        return None
+
+    def due(self) -> bool:
+        return False
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        raise NotImplementedError
+
+
+_NEVER: Checkpoints = _Never()
+
+
 def train(
     network: Network,
     recipe: Recipe,
@@ -60,13 +109,15 @@ def train(
     first_step: int = 0,
     last_step: int | None = None,
     save: Collection[int] = (),
+    checkpoints: Checkpoints = _NEVER,
 ) -> Trained:
     """Train from `first_step` to `last_step` (the recipe's end) and evaluate on the way.
 
     SGD and Adam as in PyTorch: weight decay joins the gradient, buffers start at zero. Both
     are masked before they meet the weights, so that a pruned weight is exactly zero at every
     step; this is checked at each evaluation. A non-finite loss ends training at the next
-    evaluation: the states still asked for are then those of that moment.
+    evaluation: the states still asked for are then those of that moment. A run that goes on
+    from one of its `checkpoints` is, bit for bit, the run.
 
     Raises
     ------
@@ -75,9 +126,11 @@ def train(
     """
     last_step = recipe.steps if last_step is None else last_step
     module = build(network)
-    state = {n: t.to(data.train.labels.device, copy=True) for n, t in weights.items()}
-    if recipe.rescale_steps and first_step == 0:
-        state = rescaled(network, recipe, data, state, kept, order_seed=order_seed)
+    device = data.train.labels.device
+    cut = checkpoints.last() or _beginning(
+        network, recipe, data, weights, kept, order_seed, first_step, last_step
+    )
+    state = {n: t.to(device, copy=True) for n, t in cut.weights.items()}
     params = {n: state[n].requires_grad_() for n, _ in module.named_parameters()}
     tensors = list(params.values())
     masks = {n: k.to(tensors[0]) for n, k in kept.items()} if kept else {}
@@ -85,16 +138,19 @@ def train(
     mask_list = [masks[n] for n in params if n in masks]
     updates = optimizer(recipe, tensors)
     ghosts = Ghosts(module, recipe)
-    batches = training_batches(data.train, recipe, order_seed, first_step, last_step)
-    losses = torch.zeros(last_step, device=tensors[0].device)
-    evals: list[Eval] = []
-    states: dict[int, Weights] = {}
+    if cut.optimizer:
+        updates.restore([tensor.to(device) for tensor in cut.optimizer])
+    losses, evals, states = cut.losses.to(device), list(cut.evals), dict(cut.states)
+    batches = training_batches(data.train, recipe, order_seed, cut.step, last_step)
     with torch.no_grad():
         for i, mask in zip(positions, mask_list, strict=True):
             tensors[i].mul_(mask)
 
     diverged_at = None
-    for step in range(first_step, last_step + 1):
+    for step in range(cut.step, last_step + 1):
+        if cut.step < step < last_step and checkpoints.due():
+            now = {n: t.detach() for n, t in state.items()}
+            checkpoints.keep(Checkpoint(step, now, updates.state(), losses, evals, states))
         due = step in (first_step, last_step) or step % recipe.evaluate_every == 0
         if due:
             _check_masks(params, updates.buffers, masks)
@@ -125,6 +181,23 @@ def train(
     for step in save:
         states.setdefault(step, {n: t.detach().clone() for n, t in state.items()})
     return Trained(evals, states, {n: t.detach() for n, t in state.items()}, diverged_at)
+
+
+def _beginning(
+    network: Network,
+    recipe: Recipe,
+    data: Data,
+    weights: Weights,
+    kept: Kept | None,
+    order_seed: int,
+    first_step: int,
+    last_step: int,
+) -> Checkpoint:
+    """Before the first iteration; an empty `optimizer` is one that has seen none."""
+    if recipe.rescale_steps and first_step == 0:
+        here = {n: t.to(data.train.labels.device) for n, t in weights.items()}
+        weights = rescaled(network, recipe, data, here, kept, order_seed=order_seed)
+    return Checkpoint(first_step, weights, [], torch.zeros(last_step), [], {})
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:

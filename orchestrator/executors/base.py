@@ -3,10 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from orchestrator.failures import Failure
+
 
 @dataclass(frozen=True)
 class Job:
-    """One task as a worker gets it: canonical text, and keys for what it reads."""
+    """One task as a worker gets it: canonical text, and keys for what it reads.
+
+    After `timeout` seconds it counts as hung.
+    """
 
     key: str
     kind: str
@@ -15,17 +20,22 @@ class Job:
     needs: tuple[str, ...] = ()
     save: tuple[int, ...] = ()
     last_step: int = 0
+    timeout: float | None = None
 
 
 @dataclass(frozen=True)
 class Pack:
-    """Jobs that one worker runs in order, and where their results belong."""
+    """Jobs that one worker runs in order, and where their results belong.
+
+    A training keeps a checkpoint every so many seconds.
+    """
 
     identity: str
     jobs: tuple[Job, ...]
     store: str
     launch: str
     code: str | None = None
+    checkpoint_seconds: float = 300.0
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -40,7 +50,7 @@ class Outcome:
     key: str
     worker: str
     seconds: float
-    failure: str | None = None
+    failure: Failure | None = None
     message: str = ""
     traceback: str = ""
 
@@ -59,6 +69,7 @@ class WorkerLost:
 
     pack: Pack
     reason: str
+    why: Failure = Failure.WORKER_LOST
 
 
 Arrival: TypeAlias = Returned | WorkerLost

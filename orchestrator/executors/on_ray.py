@@ -15,6 +15,7 @@ from typing import Any
 import orchestrator
 from orchestrator.errors import TombolaError
 from orchestrator.executors.base import Arrival, Pack, Returned, WorkerLost
+from orchestrator.failures import Failure
 
 SOURCE = Path(orchestrator.__file__).parents[1]
 """The folder that holds our packages."""
@@ -95,13 +96,30 @@ class RayExecutor:
         except self._ray.exceptions.RayTaskError as error:
             return WorkerLost(pack, f"the worker could not run its pack: {error.cause}")
         except self._ray.exceptions.RayError as error:
-            return WorkerLost(pack, str(error).strip().splitlines()[0])
+            return WorkerLost(pack, str(error).strip().splitlines()[0], self._why(error))
+
+    def _why(self, error: Exception) -> Failure:
+        """What befell the worker.
+
+        Raises
+        ------
+        TombolaError
+            When no node is left that could run anything.
+        """
+        if isinstance(error, self._ray.exceptions.OutOfMemoryError):
+            return Failure.OUT_OF_MEMORY
+        if not any(node["Alive"] for node in self._ray.nodes()):
+            raise TombolaError(
+                "the Ray cluster has no node left; what is finished is kept, run the sweep again"
+            )
+        died = isinstance(error, self._ray.exceptions.NodeDiedError)
+        return Failure.NODE_LOST if died else Failure.WORKER_LOST
 
 
 def _run_pack(pack: Pack) -> list[Any]:
     from orchestrator.worker import run_pack
 
-    return run_pack(pack)
+    return run_pack(pack, limited=True)
 
 
 def _import_ray(*, local: bool) -> ModuleType:

@@ -63,6 +63,22 @@ def read_mask(store: Path, key: str) -> Arrays:
     }
 
 
+def write_checkpoint(store: Path, run_key: str, tensors: Arrays, about: dict[str, Any]) -> None:
+    """Publish where a run could go on from; `about` is kept beside the tensors, as JSON."""
+    publish(store / layout.checkpoint(run_key), _encode(tensors, {"checkpoint": run_key, **about}))
+
+
+def read_checkpoint(store: Path, run_key: str) -> tuple[Arrays, dict[str, Any]]:
+    """The tensors of a checkpoint, and what was said beside them.
+
+    Raises
+    ------
+    DamagedFile
+        When the file is missing, truncated or altered.
+    """
+    return _decode(store / layout.checkpoint(run_key), {"checkpoint": run_key})
+
+
 def _encode(tensors: Arrays, about: dict[str, Any]) -> bytes:
     tensors = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}
     header = json.dumps({**about, "sha256": _checksum(tensors)}, sort_keys=True)
@@ -77,13 +93,13 @@ def _decode(path: Path, expected: dict[str, Any]) -> tuple[Arrays, dict[str, Any
         tensors = load(content)
         whole = about["sha256"] == _checksum({name: tensors[name] for name in sorted(tensors)})
     except FileNotFoundError:
-        raise DamagedFile(f"{path} is missing; run the sweep again") from None
+        raise DamagedFile(path, "is missing; run the sweep again") from None
     except (SafetensorError, ValueError, KeyError, TypeError):
         whole = False
     if not whole:
-        raise DamagedFile(f"{path} is truncated or altered; {_CURE}")
+        raise DamagedFile(path, f"is truncated or altered; {_CURE}")
     if any(about.get(name) != value for name, value in expected.items()):
-        raise DamagedFile(f"{path} holds another value than its name says; {_CURE}")
+        raise DamagedFile(path, f"holds another value than its name says; {_CURE}")
     return tensors, about
 
 

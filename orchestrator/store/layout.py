@@ -2,6 +2,7 @@
 
 store/
   states/<ab>/<run key>/<step>.safetensors     masks/<ab>/<mask key>.safetensors
+  checkpoints/<ab>/<run key>.safetensors
   results/live/<ab>/<key>.parquet              results/segments/<table>-<id>.parquet
   sweeps/<sweep>-<revision>.parquet            journal/<launch>/<n>.jsonl
   results.duckdb
@@ -13,13 +14,14 @@ from pathlib import Path
 
 STATES = "states"
 MASKS = "masks"
+CHECKPOINTS = "checkpoints"
 LIVE = "results/live"
 SEGMENTS = "results/segments"
 SWEEPS = "sweeps"
 JOURNAL = "journal"
 DATABASE = "results.duckdb"
 
-FOLDERS = (STATES, MASKS, LIVE, SEGMENTS, SWEEPS, JOURNAL)
+FOLDERS = (STATES, MASKS, CHECKPOINTS, LIVE, SEGMENTS, SWEEPS, JOURNAL)
 
 
 def state(run_key: str, step: int) -> str:
@@ -30,6 +32,11 @@ def state(run_key: str, step: int) -> str:
 def mask(key: str) -> str:
     """Path of a mask's kept weights."""
     return f"{MASKS}/{key[:2]}/{key}.safetensors"
+
+
+def checkpoint(run_key: str) -> str:
+    """Path of what a run that is under way could go on from."""
+    return f"{CHECKPOINTS}/{run_key[:2]}/{run_key}.safetensors"
 
 
 def result(key: str) -> str:

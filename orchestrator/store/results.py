@@ -136,8 +136,9 @@ def read(path: Path) -> pa.Table:
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise DamagedFile(
-            f"{path} is truncated or altered ({reason}); "
-            "`tombola verify --repair` removes what is damaged"
+            path,
+            f"is truncated or altered ({reason}); "
+            "`tombola verify --repair` removes what is damaged",
         ) from None
 
 

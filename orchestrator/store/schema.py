@@ -41,6 +41,7 @@ TASKS = _table(
     _field("diverged_at", pa.int32(), "runs: first iteration with a non-finite loss, or null"),
     _field("launch", pa.string(), "launch that computed it"),
     _field("attempt", pa.int32(), "which try succeeded, from 1"),
+    _field("resumed_step", pa.int32(), "runs: checkpoint it went on from, or null"),
     _field("pack", pa.string(), "tasks of one worker call share it"),
     _field("pack_size", pa.int32(), "tasks in that call"),
     _field("host", pa.string(), "machine"),
@@ -100,7 +101,7 @@ PARTS = {"evals": EVALS, "layers": LAYERS, "measurements": MEASUREMENTS}
 
 ADDED = frozenset(
     {
-        "measurements",
+        *("measurements", "resumed_step"),
         *("top5", "effective_kept", "distance", "images_per_second", "peak_memory"),
         *("energy", "energy_source", "effective", "score_mean", "score_std"),
     }

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.errors import DamagedFile
-from orchestrator.store import artifacts, layout, results
+from orchestrator.store import artifacts, layout, results, schema
 from tasks.key import digest
 
 
@@ -53,6 +53,8 @@ def _check_all(store: Path, kept: dict[str, int]) -> Iterator[Finding | None]:
         yield _checked(path, lambda path=path: _check_mask(store, path, kept))  # type: ignore[misc]
     for path in layout.published(store / layout.STATES, ".safetensors"):
         yield _checked(path, lambda path=path: _check_state(store, path))  # type: ignore[misc]
+    for path in layout.published(store / layout.CHECKPOINTS, ".safetensors"):
+        yield _checked(path, lambda path=path: artifacts.read_checkpoint(store, path.stem))  # type: ignore[misc]
     for path in layout.published(store / layout.SWEEPS, ".parquet"):
         yield _checked(path, lambda path=path: results.read(path))  # type: ignore[misc]
     for path in store.rglob(".*.tmp"):
@@ -74,7 +76,8 @@ def _check_live(path: Path, kept: dict[str, int]) -> None:
     row = results.read(path).to_pylist()[0]
     if row["key"] != path.stem or digest(row["value"]) != row["key"]:
         raise ValueError("its key is not that of the value in it")
-    if results.row_checksum(row) != row["checksum"]:
+    lost = set(schema.LIVE.names) - schema.ADDED - row.keys()
+    if lost or results.row_checksum(row) != row["checksum"]:
         raise ValueError("its columns are not those that were written")
     if row["kind"] == "mask":
         kept[row["key"]] = row["kept"]

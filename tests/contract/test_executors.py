@@ -8,6 +8,7 @@ import pytest
 from orchestrator import study
 from orchestrator.executors.base import Arrival, Executor, Job, Pack, Returned, WorkerLost
 from orchestrator.executors.inline import InlineExecutor
+from orchestrator.failures import Failure
 from orchestrator.launch import _job
 from orchestrator.plan import Nothing, plan
 from orchestrator.store.files import open_store
@@ -84,7 +85,7 @@ def test_a_job_that_raises_is_an_outcome_and_those_who_need_it_are_skipped(
     assert isinstance(arrival, Returned)
     assert [o.key for o in arrival.outcomes] == [broken.key, good.key]
     failed = arrival.outcomes[0]
-    assert (failed.failure, arrival.outcomes[1].failure) == ("raised", None)
+    assert (failed.failure, arrival.outcomes[1].failure) == (Failure.RAISED, None)
     assert "no dataset 'nothing'" in failed.message
     assert "Traceback" in failed.traceback
 

@@ -142,3 +142,26 @@ def test_two_drivers_on_one_store_at_once(tmp_path: Path, undisturbed: dict[str,
     assert [process.wait(timeout=200) for process in both] == [0, 0]
     assert outcome(tmp_path / "store") == undisturbed
     assert verify(tmp_path / "store") == []
+
+
+def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_result(tmp_path: Path) -> None:
+    long = {"steps": 1500, "batch_size": 64, "lr": 0.1, "evaluate_every": 500}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for folder in (whole, cut):
+        folder.mkdir()
+        write_sweep(folder, grids=[{"method": "imp", "levels": [1]}], recipe=long)
+    assert tombola("run", "tiny.yaml", "--executor", "inline", cwd=whole).returncode == 0
+    options = ("--executor", "inline", "--checkpoint-every", "0")
+    process = start(cut, *options)
+    checkpoints = cut / "store" / layout.CHECKPOINTS
+    until(lambda: any(checkpoints.rglob("[!.]*.safetensors")), process)  # type: ignore[arg-type]
+    process.kill()
+    process.wait()
+    assert committed(cut) == 0
+    last = tombola("run", "tiny.yaml", "--executor", "inline", cwd=cut)
+    assert last.returncode == 0, last.stdout + last.stderr
+    settle(cut)
+    assert outcome(cut / "store") == outcome(whole / "store")
+    told = tombola("sql", "SELECT max(resumed_step) AS s FROM tasks", "--format", "csv", cwd=cut)
+    assert int(told.stdout.split()[1]) >= 1
+    assert not any(checkpoints.rglob("[!.]*.safetensors"))

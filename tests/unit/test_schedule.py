@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from orchestrator.failures import Failure
 from orchestrator.schedule import (
-    MAX_ATTEMPTS,
     PACK_SECONDS,
     PACK_TASKS,
     Command,
@@ -37,7 +37,7 @@ class Story(Scheduler):
         for key, node in self.nodes.items():
             undone = sum(self.status[need] is not Status.DONE for need in node.needs)
             assert self._unmet[key] == undone
-            assert self.attempts[key] <= MAX_ATTEMPTS
+            assert self.attempts[key] <= sum(why.tries for why in Failure)
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_a_task_that_kills_its_worker_is_given_up_and_blocks_what_needs_it(long)
     story = Story([long("poison"), long("child", "poison"), long("fine")], slots=1)
     story.handle()
     commands: list[Command] = []
-    for _ in range(MAX_ATTEMPTS):
+    for _ in range(Failure.WORKER_LOST.tries):
         commands = story.handle(Lost(("poison",)))
     assert GiveUp("poison") in commands
     assert GiveUp("child", because="poison") in commands
@@ -171,3 +171,36 @@ def test_an_empty_plan_is_finished_at_once() -> None:
     story = Story([], slots=2)
     assert story.handle() == []
     assert story.finished
+
+
+@pytest.mark.parametrize("why", Failure, ids=lambda why: why.word)
+def test_each_class_of_failure_has_its_own_tries(why: Failure) -> None:
+    story = Story([Node("a", 10.0), Node("child", 1.0, ("a",))], slots=1)
+    [start] = story.handle()
+    for _ in range(why.tries - 1):
+        assert start == Start(("a",))
+        [start] = story.handle(Failed("a", why), Ended(("a",)))
+    last = story.handle(Failed("a", why), Ended(("a",)))
+    assert last == [GiveUp("a"), GiveUp("child", because="a")]
+    assert story.finished
+
+
+def test_a_node_that_is_lost_does_not_use_up_the_tries_of_a_timeout(long) -> None:
+    story = Story([long("a")], slots=1)
+    story.handle()
+    for _ in range(5):
+        assert story.handle(Lost(("a",), Failure.NODE_LOST)) == [Start(("a",))]
+    assert story.handle(Failed("a", Failure.TIMEOUT), Ended(("a",))) == [Start(("a",))]
+    assert story.handle(Failed("a", Failure.TIMEOUT), Ended(("a",))) == [GiveUp("a")]
+
+
+def test_what_failed_once_runs_alone_the_next_time() -> None:
+    story = Story([Node(str(i), 0.1) for i in range(40)], slots=1)
+    commands = story.handle()
+    first = commands[0].keys
+    again = story.handle(Failed(first[0], Failure.OUT_OF_MEMORY), Ended(first[:1]))
+    later: list[Command] = [*commands[1:], *again]
+    while Start((first[0],)) not in later:
+        flying = next(c for c in later if isinstance(c, Start))
+        later = [c for c in later if c is not flying]
+        later += story.handle(*finish(*flying.keys))

@@ -1,0 +1,84 @@
+"""Checkpoints of a training in the store: what a run goes on from when its worker died.
+
+Advisory: a missing or damaged one costs time, never a result. A run that goes on is the same
+run bit for bit, so a checkpoint counts only under the very PyTorch that wrote it.
+"""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from orchestrator.errors import DamagedFile
+from orchestrator.executors.base import Job
+from orchestrator.store import artifacts, layout
+from tasks.train import Checkpoint, Eval
+
+
+class RunCheckpoints:
+    """Keeps one checkpoint of a job's run, at most every `every` seconds.
+
+    `resumed_step` is where the run went on from, or None.
+    """
+
+    def __init__(self, store: Path, job: Job, every: float) -> None:
+        self._store, self._job, self._every = store, job, every
+        self._kept = time.monotonic()
+        self.resumed_step: int | None = None
+
+    def last(self) -> Checkpoint | None:
+        """The one in the store, if it is whole and of this very work."""
+        path = self._store / layout.checkpoint(self._job.key)
+        if not path.exists():
+            return None
+        try:
+            arrays, about = artifacts.read_checkpoint(self._store, self._job.key)
+        except DamagedFile:
+            path.unlink(missing_ok=True)
+            return None
+        if about["of"] != self._of():
+            return None
+        groups: dict[str, dict[str, torch.Tensor]] = {}
+        for name, array in arrays.items():
+            group, _, rest = name.partition("/")
+            groups.setdefault(group, {})[rest] = torch.from_numpy(array.copy())
+        optimizer = groups["optimizer"]
+        self.resumed_step = about["step"]
+        return Checkpoint(
+            step=about["step"],
+            weights=groups["weights"],
+            optimizer=[optimizer[str(number)] for number in range(len(optimizer))],
+            losses=groups["losses"][""],
+            evals=[Eval(**one) for one in about["evals"]],
+            states={step: groups[f"state {step}"] for step in about["states"]},
+        )
+
+    def due(self) -> bool:
+        """Whether the last one is old enough."""
+        return time.monotonic() - self._kept >= self._every
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Publish it in place of the one before."""
+        tensors = {f"weights/{name}": t for name, t in checkpoint.weights.items()}
+        tensors |= {f"optimizer/{n}": t for n, t in enumerate(checkpoint.optimizer)}
+        tensors["losses/"] = checkpoint.losses
+        for step, weights in checkpoint.states.items():
+            tensors |= {f"state {step}/{name}": t for name, t in weights.items()}
+        about = {
+            "of": self._of(),
+            "step": checkpoint.step,
+            "evals": [asdict(one) for one in checkpoint.evals],
+            "states": sorted(checkpoint.states),
+        }
+        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+        artifacts.write_checkpoint(self._store, self._job.key, arrays, about)
+        self._kept = time.monotonic()
+
+    def _of(self) -> dict[str, object]:
+        """What must be the same for the run to go on as if it had not stopped."""
+        return {
+            "last_step": self._job.last_step,
+            "save": list(self._job.save),
+            "torch": torch.__version__,
+        }

@@ -1,0 +1,133 @@
+"""Trials that hang, kill their worker or eat a file: each is told apart, the rest goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestrator.store import layout
+from orchestrator.store.verify import verify
+from tests.small import outcome, tombola, write_sweep
+
+HARMFUL = """
+import os, signal, time
+from pathlib import Path
+
+def _scores(weights, module):
+    return {n: weights[n].abs() for n, p in module.named_parameters() if p.ndim > 1}
+
+def hangs(module, weights, kept, batches, seed):
+    time.sleep(1000)
+
+def kills(module, weights, kept, batches, seed):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def leaks(module, weights, kept, batches, seed):
+    raise MemoryError("no room")
+
+def once(module, weights, kept, batches, seed):
+    marker = Path(__file__).with_name("was-here")
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _scores(weights, module)
+"""
+
+
+def run(folder: Path, method: str, *options: str) -> subprocess.CompletedProcess[str]:
+    (folder / "harmful.py").write_text(HARMFUL)
+    grids = [
+        {"method": f"harmful:{method}", "levels": [1]},
+        {"method": "random", "levels": [1, 2, 3]},
+    ]
+    write_sweep(folder, grids=grids)
+    return tombola("run", "tiny.yaml", *options, cwd=folder, PYTHONPATH=str(folder))
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("hangs", "1 x timeout: took longer than its limit of 15 s (after 2 tries)"),
+        ("kills", "1 x worker lost:"),
+        ("leaks", "1 x out of memory: no room (after 2 tries)"),
+    ],
+)
+def test_a_harmful_trial_fails_by_its_class_and_everything_else_is_done(
+    tmp_path: Path, method: str, said: str
+) -> None:
+    ended = run(tmp_path, method, *(["--timeout", "15"] if method == "hangs" else []))
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert said in ended.stdout
+    assert "blocked 1 tasks need one that failed" in ended.stdout
+    assert "4 of 5 trials done" in ended.stdout
+    assert "Traceback" not in ended.stderr
+    told = tombola("status", cwd=tmp_path)
+    assert said.split(":", maxsplit=1)[0] in told.stdout
+    assert verify(tmp_path / "store") == []
+
+
+def test_a_trial_that_kills_its_worker_once_is_done_at_the_second_try(tmp_path: Path) -> None:
+    ended = run(tmp_path, "once")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "5 of 5 trials done" in ended.stdout
+
+
+def test_damaged_artifacts_are_removed_and_made_again_in_the_same_run(tmp_path: Path) -> None:
+    write_sweep(tmp_path)
+    assert tombola("run", "tiny.yaml", "--executor", "inline", cwd=tmp_path).returncode == 0
+    before = outcome(tmp_path / "store")
+    for folder in (layout.STATES, layout.MASKS):
+        for path in sorted((tmp_path / "store" / folder).rglob("*.safetensors"))[:4]:
+            content = bytearray(path.read_bytes())
+            content[-20] ^= 1
+            path.write_bytes(bytes(content))
+    more = [{"method": "imp", "levels": [1, 2, 3], "rewind_step": [0, 3]}]
+    write_sweep(tmp_path, grids=more)
+    ended = tombola("run", "tiny.yaml", "--executor", "inline", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    after = outcome(tmp_path / "store")
+    assert {key: after[key] for key in before} == before
+
+
+def _raylets(session: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes().split(b"\0")[0]
+            if command.endswith(b"/raylet") and os.getsid(int(entry.name)) == session:
+                found.append(int(entry.name))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def test_a_driver_whose_only_node_died_says_so_and_loses_nothing(tmp_path: Path) -> None:
+    write_sweep(
+        tmp_path,
+        replicates=4,
+        recipe={"steps": 300, "batch_size": 64, "lr": 0.1, "evaluate_every": 100},
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orchestrator.cli", "run", "tiny.yaml"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    live = tmp_path / "store" / layout.LIVE
+    deadline = time.monotonic() + 120
+    while not any(live.rglob("*.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for raylet in _raylets(process.pid):
+        os.kill(raylet, signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2, errors
+    assert "the Ray cluster has no node left; what is finished is kept" in errors
+    assert "Traceback" not in errors
+    again = tombola("run", "tiny.yaml", "--executor", "inline", cwd=tmp_path)
+    assert again.returncode == 0
