@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias
 
 from analysis.figures.metrics import METRICS
-from analysis.stats import Spread
+from analysis.stats import SPREADS, Spread
 from analysis.style import WIDTHS
 
 Report: TypeAlias = Literal["last", "best_val", "best"]
@@ -167,7 +167,7 @@ _TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "networks": _NAMES,
     "datasets": _NAMES,
     "ablations": _NAMES,
-    "spread": ("std, minmax, ci95", lambda value: value in ("std", "minmax", "ci95")),
+    "spread": (", ".join(SPREADS), lambda value: isinstance(value, str) and value in SPREADS),
     "report": ("last, best_val, best", lambda value: value in ("last", "best_val", "best")),
     "width": (", ".join(WIDTHS), lambda value: isinstance(value, str) and value in WIDTHS),
     "title": ("text", lambda value: value is None or isinstance(value, str)),

@@ -148,7 +148,7 @@ def test_a_figure_asked_twice_is_two_files(store: Path, tmp_path: Path) -> None:
     ("asked", "problem"),
     [
         ("acuracy-vs-sparsity", "did you mean accuracy-vs-sparsity?"),
-        ({"ablations": {"spread": "sem"}}, "spread takes std, minmax, ci95, not 'sem'"),
+        ({"ablations": {"spread": "sem"}}, "spread takes std, minmax, ci95, bootstrap, not 'sem'"),
         ({"ablations": {"methods": "imp"}}, "methods takes a list"),
         ({"accuracy-vs-sparsity": {"chance": 10}}, "chance takes a number between 0 and 1"),
         ({"density-by-layer": {"chance": 0.1}}, "has no option 'chance'"),
