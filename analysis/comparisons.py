@@ -17,6 +17,8 @@ from analysis.stats import ALPHA, Equivalence, Paired, Test
 MARGIN = 0.5
 """Accuracy points within which a network matches the dense one, unless asked otherwise."""
 
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -192,5 +194,6 @@ def _check_dense(study: Study) -> None:
 
 
 def _least(ahead: dict[float, float], tolerance: float) -> float | None:
-    """The sparsest density that is at most the tolerance behind."""
-    return min((density for density, by in ahead.items() if by >= -tolerance), default=None)
+    """The sparsest density that is at most the tolerance behind, rounding aside."""
+    least = -tolerance - _ROUNDING
+    return min((density for density, by in ahead.items() if by >= least), default=None)

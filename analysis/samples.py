@@ -4,15 +4,15 @@ Trials come through `figures.selection`, so settings never mix. Values are in th
 shown unit: accuracies in per cent.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, isclose, isfinite
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
-from analysis import style
+from analysis import stats, style
 from analysis.errors import TableError
-from analysis.figures import selection
+from analysis.figures import selection, series
 from analysis.figures.metrics import METRICS, Metric
 from analysis.figures.options import StepOptions
 from analysis.figures.selection import Row
@@ -46,7 +46,7 @@ class Sample:
     @property
     def std(self) -> float | None:
         """Standard deviation (ddof 1); None for one replicate."""
-        return stdev(self.values.values()) if self.n > 1 else None
+        return stats.deviation([*self.values.values()]) if self.n > 1 else None
 
 
 Column = tuple[str, str, float]
@@ -55,12 +55,21 @@ Column = tuple[str, str, float]
 
 @dataclass(frozen=True)
 class Study:
-    """Samples of a sweep, densest first within each network and dataset."""
+    """Samples of a sweep, densest first within each network and dataset.
+
+    `dense` are those of the dense networks, one for each recipe; `runs` what all are made of.
+    """
 
     sweep: str
-    metric: Metric
     samples: tuple[Sample, ...]
+    dense: tuple[Sample, ...]
+    runs: tuple[str, ...]
     chosen: selection.Selection
+
+    @property
+    def metric(self) -> Metric:
+        """What is measured."""
+        return self.chosen.metric
 
     def columns(self) -> dict[Column, list[Sample]]:
         """Samples by network, dataset and density."""
@@ -83,42 +92,76 @@ def read(
     FigureError
         When no trial is.
     TableError
-        When the metric or a density is none that the sweep has.
+        When the metric, a method or a density is none that the sweep has.
     """
     options = options or StepOptions()
     if options.metric not in METRICS:
         raise TableError(f"no metric {options.metric!r}; known: {', '.join(METRICS)}")
     chosen = selection.choose(connection, sweep, options)
     rows = [row for row in chosen.rows if row["method"] != "dense"]
+    _check_methods(sweep, options.methods, rows)
     named = selection.labels(rows)
     kept = _at(densities, {row["requested_density"] for row in rows})
-    groups = selection.grouped(
-        (row for row in rows if row["requested_density"] in kept),
-        lambda row: (
-            *(row["network"], row["dataset"], row["requested_density"]),
-            style.ablated(named[selection.setting(row)][0], row["ablation"]),
-        ),
-    )
-    samples = [_sample(key, members) for key, members in groups.items()]
-    problems = list(dict.fromkeys((one.network, one.dataset) for one in samples))
-    samples.sort(key=lambda one: (problems.index((one.network, one.dataset)), -one.density))
-    return Study(sweep, chosen.metric, tuple(samples), chosen)
+    rows = [row for row in rows if row["requested_density"] in kept]
+    samples = []
+    for (network, dataset), members in selection.grouped(rows, _problem).items():
+        by_density = selection.grouped(members, lambda row: row["requested_density"])
+        for density in sorted(by_density, reverse=True):
+            names = selection.grouped(by_density[density], lambda row: _name(row, named))
+            samples += [
+                _sample(network, dataset, density, name, same) for name, same in names.items()
+            ]
+    return Study(sweep, tuple(samples), tuple(_dense(chosen.rows)), _runs(rows), chosen)
 
 
 # ---------------------------------------------------------------- details
 
 
-def _sample(of: tuple[str, str, float, str], rows: Sequence[Row]) -> Sample:
-    values: dict[int, float] = {}
-    dense: dict[int, float] = {}
-    seen: set[str] = set()
+def _problem(row: Row) -> tuple[str, str]:
+    return row["network"], row["dataset"]
+
+
+def _name(row: Row, named: dict[selection.Setting, tuple[str, int]]) -> str:
+    return style.ablated(named[selection.setting(row)][0], row["ablation"])
+
+
+def _sample(network: str, dataset: str, density: float, name: str, rows: list[Row]) -> Sample:
+    values = _once(rows, selection.answer, "shown")
+    dense = {row["replicate"]: row["dense_shown"] for row in rows if _has_dense(row)}
+    return Sample(network, dataset, density, name, values, dense)
+
+
+def _dense(rows: Sequence[Row]) -> Iterator[Sample]:
+    found = [row for row in rows if _has_dense(row)]
+    for (network, dataset), members in selection.grouped(found, _problem).items():
+        for label, same in series.dense_recipes(members):
+            values = _once(same, lambda row: row["dense_key"], "dense_shown")
+            yield Sample(network, dataset, 1.0, label, values, values)
+
+
+def _once(rows: Iterable[Row], run: Callable[[Row], str], column: str) -> dict[int, float]:
+    """A column by replicate, each run once."""
+    first: dict[str, Row] = {}
     for row in rows:
-        if row["dense_shown"] is not None:
-            dense[row["replicate"]] = row["dense_shown"]
-        if selection.answer(row) not in seen:
-            seen.add(selection.answer(row))
-            values[row["replicate"]] = row["shown"]
-    return Sample(*of, values, dense)
+        first.setdefault(run(row), row)
+    return {row["replicate"]: row[column] for row in first.values()}
+
+
+def _has_dense(row: Row) -> bool:
+    return row["dense_shown"] is not None
+
+
+def _runs(rows: Sequence[Row]) -> tuple[str, ...]:
+    dense = {row["dense_key"] for row in rows if _has_dense(row)}
+    return tuple(sorted(dense.union(map(selection.answer, rows))))
+
+
+def _check_methods(sweep: str, asked: Sequence[str], rows: Sequence[Row]) -> None:
+    there = dict.fromkeys(row["method"] for row in rows)
+    for name in asked:
+        if name not in there:
+            known = ", ".join(there)
+            raise TableError(f"sweep {sweep} has no finished trial of {name}; it has {known}")
 
 
 def _at(asked: Sequence[float], there: set[float]) -> set[float]:

@@ -64,6 +64,13 @@ class EarlyStoppingOptions(AccuracyOptions):
 
 
 @dataclass(frozen=True)
+class RankOptions(StepOptions):
+    """`densities` to rank at; empty: all."""
+
+    densities: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class LayerOptions(Options):
     """`densities` of the whole network to show; empty: three, spread over what there is."""
 
@@ -93,6 +100,7 @@ FIGURES = {
     "barrier": Kind("accuracy_vs_pruning_step", BarrierOptions),
     "ablations": Kind("ablations", CurveOptions),
     "density-by-layer": Kind("density_by_layer", LayerOptions),
+    "critical-difference": Kind("critical_difference", RankOptions),
     "layer-collapse": Kind("layer_collapse", UnablatedOptions),
 }
 

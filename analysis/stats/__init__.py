@@ -12,7 +12,7 @@ from analysis.stats.paired import (
     paired,
 )
 from analysis.stats.ranking import Ranking, critical_difference, ranking
-from analysis.stats.spread import SPREADS, Spread, Summary, bootstrap, summary
+from analysis.stats.spread import SPREADS, Spread, Summary, bootstrap, deviation, summary
 
 __all__ = [
     "ALPHA",
@@ -27,6 +27,7 @@ __all__ = [
     "Test",
     "bootstrap",
     "critical_difference",
+    "deviation",
     "equivalent",
     "holm",
     "paired",

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import isfinite, nan, sqrt
 from statistics import mean, stdev
 from typing import Literal, TypeAlias
 
@@ -89,7 +89,14 @@ def bootstrap(values: Sequence[float], level: float = 0.95) -> tuple[float, floa
     return float(found.low), float(found.high)
 
 
+def deviation(values: Sequence[float]) -> float:
+    """Standard deviation (ddof 1) of two values or more; NaN where one is not finite."""
+    return stdev(values) if all(map(isfinite, values)) else nan
+
+
 def _spread(values: Sequence[float], spread: Spread) -> tuple[float, float]:
+    if not all(map(isfinite, values)):  # the loss of a run that diverged
+        return nan, nan
     match spread:
         case "minmax":
             return min(values), max(values)
