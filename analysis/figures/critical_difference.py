@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
+from textwrap import fill
 
 import duckdb
 from matplotlib.axes import Axes
@@ -18,8 +19,9 @@ from analysis.stats import Ranking, ranking
 
 SQL = selection.SQL
 
-_STEP = 0.19
-"""Inches from one name to the next below it."""
+_INK = "#222222"
+_ABOVE, _BAR, _LETTER, _LINE = 0.5, 0.11, 0.052, 0.13
+"""Inches: from the axis up to the title, from bar to bar, and a letter's width, a line's height."""
 
 
 @dataclass(frozen=True)
@@ -68,27 +70,59 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: RankOptio
 
 def draw(facts: Facts) -> Figure:
     """An axis of mean ranks, best at the left; names on either side, bars over cliques."""
-    count = len(facts.names)
-    bars = facts.ranking.cliques()
-    height = _STEP * (ceil(count / 2) + 2.2) + 0.12 * len(bars)
+    sheet = _Sheet(facts)
     frame = marks.Frame(facts.width, facts.title, facts.note, [])
-    figure, _, [[ax]] = marks.sheet((1, 1), height, frame)
-    ranks = facts.ranking.mean_ranks
-    low, high = floor(min(ranks)), ceil(max(ranks))
+    figure, _, [[ax]] = marks.sheet((1, 1), sheet.height, frame)
     ax.set_axis_off()
-    room = (high - low) * 0.62  # names stand beside the axis
-    ax.set_xlim(low - room, high + room)
-    ax.set_ylim(-height, 0.42)
-    _axis(ax, low, high)
-    _ruler(ax, low, facts.ranking.critical_difference)
-    for line, group in enumerate(bars):
-        ends = [ranks[group[0]] - 0.04, ranks[group[-1]] + 0.04]
-        ax.plot(ends, [-0.1 - 0.12 * line] * 2, color="#222222", linewidth=2.6)
-    _names(ax, facts, (low, high), -0.1 - 0.12 * len(bars) - 0.1)
+    ax.set_xlim(0, facts.width)
+    ax.set_ylim(_ABOVE - sheet.height, _ABOVE)
+    _draw_axis(ax, sheet)
+    for line, group in enumerate(facts.ranking.cliques()):
+        ranks = [facts.ranking.mean_ranks[index] for index in (group[0], group[-1])]
+        ends = [sheet.x(ranks[0]) - 0.04, sheet.x(ranks[1]) + 0.04]
+        ax.plot(ends, [-_BAR * (line + 1)] * 2, color=_INK, linewidth=2.4, solid_capstyle="butt")
+    _draw_names(ax, sheet)
+    for text in ax.texts:
+        text.set_in_layout(False)  # they stand where they are put, in inches
     return figure
 
 
 # ---------------------------------------------------------------- details
+
+
+class _Sheet:
+    """Where things stand, in inches; y is 0 at the axis."""
+
+    def __init__(self, facts: Facts) -> None:
+        ranks = facts.ranking.mean_ranks
+        self.ranking, self.width = facts.ranking, facts.width
+        self.low, self.high = floor(min(ranks)), max(ceil(max(ranks)), floor(min(ranks)) + 1)
+        letters = int(0.37 * facts.width / _LETTER)
+        labels = (f"{n} ({r:.2f})" for n, r in zip(facts.names, ranks, strict=True))
+        self.labels = [fill(label, letters) for label in labels]
+        widest = max(len(line) for label in self.labels for line in label.split("\n"))
+        self.left = _LETTER * widest + 0.12
+        self.right = facts.width - self.left
+        self.top = -_BAR * (len(facts.ranking.cliques()) + 1) - 0.08
+        order = sorted(range(len(ranks)), key=ranks.__getitem__)
+        half = ceil(len(order) / 2)
+        self.sides = (self._stacked(order[:half]), self._stacked(order[half:][::-1]))
+        lowest = min(y for side in self.sides for _, y in side)
+        self.height = _ABOVE - lowest + _LINE
+
+    def _stacked(self, members: Sequence[int]) -> list[tuple[int, float]]:
+        """Methods, and where their names' middles are, from the top down."""
+        below, found = self.top, []
+        for index in members:
+            tall = _LINE * (self.labels[index].count("\n") + 1)
+            found.append((index, below - tall / 2))
+            below -= tall + 0.06
+        return found
+
+    def x(self, rank: float) -> float:
+        """Where a rank is on the axis."""
+        share = (rank - self.low) / (self.high - self.low)
+        return self.left + share * (self.right - self.left)
 
 
 def _note(study: Study, found: Ranking, used: Sequence[Sample]) -> str:
@@ -103,34 +137,30 @@ def _note(study: Study, found: Ranking, used: Sequence[Sample]) -> str:
     )
 
 
-def _axis(ax: Axes, low: int, high: int) -> None:
-    ax.plot([low, high], [0, 0], color="#222222", linewidth=0.8)
-    for tick in range(low, high + 1):
-        ax.plot([tick, tick], [0, 0.05], color="#222222", linewidth=0.8)
-        ax.text(tick, 0.07, str(tick), ha="center", va="bottom", fontsize=8)
+def _draw_axis(ax: Axes, sheet: _Sheet) -> None:
+    ax.plot([sheet.left, sheet.right], [0, 0], color=_INK, linewidth=0.8)
+    apart = ceil(0.2 * (sheet.high - sheet.low) / (sheet.right - sheet.left))
+    for tick in range(sheet.low, sheet.high + 1, apart):
+        ax.plot([sheet.x(tick)] * 2, [0, 0.05], color=_INK, linewidth=0.8)
+        ax.text(sheet.x(tick), 0.07, str(tick), ha="center", va="bottom", fontsize=8)
+    ends = [sheet.left, sheet.x(sheet.low + sheet.ranking.critical_difference)]
+    if ends[1] < sheet.width:
+        ax.plot(ends, [0.3, 0.3], color=style.GREY, linewidth=0.8)
+        for end in ends:
+            ax.plot([end, end], [0.27, 0.33], color=style.GREY, linewidth=0.8)
+    said = f"critical difference {sheet.ranking.critical_difference:.2f}"
+    ax.text(ends[0], 0.36, said, va="bottom", fontsize=7.5, color=style.GREY)
 
 
-def _ruler(ax: Axes, low: int, length: float) -> None:
-    """How long the critical difference is, above the axis."""
-    height = 0.3
-    ax.plot([low, low + length], [height, height], color=style.GREY, linewidth=0.8)
-    for end in (low, low + length):
-        ax.plot([end, end], [height - 0.03, height + 0.03], color=style.GREY, linewidth=0.8)
-    text = f"  critical difference {length:.2f}"
-    ax.text(low + length, height, text, va="center", fontsize=7.5, color=style.GREY)
-
-
-def _names(ax: Axes, facts: Facts, ends: tuple[int, int], top: float) -> None:
+def _draw_names(ax: Axes, sheet: _Sheet) -> None:
     """The better half at the left from the top down, the other at the right, its worst on top."""
-    ranks = facts.ranking.mean_ranks
-    order = sorted(range(len(ranks)), key=ranks.__getitem__)
-    half = ceil(len(order) / 2)
-    for side, members in ((0, order[:half]), (1, order[half:][::-1])):
-        for line, index in enumerate(members):
-            height, rank = top - _STEP * line, ranks[index]
-            edge = ends[side] + (0.03 if side else -0.03) * (ends[1] - ends[0])
-            ax.plot([rank, rank, edge], [0, height, height], color="#777777", linewidth=0.7)
-            ax.plot(rank, 0, marker="o", markersize=3, color="#222222")
-            text = f" {facts.names[index]} ({rank:.2f}) "
-            align = "left" if side else "right"
-            ax.text(edge, height, text, ha=align, va="center", fontsize=8)
+    ranks = sheet.ranking.mean_ranks
+    ends = (sheet.left - 0.06, sheet.left - 0.1), (sheet.right + 0.06, sheet.right + 0.1)
+    for members, (edge, beside), align in zip(sheet.sides, ends, ("right", "left"), strict=True):
+        for index, y in members:
+            x = sheet.x(ranks[index])
+            ax.plot([x, x, edge], [0, y, y], color="#777777", linewidth=0.7, zorder=1)
+            ax.plot(x, 0, marker="o", markersize=3, color=_INK)
+            ax.text(
+                beside, y, sheet.labels[index], ha=align, va="center", fontsize=8, linespacing=0.95
+            )
