@@ -18,6 +18,12 @@ from analysis.figures.options import StepOptions
 from analysis.figures.selection import Row
 
 
+_ANSWERED = (
+    "SELECT DISTINCT method FROM trials"
+    " WHERE sweep = ? AND status = 'done' AND method != 'dense' ORDER BY method"
+)
+
+
 @dataclass(frozen=True)
 class Sample:
     """Replicates of one method (`name`: with its setting and ablation) at one density.
@@ -99,7 +105,7 @@ def read(
         raise TableError(f"no metric {options.metric!r}; known: {', '.join(METRICS)}")
     chosen = selection.choose(connection, sweep, options)
     rows = [row for row in chosen.rows if row["method"] != "dense"]
-    _check_methods(sweep, options.methods, rows)
+    _check_methods(connection, sweep, options.methods)
     named = selection.labels(rows)
     kept = _at(densities, {row["requested_density"] for row in rows})
     rows = [row for row in rows if row["requested_density"] in kept]
@@ -156,8 +162,10 @@ def _runs(rows: Sequence[Row]) -> tuple[str, ...]:
     return tuple(sorted(dense.union(map(selection.answer, rows))))
 
 
-def _check_methods(sweep: str, asked: Sequence[str], rows: Sequence[Row]) -> None:
-    there = dict.fromkeys(row["method"] for row in rows)
+def _check_methods(connection: Any, sweep: str, asked: Sequence[str]) -> None:
+    """Refuse a method without results, whose line would be missed by nobody."""
+    found = connection.execute(_ANSWERED, [sweep]).fetchall()
+    there = [method for (method,) in found]
     for name in asked:
         if name not in there:
             known = ", ".join(there)

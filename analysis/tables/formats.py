@@ -139,11 +139,14 @@ def _latex_cell(table: Table, cell: Cell | None) -> str:
 def _latex_number(table: Table, one: Sample, *, bold: bool = False) -> str:
     r"""Mean ± std; the mean by \mathbf in bold, as \num's own switches differ by version."""
     mean = _number(one.mean, table.digits)
-    shown = rf"\mathbf{{{mean}}}" if bold or not isfinite(one.mean) else rf"\num{{{mean}}}"
+    shown = rf"\mathbf{{{mean}}}" if bold else _num(one.mean, mean)
     if one.std is not None:
-        std = _number(one.std, table.digits)
-        shown += rf" \pm \num{{{std}}}" if isfinite(one.std) else rf" \pm \mathrm{{{std}}}"
+        shown += rf" \pm {_num(one.std, _number(one.std, table.digits))}"
     return f"${shown}${_other_n(table, one)}"
+
+
+def _num(value: float, text: str) -> str:
+    return rf"\num{{{text}}}" if isfinite(value) else rf"\mathrm{{{text}}}"
 
 
 def _tex(text: str) -> str:

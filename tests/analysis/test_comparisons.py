@@ -94,7 +94,11 @@ def test_densities_are_asked_for_as_people_read_them(tmp_path: Path) -> None:
     ("options", "error", "problem"),
     [
         ({"metric": "acuracy"}, TableError, "no metric 'acuracy'; known: accuracy, delta"),
-        ({"methods": ("snip", "synflow")}, TableError, "no finished trial of synflow; it has snip"),
+        (
+            {"methods": ("snip", "synflow")},
+            TableError,
+            "no finished trial of synflow; it has imp, snip",
+        ),
         ({"methods": ("synflow",)}, FigureError, "it has methods imp, snip"),
         ({"metric": "barrier"}, FigureError, "it takes grids with `measure: barrier`"),
     ],
