@@ -17,7 +17,6 @@ from analysis.figures.metrics import METRICS, Metric
 from analysis.figures.options import StepOptions
 from analysis.figures.selection import Row
 
-
 _ANSWERED = (
     "SELECT DISTINCT method FROM trials"
     " WHERE sweep = ? AND status = 'done' AND method != 'dense' ORDER BY method"
