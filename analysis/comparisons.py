@@ -67,7 +67,8 @@ def compare(study: Study, baseline: str | None = None, test: Test = "t") -> list
     """Each sample against the baseline (a sample's name) of its column; None: against the best.
 
     The best is chosen by the same numbers that it is tested on, so its p-values are somewhat
-    too small; name a baseline to test a hypothesis that was there first.
+    too small; name a baseline to test a hypothesis that was there first. Columns that lack a
+    named baseline are left out.
 
     Raises
     ------
@@ -119,7 +120,7 @@ def sparsest_matching(
         When the sweep has no dense runs, or the metric none of its own.
     """
     matches = matches_dense(study, margin, alpha)
-    equal = [one.sample for one in matches if one.p is not None and one.p < alpha]
+    equal = {id(one.sample) for one in matches if one.p is not None and one.p < alpha}
     found = []
     for (network, dataset, name), samples in _methods(study).items():
         ahead = {one.density: _ahead(study, one) for one in samples}
@@ -130,7 +131,7 @@ def sparsest_matching(
                 network,
                 dataset,
                 name,
-                equivalent=min((one.density for one in samples if one in equal), default=None),
+                equivalent=min((one.density for one in samples if id(one) in equal), default=None),
                 by_mean=_least(means, tolerance),
                 by_replicate={
                     n: _least({d: g[n] for d, g in ahead.items() if n in g}, tolerance)
