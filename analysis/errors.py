@@ -15,3 +15,11 @@ class QueryError(AnalysisError):
 
 class FigureError(AnalysisError):
     """A figure that is not known, or has nothing to show."""
+
+
+class StatisticsError(AnalysisError):
+    """Numbers that a statistic is not defined for."""
+
+
+class TableError(AnalysisError):
+    """A table or comparison that has nothing to show."""

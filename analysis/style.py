@@ -149,6 +149,11 @@ def look(method: str) -> Look:
     return Look(colour, marker, method.replace("_", " ").capitalize())
 
 
+def ablated(label: str, ablation: str) -> str:
+    """The name of a curve: its method and setting, and what was done to its mask."""
+    return label if ablation == "none" else f"{label}, {ABLATIONS[ablation].label.lower()}"
+
+
 def variant(of: Look, number: int) -> Look:
     """The look of a method's n-th setting, from 0: another shade, another line."""
     if number == 0:

@@ -316,6 +316,42 @@ def figures(
 
 @app.command()
 @_guarded
+def table(
+    sweep: SweepName,
+    store: Store = DEFAULT_STORE,
+    metric: Annotated[
+        str, typer.Option(help="What it shows, as in a figure's `metric`.")
+    ] = "accuracy",
+    format: Annotated[
+        Literal["markdown", "latex", "csv"], typer.Option(help="csv: tidy, with p-values.")
+    ] = "markdown",
+    out: Annotated[Path | None, typer.Option(help="File to write; default: print.")] = None,
+    methods: Annotated[str, typer.Option(help="Which, by commas; default: all.")] = "",
+    densities: Annotated[str, typer.Option(help="Which, by commas: 0.5,0.1.")] = "",
+    ablations: Annotated[str, typer.Option(help="Which, by commas.")] = "none",
+) -> None:
+    """Methods by densities: means over replicates, and which do not differ from the best."""
+    from analysis import tables
+
+    text = tables.render(
+        _open(store),
+        _name(sweep),
+        format,
+        metric=metric,
+        methods=_listed(methods),
+        ablations=_listed(ablations),
+        densities=_numbers(densities),
+    )
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, encoding="utf-8")
+    typer.echo(out)
+
+
+@app.command()
+@_guarded
 def show(
     key: Annotated[str, typer.Argument(help="Key of a run or mask, or its first characters.")],
     store: Store = DEFAULT_STORE,
@@ -444,6 +480,17 @@ def _read(sweep: Path, overrides: list[str] | None) -> Any:
 
 def _name(sweep: str) -> str:
     return str(_read(Path(sweep), None).name) if _is_file(sweep) else sweep
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(one) for one in _listed(text)]
+    except ValueError:
+        raise TombolaError(f"--densities takes numbers by commas, 0.5,0.1, not {text!r}") from None
 
 
 def _is_file(sweep: str) -> bool:

@@ -61,7 +61,10 @@ def draw(facts: Facts) -> Figure:
     together = len({panel.dataset for panel in facts.panels}) == 1
     curves = {(one.label, one.ablation): one for panel in facts.panels for one in panel.series}
     dense = marks.dense_handles(one for panel in facts.panels for one in panel.dense)
-    handles = [marks.handle(_look(one), _label(one)) for one in _ordered(curves.values())]
+    handles = [
+        marks.handle(_look(one), style.ablated(one.label, one.ablation))
+        for one in _ordered(curves.values())
+    ]
     if facts.chance is not None:
         handles.append(marks.handle(_CHANCE))
     frame = marks.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
@@ -94,11 +97,6 @@ def _look(one: Series) -> style.Look:
     if one.ablation == "none":
         return look
     return replace(look, line=style.ABLATIONS[one.ablation].line, filled=not look.filled)
-
-
-def _label(one: Series) -> str:
-    ablation = style.ABLATIONS[one.ablation].label.lower()
-    return one.label if one.ablation == "none" else f"{one.label}, {ablation}"
 
 
 def _ordered(curves: Iterable[Series]) -> list[Series]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Metric:
     """A column of `trials`, and of the dense run beside it where there is one.
 
-    `scale` turns the stored unit into the shown one; `takes` says what a sweep must ask for.
+    `scale` turns the stored unit into the shown one; `takes` says what a sweep must ask for;
+    `sign` is −1 where less is better; a table shows `digits` after the point.
     """
 
     column: str
@@ -16,6 +17,8 @@ class Metric:
     dense: str | None = None
     bounds: tuple[float, float] = (float("-inf"), float("inf"))
     takes: str = "trials that are trained"
+    sign: int = 1
+    digits: int = 2
 
 
 _PERCENT = (0.0, 100.0)
@@ -25,12 +28,14 @@ METRICS = {
     "accuracy": Metric("accuracy", "Test accuracy (%)", 100, "dense_accuracy", _PERCENT),
     "delta": Metric("delta", "Test accuracy − dense (points)", 100),
     "top5": Metric("top5", "Top-5 test accuracy (%)", 100, bounds=_PERCENT),
-    "loss": Metric("loss", "Test loss (nats)"),
+    "loss": Metric("loss", "Test loss (nats)", sign=-1, digits=3),
     "train_accuracy": Metric("train_accuracy", "Training accuracy (%)", 100, bounds=_PERCENT),
     "val_accuracy": Metric(
         "val_accuracy", "Validation accuracy (%)", 100, bounds=_PERCENT, takes=_VAL
     ),
-    "early_stop_step": Metric("early_stop_step", "Early-stop iteration", takes=_VAL),
+    "early_stop_step": Metric(
+        "early_stop_step", "Early-stop iteration", takes=_VAL, sign=-1, digits=0
+    ),
     "early_stop_accuracy": Metric(
         "early_stop_accuracy", "Test accuracy at early stop (%)", 100, None, _PERCENT, _VAL
     ),
@@ -40,6 +45,7 @@ METRICS = {
         100,
         bounds=(0.0, 100.0),
         takes="grids with `measure: barrier`",
+        sign=-1,
     ),
     "effective_density": Metric(
         "effective_density", "Effective weights (%)", 100, bounds=_PERCENT, takes="masks"

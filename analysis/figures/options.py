@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias
 
 from analysis.figures.metrics import METRICS
-from analysis.stats import Spread
+from analysis.stats import SPREADS, Spread
 from analysis.style import WIDTHS
 
 Report: TypeAlias = Literal["last", "best_val", "best"]
@@ -64,6 +64,13 @@ class EarlyStoppingOptions(AccuracyOptions):
 
 
 @dataclass(frozen=True)
+class RankOptions(StepOptions):
+    """`densities` to rank at; empty: all."""
+
+    densities: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class LayerOptions(Options):
     """`densities` of the whole network to show; empty: three, spread over what there is."""
 
@@ -93,6 +100,7 @@ FIGURES = {
     "barrier": Kind("accuracy_vs_pruning_step", BarrierOptions),
     "ablations": Kind("ablations", CurveOptions),
     "density-by-layer": Kind("density_by_layer", LayerOptions),
+    "critical-difference": Kind("critical_difference", RankOptions),
     "layer-collapse": Kind("layer_collapse", UnablatedOptions),
 }
 
@@ -167,7 +175,7 @@ _TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "networks": _NAMES,
     "datasets": _NAMES,
     "ablations": _NAMES,
-    "spread": ("std, minmax, ci95", lambda value: value in ("std", "minmax", "ci95")),
+    "spread": (", ".join(SPREADS), lambda value: isinstance(value, str) and value in SPREADS),
     "report": ("last, best_val, best", lambda value: value in ("last", "best_val", "best")),
     "width": (", ".join(WIDTHS), lambda value: isinstance(value, str) and value in WIDTHS),
     "title": ("text", lambda value: value is None or isinstance(value, str)),

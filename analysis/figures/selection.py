@@ -9,7 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -17,7 +17,7 @@ from analysis import style
 from analysis.errors import FigureError
 from analysis.figures.metrics import METRICS, Metric
 from analysis.figures.options import CurveOptions, Options, Report
-from analysis.stats import Spread
+from analysis.stats import SPREADS, Spread
 from orchestrator.store import schema
 
 _POINT = ("sweep", "trial", "grid", "replicate", "level", "requested_density")
@@ -45,6 +45,7 @@ COLUMNS = (
 
 SQL = f"SELECT {', '.join(COLUMNS)} FROM trials WHERE sweep = $sweep ORDER BY trial"
 
+T = TypeVar("T")
 Row = dict[str, Any]
 Setting = tuple[Any, ...]
 
@@ -157,12 +158,7 @@ def footnote(selection: Selection, counts: Iterable[int], spread: Spread) -> str
     """Replicates and spread, and how much is done where it is not all."""
     low, high = min(counts), max(counts)
     replicates = str(low) if low == high else f"{low} to {high}"
-    said = {
-        "std": "± 1 standard deviation",
-        "minmax": "minimum to maximum",
-        "ci95": "95 % interval",
-    }
-    text = f"Mean of {replicates} replicates, band {said[spread]}."
+    text = f"Mean of {replicates} replicates, band {SPREADS[spread]}."
     if high == 1:
         text = "One replicate."
     text += _REPORTED[selection.report]
@@ -183,9 +179,9 @@ def details(row: Row, varying: set[str]) -> list[str]:
     return [_said(column, row[column]) for column in (*SETTING, _APART) if column in varying]
 
 
-def grouped(rows: Iterable[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
-    """Rows by key, in their order."""
-    groups: dict[Any, list[Row]] = defaultdict(list)
+def grouped(rows: Iterable[T], key: Callable[[T], Any]) -> dict[Any, list[T]]:
+    """Rows, or whatever it is, by key, in their order."""
+    groups: dict[Any, list[T]] = defaultdict(list)
     for row in rows:
         groups[key(row)].append(row)
     return groups

@@ -107,15 +107,19 @@ def _points(rows: Sequence[Row], metric: Metric, spread: Spread) -> tuple[Point,
 
 def _dense(members: Sequence[Row], metric: Metric, spread: Spread) -> tuple[Dense, ...]:
     found = [row for row in members if row["dense_shown"] is not None]
-    recipes = grouped(found, lambda row: of(row, RECIPE))
-    varying = {c for c in RECIPE if len({row[c] for row in found}) > 1}
     return tuple(
-        Dense(
-            ", ".join([style.DENSE.label, *details(rows[0], varying)]),
-            summarised(rows, metric, spread, of="dense_"),
-        )
-        for rows in recipes.values()
+        Dense(label, summarised(rows, metric, spread, of="dense_"))
+        for label, rows in dense_recipes(found)
     )
+
+
+def dense_recipes(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """Rows of one network and dataset by the recipe of their dense run, as a legend says it."""
+    varying = {c for c in RECIPE if len({row[c] for row in rows}) > 1}
+    return [
+        (", ".join([style.DENSE.label, *details(same[0], varying)]), same)
+        for same in grouped(rows, lambda row: of(row, RECIPE)).values()
+    ]
 
 
 def summarised(rows: Iterable[Row], metric: Metric, spread: Spread, of: str = "") -> Summary:

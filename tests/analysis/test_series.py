@@ -60,6 +60,16 @@ def test_points_are_means_of_replicates_densest_first(tmp_path: Path) -> None:
     assert (extremes.points[0].shown.low, extremes.points[0].shown.high) == (62.5, 75.0)
 
 
+def test_a_bootstrap_band_lies_around_its_mean_and_is_told(tmp_path: Path) -> None:
+    Study(accuracy, densities=(0.5,)).write(tmp_path)
+    facts = facts_of(tmp_path, {"spread": "bootstrap"})
+    point = facts.panels[0].series[0].points[0].shown
+    assert point.low is not None
+    assert point.high is not None
+    assert 62.5 <= point.low < point.centre < point.high <= 75.0
+    assert facts.note == "Mean of 3 replicates, band 95 % bootstrap interval."
+
+
 def test_a_run_that_answers_two_trials_counts_once(tmp_path: Path) -> None:
     run = key_of("one")
     shared = {"mask_key": key_of("mask")}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "ray", "duckdb", "matplotlib", "pyarrow", "numpy", "pydantic", "sklearn")
+HEAVY = ("torch", "ray", "duckdb", "matplotlib", "pyarrow", "numpy", "pydantic", "sklearn", "scipy")
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,36 @@
+"""Statistics of replicates: pure functions on numbers. scipy computes, and is loaded when asked."""
+
+from analysis.stats.paired import (
+    ALPHA,
+    LEVEL,
+    Equivalence,
+    Interval,
+    Paired,
+    Test,
+    equivalent,
+    holm,
+    paired,
+)
+from analysis.stats.ranking import Ranking, critical_difference, ranking
+from analysis.stats.spread import SPREADS, Spread, Summary, bootstrap, deviation, summary
+
+__all__ = [
+    "ALPHA",
+    "LEVEL",
+    "SPREADS",
+    "Equivalence",
+    "Interval",
+    "Paired",
+    "Ranking",
+    "Spread",
+    "Summary",
+    "Test",
+    "bootstrap",
+    "critical_difference",
+    "deviation",
+    "equivalent",
+    "holm",
+    "paired",
+    "ranking",
+    "summary",
+]

@@ -1,0 +1,214 @@
+"""A table as LaTeX, Markdown or CSV text."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable
+from math import isfinite
+from typing import Any
+
+from analysis import style
+from analysis.samples import Sample
+from analysis.tables.content import Block, Cell, Table, words
+
+_NONE = "–"
+
+_LATEX = {
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "−": "$-$",
+    "–": "--",
+    "α": r"$\alpha$",
+    "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
+}
+"""What LaTeX reads otherwise, in text and with any input encoding."""
+
+_COLUMNS = (
+    *("network", "dataset", "method", "density", "n", "mean", "std", "values"),
+    *("standing", "baseline", "pairs", "difference", "low", "high", "effect"),
+    *("t_p", "wilcoxon_p", "holm_p"),
+)
+
+
+# ---------------------------------------------------------------- Markdown
+
+
+def markdown(table: Table, about: str) -> str:
+    """Pipe tables, one for each network and dataset, then the caption and the provenance."""
+    parts = [line for block in table.blocks for line in _markdown_block(table, block)]
+    caption = words(table, "**Bold**", "†", "‡")
+    # A comment ends at the first "--": JSON has hyphens in strings alone, where they may be \u002d.
+    safe = about.replace("--", r"\u002d\u002d")
+    return "\n".join([*parts, caption, "", f"<!-- {safe} -->", ""])
+
+
+def _markdown_block(table: Table, block: Block) -> Iterable[str]:
+    dense = "; ".join(f"{_escaped(d.name)} {_plain(table, d)}" for d in block.dense)
+    yield f"**{_escaped(block.title)}**" + (f" ({dense})" if dense else "")
+    yield ""
+    yield _line(["weights remaining", *(f"{style.percent(d)} %" for d in block.densities)])
+    yield _line(["---", *("---:" for _ in block.densities)])
+    for name in block.names:
+        found = (block.cells.get((name, density)) for density in block.densities)
+        yield _line([_escaped(name), *(_markdown_cell(table, cell) for cell in found)])
+    yield ""
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _markdown_cell(table: Table, cell: Cell | None) -> str:
+    if cell is None:
+        return _NONE
+    text = _plain(table, cell.sample)
+    marks = {"best": f"**{text}**", "close": f"{text} †", "untested": f"{text} ‡", "plain": text}
+    return marks[cell.standing]
+
+
+def _plain(table: Table, one: Sample) -> str:
+    std = "" if one.std is None else f" ± {_number(one.std, table.digits)}"
+    return f"{_number(one.mean, table.digits)}{std}{_other_n(table, one)}".replace("-", "−")
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\`*_<>|\[\]])", r"\\\1", text)
+
+
+# ---------------------------------------------------------------- LaTeX
+
+
+def latex(table: Table, about: str) -> str:
+    """A `table` with a caption and a label; takes booktabs and siunitx."""
+    most = max(len(block.densities) for block in table.blocks)
+    caption = _tex(words(table, "Bold", "†", "‡"))
+    body = [line for block in table.blocks for line in _latex_block(table, block, most)]
+    lines = [
+        r"% Takes \usepackage{booktabs} and \usepackage{siunitx}.",
+        r"\begin{table}",
+        r"  \centering",
+        r"  \small",
+        rf"  \caption{{{caption}}}",
+        rf"  \label{{tab:{re.sub(r'[^A-Za-z0-9]+', '-', table.sweep)}}}",
+        rf"  \begin{{tabular}}{{l{'r' * most}}}",
+        r"    \toprule",
+        *(f"    {line}" for line in body),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table}",
+        f"% {about}",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _latex_block(table: Table, block: Block, most: int) -> Iterable[str]:
+    if block is not table.blocks[0]:
+        yield r"\midrule"
+    dense = "; ".join(f"{_tex(d.name)} {_latex_number(table, d)}" for d in block.dense)
+    title = _tex(block.title) + (f" ({dense})" if dense else "")
+    yield rf"\multicolumn{{{most + 1}}}{{l}}{{{title}}} \\"
+    heads = [rf"\num{{{style.percent(d)}}}\,\%" for d in block.densities]
+    yield _latex_line(["Weights remaining", *heads], most)
+    yield r"\midrule"
+    for name in block.names:
+        found = (block.cells.get((name, density)) for density in block.densities)
+        yield _latex_line([_tex(name), *(_latex_cell(table, cell) for cell in found)], most)
+
+
+def _latex_line(cells: list[str], most: int) -> str:
+    return " & ".join(cells + [""] * (most + 1 - len(cells))).rstrip() + r" \\"
+
+
+def _latex_cell(table: Table, cell: Cell | None) -> str:
+    if cell is None:
+        return "--"
+    marks = {"close": r"\rlap{$^{\dagger}$}", "untested": r"\rlap{$^{\ddagger}$}"}
+    number = _latex_number(table, cell.sample, bold=cell.standing == "best")
+    return number + marks.get(cell.standing, "")
+
+
+def _latex_number(table: Table, one: Sample, *, bold: bool = False) -> str:
+    r"""Mean ± std; the mean by \mathbf in bold, as \num's own switches differ by version."""
+    mean = _number(one.mean, table.digits)
+    shown = rf"\mathbf{{{mean}}}" if bold else _num(one.mean, mean)
+    if one.std is not None:
+        shown += rf" \pm {_num(one.std, _number(one.std, table.digits))}"
+    return f"${shown}${_other_n(table, one)}"
+
+
+def _num(value: float, text: str) -> str:
+    return rf"\num{{{text}}}" if isfinite(value) else rf"\mathrm{{{text}}}"
+
+
+def _tex(text: str) -> str:
+    return "".join(_LATEX.get(char, char) for char in text)
+
+
+# ---------------------------------------------------------------- CSV
+
+
+def tidy(table: Table, _about: str) -> str:
+    """A row for each method, density, network and dataset, the dense networks first.
+
+    `values` are the replicates', as replicate=value; differences, interval (95 %), effect
+    (d_z) and p-values are of the pairs with `baseline`, the best of the column.
+    """
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for block in table.blocks:
+        writer.writerows(_facts(one) for one in block.dense)
+        for density in block.densities:
+            found = (block.cells.get((name, density)) for name in block.names)
+            writer.writerows(_facts(c.sample) | _tests(c) for c in found if c is not None)
+    return stream.getvalue()
+
+
+def _facts(one: Sample) -> dict[str, Any]:
+    return {
+        "network": one.network,
+        "dataset": one.dataset,
+        "method": one.name,
+        "density": one.density,
+        "n": one.n,
+        "mean": one.mean,
+        "std": one.std,
+        "values": " ".join(f"{n}={value!r}" for n, value in sorted(one.values.items())),
+    }
+
+
+def _tests(cell: Cell) -> dict[str, Any]:
+    found: dict[str, Any] = {"standing": cell.standing}
+    if cell.comparison:
+        found |= {"baseline": cell.comparison.baseline.name, "holm_p": cell.comparison.p}
+    if cell.comparison and (paired := cell.comparison.paired):
+        found |= {
+            "pairs": paired.n,
+            "difference": paired.mean,
+            "low": paired.interval and paired.interval.low,
+            "high": paired.interval and paired.interval.high,
+            "effect": paired.effect,
+            "t_p": paired.t_p,
+            "wilcoxon_p": paired.wilcoxon_p,
+        }
+    return found
+
+
+# ---------------------------------------------------------------- shared
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{value:z.{digits}f}"
+
+
+def _other_n(table: Table, one: Sample) -> str:
+    return "" if one.n == table.n else f" (n = {one.n})"
