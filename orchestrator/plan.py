@@ -210,7 +210,7 @@ def _inputs(value: Value) -> list[State | Mask]:
             around = value.one, value.other
         case Graphs():
             around = (value.mask,)
-    return [item for item in around if isinstance(item, State | Mask)]
+    return [item for item in around if item is not None and not isinstance(item, Init)]
 
 
 def _sorted(tasks: dict[str, Task]) -> dict[str, Task]:

@@ -4,6 +4,9 @@ study = read("sweeps/quickstart.yaml")
 result = run(study, "store", InlineExecutor())
 """
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +51,8 @@ def read(path: str | Path, overrides: tuple[str, ...] = ()) -> Study:
         With a line for every mistake in the file.
     """
     parsed, source = sweep_file.read(Path(path), overrides)
-    return Study(Path(path), parsed, source, trials(parsed, source))
+    with _without_collection():
+        return Study(Path(path), parsed, source, trials(parsed, source))
 
 
 def plan_for(study: Study, store: str | Path, device: Device = "cpu") -> tuple[Plan, Costs]:
@@ -58,11 +62,24 @@ def plan_for(study: Study, store: str | Path, device: Device = "cpu") -> tuple[P
     """
     root = Path(store)
     if not root.exists():
-        return plan(study.trials, Nothing()), Costs(device=device)
+        with _without_collection():
+            return plan(study.trials, Nothing()), Costs(device=device)
     open_store(root)
-    held = results.inventory(root)
     rates: Rates = history.rates(root, device)
-    return plan(study.trials, held), Costs(rates, device)
+    with _without_collection():
+        return plan(study.trials, results.inventory(root)), Costs(rates, device)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """No garbage collection: it would look at millions of new objects again and again."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def register(study: Study, store: str | Path) -> None:

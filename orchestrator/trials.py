@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.errors import SweepError
 from orchestrator.fields import NetworkChoice, iterations
-from orchestrator.methods import Choices, Density, Scope, Setting, Ticket, ablate, method
+from orchestrator.methods import Choices, Scope, Setting, Ticket, ablate, method
 from orchestrator.sweep import (
     Grid,
     MethodChoice,
@@ -53,15 +53,21 @@ class Trial:
     """One labelled point of a sweep: the run that answers it, and the dense run beside it.
 
     `labels` are columns of schema.TRIALS; they name the point to people and are in no key.
+    They are kept in parts, most of which many trials share.
     A trial that is not `trained` asks for the mask of its run alone. `measured` is what it
     asks for besides.
     """
 
-    labels: Labels
+    parts: tuple[Labels, ...]
     run: Run
     dense: Run
     trained: bool = True
     measured: tuple[Measurement, ...] = ()
+
+    @property
+    def labels(self) -> Labels:
+        """All labels; later parts win."""
+        return {name: value for part in self.parts for name, value in part.items()}
 
     @property
     def mask(self) -> Mask | None:
@@ -86,7 +92,9 @@ def trials(sweep: Sweep, source: Source | None = None) -> list[Trial]:
             for trial in _grid_trials(sweep, number, grid):
                 found.append(trial)
                 if trial.trained and trial.dense.key not in dense:
-                    dense[trial.dense.key] = Trial(_dense_labels(trial), trial.dense, trial.dense)
+                    dense[trial.dense.key] = Trial(
+                        (_dense_labels(trial),), trial.dense, trial.dense
+                    )
         except (ValueError, TypeError) as error:
             problems[f"{place}: grids.{number}: {error}"] = None
     if problems:
@@ -105,18 +113,18 @@ def _grid_trials(sweep: Sweep, number: int, grid: Grid) -> Iterator[Trial]:
             per_epoch = catalog.steps_per_epoch(dataset, batch_size)
             recipe = _recipe({**fields, "evaluate": _evaluated(sweep)}, per_epoch)
             setting = _setting(sweep, dataset, network, replicate, recipe)
+            of_setting = {**_setting_labels(setting.dense), "replicate": replicate}
             for chosen, scope in product(grid.method, grid.scope):
                 finetune = _finetune(recipe, grid, chosen, per_epoch)
                 for choices in _choices(grid, chosen, scope, finetune, per_epoch):
+                    shared = {**_labels(setting, chosen, choices), "grid": number}
+                    branch = choices.rewind_step if _rewinds(chosen) else choices.prune_step
                     for labels, run in _answers(sweep, setting, grid, chosen, choices):
                         if run.mask is None and not grid.train:
                             continue  # a mask that keeps everything asks for nothing
-                        labels.update(grid=number, replicate=replicate)
-                        branch = (
-                            choices.rewind_step if labels["rewind_step"] else choices.prune_step
-                        )
                         measured = _measured(grid, run, branch)
-                        yield Trial(labels, run, setting.dense, grid.train, measured)
+                        parts = (of_setting, shared, labels)
+                        yield Trial(parts, run, setting.dense, grid.train, measured)
 
 
 def _measured(grid: Grid, run: Run, branch: int) -> tuple[Measurement, ...]:
@@ -163,9 +171,13 @@ def _answers(
         brought = ticket if source is setting else _transferred(setting, ticket)
         for ablation in grid.ablation:
             run = ablate(setting, brought, ablation)
-            labels = _labels(setting, chosen, choices, density)
-            found = {"found_on": grid.found_on, "ablation": ablation}
-            yield {**labels, **found, **_run_labels(run)}, run
+            labels = {
+                "level": density.level,
+                "requested_density": float(f"{density.value:.12g}"),
+                "found_on": grid.found_on,
+                "ablation": ablation,
+            }
+            yield {**labels, **_run_labels(run)}, run
 
 
 def _moved(sweep: Sweep, setting: Setting, name: str) -> Setting:
@@ -309,14 +321,12 @@ def _finetune(recipe: Recipe, grid: Grid, chosen: MethodChoice, per_epoch: int) 
 # ---------------------------------------------------------------- labels
 
 
-def _labels(s: Setting, chosen: MethodChoice, c: Choices, density: Density) -> Labels:
+def _labels(s: Setting, chosen: MethodChoice, c: Choices) -> Labels:
     takes = method(chosen.name).takes
     after = s.recipe.steps
     prune_step = c.prune_step if "prune_step" in takes else after
     return {
         "method": chosen.name,
-        "level": density.level,
-        "requested_density": float(f"{density.value:.12g}"),
         "prune_step": prune_step,
         "rewind_step": c.rewind_step if _rewinds(chosen) else None,
         "keep_dense": ", ".join(sorted(c.keep_dense)) or None,
@@ -325,7 +335,6 @@ def _labels(s: Setting, chosen: MethodChoice, c: Choices, density: Density) -> L
         "scope": c.scope,
         "prune_fraction": c.prune_fraction if "prune_fraction" in takes else None,
         "finetune": _finetune_label(c.finetune),
-        **_setting_labels(s.dense),
         "score_seed": s.score_seed,
     }
 

@@ -56,7 +56,6 @@ class Record:
     kinds: ClassVar[dict[str, type["Record"]]] = {}
     _fields: ClassVar[tuple["_Field", ...] | None]
 
-    canonical: str = dataclasses.field(init=False)
     key: str = dataclasses.field(init=False)
 
     def __init_subclass__(cls, *, kind: str, version: int = 1, referenced: bool = False) -> None:
@@ -68,12 +67,22 @@ class Record:
 
     def __post_init__(self) -> None:
         state = self.__dict__
-        fields = type(self)._fields or _resolve_fields(type(self))
-        for field in fields:
-            state[field.name] = field.coerce(state[field.name], field.name)
+        fields = type(self)._fields
+        if fields is None:
+            fields = _resolve_fields(type(self))
+        for name, coerce, _ in fields:
+            state[name] = coerce(state[name], name)
         self.check()
-        state["canonical"] = canonical = _canonical(self, fields)
-        state["key"] = hashlib.sha256(canonical.encode()).hexdigest()
+        text = _canonical(self, fields)
+        state["key"] = hashlib.sha256(text.encode()).hexdigest()
+        if not self.referenced:
+            state["_written"] = text  # those that it is part of will ask for it
+
+    @property
+    def canonical(self) -> str:
+        """What `key` is the digest of; of referenced records written anew, to save memory."""
+        written: str | None = self.__dict__.get("_written")
+        return _canonical(self, type(self)._fields or ()) if written is None else written
 
     def check(self) -> None:
         """Refuse impossible combinations of fields (for subclasses)."""
@@ -116,8 +125,7 @@ def digest(text: str) -> str:
 # ---------------------------------------------------------------- canonical text
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Field:
+class _Field(typing.NamedTuple):
     name: str
     coerce: Callable[[Any, str], Any]
     left_out: Any
@@ -141,19 +149,33 @@ def _dataclass_fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(cls)  # `cls` is a dataclass since __init_subclass__
 
 
-def _canonical(record: Record, fields: tuple[_Field, ...]) -> str:
-    parts = {"kind": f'"{record.kind}"', "version": str(record.version)}
-    for field in fields:
-        value = record.__dict__[field.name]
-        if field.left_out is _KEEP or value != field.left_out:
-            parts[field.name] = _text(value)
-    return "{" + ",".join(f'"{name}":{parts[name]}' for name in sorted(parts)) + "}"
+def _canonical(record: Record, fields: "tuple[_Field, ...]") -> str:
+    """Fields are sorted by name, kind and version among them."""
+    state, parts = record.__dict__, []
+    kind, version = f'"kind":"{record.kind}"', f'"version":{record.version}'
+    for name, _, left_out in fields:
+        if kind and name > "kind":
+            parts.append(kind)
+            kind = ""
+        if version and name > "version":
+            parts.append(version)
+            version = ""
+        value = state[name]
+        if left_out is _KEEP or value != left_out:
+            parts.append(f'"{name}":{_text(value)}')
+    return "{" + ",".join([*parts, *filter(None, (kind, version))]) + "}"
 
 
 def _text(value: Any) -> str:
+    """Canonical JSON, by type: a million trials are several million fields."""
+    kind = type(value)
+    if kind is str:
+        return json.encoder.encode_basestring_ascii(value)
+    if kind is int or kind is float:
+        return repr(value)
     if isinstance(value, Record):
         return f'"{value.key}"' if value.referenced else value.canonical
-    if isinstance(value, tuple):
+    if kind is tuple:
         return "[" + ",".join(map(_text, value)) + "]"
     return json.dumps(value)
 
@@ -254,7 +276,7 @@ def _union_of(hints: tuple[Any, ...]) -> Callable[[Any, str], Any]:
     fallback = others[0] if others else _instance_of(classes)
 
     def coerce(value: Any, name: str) -> Any:
-        if isinstance(value, classes) or (optional and value is None):
+        if (optional and value is None) or isinstance(value, classes):
             return value
         return fallback(value, name)
 

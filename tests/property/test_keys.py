@@ -93,7 +93,7 @@ def masks(draw: st.DrawFn) -> Mask:
 
 def rebuilt(value: Any) -> Any:
     """The same expression, built anew from the bottom."""
-    fields = {n: v for n, v in value.__dict__.items() if n not in ("key", "canonical")}
+    fields = {n: v for n, v in value.__dict__.items() if n not in ("key", "_written")}
     return type(value)(
         **{n: rebuilt(v) if hasattr(v, "canonical") else v for n, v in reversed(fields.items())}
     )
