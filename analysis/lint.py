@@ -1,0 +1,64 @@
+"""What a sweep can answer of the field's reporting checklist, with the evidence in words.
+
+The checklist is that of Blalock et al. 2020, "What is the State of Neural Network Pruning?"
+(ShrinkBench), with what any comparison of trained networks should show beside it. Only what
+is in the store counts, so a sweep that has not run yet leaves most of it unanswered.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import duckdb
+
+from analysis import results
+from analysis.rules import COLUMNS, RULES, Answer, Evidence, Row
+
+Outcome = Literal["ok", "warning", "not answered"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One point of the checklist: its answer, and a sentence that says why."""
+
+    rule: str
+    answer: Answer
+    evidence: str
+
+    @property
+    def outcome(self) -> Outcome:
+        """The answer as a check has it: everything but yes is a warning, where it can be told."""
+        if self.answer == "not answered":
+            return "not answered"
+        return "ok" if self.answer == "yes" else "warning"
+
+
+TRIALS = f"SELECT {', '.join(COLUMNS)} FROM trials WHERE sweep = $sweep ORDER BY trial"
+
+CODE = """
+SELECT DISTINCT tombola, code, torch, device FROM tasks
+WHERE key IN (SELECT unnest([run_key, mask_key]) FROM trials WHERE sweep = $sweep) ORDER BY ALL
+"""
+
+
+def lint(connection: duckdb.DuckDBPyConnection, sweep: str) -> tuple[Finding, ...]:
+    """Every rule's finding for a sweep, in the order of RULES.
+
+    Raises
+    ------
+    StoreError
+        When the store does not know the sweep.
+    """
+    results.figures_of(connection, sweep)
+    trials, code = (_rows(connection, sql, sweep) for sql in (TRIALS, CODE))
+    return judge(Evidence(trials, code))
+
+
+def judge(evidence: Evidence) -> tuple[Finding, ...]:
+    """The same from rows alone."""
+    return tuple(Finding(rule, *check(evidence)) for rule, check in RULES.items())
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, sql: str, sweep: str) -> tuple[Row, ...]:
+    cursor = connection.execute(sql, {"sweep": sweep})
+    names = [column[0] for column in cursor.description or ()]
+    return tuple(dict(zip(names, values, strict=True)) for values in cursor.fetchall())
