@@ -1,0 +1,177 @@
+"""What the report asks the store: SQL for one sweep, as `tombola sql` takes it."""
+
+from collections.abc import Sequence
+
+import duckdb
+
+from analysis.figures.selection import SETTING
+from analysis.report.tables import quoted
+
+MOST_TRIALS = 2000
+"""Trials that the report lists."""
+
+_NUMBERS = """
+       round(100 * {of}(accuracy{order}), 2) AS "test accuracy (%)",
+       {std}round(100 * {of}(delta{order}), 2) AS "change to dense (points)",
+       round(100 * {of}(top5{order}), 2) AS "top-5 (%)",
+       round({of}(speedup{order}), 2) AS "theoretical speed-up (×)"
+"""
+
+
+def varying(connection: duckdb.DuckDBPyConnection, sweep: str) -> list[str]:
+    """Columns that tell this sweep's curves apart beside method and ablation.
+
+    Network and dataset where there are several, and settings that one method has several of
+    on one network and dataset: means are never taken over two of them.
+    """
+    of = f"FROM trials WHERE sweep = {quoted(sweep)}"
+    counts = ", ".join(f"count(DISTINCT coalesce({c}::VARCHAR, ''))" for c in SETTING)
+    groups = connection.execute(
+        f"SELECT {counts} {of} AND method <> 'dense' GROUP BY dataset, network, method"
+    ).fetchall()
+    problems = [
+        column
+        for column in ("dataset", "network")
+        if connection.execute(f"SELECT count(DISTINCT {column}) > 1 {of}").fetchall()[0][0]
+    ]
+    several = [name for n, name in enumerate(SETTING) if any(group[n] > 1 for group in groups)]
+    return problems + several
+
+
+def summary(sweep: str) -> str:
+    """One row: what was asked, and how far it is."""
+    return f"""
+SELECT count(*) AS trials, count(*) FILTER (status = 'done') AS done,
+       count(*) FILTER (status = 'failed') AS failed,
+       count(*) FILTER (status = 'blocked') AS blocked,
+       count(*) FILTER (status = 'pending') AS pending,
+       list_sort(list(DISTINCT replicate)) AS replicates,
+       list_sort(list(DISTINCT [network, dataset])) AS problems,
+       list(DISTINCT method ORDER BY method) FILTER (method <> 'dense') AS methods,
+       list(DISTINCT ablation ORDER BY ablation) FILTER (ablation <> 'none') AS ablations,
+       list(DISTINCT requested_density ORDER BY requested_density DESC)
+           FILTER (method <> 'dense') AS densities
+FROM trials WHERE sweep = {quoted(sweep)}
+"""
+
+
+def results(sweep: str, apart: Sequence[str]) -> str:
+    """Means over replicates, each run once, at each density of each curve."""
+    order = " ORDER BY replicate, run_key"
+    std = (
+        f'round(100 * stddev(accuracy{order}), 2) AS "std",\n       count(accuracy) AS n,\n       '
+    )
+    numbers = _NUMBERS.format(of="avg", order=order, std=std).strip()
+    curve = ["method", "ablation", *apart]
+    sort = ["method <> 'dense'", "method", "ablation <> 'none'", "ablation", *apart]
+    return f"""
+SELECT {_named(curve)},
+       round(100 * requested_density, 3) AS "weights asked for (%)",
+       {numbers}
+FROM (SELECT DISTINCT {", ".join(curve)}, requested_density, replicate, run_key, mask_key,
+             accuracy, delta, top5, speedup
+      FROM trials WHERE sweep = {quoted(sweep)} AND status = 'done')
+GROUP BY {", ".join(curve)}, requested_density
+ORDER BY {", ".join(sort)}, requested_density DESC
+"""
+
+
+def trials(sweep: str, apart: Sequence[str]) -> str:
+    """Every trial, up to MOST_TRIALS."""
+    numbers = _NUMBERS.format(of="", order="", std="").strip()
+    return f"""
+SELECT trial, {_named(["method", "ablation", *apart])}, replicate,
+       round(100 * density, 3) AS "weights remaining (%)", status,
+       {numbers},
+       coalesce(run_key, mask_key)[:12] AS key
+FROM trials WHERE sweep = {quoted(sweep)} ORDER BY trial LIMIT {MOST_TRIALS}
+"""
+
+
+def failures(sweep: str) -> str:
+    """Tasks that failed last, in launches that worked for this sweep, and were not done since."""
+    return f"""
+WITH launches AS (
+    SELECT DISTINCT launch FROM attempts WHERE key IN (
+        SELECT unnest([run_key, mask_key, barrier_key, graphs_key])
+        FROM trials WHERE sweep = {quoted(sweep)})),
+latest AS (
+    SELECT key, arg_max((event, kind, failure, message), rowid) AS last
+    FROM attempts WHERE launch IN (FROM launches) GROUP BY key)
+SELECT last[3] AS class, last[4] AS message, last[2] AS kind, count(*) AS tasks,
+       min(key)[:12] AS "for example"
+FROM latest WHERE last[1] = 'failed' AND key NOT IN (SELECT key FROM tasks)
+GROUP BY ALL ORDER BY tasks DESC, class, message, kind
+"""
+
+
+def _behind(sweep: str) -> str:
+    """Tables for the queries below: the tasks each trial stands on, and to which step.
+
+    A task's value names by key what it needs; a run that is needed up to a step is needed
+    for that share of its time.
+    """
+    states = "\n    ".join(
+        f"UNION ALL SELECT key, value->>'$.{of}.run', (value->>'$.{of}.step')::INT FROM tasks"
+        for of in ("start", "of", "one", "other")
+    )
+    return f"""
+WITH RECURSIVE needs AS MATERIALIZED (
+    SELECT key, value->>'$.mask' AS need, NULL::INT AS step FROM tasks
+    UNION ALL SELECT key, value->>'$.within', NULL FROM tasks
+    {states}),
+asked AS (
+    SELECT method, trial, unnest([run_key, mask_key, barrier_key, graphs_key]) AS root
+    FROM trials WHERE sweep = {quoted(sweep)}),
+behind AS (
+    SELECT DISTINCT root, root AS key, NULL::INT AS step FROM asked WHERE root IS NOT NULL
+    UNION SELECT behind.root, need, needs.step FROM behind JOIN needs USING (key)
+    WHERE need IS NOT NULL),
+alone AS (
+    SELECT method, trial, key, CASE WHEN count(*) = count(step) THEN max(step) END AS step
+    FROM asked JOIN behind USING (root) GROUP BY ALL),
+spent AS (
+    SELECT method, trial, key, kind, seconds,
+           seconds * CASE WHEN step IS NULL OR coalesce(last_step - first_step, 0) < 1 THEN 1
+                          ELSE (step - first_step) / (last_step - first_step) END AS share
+    FROM alone JOIN tasks USING (key))
+""".strip()
+
+
+def cost(sweep: str) -> str:
+    """Seconds of tasks by method, then of all, each task once; and of each trial alone."""
+    columns = """count(*) AS tasks,
+       round(coalesce(sum(seconds ORDER BY key) FILTER (kind = 'run'), 0), 1) AS "training (s)",
+       round(coalesce(sum(seconds ORDER BY key) FILTER (kind = 'mask'), 0), 1) AS "pruning (s)",
+       round(coalesce(sum(seconds ORDER BY key) FILTER (kind NOT IN ('run', 'mask')), 0), 1)
+           AS "measuring (s)","""
+    return f"""
+{_behind(sweep)},
+each AS (
+    SELECT method, round(sum(share ORDER BY trial, key), 1) AS summed FROM spent GROUP BY method)
+SELECT method, {columns}
+       any_value(summed) AS "each trial alone (s)"
+FROM (SELECT DISTINCT method, key, kind, seconds FROM spent) JOIN each USING (method)
+GROUP BY method
+UNION ALL
+SELECT 'all together', {columns}
+       (SELECT round(sum(share ORDER BY trial, key), 1) FROM spent)
+FROM (SELECT DISTINCT key, kind, seconds FROM spent)
+ORDER BY method = 'all together', method
+"""
+
+
+def environment(sweep: str) -> str:
+    """Where and by which software the tasks behind the sweep were done."""
+    return f"""
+{_behind(sweep)}
+SELECT device, threads, python, torch, tombola, coalesce(code, 'no commit') AS "code (commit)",
+       count(*) AS tasks, round(sum(seconds ORDER BY key), 1) AS "time (s)"
+FROM (SELECT DISTINCT key FROM behind) JOIN tasks USING (key)
+GROUP BY ALL ORDER BY ALL
+"""
+
+
+def _named(columns: Sequence[str]) -> str:
+    """Columns under names without underscores."""
+    return ", ".join(f'{c} AS "{c.replace("_", " ")}"' if "_" in c else c for c in columns)
