@@ -20,7 +20,7 @@ FROM tasks WHERE key IN (SELECT unnest($runs))
 """
 _ROOT = 'stroke-linejoin="round" stroke-linecap="butt"'
 _LEFT_OUT = re.compile(r"<metadata>.*?</metadata>|<style\b.*?</style>|<!--.*?-->", re.DOTALL)
-_NAMED = re.compile(r'( id="|url\(#|href="#)')
+_NAMED = re.compile(r'( id="|url\(#|href="#)([^")]+)')
 _REVISION = "SELECT revision FROM sweeps WHERE sweep = ? AND current"
 
 
@@ -68,7 +68,8 @@ def save(draw: Callable[[Any], Any], facts: Any, about: str, stem: Path) -> list
 def svg(draw: Callable[[Any], Any], facts: Any, prefix: str) -> str:
     """An `<svg>` element to stand in a page, its letters as shapes.
 
-    Ids begin with the prefix, and no style sheet is in it: either would reach beyond it.
+    No style sheet is in it, and ids begin with the prefix: either would reach beyond it. They
+    are numbered, as matplotlib's have addresses in memory in them.
     """
     undated = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with style.style(), io.StringIO() as file:
@@ -78,5 +79,8 @@ def svg(draw: Callable[[Any], Any], facts: Any, prefix: str) -> str:
             draw(facts).savefig(file, format="svg", metadata=undated)
         text = file.getvalue()
     element = _LEFT_OUT.sub("", text[text.index("<svg") :])
-    named = _NAMED.sub(rf"\g<1>{prefix}-", element)
+    numbers: dict[str, int] = {}
+    named = _NAMED.sub(
+        lambda id: f"{id[1]}{prefix}-{numbers.setdefault(id[2], len(numbers))}", element
+    )
     return re.sub(r"\n\s*", "\n", named.replace("<svg", f"<svg {_ROOT}", 1)).strip()

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from analysis import results
+from analysis.errors import AnalysisError
 from analysis.report import contents
 
 __all__ = ["page", "write"]
@@ -30,7 +31,11 @@ def write(store: str | Path, sweep: str, path: Path) -> Path:
     ------
     StoreError
         When the store is missing, damaged, or does not know the sweep.
+    AnalysisError
+        When the path is a directory.
     """
+    if path.is_dir():
+        raise AnalysisError(f"{path} is a directory; a report is written to a file")
     with results.scanning(store), results.connect(store) as connection:
         text = page(connection, sweep)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -126,22 +126,16 @@ def browsing(profile: Path) -> Iterator[Page]:
     ours_in, theirs_out = os.pipe()
     # The browser reads from 3 and writes to 4; first out of the way, as they may be 3 and 4.
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (theirs_in, theirs_out)]
-
-    def connect() -> None:
-        os.dup2(high[0], 3)
-        os.dup2(high[1], 4)
-
     process = subprocess.Popen(
         [
-            str(found()),
+            *("bash", "-c", f'exec "$0" "$@" 3<&{high[0]} 4>&{high[1]}', str(found())),
             *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
             *("--disable-background-networking", "--no-first-run", "--hide-scrollbars"),
             *("--remote-debugging-pipe", f"--user-data-dir={profile}"),
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        pass_fds=(3, 4),
-        preexec_fn=connect,  # noqa: PLW1509 - the one way to give a child its 3 and 4
+        pass_fds=high,
     )
     for fd in (theirs_in, theirs_out, *high):
         os.close(fd)

@@ -21,6 +21,7 @@ from tests.analysis.build_store import (
     write_live,
     write_sweep,
 )
+from tests.small import tombola
 
 FIGURES = ["accuracy-vs-sparsity", {"ablations": {"title": "<i>Which</i> weights?"}}]
 EVIL = "</script><script>alert('x')</script><img src=//evil.example/x onerror=alert(1)>"
@@ -67,6 +68,9 @@ def test_the_same_store_gives_the_same_bytes(store: Path) -> None:
     first = report.write(store, "study", store / "one" / "report.html")
     second = report.write(store, "study", store / "two.html")
     assert first.read_bytes() == second.read_bytes()
+    ran = tombola("report", "study", "--store", store, "--out", store / "three.html", cwd=store)
+    assert ran.returncode == 0, ran.stderr
+    assert (store / "three.html").read_bytes() == first.read_bytes(), "also in another process"
     assert [path.name for path in first.parent.iterdir()] == ["report.html"], "nothing is left"
 
 
