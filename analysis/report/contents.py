@@ -1,7 +1,6 @@
 """What the report says, in its order: facts and sentences, no markup but the figures'."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,15 +8,13 @@ import duckdb
 import yaml
 from markupsafe import Markup
 
-from analysis import figures, results, style, views
-from analysis import lint as checking
+from analysis import figures, results, style
 from analysis.errors import FigureError
 from analysis.figures import save
-from analysis.figures.selection import SETTING
-from analysis.report import queries
-from analysis.report.tables import Table, ask, quoted, table
+from analysis.report import queries, sections
+from analysis.report.sections import Section
+from analysis.report.tables import listed
 
-_MOST_VALUES = 12
 _PHONE = style.WIDTHS["icml-column"]
 
 
@@ -31,17 +28,6 @@ class Picture:
     note: str = ""
     about: dict[str, Any] | None = None
     problem: str = ""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading, a few words, and tables by their captions (empty where there is one)."""
-
-    anchor: str
-    title: str
-    text: str
-    tables: dict[str, Table]
-    tall: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +71,7 @@ def gather(connection: duckdb.DuckDBPyConnection, sweep: str) -> Report:
         pictures=tuple(
             _picture(connection, sweep, entry, number) for number, entry in enumerate(asked, 1)
         ),
-        sections=_sections(connection, sweep),
+        sections=sections.sections(connection, sweep),
         definition=yaml.safe_dump(
             said, sort_keys=False, allow_unicode=True, default_flow_style=None
         ),
@@ -101,11 +87,11 @@ def _asked(counts: dict[str, Any]) -> dict[str, str]:
     problems = [style.problem(*pair) for pair in counts["problems"] or []]
     asked = {
         "Trials": f"{counts['trials']:,}",
-        "Replicates": f"{len(seeds):,} ({'seed' if len(seeds) == 1 else 'seeds'} {_listed(seeds)})",
-        "Networks and datasets": _listed(problems),
-        "Methods": _listed([style.look(name).label for name in counts["methods"] or []]),
-        "Ablations": _listed([_ablation(name) for name in counts["ablations"] or []]),
-        "Weights remaining": _listed(
+        "Replicates": f"{len(seeds):,} ({'seed' if len(seeds) == 1 else 'seeds'} {listed(seeds)})",
+        "Networks and datasets": listed(problems),
+        "Methods": listed([style.look(name).label for name in counts["methods"] or []]),
+        "Ablations": listed([_ablation(name) for name in counts["ablations"] or []]),
+        "Weights remaining": listed(
             [f"{style.percent(one)}\N{NO-BREAK SPACE}%" for one in densities]
         ),
     }
@@ -119,11 +105,6 @@ def _ablation(name: str) -> str:
 def _progress(counts: dict[str, Any]) -> str:
     rest = [f"{counts[s]:,} {s}" for s in ("failed", "blocked", "pending") if counts[s]]
     return ", ".join([f"{counts['done']:,} of {counts['trials']:,} trials done", *rest])
-
-
-def _listed(values: Sequence[object]) -> str:
-    more = f" and {len(values) - _MOST_VALUES:,} more" if len(values) > _MOST_VALUES else ""
-    return ", ".join(map(str, values[:_MOST_VALUES])) + more
 
 
 # ---------------------------------------------------------------- figures
@@ -151,117 +132,3 @@ def _picture(connection: duckdb.DuckDBPyConnection, sweep: str, entry: Any, numb
 
 def _titled(name: str) -> str:
     return name.replace("-", " ").capitalize()
-
-
-# ---------------------------------------------------------------- tables
-
-
-def _sections(connection: duckdb.DuckDBPyConnection, sweep: str) -> tuple[Section, ...]:
-    apart = queries.varying(connection, sweep)
-    failed = ask(connection, queries.failures(sweep))
-    return (
-        Section(
-            "results",
-            "Results",
-            "Means over replicates at the last step; std is the standard deviation of the n "
-            "replicates, and the change is to the dense run of the same replicate and recipe.",
-            {"": ask(connection, queries.results(sweep, apart))},
-            tall=True,
-        ),
-        _checklist(connection, sweep),
-        _hyperparameters(connection, sweep),
-        _cost(connection, sweep),
-        Section(
-            "environment",
-            "Environment",
-            "Where the tasks behind these trials were done, and by which software; a + after "
-            "the commit says that the code was modified.",
-            {"": ask(connection, queries.environment(sweep))},
-        ),
-        Section(
-            "failures",
-            "Failures",
-            "By class and message." if failed.rows else "No task failed.",
-            {"": failed} if failed.rows else {},
-        ),
-        _trials(connection, sweep, apart),
-    )
-
-
-def _checklist(connection: duckdb.DuckDBPyConnection, sweep: str) -> Section:
-    findings = checking.lint(connection, sweep)
-    rows = [(found.rule.capitalize(), found.answer, found.evidence) for found in findings]
-    kept = sum(found.outcome == "ok" for found in findings)
-    return Section(
-        "checklist",
-        "Reporting checklist",
-        "After Blalock et al. 2020, “What is the State of Neural Network Pruning?”, answered "
-        f"from the store: {kept} of {len(findings)} are kept.",
-        {"": table(("asked for", "answer", "evidence"), rows)},
-    )
-
-
-def _hyperparameters(connection: duckdb.DuckDBPyConnection, sweep: str) -> Section:
-    """What varies and what is the same, of the columns that configure a trial."""
-    sql = f"SELECT DISTINCT {', '.join(SETTING)} FROM trials WHERE sweep = {quoted(sweep)}"
-    rows = connection.execute(f"{sql} ORDER BY ALL").fetchall()
-    meanings = views.comments()
-    parts: dict[str, list[tuple[str, str, str]]] = {"Varied": [], "The same for all": []}
-    for column, values in zip(SETTING, zip(*rows, strict=True), strict=True):
-        different = sorted({value for value in values if value not in (None, "{}")}, key=_order)
-        if different:
-            part = "Varied" if len(different) > 1 else "The same for all"
-            said = _listed([_plain(value) for value in different])
-            parts[part].append((column.replace("_", " "), said, meanings["trials", column]))
-    tables = {
-        caption: replace(table(("name", "values", "meaning"), found), sql=sql)
-        for caption, found in parts.items()
-        if found
-    }
-    text = "Of the trials' settings; what no trial uses is left out."
-    return Section("hyperparameters", "Hyperparameters", text, tables)
-
-
-def _cost(connection: duckdb.DuckDBPyConnection, sweep: str) -> Section:
-    """What each method took, and what sharing saved, in words."""
-    found = ask(connection, queries.cost(sweep))
-    _, tasks, training, pruning, measuring, alone = found.values[-1]
-    if not tasks:
-        return Section("cost", "Cost", "Nothing is computed yet.", {})
-    said = (
-        "Time of the tasks behind each method, what is shared counted for each that needs it; "
-        "“all together” counts each task once."
-    )
-    once = training + pruning + measuring
-    if 0 < once < alone:
-        said += (
-            f" Each trial alone, with all it stands on, would have taken {alone:,.0f} s; "
-            f"equal work done once took {once:,.0f} s: "
-            f"{100 * (1 - once / alone):.0f}\N{NO-BREAK SPACE}% saved."
-        )
-    return Section("cost", "Cost", said, {"": found})
-
-
-def _trials(connection: duckdb.DuckDBPyConnection, sweep: str, apart: Sequence[str]) -> Section:
-    [(count,)] = connection.execute(
-        f"SELECT count(*) FROM trials WHERE sweep = {quoted(sweep)}"
-    ).fetchall()
-    said = "Key is the run's (or the mask's, where nothing is trained): `tombola show KEY`."
-    if count > queries.MOST_TRIALS:
-        said = (
-            f"The first {queries.MOST_TRIALS:,} of {count:,}; the query below without its "
-            f"LIMIT gives all. {said}"
-        )
-    found = ask(connection, queries.trials(sweep, apart))
-    return Section("trials", "All trials", said, {"": found}, tall=True)
-
-
-def _order(value: Any) -> tuple[bool, Any]:
-    """Numbers before text, each in their order."""
-    return (True, value) if isinstance(value, str) else (False, value)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)

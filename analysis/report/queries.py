@@ -1,6 +1,8 @@
 """What the report asks the store: SQL for one sweep, as `tombola sql` takes it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 
@@ -10,32 +12,53 @@ from analysis.report.tables import quoted
 MOST_TRIALS = 2000
 """Trials that the report lists."""
 
-_NUMBERS = """
-       round(100 * {of}(accuracy{order}), 2) AS "test accuracy (%)",
-       {std}round(100 * {of}(delta{order}), 2) AS "change to dense (points)",
-       round(100 * {of}(top5{order}), 2) AS "top-5 (%)",
-       round({of}(speedup{order}), 2) AS "theoretical speed-up (×)"
-"""
+_PROBLEM = ("dataset", "network")
+
+_MEASURED = {
+    "accuracy": ("test accuracy (%)", 100),
+    "delta": ("change to dense (points)", 100),
+    "top5": ("top-5 (%)", 100),
+    "best_val_accuracy": ("test accuracy at best validation (%)", 100),
+    "early_stop_step": ("early-stop iteration", 1),
+    "barrier": ("error barrier (points)", 100),
+    "imdb": ("IMDB", 1),
+    "collapsed_layers": ("collapsed layers", 1),
+    "speedup": ("theoretical speed-up (×)", 1),
+}
+"""Columns of `trials` that are shown where a sweep has them: name and factor."""
 
 
-def varying(connection: duckdb.DuckDBPyConnection, sweep: str) -> list[str]:
-    """Columns that tell this sweep's curves apart beside method and ablation.
+@dataclass(frozen=True)
+class Columns:
+    """What tables of a sweep show beside method and ablation.
 
-    Network and dataset where there are several, and settings that one method has several of
-    on one network and dataset: means are never taken over two of them.
+    `apart` tells its curves apart: network and dataset where there are several, and settings
+    that one method has several of on one network and dataset; means are never taken over two
+    of them. `measured` are those of _MEASURED that say something.
     """
+
+    apart: tuple[str, ...]
+    measured: tuple[str, ...]
+
+
+def columns(connection: duckdb.DuckDBPyConnection, sweep: str) -> Columns:
+    """The columns for one sweep."""
     of = f"FROM trials WHERE sweep = {quoted(sweep)}"
-    counts = ", ".join(f"count(DISTINCT coalesce({c}::VARCHAR, ''))" for c in SETTING)
-    groups = connection.execute(
-        f"SELECT {counts} {of} AND method <> 'dense' GROUP BY dataset, network, method"
-    ).fetchall()
-    problems = [
-        column
-        for column in ("dataset", "network")
-        if connection.execute(f"SELECT count(DISTINCT {column}) > 1 {of}").fetchall()[0][0]
-    ]
-    several = [name for n, name in enumerate(SETTING) if any(group[n] > 1 for group in groups)]
-    return problems + several
+
+    def first(expressions: Iterable[str], rest: str) -> list[tuple[Any, ...]]:
+        return connection.execute(f"SELECT {', '.join(expressions)} {of} {rest}").fetchall()
+
+    different = (f"count(DISTINCT coalesce({name}::VARCHAR, ''))" for name in SETTING)
+    groups = first(different, "AND method <> 'dense' GROUP BY dataset, network, method")
+    [problems] = first((f"count(DISTINCT {name})" for name in _PROBLEM), "")
+    [there] = first((f"coalesce(bool_or({name} <> 0), false)" for name in _MEASURED), "")
+    return Columns(
+        apart=(
+            *(name for name, count in zip(_PROBLEM, problems, strict=True) if count > 1),
+            *(name for n, name in enumerate(SETTING) if any(group[n] > 1 for group in groups)),
+        ),
+        measured=tuple(name for name, said in zip(_MEASURED, there, strict=True) if said),
+    )
 
 
 def summary(sweep: str) -> str:
@@ -55,35 +78,34 @@ FROM trials WHERE sweep = {quoted(sweep)}
 """
 
 
-def results(sweep: str, apart: Sequence[str]) -> str:
+def results(sweep: str, shown: Columns) -> str:
     """Means over replicates, each run once, at each density of each curve."""
-    order = " ORDER BY replicate, run_key"
-    std = (
-        f'round(100 * stddev(accuracy{order}), 2) AS "std",\n       count(accuracy) AS n,\n       '
-    )
-    numbers = _NUMBERS.format(of="avg", order=order, std=std).strip()
-    curve = ["method", "ablation", *apart]
-    sort = ["method <> 'dense'", "method", "ablation <> 'none'", "ablation", *apart]
+    order = "ORDER BY replicate, run_key"
+    curve = ["method", "ablation", *shown.apart]
+    sort = ["method <> 'dense'", "method", "ablation <> 'none'", "ablation", *shown.apart]
+    means = [_scaled(f"avg({name} {order})", name) for name in shown.measured]
+    if "accuracy" in shown.measured:
+        means.insert(1, f'round(100 * stddev(accuracy {order}), 2) AS "std"')
+    asked = 'round(100 * requested_density, 3) AS "weights asked for (%)"'
+    numbers = [asked, "count(*) AS n", *means]
     return f"""
 SELECT {_named(curve)},
-       round(100 * requested_density, 3) AS "weights asked for (%)",
-       {numbers}
-FROM (SELECT DISTINCT {", ".join(curve)}, requested_density, replicate, run_key, mask_key,
-             accuracy, delta, top5, speedup
+       {_lines(numbers)}
+FROM (SELECT DISTINCT {", ".join([*curve, *shown.measured])},
+             requested_density, replicate, run_key, mask_key
       FROM trials WHERE sweep = {quoted(sweep)} AND status = 'done')
 GROUP BY {", ".join(curve)}, requested_density
 ORDER BY {", ".join(sort)}, requested_density DESC
 """
 
 
-def trials(sweep: str, apart: Sequence[str]) -> str:
+def trials(sweep: str, shown: Columns) -> str:
     """Every trial, up to MOST_TRIALS."""
-    numbers = _NUMBERS.format(of="", order="", std="").strip()
+    numbers = [_scaled(name, name) for name in shown.measured]
     return f"""
-SELECT trial, {_named(["method", "ablation", *apart])}, replicate,
+SELECT trial, {_named(["method", "ablation", *shown.apart])}, replicate,
        round(100 * density, 3) AS "weights remaining (%)", status,
-       {numbers},
-       coalesce(run_key, mask_key)[:12] AS key
+       {_lines([*numbers, "coalesce(run_key, mask_key)[:12] AS key"])}
 FROM trials WHERE sweep = {quoted(sweep)} ORDER BY trial LIMIT {MOST_TRIALS}
 """
 
@@ -175,3 +197,14 @@ GROUP BY ALL ORDER BY ALL
 def _named(columns: Sequence[str]) -> str:
     """Columns under names without underscores."""
     return ", ".join(f'{c} AS "{c.replace("_", " ")}"' if "_" in c else c for c in columns)
+
+
+def _scaled(expression: str, column: str) -> str:
+    """A measured column in the unit people read, under its name."""
+    name, factor = _MEASURED[column]
+    scaled = expression if factor == 1 else f"{factor} * {expression}"
+    return f'round({scaled}, 2) AS "{name}"'
+
+
+def _lines(expressions: Iterable[str]) -> str:
+    return ",\n       ".join(expressions)

@@ -9,6 +9,7 @@ import duckdb
 
 UNKNOWN = "–"
 _MOST_DECIMALS = 4
+_MOST_LISTED = 12
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,12 @@ def table(names: Sequence[str], rows: Iterable[Sequence[Any]], sql: str = "") ->
 def quoted(text: str) -> str:
     """A text as SQL writes it."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def listed(values: Sequence[object]) -> str:
+    """Values one after another, and how many more there are."""
+    more = f" and {len(values) - _MOST_LISTED:,} more" if len(values) > _MOST_LISTED else ""
+    return ", ".join(map(str, values[:_MOST_LISTED])) + more
 
 
 def _shown(column: Sequence[Any]) -> list[str]:

@@ -9,7 +9,7 @@ from analysis import lint as checking
 from analysis import results
 from analysis.errors import StoreError
 from analysis.lint import Finding
-from analysis.rules import POINTS, RULES
+from analysis.lint.rules import POINTS, RULES
 from tests.analysis.build_store import Study, key_of, trial, write_sweep
 
 PAIRS, OPERATING, SIZES, TOPS, DENSE, RANDOM, MAGNITUDE, REPLICATES, *_ = RULES

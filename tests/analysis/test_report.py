@@ -81,10 +81,10 @@ def test_a_mean_is_of_its_replicates_and_no_other_setting(tmp_path: Path) -> Non
     )
     found = cells(written(tmp_path), "results")
     assert [row[2:7] for row in found] == [
-        ["0.1", "100", "20", "10", "3"],
-        ["0.2", "100", "30", "10", "3"],
-        ["0.1", "50", "20", "10", "3"],
-        ["0.2", "50", "30", "10", "3"],
+        ["0.1", "100", "3", "20", "10"],
+        ["0.2", "100", "3", "30", "10"],
+        ["0.1", "50", "3", "20", "10"],
+        ["0.2", "50", "3", "30", "10"],
     ]
 
 
@@ -95,7 +95,7 @@ def test_a_run_that_two_trials_share_counts_once(tmp_path: Path) -> None:
     write_live(tmp_path, run_row(run, density=0.5))
     write_live(tmp_path, mask_row(mask, 0.5))
     [row] = cells(written(tmp_path), "results")
-    assert row[5] == "1"
+    assert row[3] == "1"
 
 
 def test_every_query_shown_runs_as_it_stands(store: Path) -> None:

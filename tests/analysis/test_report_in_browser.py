@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 
 FIGURES = ["accuracy-vs-sparsity", "ablations", "density-by-layer"]
 PHONE = {"width": 390, "height": 844, "phone": True}
-FIRST = "#results th:nth-child({}) button"
+HEADING = "#results th:nth-child({}) button"
 COLUMN = "[...document.querySelectorAll('#results tbody tr')].map(r => r.cells[{}].textContent)"
 SIZES = """
 [...document.querySelectorAll('figure')].map(figure => {
@@ -76,15 +76,15 @@ def test_a_script_that_is_not_ours_does_not_run(page: browser.Page, file: Path) 
 
 def test_a_click_sorts_and_another_turns_it_round(page: browser.Page, file: Path) -> None:
     page.open(file)
-    accuracies = COLUMN.format(3)
+    accuracies = COLUMN.format(4)
     before = page.ask(accuracies)
     for direction, turned in (("ascending", False), ("descending", True)):
-        page.click(FIRST.format(4))
-        assert page.ask("document.querySelector('#results th:nth-child(4)').ariaSort") == direction
+        page.click(HEADING.format(5))
+        assert page.ask("document.querySelector('#results th:nth-child(5)').ariaSort") == direction
         after = page.ask(accuracies)
         assert after == sorted(before, key=float, reverse=turned)
         assert after != before
-    page.click(FIRST.format(1))
+    page.click(HEADING.format(1))
     methods = page.ask(COLUMN.format(0))
     assert methods == sorted(methods)
     assert page.ask("document.querySelectorAll('#results th[aria-sort]').length") == 1
@@ -92,20 +92,20 @@ def test_a_click_sorts_and_another_turns_it_round(page: browser.Page, file: Path
 
 def test_what_is_not_known_is_last_either_way(page: browser.Page, file: Path) -> None:
     page.open(file)
-    cells = "document.querySelectorAll('#results tbody tr td:nth-child(4)')"
+    cells = "document.querySelectorAll('#results tbody tr td:nth-child(5)')"
     page.ask(f"{cells}[3].textContent = '–'")
     for _ in range(2):
-        page.click(FIRST.format(4))
-        assert page.ask(COLUMN.format(3)).index("–") == page.ask(f"{cells}.length") - 1
+        page.click(HEADING.format(5))
+        assert page.ask(COLUMN.format(4)).index("–") == page.ask(f"{cells}.length") - 1
 
 
 def test_the_keyboard_sorts(page: browser.Page, file: Path) -> None:
     page.open(file)
-    page.ask(f"document.querySelector('{FIRST.format(4)}').focus()")
+    page.ask(f"document.querySelector('{HEADING.format(5)}').focus()")
     page.press("Enter", 13, "\r")
-    assert page.ask("document.querySelector('#results th:nth-child(4)').ariaSort") == "ascending"
+    assert page.ask("document.querySelector('#results th:nth-child(5)').ariaSort") == "ascending"
     page.press(" ", 32, " ")
-    assert page.ask("document.querySelector('#results th:nth-child(4)').ariaSort") == "descending"
+    assert page.ask("document.querySelector('#results th:nth-child(5)').ariaSort") == "descending"
 
 
 def test_its_details_open(page: browser.Page, file: Path) -> None:

@@ -11,7 +11,10 @@ from typing import Literal
 import duckdb
 
 from analysis import results
-from analysis.rules import COLUMNS, RULES, Answer, Evidence, Row
+from analysis.lint.evidence import Evidence, read
+from analysis.lint.rules import RULES, Answer
+
+__all__ = ["RULES", "Evidence", "Finding", "judge", "lint"]
 
 Outcome = Literal["ok", "warning", "not answered"]
 
@@ -32,14 +35,6 @@ class Finding:
         return "ok" if self.answer == "yes" else "warning"
 
 
-TRIALS = f"SELECT {', '.join(COLUMNS)} FROM trials WHERE sweep = $sweep ORDER BY trial"
-
-CODE = """
-SELECT DISTINCT tombola, code, torch, device FROM tasks
-WHERE key IN (SELECT unnest([run_key, mask_key]) FROM trials WHERE sweep = $sweep) ORDER BY ALL
-"""
-
-
 def lint(connection: duckdb.DuckDBPyConnection, sweep: str) -> tuple[Finding, ...]:
     """Every rule's finding for a sweep, in the order of RULES.
 
@@ -49,16 +44,9 @@ def lint(connection: duckdb.DuckDBPyConnection, sweep: str) -> tuple[Finding, ..
         When the store does not know the sweep.
     """
     results.figures_of(connection, sweep)
-    trials, code = (_rows(connection, sql, sweep) for sql in (TRIALS, CODE))
-    return judge(Evidence(trials, code))
+    return judge(read(connection, sweep))
 
 
 def judge(evidence: Evidence) -> tuple[Finding, ...]:
     """The same from rows alone."""
     return tuple(Finding(rule, *check(evidence)) for rule, check in RULES.items())
-
-
-def _rows(connection: duckdb.DuckDBPyConnection, sql: str, sweep: str) -> tuple[Row, ...]:
-    cursor = connection.execute(sql, {"sweep": sweep})
-    names = [column[0] for column in cursor.description or ()]
-    return tuple(dict(zip(names, values, strict=True)) for values in cursor.fetchall())

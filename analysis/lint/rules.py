@@ -1,71 +1,24 @@
 """The rules of the reporting checklist: from a sweep's rows to an answer and its evidence."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from analysis.figures.selection import SETTING, grouped, of
+from analysis.lint.evidence import PAIR, Evidence, Row
 from orchestrator.store import schema
 
 Answer = Literal["yes", "partly", "no", "not answered"]
-Row = dict[str, Any]
 
 PAIRS, POINTS, EXTREME, REPLICATES = 3, 5, 32, 3
 """What is asked for: dataset × network pairs, points of a curve, its largest compression
 (the end of the range that the paper proposes), and replicates of a point."""
 
 
-_PAIR = ("dataset", "network")
 _RECIPE = tuple(
     field.name for field in schema.TRIALS if field.metadata[b"comment"].startswith(b"recipe:")
 )
-_MEASURED = (
-    "accuracy",
-    "top5",
-    "val_accuracy",
-    "delta",
-    "density",
-    "flops",
-    "kept_flops",
-    "diverged",
-)
-
-COLUMNS = tuple(
-    dict.fromkeys(
-        (
-            *("trial", *_PAIR, "method", "ablation", "replicate", "requested_density"),
-            *("status", "init_seed", "run_key", *SETTING, *_MEASURED),
-        )
-    )
-)
-"""Of `trials`, what the rules look at."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the rules look at: the sweep's trials, and the code that answered them."""
-
-    trials: tuple[Row, ...]
-    code: tuple[Row, ...]
-
-    @property
-    def done(self) -> list[Row]:
-        """Answered trials."""
-        return [row for row in self.trials if row["status"] == "done"]
-
-    @property
-    def pruned(self) -> list[Row]:
-        """Answered trials with a mask."""
-        return [row for row in self.done if row["method"] != "dense"]
-
-    @property
-    def trained(self) -> list[Row]:
-        """Those of them that were trained."""
-        return [row for row in self.pruned if row["run_key"]]
-
-
 _Verdict = tuple[Answer, str]
-_NOTHING: _Verdict = ("not answered", "No pruned trial is done yet.")
+_NOTHING: _Verdict = ("not answered", "No trial is done yet that could tell.")
 
 
 def _pairs(found: Evidence) -> _Verdict:
@@ -155,7 +108,7 @@ def _same_recipe(found: Evidence) -> _Verdict:
     if not found.trained:
         return _NOTHING
     apart = []
-    for pair, rows in grouped(found.trained, lambda row: of(row, _PAIR)).items():
+    for pair, rows in grouped(found.trained, lambda row: of(row, PAIR)).items():
         used = {
             method: {of(row, _RECIPE) for row in members}
             for method, members in grouped(rows, lambda row: row["method"]).items()
@@ -174,7 +127,7 @@ def _same_start(found: Evidence) -> _Verdict:
     kept = [row for row in found.trained if row["ablation"] != "reinit"]
     if not kept:
         return _NOTHING
-    starts = grouped(kept, lambda row: of(row, (*_PAIR, "width", "replicate")))
+    starts = grouped(kept, lambda row: of(row, (*PAIR, "width", "replicate")))
     apart = sum(len({row["init_seed"] for row in rows}) > 1 for rows in starts.values())
     said = "methods of a replicate begin from the same initial weights"
     return _share(len(starts) - apart, len(starts), f"replicates: all {said}")
@@ -227,7 +180,7 @@ RULES: dict[str, Callable[[Evidence], _Verdict]] = {
 
 
 def _curves(rows: Iterable[Row]) -> list[list[Row]]:
-    key = (*_PAIR, "method", "ablation", *SETTING)
+    key = (*PAIR, "method", "ablation", *SETTING)
     return list(grouped(rows, lambda row: of(row, key)).values())
 
 
@@ -252,7 +205,7 @@ def _baselines(pruned: Sequence[Row], kinds: dict[str, Callable[[Row], bool]]) -
     """Whether each kind is there for every network and dataset."""
     if not pruned:
         return _NOTHING
-    pairs = grouped(pruned, lambda row: of(row, _PAIR)).values()
+    pairs = grouped(pruned, lambda row: of(row, PAIR)).values()
     found = {kind: sum(any(map(is_one, rows)) for rows in pairs) for kind, is_one in kinds.items()}
     said = "; ".join(
         f"{kind}: {'yes' if n == len(pairs) else f'in {n} of {len(pairs)} pairs' if n else 'no'}"
