@@ -30,7 +30,8 @@ def _pairs(found: Evidence) -> _Verdict:
 
 
 def _points(found: Evidence) -> _Verdict:
-    curves = [{row["requested_density"] for row in rows} for rows in _curves(found.pruned)]
+    sparse = [row for row in found.pruned if row["requested_density"] < 1]
+    curves = [{row["requested_density"] for row in rows} for rows in _curves(sparse)]
     if not curves:
         return _NOTHING
     fewest = min(map(len, curves))

@@ -3,21 +3,22 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 
 UNKNOWN = "–"
 _MOST_DECIMALS = 4
 _MOST_LISTED = 12
+_LONG = 40
 
 
 @dataclass(frozen=True)
 class Heading:
-    """Name of a column, and whether its cells are numbers."""
+    """Name of a column, and what its cells are: numbers, sentences (words), or short names."""
 
     name: str
-    numeric: bool
+    kind: Literal["number", "words", "name"]
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,7 @@ def table(names: Sequence[str], rows: Iterable[Sequence[Any]], sql: str = "") ->
     columns = list(zip(*values, strict=True)) or [() for _ in names]
     shown = [_shown(column) for column in columns]
     headings = tuple(
-        Heading(name, any(_is_number(value) for value in column))
-        for name, column in zip(names, columns, strict=True)
+        Heading(name, _kind(column)) for name, column in zip(names, columns, strict=True)
     )
     return Table(headings, values, tuple(zip(*shown, strict=True)), sql)
 
@@ -85,5 +85,7 @@ def _decimals(value: float) -> int:
     return len(f"{value:.{_MOST_DECIMALS}f}".rstrip("0").partition(".")[2])
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _kind(column: Sequence[Any]) -> Literal["number", "words", "name"]:
+    if any(isinstance(value, int | float) and not isinstance(value, bool) for value in column):
+        return "number"
+    return "words" if any(len(str(value)) > _LONG for value in column) else "name"
