@@ -33,8 +33,9 @@ class Columns:
     """What tables of a sweep show beside method and ablation.
 
     `apart` tells its curves apart: network and dataset where there are several, and settings
-    that one method has several of on one network and dataset; means are never taken over two
-    of them. `measured` are those of _MEASURED that say something.
+    that one method has several of on one network and dataset, or the grid where no setting
+    tells two runs apart; means are never taken over two of them. `measured` are
+    those of _MEASURED that say something.
     """
 
     apart: tuple[str, ...]
@@ -52,10 +53,13 @@ def columns(connection: duckdb.DuckDBPyConnection, sweep: str) -> Columns:
     groups = first(different, "AND method <> 'dense' GROUP BY dataset, network, method")
     [problems] = first((f"count(DISTINCT {name})" for name in _PROBLEM), "")
     [there] = first((f"coalesce(bool_or({name} <> 0), false)" for name in _MEASURED), "")
+    point = ", ".join((*_PROBLEM, "method", "ablation", *SETTING, "requested_density", "replicate"))
+    clashes = f"GROUP BY {point} HAVING count(DISTINCT coalesce(run_key, mask_key)) > 1 LIMIT 1"
     return Columns(
         apart=(
             *(name for name, count in zip(_PROBLEM, problems, strict=True) if count > 1),
             *(name for n, name in enumerate(SETTING) if any(group[n] > 1 for group in groups)),
+            *(("grid",) if first(["1"], clashes) else ()),
         ),
         measured=tuple(name for name, said in zip(_MEASURED, there, strict=True) if said),
     )

@@ -98,6 +98,17 @@ def test_a_run_that_two_trials_share_counts_once(tmp_path: Path) -> None:
     assert row[3] == "1"
 
 
+def test_runs_that_no_setting_tells_apart_are_told_apart_by_their_grid(tmp_path: Path) -> None:
+    runs = [key_of("run", grid) for grid in range(2)]
+    write_sweep(tmp_path, "study", [trial(run, grid=grid) for grid, run in enumerate(runs)])
+    for run in runs:
+        write_live(tmp_path, run_row(run, density=0.5))
+    assert [row[2:5] for row in cells(written(tmp_path), "results")] == [
+        ["0", "50", "1"],
+        ["1", "50", "1"],
+    ]
+
+
 def test_every_query_shown_runs_as_it_stands(store: Path) -> None:
     from analysis import sql
 
