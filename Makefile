@@ -27,10 +27,11 @@ $(READY): requirements.lock pyproject.toml | $(filter .tools/%,$(UV))
 	@$(PYTHON3) -m venv .tools
 	@.tools/bin/pip install --quiet --disable-pip-version-check uv
 
-quickstart: $(READY)  ## Run a real sweep on real data and draw its figures (about a minute)
+quickstart: $(READY)  ## Run a real sweep on real data, draw its figures, write its report (a minute)
 	@$(VENV)/bin/tombola plan sweeps/quickstart.yaml
 	@$(VENV)/bin/tombola run sweeps/quickstart.yaml
 	@$(VENV)/bin/tombola figures sweeps/quickstart.yaml
+	@$(VENV)/bin/tombola report sweeps/quickstart.yaml
 
 test: $(READY)  ## Run the tests
 	@$(PYTHON) -m pytest -n 2 --dist loadfile

@@ -352,6 +352,46 @@ def table(
 
 @app.command()
 @_guarded
+def report(
+    sweep: SweepName,
+    store: Store = DEFAULT_STORE,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File to write; default: figures/<sweep>/report.html.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Write a sweep's figures, tables, checklist and definition as one HTML file."""
+    from analysis import report as reporting
+
+    name = _name(sweep)
+    path = out or Path("figures") / name / "report.html"
+    typer.echo(reporting.write(_open(store), name, path))
+
+
+@app.command()
+@_guarded
+def lint(
+    sweep: SweepName,
+    store: Store = DEFAULT_STORE,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 unless everything is ok.")
+    ] = False,
+) -> None:
+    """Check a sweep against the field's reporting checklist, with the evidence."""
+    from analysis import lint as checking
+    from analysis import results
+    from orchestrator import looking
+
+    root = _open(store)
+    with results.scanning(root), results.connect(root) as connection:
+        findings = checking.lint(connection, _name(sweep))
+    looking.print_checklist(_console(), findings)
+    if strict and any(finding.outcome != "ok" for finding in findings):
+        raise typer.Exit(ExitCode.TASKS_FAILED)
+
+
+@app.command()
+@_guarded
 def show(
     key: Annotated[str, typer.Argument(help="Key of a run or mask, or its first characters.")],
     store: Store = DEFAULT_STORE,

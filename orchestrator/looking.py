@@ -140,6 +140,36 @@ def _most_common(lines: Iterable[dict[float, str]]) -> list[float]:
     return sorted({*ranked[: WIDEST - 1], max(counts, default=1.0)}, reverse=True)
 
 
+# ---------------------------------------------------------------- the checklist
+
+
+class Finding(Protocol):
+    """A point of the reporting checklist, as far as it is needed here."""
+
+    @property
+    def rule(self) -> str: ...
+    @property
+    def outcome(self) -> str: ...
+    @property
+    def evidence(self) -> str: ...
+
+
+_COLOURS = {"ok": "green", "warning": "yellow", "not answered": "dim"}
+
+
+def print_checklist(console: Console, findings: Sequence[Finding]) -> None:
+    """Each rule, whether it is kept, and why."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("rule", "outcome", "evidence"):
+        table.add_column(heading, overflow="fold")
+    for found in findings:
+        outcome = f"[{_COLOURS[found.outcome]}]{found.outcome}[/]"
+        table.add_row(found.rule, outcome, escape(found.evidence))
+    console.print(table)
+    ok = sum(found.outcome == "ok" for found in findings)
+    console.print(f"{ok} of {len(findings)} ok", highlight=False)
+
+
 # ---------------------------------------------------------------- show
 
 

@@ -1,5 +1,7 @@
 """Figures by name. Each is `SQL`, `select` (rows to facts) and `draw` (facts to ink)."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,17 @@ from analysis.figures import options
 from analysis.figures.options import FIGURES, parse, problems
 from analysis.figures.provenance import trace
 
-__all__ = ["FIGURES", "FigureError", "check", "draw", "select", "trace"]
+__all__ = ["FIGURES", "FigureError", "Prepared", "check", "draw", "prepare", "select", "trace"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A figure before its ink: the facts, what draws them, and (JSON) where they come from."""
+
+    name: str
+    facts: Any
+    draw: Callable[[Any], Any]
+    about: str
 
 
 def check(figures: list[Any]) -> list[str]:
@@ -28,6 +40,25 @@ def select(connection: Any, sweep: str, name: str, given: dict[str, Any]) -> Any
     if found := problems({name: given}):
         raise FigureError(found[0])
     return _module(name).select(connection, sweep, options.made(name, given))
+
+
+def prepare(connection: Any, sweep: str, entry: Any) -> Prepared:
+    """An entry of a sweep's `figures:`, ready to be drawn.
+
+    Raises
+    ------
+    FigureError
+        When it is not known or has nothing to show.
+    """
+    from analysis.figures import save
+
+    if found := problems(entry):
+        raise FigureError(found[0])
+    name, given = parse(entry)
+    module = _module(name)
+    facts = select(connection, sweep, name, given)
+    about = save.about(connection, sweep, name, given, module.SQL, facts.runs)
+    return Prepared(name, facts, module.draw, about)
 
 
 def _module(name: str) -> Any:
@@ -52,23 +83,17 @@ def draw(store: str | Path, sweep_name: str, figures: list[Any], out_dir: Path) 
     if found := check(figures):
         raise FigureError(found[0])
     if not figures:
-        names = ", ".join(FIGURES)
+        known = ", ".join(FIGURES)
         raise FigureError(
-            f"sweep {sweep_name} asks for no figures; add `figures: [{names}]` to its file"
+            f"sweep {sweep_name} asks for no figures; add `figures: [{known}]` to its file"
         )
-    stems: list[str] = []
-    selected = []
     with results.scanning(store), results.connect(store) as connection:
         results.figures_of(connection, sweep_name)
-        for name, given in map(parse, figures):
-            stems.append(name)
-            facts = select(connection, sweep_name, name, given)
-            module = _module(name)
-            about = save.about(connection, sweep_name, name, given, module.SQL, facts.runs)
-            nth = stems.count(name)
-            selected.append((module.draw, facts, about, name if nth == 1 else f"{name}-{nth}"))
-    return [
-        path
-        for draw_, facts, about, stem in selected
-        for path in save.save(draw_, facts, about, out_dir / stem)
-    ]
+        prepared = [prepare(connection, sweep_name, entry) for entry in figures]
+    names = [figure.name for figure in prepared]
+    paths: list[Path] = []
+    for number, figure in enumerate(prepared):
+        nth = names[: number + 1].count(figure.name)
+        stem = figure.name if nth == 1 else f"{figure.name}-{nth}"
+        paths += save.save(figure.draw, figure.facts, figure.about, out_dir / stem)
+    return paths

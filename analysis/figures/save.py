@@ -1,7 +1,9 @@
 """Figures to files that say where they come from, the same bytes from the same store."""
 
 import hashlib
+import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,9 @@ SELECT list(key || ' ' || coalesce(digest, '') ORDER BY key),
        list_sort(list(DISTINCT tombola || coalesce(' ' || code, '')))
 FROM tasks WHERE key IN (SELECT unnest($runs))
 """
+_ROOT = 'stroke-linejoin="round" stroke-linecap="butt"'
+_LEFT_OUT = re.compile(r"<metadata>.*?</metadata>|<style\b.*?</style>|<!--.*?-->", re.DOTALL)
+_NAMED = re.compile(r'( id="|url\(#|href="#)([^")]+)')
 _REVISION = "SELECT revision FROM sweeps WHERE sweep = ? AND current"
 
 
@@ -58,3 +63,24 @@ def save(draw: Callable[[Any], Any], facts: Any, about: str, stem: Path) -> list
         figure.savefig(pdf, metadata={**undated, PDF_KEY: about})
         figure.savefig(png, metadata={"Software": None, PNG_KEY: about})
     return [pdf, png]
+
+
+def svg(draw: Callable[[Any], Any], facts: Any, prefix: str) -> str:
+    """An `<svg>` element to stand in a page, its letters as shapes.
+
+    No style sheet is in it, and ids begin with the prefix: either would reach beyond it. They
+    are numbered, as matplotlib's have addresses in memory in them.
+    """
+    undated = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    with style.style(), io.StringIO() as file:
+        from matplotlib import rc_context
+
+        with rc_context({"svg.fonttype": "path"}):
+            draw(facts).savefig(file, format="svg", metadata=undated)
+        text = file.getvalue()
+    element = _LEFT_OUT.sub("", text[text.index("<svg") :])
+    numbers: dict[str, int] = {}
+    named = _NAMED.sub(
+        lambda id: f"{id[1]}{prefix}-{numbers.setdefault(id[2], len(numbers))}", element
+    )
+    return re.sub(r"\n\s*", "\n", named.replace("<svg", f"<svg {_ROOT}", 1)).strip()

@@ -116,6 +116,29 @@ def test_figures_are_drawn_from_the_file_or_from_the_store_alone(done: Path, swe
     )
 
 
+@pytest.mark.parametrize("sweep", ["tiny.yaml", "tiny"])
+def test_a_report_is_written_from_the_file_or_from_the_store_alone(done: Path, sweep: str) -> None:
+    told = tombola("report", sweep, cwd=done)
+    assert (told.returncode, told.stderr) == (0, "")
+    path = Path(told.stdout.strip())
+    assert path == Path("figures/tiny/report.html")
+    text = (done / path).read_text()
+    assert "13 of 13 trials done" in text
+    assert text.count("<figure>") == text.count("<figcaption>") == len(FIGURES)
+    told = tombola("report", sweep, "--out", "elsewhere/x.html", cwd=done)
+    assert told.stdout.strip() == "elsewhere/x.html"
+    assert (done / "elsewhere" / "x.html").read_text() == text
+
+
+def test_lint_says_what_is_missing_and_fails_only_when_strict(done: Path) -> None:
+    told = tombola("lint", "tiny.yaml", cwd=done)
+    assert told.returncode == 0, told.stderr
+    assert "1 pair: lenet_300_100 on digits" in told.stdout
+    assert "warning" in told.stdout
+    strict = tombola("lint", "tiny", "--strict", cwd=done)
+    assert (strict.returncode, strict.stdout) == (1, told.stdout)
+
+
 def test_show_tells_what_a_key_is_where_it_came_from_and_who_uses_it(done: Path) -> None:
     query = "SELECT mask_key FROM trials WHERE method = 'imp' AND level = 2 LIMIT 1"
     key = json.loads(tombola("sql", query, "--format", "json", cwd=done).stdout)[0]["mask_key"]

@@ -28,6 +28,7 @@ def loaded(program: str) -> set[str]:
         ("import tasks.spec, tasks.key, tasks.catalog", HEAVY),
         ("import analysis, analysis.figures, analysis.errors", HEAVY),
         ("import analysis.results, analysis.sql", ("torch", "ray", "matplotlib")),
+        ("import analysis.lint, analysis.report", ("torch", "ray", "matplotlib")),
         ("import orchestrator.plan, orchestrator.schedule", ("torch", "ray", "duckdb", "pyarrow")),
         ("import orchestrator.study, orchestrator.executors.on_ray", ("torch", "ray")),
         ("import tasks.train, tasks.prune", ("ray", "duckdb", "pyarrow", "pydantic")),

@@ -1,0 +1,62 @@
+"""What the rules of the checklist look at: rows of one sweep."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from analysis.figures.selection import SETTING
+
+Row = dict[str, Any]
+
+PAIR = ("dataset", "network")
+
+_COLUMNS = dict.fromkeys(
+    (
+        *("trial", *PAIR, "method", "ablation", "replicate", "requested_density", "status"),
+        *("init_seed", "run_key", *SETTING, "accuracy", "top5", "val_accuracy", "delta"),
+        *("density", "flops", "kept_flops", "diverged"),
+    )
+)
+
+TRIALS = f"SELECT {', '.join(_COLUMNS)} FROM trials WHERE sweep = $sweep ORDER BY trial"
+
+CODE = """
+SELECT DISTINCT tombola, code, torch, device FROM tasks
+WHERE key IN (SELECT unnest([run_key, mask_key]) FROM trials WHERE sweep = $sweep) ORDER BY ALL
+"""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the rules look at: the sweep's trials, and the code that answered them."""
+
+    trials: tuple[Row, ...]
+    code: tuple[Row, ...]
+
+    @property
+    def done(self) -> list[Row]:
+        """Answered trials."""
+        return [row for row in self.trials if row["status"] == "done"]
+
+    @property
+    def pruned(self) -> list[Row]:
+        """Answered trials with a mask."""
+        return [row for row in self.done if row["method"] != "dense"]
+
+    @property
+    def trained(self) -> list[Row]:
+        """Those of them that were trained."""
+        return [row for row in self.pruned if row["run_key"]]
+
+
+def read(connection: duckdb.DuckDBPyConnection, sweep: str) -> Evidence:
+    """The evidence that a store has of a sweep."""
+    trials, code = (_rows(connection, sql, sweep) for sql in (TRIALS, CODE))
+    return Evidence(trials, code)
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, sql: str, sweep: str) -> tuple[Row, ...]:
+    cursor = connection.execute(sql, {"sweep": sweep})
+    names = [column[0] for column in cursor.description or ()]
+    return tuple(dict(zip(names, values, strict=True)) for values in cursor.fetchall())

@@ -1,0 +1,91 @@
+"""A sweep as one HTML file: figures, tables, checklist and definition, readable offline.
+
+The same store gives the same bytes. The page loads nothing, and its policy forbids that it
+ever could; whatever a sweep file or a store says is escaped.
+"""
+
+import base64
+import hashlib
+import os
+import re
+import socket
+from pathlib import Path
+
+import duckdb
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from analysis import results
+from analysis.errors import AnalysisError
+from analysis.report import contents
+
+__all__ = ["page", "write"]
+
+_FOLDER = Path(__file__).parent
+
+
+def write(store: str | Path, sweep: str, path: Path) -> Path:
+    """Write the report of a sweep to a file, whole or not at all; returns its path.
+
+    Raises
+    ------
+    StoreError
+        When the store is missing, damaged, or does not know the sweep.
+    AnalysisError
+        When the path is a directory.
+    """
+    if path.is_dir():
+        raise AnalysisError(f"{path} is a directory; a report is written to a file")
+    with results.scanning(store), results.connect(store) as connection:
+        text = page(connection, sweep)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+    try:
+        aside.write_text(text, encoding="utf-8", newline="\n")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return path
+
+
+def page(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
+    """The report's HTML.
+
+    Raises
+    ------
+    StoreError
+        When the store does not know the sweep.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["code"] = _code
+    script = _text("sort.js")
+    return environment.get_template("page.html.jinja").render(
+        report=contents.gather(connection, sweep),
+        policy=_policy(script),
+        script=Markup(script),  # noqa: S704 - our own file
+        style=Markup(_text("style.css")),  # noqa: S704 - our own file
+    )
+
+
+def _policy(script: str) -> str:
+    """Nothing is loaded and no script runs but ours; matplotlib's figures carry their styles."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _code(text: str) -> Markup:
+    """What stands between backticks as code; everything is escaped first."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
+
+
+def _text(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")

@@ -1,0 +1,134 @@
+"""What the report says, in its order: facts and sentences, no markup but the figures'."""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+import duckdb
+import yaml
+from markupsafe import Markup
+
+from analysis import figures, results, style
+from analysis.errors import FigureError
+from analysis.figures import save
+from analysis.report import queries, sections
+from analysis.report.sections import Section
+from analysis.report.tables import listed
+
+_PHONE = style.WIDTHS["icml-column"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure in the page, for a sheet and for a phone, or why there is none."""
+
+    title: str
+    wide: str = ""
+    narrow: str = ""
+    note: str = ""
+    about: dict[str, Any] | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of a page."""
+
+    name: str
+    description: str
+    asked: dict[str, str]
+    done: int
+    trials: int
+    progress: str
+    pictures: tuple[Picture, ...]
+    sections: tuple[Section, ...]
+    definition: str
+
+
+def gather(connection: duckdb.DuckDBPyConnection, sweep: str) -> Report:
+    """Everything the report says of a sweep.
+
+    Raises
+    ------
+    StoreError
+        When the store does not know the sweep.
+    """
+    asked = results.figures_of(connection, sweep)
+    revision, definition = connection.execute(
+        "SELECT revision, definition FROM sweeps WHERE sweep = ? AND current", [sweep]
+    ).fetchall()[0]
+    cursor = connection.execute(queries.summary(sweep))
+    names = [column[0] for column in cursor.description or ()]
+    counts = dict(zip(names, cursor.fetchall()[0], strict=True))
+    said = json.loads(definition)
+    return Report(
+        name=sweep,
+        description=str(said.get("description") or ""),
+        asked={**_asked(counts), "Revision": revision},
+        done=counts["done"],
+        trials=counts["trials"],
+        progress=_progress(counts),
+        pictures=tuple(
+            _picture(connection, sweep, entry, number) for number, entry in enumerate(asked, 1)
+        ),
+        sections=sections.sections(connection, sweep),
+        definition=yaml.safe_dump(
+            said, sort_keys=False, allow_unicode=True, default_flow_style=None
+        ),
+    )
+
+
+# ---------------------------------------------------------------- what was asked
+
+
+def _asked(counts: dict[str, Any]) -> dict[str, str]:
+    """Names of what was asked for, and how much of it."""
+    seeds, densities = counts["replicates"] or [], counts["densities"] or []
+    problems = [style.problem(*pair) for pair in counts["problems"] or []]
+    asked = {
+        "Trials": f"{counts['trials']:,}",
+        "Replicates": f"{len(seeds):,} ({'seed' if len(seeds) == 1 else 'seeds'} {listed(seeds)})",
+        "Networks and datasets": listed(problems),
+        "Methods": listed([style.look(name).label for name in counts["methods"] or []]),
+        "Ablations": listed([_ablation(name) for name in counts["ablations"] or []]),
+        "Weights remaining": listed(
+            [f"{style.percent(one)}\N{NO-BREAK SPACE}%" for one in densities]
+        ),
+    }
+    return {name: said for name, said in asked.items() if said}
+
+
+def _ablation(name: str) -> str:
+    return style.ABLATIONS[name].label if name in style.ABLATIONS else name
+
+
+def _progress(counts: dict[str, Any]) -> str:
+    rest = [f"{counts[s]:,} {s}" for s in ("failed", "blocked", "pending") if counts[s]]
+    return ", ".join([f"{counts['done']:,} of {counts['trials']:,} trials done", *rest])
+
+
+# ---------------------------------------------------------------- figures
+
+
+def _picture(connection: duckdb.DuckDBPyConnection, sweep: str, entry: Any, number: int) -> Picture:
+    """One figure; its note is left to the page, where it can be read and copied.
+
+    Matplotlib writes every letter as a shape, so nothing of a sweep's text is in the SVG.
+    """
+    try:
+        made = figures.prepare(connection, sweep, entry)
+    except FigureError as error:
+        name = entry if isinstance(entry, str) else next(iter(entry), "")
+        return Picture(_titled(str(name)), problem=str(error))
+    wide, narrow = (
+        Markup(save.svg(made.draw, replace(made.facts, note="", width=width), prefix))  # noqa: S704
+        for prefix, width in (
+            (f"figure{number}", made.facts.width),
+            (f"phone{number}", min(made.facts.width, _PHONE)),
+        )
+    )
+    return Picture(_titled(made.name), wide, narrow, made.facts.note, json.loads(made.about))
+
+
+def _titled(name: str) -> str:
+    return name.replace("-", " ").capitalize()

@@ -1,0 +1,214 @@
+"""What the report asks the store: SQL for one sweep, as `tombola sql` takes it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from analysis.figures.selection import SETTING
+from analysis.report.tables import quoted
+
+MOST_TRIALS = 2000
+"""Trials that the report lists."""
+
+_PROBLEM = ("dataset", "network")
+
+_MEASURED = {
+    "accuracy": ("test accuracy (%)", 100),
+    "delta": ("change to dense (points)", 100),
+    "top5": ("top-5 (%)", 100),
+    "best_val_accuracy": ("test accuracy at best validation (%)", 100),
+    "early_stop_step": ("early-stop iteration", 1),
+    "barrier": ("error barrier (points)", 100),
+    "imdb": ("IMDB", 1),
+    "collapsed_layers": ("collapsed layers", 1),
+    "speedup": ("theoretical speed-up (×)", 1),
+}
+"""Columns of `trials` that are shown where a sweep has them: name and factor."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What tables of a sweep show beside method and ablation.
+
+    `apart` tells its curves apart: network and dataset where there are several, and settings
+    that one method has several of on one network and dataset, or the grid where no setting
+    tells two runs apart; means are never taken over two of them. `measured` are
+    those of _MEASURED that say something.
+    """
+
+    apart: tuple[str, ...]
+    measured: tuple[str, ...]
+
+
+def columns(connection: duckdb.DuckDBPyConnection, sweep: str) -> Columns:
+    """The columns for one sweep."""
+    of = f"FROM trials WHERE sweep = {quoted(sweep)}"
+
+    def first(expressions: Iterable[str], rest: str) -> list[tuple[Any, ...]]:
+        return connection.execute(f"SELECT {', '.join(expressions)} {of} {rest}").fetchall()
+
+    different = (f"count(DISTINCT coalesce({name}::VARCHAR, ''))" for name in SETTING)
+    groups = first(different, "AND method <> 'dense' GROUP BY dataset, network, method")
+    [problems] = first((f"count(DISTINCT {name})" for name in _PROBLEM), "")
+    [there] = first((f"coalesce(bool_or({name} <> 0), false)" for name in _MEASURED), "")
+    point = ", ".join((*_PROBLEM, "method", "ablation", *SETTING, "requested_density", "replicate"))
+    clashes = f"GROUP BY {point} HAVING count(DISTINCT coalesce(run_key, mask_key)) > 1 LIMIT 1"
+    return Columns(
+        apart=(
+            *(name for name, count in zip(_PROBLEM, problems, strict=True) if count > 1),
+            *(name for n, name in enumerate(SETTING) if any(group[n] > 1 for group in groups)),
+            *(("grid",) if first(["1"], clashes) else ()),
+        ),
+        measured=tuple(name for name, said in zip(_MEASURED, there, strict=True) if said),
+    )
+
+
+def summary(sweep: str) -> str:
+    """One row: what was asked, and how far it is."""
+    return f"""
+SELECT count(*) AS trials, count(*) FILTER (status = 'done') AS done,
+       count(*) FILTER (status = 'failed') AS failed,
+       count(*) FILTER (status = 'blocked') AS blocked,
+       count(*) FILTER (status = 'pending') AS pending,
+       list_sort(list(DISTINCT replicate)) AS replicates,
+       list_sort(list(DISTINCT [network, dataset])) AS problems,
+       list(DISTINCT method ORDER BY method) FILTER (method <> 'dense') AS methods,
+       list(DISTINCT ablation ORDER BY ablation) FILTER (ablation <> 'none') AS ablations,
+       list(DISTINCT requested_density ORDER BY requested_density DESC)
+           FILTER (method <> 'dense') AS densities
+FROM trials WHERE sweep = {quoted(sweep)}
+"""
+
+
+def results(sweep: str, shown: Columns) -> str:
+    """Means over replicates, each run once, at each density of each curve."""
+    order = "ORDER BY replicate, run_key"
+    curve = ["method", "ablation", *shown.apart]
+    sort = ["method <> 'dense'", "method", "ablation <> 'none'", "ablation", *shown.apart]
+    means = [_scaled(f"avg({name} {order})", name) for name in shown.measured]
+    if "accuracy" in shown.measured:
+        means.insert(1, f'round(100 * stddev(accuracy {order}), 2) AS "std"')
+    asked = 'round(100 * requested_density, 3) AS "weights asked for (%)"'
+    numbers = [asked, "count(*) AS n", *means]
+    return f"""
+SELECT {_named(curve)},
+       {_lines(numbers)}
+FROM (SELECT DISTINCT {", ".join([*curve, *shown.measured])},
+             requested_density, replicate, run_key, mask_key
+      FROM trials WHERE sweep = {quoted(sweep)} AND status = 'done')
+GROUP BY {", ".join(curve)}, requested_density
+ORDER BY {", ".join(sort)}, requested_density DESC
+"""
+
+
+def trials(sweep: str, shown: Columns) -> str:
+    """Every trial, up to MOST_TRIALS."""
+    numbers = [_scaled(name, name) for name in shown.measured]
+    return f"""
+SELECT trial, {_named(["method", "ablation", *shown.apart])}, replicate,
+       round(100 * density, 3) AS "weights remaining (%)", status,
+       {_lines([*numbers, "coalesce(run_key, mask_key)[:12] AS key"])}
+FROM trials WHERE sweep = {quoted(sweep)} ORDER BY trial LIMIT {MOST_TRIALS}
+"""
+
+
+def failures(sweep: str) -> str:
+    """Tasks that failed last, in launches that worked for this sweep, and were not done since."""
+    return f"""
+WITH launches AS (
+    SELECT DISTINCT launch FROM attempts WHERE key IN (
+        SELECT unnest([run_key, mask_key, barrier_key, graphs_key])
+        FROM trials WHERE sweep = {quoted(sweep)})),
+latest AS (
+    SELECT key, arg_max((event, kind, failure, message), rowid) AS last
+    FROM attempts WHERE launch IN (FROM launches) GROUP BY key)
+SELECT last[3] AS class, last[4] AS message, last[2] AS kind, count(*) AS tasks,
+       min(key)[:12] AS "for example"
+FROM latest WHERE last[1] = 'failed' AND key NOT IN (SELECT key FROM tasks)
+GROUP BY ALL ORDER BY tasks DESC, class, message, kind
+"""
+
+
+def _behind(sweep: str) -> str:
+    """Tables for the queries below: the tasks each trial stands on, and to which step.
+
+    A task's value names by key what it needs; a run that is needed up to a step is needed
+    for that share of its time.
+    """
+    states = "\n    ".join(
+        f"UNION ALL SELECT key, value->>'$.{of}.run', (value->>'$.{of}.step')::INT FROM tasks"
+        for of in ("start", "of", "one", "other")
+    )
+    return f"""
+WITH RECURSIVE needs AS MATERIALIZED (
+    SELECT key, value->>'$.mask' AS need, NULL::INT AS step FROM tasks
+    UNION ALL SELECT key, value->>'$.within', NULL FROM tasks
+    {states}),
+asked AS (
+    SELECT method, trial, unnest([run_key, mask_key, barrier_key, graphs_key]) AS root
+    FROM trials WHERE sweep = {quoted(sweep)}),
+behind AS (
+    SELECT DISTINCT root, root AS key, NULL::INT AS step FROM asked WHERE root IS NOT NULL
+    UNION SELECT behind.root, need, needs.step FROM behind JOIN needs USING (key)
+    WHERE need IS NOT NULL),
+alone AS (
+    SELECT method, trial, key, CASE WHEN count(*) = count(step) THEN max(step) END AS step
+    FROM asked JOIN behind USING (root) GROUP BY ALL),
+spent AS (
+    SELECT method, trial, key, kind, seconds,
+           seconds * CASE WHEN step IS NULL OR coalesce(last_step - first_step, 0) < 1 THEN 1
+                          ELSE (step - first_step) / (last_step - first_step) END AS share
+    FROM alone JOIN tasks USING (key))
+""".strip()
+
+
+def cost(sweep: str) -> str:
+    """Seconds of tasks by method, then of all, each task once; and of each trial alone."""
+    columns = """count(*) AS tasks,
+       round(coalesce(sum(seconds ORDER BY key) FILTER (kind = 'run'), 0), 1) AS "training (s)",
+       round(coalesce(sum(seconds ORDER BY key) FILTER (kind = 'mask'), 0), 1) AS "pruning (s)",
+       round(coalesce(sum(seconds ORDER BY key) FILTER (kind NOT IN ('run', 'mask')), 0), 1)
+           AS "measuring (s)","""
+    return f"""
+{_behind(sweep)},
+each AS (
+    SELECT method, round(sum(share ORDER BY trial, key), 1) AS summed FROM spent GROUP BY method)
+SELECT method, {columns}
+       any_value(summed) AS "each trial alone (s)"
+FROM (SELECT DISTINCT method, key, kind, seconds FROM spent) JOIN each USING (method)
+GROUP BY method
+UNION ALL
+SELECT 'all together', {columns}
+       (SELECT round(sum(share ORDER BY trial, key), 1) FROM spent)
+FROM (SELECT DISTINCT key, kind, seconds FROM spent)
+ORDER BY method = 'all together', method
+"""
+
+
+def environment(sweep: str) -> str:
+    """Where and by which software the tasks behind the sweep were done."""
+    return f"""
+{_behind(sweep)}
+SELECT device, threads, python, torch, tombola, coalesce(code, 'no commit') AS "code (commit)",
+       count(*) AS tasks, round(sum(seconds ORDER BY key), 1) AS "time (s)"
+FROM (SELECT DISTINCT key FROM behind) JOIN tasks USING (key)
+GROUP BY ALL ORDER BY ALL
+"""
+
+
+def _named(columns: Sequence[str]) -> str:
+    """Columns under names without underscores."""
+    return ", ".join(f'{c} AS "{c.replace("_", " ")}"' if "_" in c else c for c in columns)
+
+
+def _scaled(expression: str, column: str) -> str:
+    """A measured column in the unit people read, under its name."""
+    name, factor = _MEASURED[column]
+    scaled = expression if factor == 1 else f"{factor} * {expression}"
+    return f'round({scaled}, 2) AS "{name}"'
+
+
+def _lines(expressions: Iterable[str]) -> str:
+    return ",\n       ".join(expressions)
