@@ -15,3 +15,7 @@ class QueryError(AnalysisError):
 
 class FigureError(AnalysisError):
     """A figure that is not known, or has nothing to show."""
+
+
+class PublishedError(AnalysisError):
+    """Published numbers that are not known, or cannot be used so."""

@@ -52,7 +52,8 @@ def sheet(
     note = fill(frame.note, int(frame.width / 0.048))
     above = _LINE * 1.4 if frame.title else 0.01
     legend = 0.01 if beside else _legend_height(frame)
-    heights = [above, legend, panel_height * shape[0], _LINE * (note.count("\n") + 1)]
+    written = note.count("\n") + 1
+    heights = [above, legend, panel_height * shape[0], _LINE * written]
     figure = Figure(figsize=(frame.width, sum(heights)), layout="constrained")
     figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.02)
     parts: Any = figure.subfigures(4, 1, height_ratios=heights)
@@ -68,7 +69,8 @@ def sheet(
             borderaxespad=0.0,
         )
     parts[0].text(0.5, 0.5, frame.title or "", fontsize=10.0, ha="center", va="center")
-    parts[3].text(0.008, 0.4, note, fontsize=7.0, color=style.GREY, ha="left", va="center")
+    low = 0.5 - 0.1 / written
+    parts[3].text(0.008, low, note, fontsize=7.0, color=style.GREY, ha="left", va="center")
     return figure, body, body.subplots(*shape, squeeze=False, **shared).tolist()
 
 
