@@ -1,5 +1,8 @@
 """Figures by name. Each is `SQL`, `select` (rows to facts) and `draw` (facts to ink)."""
 
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -7,9 +10,28 @@ from typing import Any
 from analysis.errors import FigureError
 from analysis.figures import options
 from analysis.figures.options import FIGURES, parse, problems
-from analysis.figures.provenance import trace
+from analysis.figures.provenance import changes, trace
 
-__all__ = ["FIGURES", "FigureError", "check", "draw", "select", "trace"]
+__all__ = [
+    "FIGURES",
+    "FORMATS",
+    "MISSING",
+    "FigureError",
+    "behind",
+    "changes",
+    "check",
+    "compare",
+    "draw",
+    "known_formats",
+    "select",
+    "trace",
+]
+
+FORMATS = ("pdf", "png", "svg")
+"""What figures can be written as, all of them with their provenance inside."""
+
+MISSING = "missing"
+"""What `compare` says of a file that is not there."""
 
 
 def check(figures: list[Any]) -> list[str]:
@@ -34,8 +56,14 @@ def _module(name: str) -> Any:
     return import_module(f"analysis.figures.{FIGURES[name].module}")
 
 
-def draw(store: str | Path, sweep_name: str, figures: list[Any], out_dir: Path) -> list[Path]:
-    """Draw figures of a sweep into a folder, as PDF and PNG; the paths in order.
+def draw(
+    store: str | Path,
+    sweep_name: str,
+    figures: list[Any],
+    out_dir: Path,
+    formats: tuple[str, ...] = ("pdf", "png"),
+) -> list[Path]:
+    """Draw figures of a sweep into a folder, in these of FORMATS; the paths in order.
 
     The n-th figure of one name is called `name-n`. Nothing is written unless all can be drawn.
 
@@ -46,29 +74,99 @@ def draw(store: str | Path, sweep_name: str, figures: list[Any], out_dir: Path) 
     StoreError
         When the store is missing, damaged, or does not know the sweep.
     """
-    from analysis import results
     from analysis.figures import save
+
+    return [
+        path
+        for sheet in _sheets(store, sweep_name, figures)
+        for path in save.save(
+            sheet.draw, sheet.facts, sheet.about, out_dir / sheet.stem, known_formats(formats)
+        )
+    ]
+
+
+def compare(
+    store: str | Path,
+    sweep_name: str,
+    figures: list[Any],
+    out_dir: Path,
+    formats: tuple[str, ...] = ("pdf", "png"),
+) -> dict[Path, list[str]]:
+    """Why each file that `draw` would write differs from what is there; fresh ones have none.
+
+    Writes nothing. Raises as `draw` does.
+    """
+    found = {}
+    for sheet in _sheets(store, sweep_name, figures):
+        now = json.loads(sheet.about)
+        for suffix in known_formats(formats):
+            path = out_dir / f"{sheet.stem}.{suffix}"
+            found[path] = _differences(path, now)
+    return found
+
+
+def known_formats(formats: tuple[str, ...]) -> tuple[str, ...]:
+    """The same formats, each once.
+
+    Raises
+    ------
+    FigureError
+        When there are none, or one of them is not of FORMATS.
+    """
+    for one in formats:
+        if one not in FORMATS:
+            raise FigureError(f"no format {one!r}; known: {', '.join(FORMATS)}")
+    if not formats:
+        raise FigureError(f"no format; known: {', '.join(FORMATS)}")
+    return tuple(dict.fromkeys(formats))
+
+
+def _differences(path: Path, now: dict[str, Any]) -> list[str]:
+    if not path.exists():
+        return [MISSING]
+    try:
+        return changes(trace(path), now)
+    except FigureError:
+        return ["it does not say where it comes from"]
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """A figure that can be drawn: its facts, provenance, and name without suffix."""
+
+    draw: Callable[[Any], Any]
+    facts: Any
+    about: str
+    stem: str
+
+
+def _sheets(store: str | Path, sweep: str, figures: list[Any]) -> list[_Sheet]:
+    """What is asked for, selected in one snapshot."""
+    from analysis import results
 
     if found := check(figures):
         raise FigureError(found[0])
     if not figures:
         names = ", ".join(FIGURES)
         raise FigureError(
-            f"sweep {sweep_name} asks for no figures; add `figures: [{names}]` to its file"
+            f"sweep {sweep} asks for no figures; add `figures: [{names}]` to its file"
         )
-    stems: list[str] = []
-    selected = []
+    sheets: list[_Sheet] = []
+    seen: list[str] = []
     with results.scanning(store), results.connect(store) as connection:
-        results.figures_of(connection, sweep_name)
+        results.figures_of(connection, sweep)
         for name, given in map(parse, figures):
-            stems.append(name)
-            facts = select(connection, sweep_name, name, given)
-            module = _module(name)
-            about = save.about(connection, sweep_name, name, given, module.SQL, facts.runs)
-            nth = stems.count(name)
-            selected.append((module.draw, facts, about, name if nth == 1 else f"{name}-{nth}"))
-    return [
-        path
-        for draw_, facts, about, stem in selected
-        for path in save.save(draw_, facts, about, out_dir / stem)
-    ]
+            seen.append(name)
+            facts, about = behind(connection, sweep, name, given)
+            nth = seen.count(name)
+            stem = name if nth == 1 else f"{name}-{nth}"
+            sheets.append(_Sheet(_module(name).draw, facts, about, stem))
+    return sheets
+
+
+def behind(connection: Any, sweep: str, name: str, given: dict[str, Any]) -> tuple[Any, str]:
+    """What a figure shows, and its provenance as JSON. Raises as `select` does."""
+    from analysis.figures import save
+
+    facts = select(connection, sweep, name, given)
+    return facts, save.about(connection, sweep, name, given, _module(name).SQL, facts.runs)
