@@ -22,7 +22,9 @@ __all__ = [
     "check",
     "compare",
     "draw",
+    "draw_published",
     "known_formats",
+    "made",
     "select",
     "trace",
 ]
@@ -85,6 +87,15 @@ def draw(
     ]
 
 
+def made(name: str, store: str | Path, sweep_name: str, given: dict[str, Any]) -> Any:
+    """A figure as a matplotlib Figure in our style; writes nothing. Raises as `draw` does."""
+    from analysis import style
+
+    [sheet] = _sheets(store, sweep_name, [{name: given}])
+    with style.style():
+        return sheet.draw(sheet.facts)
+
+
 def compare(
     store: str | Path,
     sweep_name: str,
@@ -103,6 +114,23 @@ def compare(
             path = out_dir / f"{sheet.stem}.{suffix}"
             found[path] = _differences(path, now)
     return found
+
+
+def draw_published(
+    name: str, out_dir: Path, formats: tuple[str, ...] = ("pdf", "png")
+) -> list[Path]:
+    """Draw published numbers again, as `name`.pdf and so on; the paths.
+
+    Raises
+    ------
+    PublishedError
+        When there is no such reference, or it has no curves.
+    """
+    from analysis.figures import published_grid, save
+
+    facts = published_grid.select(name)
+    about = published_grid.about(name)
+    return save.save(published_grid.draw, facts, about, out_dir / name, known_formats(formats))
 
 
 def known_formats(formats: tuple[str, ...]) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: AccuracyO
     Raises
     ------
     FigureError
-        When no trial that the options let pass is done, or there is nothing published.
+        When no trial that the options let pass is done, or reference meets another metric.
     """
     chosen = selection.choose(connection, sweep, options)
     panels = series.panels(chosen, options.spread)
@@ -56,7 +56,7 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: AccuracyO
         panels=panels,
         runs=chosen.runs,
         note=selection.footnote(chosen, series.replicates(panels), options.spread)
-        + published.footnote(beside),
+        + published.footnote(options.reference, beside),
         width=style.WIDTHS[options.width],
         metric=chosen.metric.label,
         title=options.title,

@@ -48,7 +48,7 @@ def curves(name: str) -> tuple[Curve, ...]:
         lambda row: of(row, ("dataset", "architecture", "method")),
     )
     found = []
-    for key, rows in groups.items():
+    for (dataset, network, method), rows in groups.items():
         by_compression = grouped(rows, lambda row: row["log10_compression"])
         points = tuple(
             Point(
@@ -57,7 +57,7 @@ def curves(name: str) -> tuple[Curve, ...]:
             )
             for exponent, members in sorted(by_compression.items())
         )
-        found.append(Curve(name, *key, points))
+        found.append(Curve(name, dataset, network, method, points))
     return tuple(found)
 
 
@@ -91,12 +91,15 @@ def beside(names: Iterable[str], panels: Sequence[Panel]) -> tuple[Curve, ...]:
     return tuple(found)
 
 
-def footnote(shown: Sequence[Curve]) -> str:
-    """Whose numbers they are, and what must be said of them."""
+def footnote(names: Iterable[str], shown: Sequence[Curve]) -> str:
+    """What must be said of the published numbers of these names, of which so much is shown."""
     said = []
-    for name in dict.fromkeys(one.reference for one in shown):
+    for name in dict.fromkeys(names):
         known = reference.about(name)
         methods = {one.method for one in shown if one.reference == name}
+        if not methods:
+            said.append(f" {known.cited} published none of these curves.")
+            continue
         remarks = [text for method, text in known.remarks.items() if method in methods]
         text = " ".join([*known.caveats[:1], *remarks])
         said.append(f" Published ({known.cited}): {text[0].lower()}{text[1:]}")

@@ -62,9 +62,9 @@ def save(
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in formats]
     with style.style():
-        figure = draw(facts)
-        for path in paths:
-            figure.savefig(path, metadata=_UNDATED[path.suffix] | {_KEYS[path.suffix]: about})
+        for path in paths:  # each afresh: a layout depends on the one before it
+            metadata = _UNDATED[path.suffix] | {_KEYS[path.suffix]: about}
+            draw(facts).savefig(path, metadata=metadata)
     return paths
 
 

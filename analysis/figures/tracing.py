@@ -45,10 +45,7 @@ def runs(connection: duckdb.DuckDBPyConnection, about: dict[str, Any]) -> pa.Tab
     except (duckdb.Error, KeyError) as error:
         first = str(error).splitlines()[0]
         raise FigureError(f"the figure's SQL is of another version: {first}") from None
-    found = {
-        (row["trial"], selection.answer(row)): row
-        for row in sorted(chosen.rows, key=_order)
-    }
+    found = {(row["trial"], selection.answer(row)): row for row in sorted(chosen.rows, key=_order)}
     keys = sorted({key for _, key in found})
     where = {key: rest for key, *rest in connection.execute(_WHERE, {"keys": keys}).fetchall()}
     columns = _RUNS.names
@@ -88,11 +85,11 @@ def published_changes(about: dict[str, Any]) -> list[str]:
 
 def _given(about: dict[str, Any]) -> options.Options:
     """The options that the file says it was drawn with, once they hold."""
-    name, given = about.get("figure"), about.get("options") or {}
+    name, given = str(about["figure"]), about.get("options") or {}
     found = options.problems({name: given})
     if found or not isinstance(about.get("sql"), str) or not isinstance(about.get("sweep"), str):
         raise FigureError(f"not a figure of this version: {(found or ['no SQL or sweep'])[0]}")
-    return options.made(str(name), given)
+    return options.made(name, given)
 
 
 def _order(row: selection.Row) -> tuple[Any, ...]:
