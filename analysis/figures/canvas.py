@@ -38,6 +38,7 @@ class _Steady(ConstrainedLayoutEngine):
             ax.set_position(Bbox(ends.round(_DIGITS)))
             ax.set_in_layout(True)  # a position that is set takes it out
         for part in fig.subfigs:
+            part.bbox_relative.set(Bbox(part.bbox_relative.get_points().round(_DIGITS)))
             for text in part.texts:
                 x, y = text.get_position()
                 text.set_position((round(x, _DIGITS), round(y, _DIGITS)))
