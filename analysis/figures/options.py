@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias
 
+from analysis import reference
 from analysis.figures.metrics import METRICS
-from analysis.reference.index import INDEX
 from analysis.stats import Spread
 from analysis.style import WIDTHS
 
@@ -167,10 +167,9 @@ def _is_fraction(value: Any) -> bool:
 
 
 def _is_references(value: Any) -> bool:
-    return _is_names(value) and all(name in _CURVES for name in value)
+    return _is_names(value) and all(name in reference.drawable() for name in value)
 
 
-_CURVES = tuple(name for name, one in INDEX.items() if one.has_curves)
 _NAMES = ("a list of names", _is_names)
 _FRACTION = ("a number between 0 and 1", _is_fraction)
 _TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -185,6 +184,6 @@ _TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "metric": (", ".join(METRICS), lambda value: isinstance(value, str) and value in METRICS),
     "chance": _FRACTION,
     "floor": _FRACTION,
-    "reference": (f"a list of {', '.join(_CURVES)}", _is_references),
+    "reference": (f"a list of {', '.join(reference.drawable())}", _is_references),
     "densities": ("a list of numbers above 0, up to 1", _is_densities),
 }

@@ -42,7 +42,9 @@ def curves(name: str) -> tuple[Curve, ...]:
         When it has none.
     """
     if not reference.about(name).has_curves:
-        raise PublishedError(f"{name} has no curves; those with curves: {', '.join(drawable())}")
+        raise PublishedError(
+            f"{name} has no curves; those with curves: {', '.join(reference.drawable())}"
+        )
     groups = grouped(
         reference.load(name).to_pylist(),
         lambda row: of(row, ("dataset", "architecture", "method")),
@@ -69,11 +71,6 @@ def translated(name: str) -> tuple[Curve, ...]:
         for one in curves(name)
         if one.dataset in known.datasets and one.network in known.networks
     )
-
-
-def drawable() -> list[str]:
-    """References that have curves."""
-    return [name for name in reference.names() if reference.about(name).has_curves]
 
 
 def beside(names: Iterable[str], panels: Sequence[Panel]) -> tuple[Curve, ...]:

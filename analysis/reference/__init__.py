@@ -9,12 +9,17 @@ from typing import Any
 from analysis.errors import PublishedError
 from analysis.reference.index import INDEX, Reference
 
-__all__ = ["Reference", "about", "load", "names", "path", "sha256_of"]
+__all__ = ["Reference", "about", "drawable", "load", "names", "path", "sha256_of"]
 
 
 def names() -> list[str]:
     """Names of the references."""
     return list(INDEX)
+
+
+def drawable() -> list[str]:
+    """Those of them that have curves."""
+    return [name for name, one in INDEX.items() if one.has_curves]
 
 
 def about(name: str) -> Reference:
