@@ -23,3 +23,7 @@ class StatisticsError(AnalysisError):
 
 class TableError(AnalysisError):
     """A table or comparison that has nothing to show."""
+
+
+class PublishedError(AnalysisError):
+    """Published numbers that are not known, or cannot be used so."""

@@ -41,7 +41,7 @@ def query(
     StoreError
         When the store is missing or a file in it is damaged.
     """
-    _admit(sql)
+    admit(sql)
     connection = results.connect(store)
     try:
         connection.execute(f"SET memory_limit = '{memory_limit}'")
@@ -80,7 +80,14 @@ def write(table: pa.Table, format: Format, stream: TextIO) -> None:
 # ---------------------------------------------------------------- asking
 
 
-def _admit(sql: str) -> None:
+def admit(sql: str) -> None:
+    """Refuse anything but one reading statement.
+
+    Raises
+    ------
+    QueryError
+        When it is another one, more than one, or none.
+    """
     statements = _parsed(sql)
     if len(statements) != 1:
         raise QueryError(f"takes one statement, not {len(statements)}")

@@ -1,6 +1,7 @@
 """The command line: parse, one call, print. Nothing heavy is imported before it is needed."""
 
 import functools
+import json
 import os
 import shlex
 import signal
@@ -37,6 +38,9 @@ Overrides = Annotated[
     typer.Option(
         "--set", help="Override a value: replicates=5, recipe.lr=0.1.", metavar="KEY=VALUE"
     ),
+]
+Format = Annotated[
+    str, typer.Option(help="Of pdf, png and svg, with commas between.", metavar="FORMATS")
 ]
 DEFAULT_STORE = Path("store")
 
@@ -299,8 +303,12 @@ def figures(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the figures; default: figures/<sweep>.")
     ] = None,
+    format: Format = "pdf,png",
+    check: Annotated[
+        bool, typer.Option("--check", help="Draw nothing; say which files are stale or missing.")
+    ] = False,
 ) -> None:
-    """Draw the figures that a sweep file asks for, as PDF and PNG, from SQL alone."""
+    """Draw the figures that a sweep file asks for, as PDF, PNG or SVG, from SQL alone."""
     from analysis import figures as drawing
     from analysis import results
 
@@ -310,8 +318,103 @@ def figures(
         name, wanted = asked.name, asked.sweep.figures
     else:
         name, wanted = sweep, results.figures_of(results.connect(root), sweep)
-    for path in drawing.draw(root, name, wanted, out or Path("figures") / name):
-        typer.echo(path)
+    folder, formats = out or Path("figures") / name, _formats(format)
+    if not check:
+        for path in drawing.draw(root, name, wanted, folder, formats):
+            typer.echo(path)
+        return
+    found = drawing.compare(root, name, wanted, folder, formats)
+    for path, why in found.items():
+        _say_fresh(why, path)
+    if any(found.values()):
+        raise typer.Exit(ExitCode.TASKS_FAILED)
+
+
+@app.command()
+@_guarded
+def trace(
+    figure: Annotated[Path, typer.Argument(help="PDF, PNG or SVG that was drawn here.")],
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            "--store",
+            envvar="TOMBOLA_STORE",
+            help="Ask it for the runs behind every point, and whether the figure is fresh.",
+            metavar="DIR",
+        ),
+    ] = None,
+) -> None:
+    """Where a figure comes from, as its file says; with a store, the runs behind its points."""
+    from analysis import figures as drawing
+
+    about = drawing.trace(figure)
+    for name, value in sorted(about.items(), key=lambda item: item[0] != "figure"):
+        said = value if isinstance(value, str | int) else json.dumps(value)
+        typer.echo(f"{name:<10} {said}")
+    if store is None:
+        return
+    from analysis import results
+    from analysis import sql as reading
+    from analysis.figures import tracing
+
+    if tracing.is_published(about):
+        _say_fresh(tracing.published_changes(about), figure)
+        return
+    root = _open(store)
+    with results.scanning(root), results.connect(root) as connection:
+        rows = tracing.runs(connection, about)
+        reading.write(rows, "table", sys.stdout)
+        _say_fresh(tracing.changes(connection, about), figure)
+
+
+@app.command()
+@_guarded
+def reference(
+    name: Annotated[
+        str | None, typer.Argument(help="Published numbers; default: list them.", metavar="[NAME]")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the figure.")] = Path("figures/reference"),
+    format: Format = "pdf,png",
+    against: Annotated[
+        str | None,
+        typer.Option(help="Sweep file or name: own less published instead.", metavar="SWEEP"),
+    ] = None,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Published numbers: what there is, drawn again, or beside those of a sweep."""
+    from analysis import figures as drawing
+    from analysis import reference as published
+
+    if name is None:
+        for one in published.names():
+            known = published.about(one)
+            typer.echo(f"{one}: {known.title}\n  {known.source}. Licence: {known.licence}.")
+        return
+    known = published.about(name)
+    if against is not None:
+        _compare(name, _name(against), _open(store))
+    elif known.has_curves:
+        for path in drawing.draw_published(name, out, _formats(format)):
+            typer.echo(path)
+    else:
+        typer.echo(f"{known.title}\n{known.source}. Licence: {known.licence}.")
+        typer.echo("\n".join([*known.caveats, f"no curves to draw; rows: {published.path(name)}"]))
+
+
+def _compare(name: str, sweep: str, root: Path) -> None:
+    from analysis import reference as published
+    from analysis import results
+    from analysis import sql as reading
+    from analysis.figures.against import against
+
+    with results.scanning(root), results.connect(root) as connection:
+        results.figures_of(connection, sweep)  # refuses a sweep that the store does not know
+        rows = against(connection, sweep, name)
+    reading.write(rows.drop_columns(["remark"]), "table", sys.stdout)
+    known = published.about(name)
+    remarks = sorted(set(rows["remark"].to_pylist()) - {None})
+    typer.echo("Test accuracy (%) at the best epoch, own and published: difference in points.")
+    typer.echo("\n".join([f"{known.cited}: {known.source}.", *known.caveats, *remarks]))
 
 
 @app.command()
@@ -535,6 +638,20 @@ def _numbers(text: str) -> list[float]:
 
 def _is_file(sweep: str) -> bool:
     return sweep.endswith((".yaml", ".yml")) or os.sep in sweep
+
+
+def _formats(said: str) -> tuple[str, ...]:
+    return tuple(one.strip() for one in said.split(",") if one.strip())
+
+
+def _say_fresh(why: list[str], path: Path) -> None:
+    """A figure's standing against the store: fresh, missing, or stale and why."""
+    if not why:
+        typer.echo(f"fresh    {path}")
+    elif why == ["missing"]:
+        typer.echo(f"missing  {path}")
+    else:
+        typer.echo(f"stale    {path}: {'; '.join(why)}")
 
 
 def _words(argument: str | Path, store: Path) -> str:

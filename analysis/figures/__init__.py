@@ -1,5 +1,6 @@
 """Figures by name. Each is `SQL`, `select` (rows to facts) and `draw` (facts to ink)."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -9,9 +10,31 @@ from typing import Any
 from analysis.errors import FigureError
 from analysis.figures import options
 from analysis.figures.options import FIGURES, parse, problems
-from analysis.figures.provenance import trace
+from analysis.figures.provenance import changes, trace
 
-__all__ = ["FIGURES", "FigureError", "Prepared", "check", "draw", "prepare", "select", "trace"]
+__all__ = [
+    "FIGURES",
+    "FORMATS",
+    "MISSING",
+    "FigureError",
+    "Prepared",
+    "changes",
+    "check",
+    "compare",
+    "draw",
+    "draw_published",
+    "known_formats",
+    "made",
+    "prepare",
+    "select",
+    "trace",
+]
+
+FORMATS = ("pdf", "png", "svg")
+"""What figures can be written as, all of them with their provenance inside."""
+
+MISSING = "missing"
+"""What `compare` says of a file that is not there."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +88,14 @@ def _module(name: str) -> Any:
     return import_module(f"analysis.figures.{FIGURES[name].module}")
 
 
-def draw(store: str | Path, sweep_name: str, figures: list[Any], out_dir: Path) -> list[Path]:
-    """Draw figures of a sweep into a folder, as PDF and PNG; the paths in order.
+def draw(
+    store: str | Path,
+    sweep_name: str,
+    figures: list[Any],
+    out_dir: Path,
+    formats: tuple[str, ...] = ("pdf", "png"),
+) -> list[Path]:
+    """Draw figures of a sweep into a folder, in these of FORMATS; the paths in order.
 
     The n-th figure of one name is called `name-n`. Nothing is written unless all can be drawn.
 
@@ -77,23 +106,103 @@ def draw(store: str | Path, sweep_name: str, figures: list[Any], out_dir: Path) 
     StoreError
         When the store is missing, damaged, or does not know the sweep.
     """
-    from analysis import results
     from analysis.figures import save
+
+    return [
+        path
+        for stem, one in _prepared(store, sweep_name, figures)
+        for path in save.save(
+            one.draw, one.facts, one.about, out_dir / stem, known_formats(formats)
+        )
+    ]
+
+
+def made(name: str, store: str | Path, sweep_name: str, given: dict[str, Any]) -> Any:
+    """A figure as a matplotlib Figure in our style; writes nothing. Raises as `draw` does."""
+    from analysis import style
+
+    [(_, one)] = _prepared(store, sweep_name, [{name: given}])
+    with style.style():
+        return one.draw(one.facts)
+
+
+def compare(
+    store: str | Path,
+    sweep_name: str,
+    figures: list[Any],
+    out_dir: Path,
+    formats: tuple[str, ...] = ("pdf", "png"),
+) -> dict[Path, list[str]]:
+    """Why each file that `draw` would write differs from what is there; fresh ones have none.
+
+    Writes nothing. Raises as `draw` does.
+    """
+    found = {}
+    for stem, one in _prepared(store, sweep_name, figures):
+        now = json.loads(one.about)
+        for suffix in known_formats(formats):
+            path = out_dir / f"{stem}.{suffix}"
+            found[path] = _differences(path, now)
+    return found
+
+
+def draw_published(
+    name: str, out_dir: Path, formats: tuple[str, ...] = ("pdf", "png")
+) -> list[Path]:
+    """Draw published numbers again, as `name`.pdf and so on; the paths.
+
+    Raises
+    ------
+    PublishedError
+        When there is no such reference, or it has no curves.
+    """
+    from analysis.figures import published_grid, save
+
+    facts = published_grid.select(name)
+    about = published_grid.about(name)
+    return save.save(published_grid.draw, facts, about, out_dir / name, known_formats(formats))
+
+
+def known_formats(formats: tuple[str, ...]) -> tuple[str, ...]:
+    """The same formats, each once.
+
+    Raises
+    ------
+    FigureError
+        When there are none, or one of them is not of FORMATS.
+    """
+    for one in formats:
+        if one not in FORMATS:
+            raise FigureError(f"no format {one!r}; known: {', '.join(FORMATS)}")
+    if not formats:
+        raise FigureError(f"no format; known: {', '.join(FORMATS)}")
+    return tuple(dict.fromkeys(formats))
+
+
+def _differences(path: Path, now: dict[str, Any]) -> list[str]:
+    if not path.exists():
+        return [MISSING]
+    try:
+        return changes(trace(path), now)
+    except FigureError:
+        return ["it does not say where it comes from"]
+
+
+def _prepared(store: str | Path, sweep: str, figures: list[Any]) -> list[tuple[str, Prepared]]:
+    """What is asked for by the name of its file, selected in one snapshot."""
+    from analysis import results
 
     if found := check(figures):
         raise FigureError(found[0])
     if not figures:
         known = ", ".join(FIGURES)
         raise FigureError(
-            f"sweep {sweep_name} asks for no figures; add `figures: [{known}]` to its file"
+            f"sweep {sweep} asks for no figures; add `figures: [{known}]` to its file"
         )
     with results.scanning(store), results.connect(store) as connection:
-        results.figures_of(connection, sweep_name)
-        prepared = [prepare(connection, sweep_name, entry) for entry in figures]
+        results.figures_of(connection, sweep)
+        prepared = [prepare(connection, sweep, entry) for entry in figures]
     names = [figure.name for figure in prepared]
-    paths: list[Path] = []
-    for number, figure in enumerate(prepared):
-        nth = names[: number + 1].count(figure.name)
-        stem = figure.name if nth == 1 else f"{figure.name}-{nth}"
-        paths += save.save(figure.draw, figure.facts, figure.about, out_dir / stem)
-    return paths
+    nths = [names[: number + 1].count(name) for number, name in enumerate(names)]
+    stems = [name if nth == 1 else f"{name}-{nth}" for name, nth in zip(names, nths, strict=True)]
+    return list(zip(stems, prepared, strict=True))

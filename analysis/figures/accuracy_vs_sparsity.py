@@ -4,23 +4,29 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import duckdb
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis import style
+from analysis.errors import FigureError
 from analysis.figures import axes as marks
-from analysis.figures import selection, series
+from analysis.figures import published, selection, series
 from analysis.figures.options import AccuracyOptions
 from analysis.figures.series import Panel, Series
 
 SQL = selection.SQL
 
 _CHANCE = style.Look(style.GREY, "", "Chance", ":")
+_PUBLISHED = style.Look(style.GREY, ".", "Published", published.LINE)
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is drawn: panels, lines at chance and where the axis begins (fractions)."""
+    """What is drawn: panels, lines at chance and where the axis begins (fractions).
+
+    `beside` are published curves of the same problems and methods, under our names.
+    """
 
     panels: tuple[Panel, ...]
     runs: tuple[str, ...]
@@ -30,6 +36,7 @@ class Facts:
     title: str | None = None
     chance: float | None = None
     floor: float | None = None
+    beside: tuple[published.Curve, ...] = ()
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: AccuracyOptions) -> Facts:
@@ -38,19 +45,24 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: AccuracyO
     Raises
     ------
     FigureError
-        When no trial that the options let pass is done.
+        When no trial that the options let pass is done, or reference meets another metric.
     """
     chosen = selection.choose(connection, sweep, options)
     panels = series.panels(chosen, options.spread)
+    if options.reference and options.metric != "accuracy":
+        raise FigureError(f"reference goes with metric accuracy, not {options.metric}")
+    beside = published.beside(options.reference, panels)
     return Facts(
         panels=panels,
         runs=chosen.runs,
-        note=selection.footnote(chosen, series.replicates(panels), options.spread),
+        note=selection.footnote(chosen, series.replicates(panels), options.spread)
+        + published.footnote(options.reference, beside),
         width=style.WIDTHS[options.width],
         metric=chosen.metric.label,
         title=options.title,
         chance=options.chance,
         floor=options.floor,
+        beside=beside,
     )
 
 
@@ -67,12 +79,15 @@ def draw(facts: Facts) -> Figure:
     ]
     if facts.chance is not None:
         handles.append(marks.handle(_CHANCE))
+    cited = dict.fromkeys(one.cited for one in facts.beside)
+    handles += [marks.handle(_PUBLISHED, f"Published ({name})") for name in cited]
     frame = marks.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
     figure, _, lines = marks.sheet(shape, 2.3, frame, sharey=together)
     spots = [ax for line in lines for ax in line]
     for panel, ax in zip(facts.panels, spots, strict=False):
         names = [str(line.get_label()) for line in dense]
         marks.dense_line(ax, panel.dense, names)
+        _draw_published(ax, panel, facts.beside)
         for one in panel.series:
             marks.curve(ax, one.points, _look(one))
         densities = {p.density for one in panel.series for p in one.points}
@@ -89,6 +104,21 @@ def draw(facts: Facts) -> Figure:
     for spare in spots[count:]:
         spare.remove()
     return figure
+
+
+def _draw_published(ax: Axes, panel: Panel, beside: Iterable[published.Curve]) -> None:
+    """Thin dotted lines in their method's colour, behind one's own and without their bands."""
+    for one in beside:
+        if (one.dataset, one.network) == (panel.dataset, panel.network):
+            ax.plot(
+                [point.x for point in one.points],
+                [point.shown.centre for point in one.points],
+                color=style.look(one.method).colour,
+                linestyle=published.LINE,
+                linewidth=0.9,
+                marker=_PUBLISHED.marker,
+                markersize=2.4,
+            )
 
 
 def _look(one: Series) -> style.Look:

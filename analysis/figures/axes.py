@@ -2,15 +2,20 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, log10
 from textwrap import fill
 from typing import Any, Protocol
 
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.textpath import TextPath
 
 from analysis import style
+from analysis.figures.canvas import Sheet
 from analysis.figures.series import Dense
 from analysis.stats import Summary
 from analysis.style import Look
@@ -52,9 +57,9 @@ def sheet(
     note = fill(frame.note, int(frame.width / 0.048))
     above = _LINE * 1.4 if frame.title else 0.01
     legend = 0.01 if beside else _legend_height(frame)
-    heights = [above, legend, panel_height * shape[0], _LINE * (note.count("\n") + 1)]
-    figure = Figure(figsize=(frame.width, sum(heights)), layout="constrained")
-    figure.set_layout_engine("constrained", w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.02)
+    written = note.count("\n") + 1
+    heights = [above, legend, panel_height * shape[0], _LINE * written]
+    figure = Sheet(frame.width, sum(heights))
     parts: Any = figure.subfigures(4, 1, height_ratios=heights)
     body = parts[2]
     if beside:
@@ -68,7 +73,8 @@ def sheet(
             borderaxespad=0.0,
         )
     parts[0].text(0.5, 0.5, frame.title or "", fontsize=10.0, ha="center", va="center")
-    parts[3].text(0.008, 0.4, note, fontsize=7.0, color=style.GREY, ha="left", va="center")
+    low = 0.5 - 0.1 / written
+    parts[3].text(0.008, low, note, fontsize=7.0, color=style.GREY, ha="left", va="center")
     return figure, body, body.subplots(*shape, squeeze=False, **shared).tolist()
 
 
@@ -210,8 +216,20 @@ def _thinned(densities: list[float], room: int) -> list[float]:
 
 
 def _columns(frame: Frame) -> int:
-    widest = max(len(str(line.get_label())) for line in frame.legend)
-    return min(len(frame.legend), max(1, int(frame.width / (0.48 + _LETTER * widest))))
+    """As many as fit; matplotlib fills columns one after the other, and fits each to its words."""
+    widths = [0.5 + _inches(str(line.get_label())) for line in frame.legend]
+    for columns in range(len(widths), 1, -1):
+        least, more = divmod(len(widths), columns)
+        ends = [n * least + min(n, more) for n in range(columns + 1)]
+        if sum(max(widths[a:b]) for a, b in pairwise(ends)) <= frame.width:
+            return columns
+    return 1
+
+
+def _inches(text: str) -> float:
+    """How wide the legend writes it."""
+    size = FontProperties(size=rcParams["legend.fontsize"]).get_size_in_points()
+    return float(TextPath((0, 0), text, size).get_extents().width) / 72 if text.strip() else 0.0
 
 
 def _legend_height(frame: Frame) -> float:

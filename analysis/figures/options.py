@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias
 
+from analysis import reference
 from analysis.figures.metrics import METRICS
 from analysis.stats import SPREADS, Spread
 from analysis.style import WIDTHS
@@ -50,10 +51,15 @@ class BarrierOptions(StepOptions):
 
 @dataclass(frozen=True)
 class AccuracyOptions(StepOptions):
-    """`chance` draws a line at that accuracy; `floor` is where the axis begins (fractions)."""
+    """`chance` draws a line at that accuracy; `floor` is where the axis begins (fractions).
+
+    `reference` names published numbers to lay beside one's own, where there are any of the
+    same dataset, network and method.
+    """
 
     chance: float | None = None
     floor: float | None = None
+    reference: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -168,6 +174,10 @@ def _is_fraction(value: Any) -> bool:
     return value is None or (_is_number(value) and 0 <= value < 1)
 
 
+def _is_references(value: Any) -> bool:
+    return _is_names(value) and all(name in reference.drawable() for name in value)
+
+
 _NAMES = ("a list of names", _is_names)
 _FRACTION = ("a number between 0 and 1", _is_fraction)
 _TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -182,5 +192,6 @@ _TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "metric": (", ".join(METRICS), lambda value: isinstance(value, str) and value in METRICS),
     "chance": _FRACTION,
     "floor": _FRACTION,
+    "reference": (f"a list of {', '.join(reference.drawable())}", _is_references),
     "densities": ("a list of numbers above 0, up to 1", _is_densities),
 }

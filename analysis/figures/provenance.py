@@ -4,6 +4,7 @@ import json
 import re
 import struct
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +12,72 @@ from analysis.errors import FigureError
 
 PNG_KEY = "Provenance"
 PDF_KEY = "Keywords"
+SVG_KEY = "Description"
 
 _KEYWORDS = re.compile(rb"/" + PDF_KEY.encode() + rb" \(((?:[^\\()]|\\.)*)\)", re.DOTALL)
+_DESCRIBED = re.compile(rb"<dc:description>(.*?)</dc:description>", re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _LETTERS = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
 
 def trace(path: str | Path) -> dict[str, Any]:
-    """Provenance of a PDF or PNG that `draw` wrote.
+    """Provenance of a PDF, PNG or SVG that `draw` wrote.
 
     Names its figure, options, sweep and revision, the SQL, how many runs are behind it and
-    their digest, and the versions of the code that computed them.
+    their digest, and the versions of the code that computed them; for published numbers drawn
+    again, the source and its file's SHA-256.
 
     Raises
     ------
     FigureError
-        When the file says nothing of the kind.
+        When the file cannot be read or says nothing of the kind.
     """
-    content = Path(path).read_bytes()
-    texts = _of_png(content) if content.startswith(b"\x89PNG") else _of_pdf(content)
-    for text in texts:
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise FigureError(f"{path}: {error.strerror or error}") from None
+    for text in _texts(content):
         try:
-            about: dict[str, Any] = json.loads(text)
-        except ValueError:
+            about = json.loads(text)
+        except (ValueError, RecursionError):
             continue
-        return about
+        if isinstance(about, dict) and "figure" in about:
+            return about
     raise FigureError(f"{path} does not say where it comes from: no figure of ours")
+
+
+def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Why a file of provenance `before` is stale where it would be `now`; empty when fresh."""
+    found = []
+    if before.get("revision") != now["revision"]:
+        found.append("the sweep asks for other trials now")
+    if before.get("digest") != now["digest"]:
+        count, there = before.get("runs"), now["runs"]
+        same = "the same number of runs, other results or other runs"
+        found.append(same if count == there else f"{count} runs behind it then, {there} now")
+    for entry, said in _ASKED.items():
+        if before.get(entry) != now.get(entry):
+            found.append(said)
+    return found
+
+
+_ASKED = {
+    "figure": "another figure",
+    "sweep": "another sweep",
+    "options": "other options",
+    "sql": "another query",
+    "references": "other published numbers",
+}
+
+
+def _texts(content: bytes) -> Iterator[bytes]:
+    if content.startswith(b"\x89PNG"):
+        yield from _of_png(content)
+    elif content.startswith(b"%PDF"):
+        yield from _of_pdf(content)
+    else:
+        for found in _DESCRIBED.finditer(content):
+            yield unescape(found.group(1).decode(errors="replace")).encode()
 
 
 def _of_pdf(content: bytes) -> Iterator[bytes]:

@@ -4,14 +4,14 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from analysis import style
-from analysis.figures.provenance import PDF_KEY, PNG_KEY
+from analysis import reference, style
+from analysis.figures.provenance import PDF_KEY, PNG_KEY, SVG_KEY
 
 _BEHIND = """
 SELECT list(key || ' ' || coalesce(digest, '') ORDER BY key),
@@ -34,10 +34,12 @@ def about(
 ) -> str:
     """JSON: the figure, its SQL and options, the runs behind it and the code that made them.
 
-    `digest` is the SHA-256 of the runs' keys and of what came out of each, sorted by key.
+    `digest` is the SHA-256 of the runs' keys and of what came out of each, sorted by key;
+    published numbers that are shown beside them enter by the SHA-256 of their file.
     """
     behind = connection.execute(_BEHIND, {"runs": list(runs)}).fetchone() or (None, None)
     revision = connection.execute(_REVISION, [sweep]).fetchone() or (None,)
+    shown = {one: reference.sha256_of(one) for one in given.get("reference") or ()}
     return json.dumps(
         {
             "figure": name,
@@ -48,21 +50,27 @@ def about(
             "runs": len(runs),
             "digest": hashlib.sha256("\n".join(behind[0] or ()).encode()).hexdigest(),
             "code": behind[1] or [],
+            **({"references": shown} if shown else {}),
         },
         sort_keys=True,
     )
 
 
-def save(draw: Callable[[Any], Any], facts: Any, about: str, stem: Path) -> list[Path]:
-    """Draw the facts as `stem`.pdf and .png, with their provenance as metadata."""
+def save(
+    draw: Callable[[Any], Any],
+    facts: Any,
+    about: str,
+    stem: Path,
+    formats: Iterable[str] = ("pdf", "png"),
+) -> list[Path]:
+    """Draw the facts as `stem`.pdf and so on, with their provenance as metadata."""
     stem.parent.mkdir(parents=True, exist_ok=True)
-    pdf, png = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("pdf", "png"))
-    undated = {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": "Tombola"}
+    paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in formats]
     with style.style():
-        figure = draw(facts)
-        figure.savefig(pdf, metadata={**undated, PDF_KEY: about})
-        figure.savefig(png, metadata={"Software": None, PNG_KEY: about})
-    return [pdf, png]
+        for path in paths:  # each afresh: a layout depends on the one before it
+            metadata = _UNDATED[path.suffix] | {_KEYS[path.suffix]: about}
+            draw(facts).savefig(path, metadata=metadata)
+    return paths
 
 
 def svg(draw: Callable[[Any], Any], facts: Any, prefix: str) -> str:
@@ -84,3 +92,11 @@ def svg(draw: Callable[[Any], Any], facts: Any, prefix: str) -> str:
         lambda id: f"{id[1]}{prefix}-{numbers.setdefault(id[2], len(numbers))}", element
     )
     return re.sub(r"\n\s*", "\n", named.replace("<svg", f"<svg {_ROOT}", 1)).strip()
+
+
+_KEYS = {".pdf": PDF_KEY, ".png": PNG_KEY, ".svg": SVG_KEY}
+_UNDATED: dict[str, dict[str, Any]] = {
+    ".pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": "Tombola"},
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": "Tombola"},
+}

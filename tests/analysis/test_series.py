@@ -266,13 +266,13 @@ def test_entries_are_checked(entry: Any, problem: str | None) -> None:
     assert (found == []) if problem is None else (problem in found[0])
 
 
-def test_provenance_survives_what_pdf_escapes(tmp_path: Path) -> None:
-    said = json.dumps({"sql": "SELECT f(x) FROM (t) \\ \n 'é'"})
+def test_provenance_survives_what_formats_escape(tmp_path: Path) -> None:
+    said = json.dumps({"figure": "f", "sql": "SELECT f(x) FROM (t) \\ \n 'é' <&amp;> ]]>"})
     from matplotlib.figure import Figure
 
     from analysis import style
     from analysis.figures import save
 
-    for path in save.save(lambda _: Figure(), None, said, tmp_path / "f"):
+    for path in save.save(lambda _: Figure(), None, said, tmp_path / "f", figures.FORMATS):
         assert figures.trace(path) == json.loads(said)
     assert style.WIDTHS["icml-column"] == 3.25

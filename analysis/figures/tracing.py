@@ -1,0 +1,105 @@
+"""From a figure's provenance back to the store: the runs behind it, and whether it is fresh."""
+
+import json
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from analysis import figures, reference, sql
+from analysis.errors import AnalysisError, FigureError
+from analysis.figures import options, selection
+
+_CURVE = ("network", "dataset", "method", "ablation")
+_RUNS = pa.schema(
+    [
+        *((name, pa.string()) for name in _CURVE),
+        ("density", pa.float64()),
+        ("replicate", pa.int32()),
+        ("key", pa.string()),
+        ("accuracy", pa.float64()),
+        ("host", pa.string()),
+        ("device", pa.string()),
+        ("started_at", pa.timestamp("us")),
+    ]
+)
+_WHERE = "SELECT key, host, device, started_at FROM tasks WHERE key IN (SELECT unnest($keys))"
+_SHORT = 12
+
+
+def runs(connection: duckdb.DuckDBPyConnection, about: dict[str, Any]) -> pa.Table:
+    """What answers each trial that the figure's own SQL selects now, point by point.
+
+    `key` is the beginning of the key of the run, or of the mask where nothing was trained;
+    `density` the requested one, `accuracy` top-1 on test at the last step, a fraction.
+
+    Raises
+    ------
+    AnalysisError
+        When the figure or its SQL is not one that this version knows, or selects nothing.
+    """
+    given = _given(about)
+    sql.admit(about["sql"])  # a file from anywhere says it
+    try:
+        chosen = selection.choose(connection, about["sweep"], given, about["sql"])
+    except (duckdb.Error, KeyError) as error:
+        first = str(error).splitlines()[0]
+        raise FigureError(f"the figure's SQL is of another version: {first}") from None
+    found = {(row["trial"], selection.answer(row)): row for row in sorted(chosen.rows, key=_order)}
+    keys = sorted({key for _, key in found})
+    where = {key: rest for key, *rest in connection.execute(_WHERE, {"keys": keys}).fetchall()}
+    columns = _RUNS.names
+    rows = [
+        dict(zip(columns, _point(row, key, where.get(key, [None] * 3)), strict=True))
+        for (_, key), row in found.items()
+    ]
+    return pa.Table.from_pylist(rows, _RUNS)
+
+
+def changes(connection: duckdb.DuckDBPyConnection, about: dict[str, Any]) -> list[str]:
+    """Why the figure would be another if it were drawn now; empty when it is fresh."""
+    given = about.get("options") or {}
+    _given(about)
+    try:
+        now = figures.prepare(connection, about["sweep"], {about["figure"]: given}).about
+    except AnalysisError as error:
+        return [str(error)]
+    return figures.changes(about, json.loads(now))
+
+
+def is_published(about: dict[str, Any]) -> bool:
+    """Whether it shows published numbers alone, which no run is behind."""
+    return "sha256" in about
+
+
+def published_changes(about: dict[str, Any]) -> list[str]:
+    """Why such a figure would be another if it were drawn now; empty when it is fresh."""
+    name = str(about["figure"]).removeprefix("reference ")
+    if reference.sha256_of(name) == about["sha256"]:
+        return []
+    return ["the published numbers that come with this version are others"]
+
+
+# ---------------------------------------------------------------- details
+
+
+def _given(about: dict[str, Any]) -> options.Options:
+    """The options that the file says it was drawn with, once they hold."""
+    name, given = str(about["figure"]), about.get("options") or {}
+    found = options.problems({name: given})
+    if found or not isinstance(about.get("sql"), str) or not isinstance(about.get("sweep"), str):
+        raise FigureError(f"not a figure of this version: {(found or ['no SQL or sweep'])[0]}")
+    return options.made(name, given)
+
+
+def _order(row: selection.Row) -> tuple[Any, ...]:
+    return *selection.of(row, _CURVE), -row["requested_density"], row["replicate"]
+
+
+def _point(row: selection.Row, key: str, where: list[Any]) -> tuple[Any, ...]:
+    return (
+        *selection.of(row, (*_CURVE, "requested_density", "replicate")),
+        key[:_SHORT],
+        row["accuracy"],
+        *where,
+    )

@@ -1,0 +1,76 @@
+"""Published numbers, carried as cited facts: overlays, never mixed into one's own results."""
+
+import difflib
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from analysis.errors import PublishedError
+from analysis.reference.index import INDEX, Reference
+
+__all__ = ["Reference", "about", "drawable", "load", "names", "path", "sha256_of"]
+
+
+def names() -> list[str]:
+    """Names of the references."""
+    return list(INDEX)
+
+
+def drawable() -> list[str]:
+    """Those of them that have curves."""
+    return [name for name, one in INDEX.items() if one.has_curves]
+
+
+def about(name: str) -> Reference:
+    """What a reference is, where it comes from, and what to know before using it.
+
+    Raises
+    ------
+    PublishedError
+        When there is none of that name.
+    """
+    if name not in INDEX:
+        near = difflib.get_close_matches(name, INDEX, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(INDEX)}"
+        raise PublishedError(f"no reference {name!r}; {hint}")
+    return INDEX[name]
+
+
+def path(name: str) -> Path:
+    """The CSV file of a reference."""
+    return Path(__file__).with_name(about(name).file)
+
+
+def load(name: str) -> Any:
+    """Its rows as a pyarrow Table of the declared columns; what a source leaves out is null.
+
+    Raises
+    ------
+    PublishedError
+        When there is none of that name, or its file is not the one that was published.
+    """
+    import pyarrow as pa
+    from pyarrow import csv
+
+    types = {"text": pa.string(), "number": pa.float64(), "count": pa.int64()}
+    declared = {column: types[kind] for column, kind in about(name).columns.items()}
+    try:
+        return csv.read_csv(
+            path(name),
+            convert_options=csv.ConvertOptions(
+                column_types=declared,
+                include_columns=list(declared),
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=True,
+            ),
+            parse_options=csv.ParseOptions(newlines_in_values=True),
+        )
+    except (OSError, pa.ArrowException) as error:
+        raise PublishedError(f"{path(name)} cannot be read: {error}") from None
+
+
+@cache
+def sha256_of(name: str) -> str:
+    """SHA-256 of its file, in hexadecimal."""
+    return sha256(path(name).read_bytes()).hexdigest()
