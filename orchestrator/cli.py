@@ -566,6 +566,27 @@ def compact(store: Store = DEFAULT_STORE) -> None:
     typer.echo(f"merged {merging.compact(_open(store, create=True)):,} results")
 
 
+@app.command()
+@_guarded
+def gc(
+    store: Store = DEFAULT_STORE,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove it, and not only say.")] = False,
+) -> None:
+    """Free weights and masks that no sweep keeps or still needs (`keep` in its file)."""
+    from orchestrator import render
+    from orchestrator import surplus as finding
+
+    root = _open(store)
+    found = finding.surplus(root)
+    if delete:
+        finding.free(found)
+    said = f"{len(found.paths):,} files, {render.size(found.bytes)}"
+    if not found.paths:
+        typer.echo("nothing to free: sweeps keep or need every state and mask")
+    else:
+        typer.echo(f"freed {said}" if delete else f"{said} could be freed: tombola gc --delete")
+
+
 data = typer.Typer(help="Datasets: what is here, and how to get the rest.", no_args_is_help=True)
 app.add_typer(data, name="data")
 

@@ -149,7 +149,7 @@ class _Wanted:
             self._want(value, "not in the store", number)
         while self._unexplored:
             want = self._unexplored.pop()
-            for needed in _inputs(want.value):
+            for needed in inputs(want.value):
                 self._need(needed, number)
         return not lacking
 
@@ -183,7 +183,7 @@ class _Wanted:
         return (needed.run.key, needed.step) in self._held.states
 
     def _task(self, want: _Want) -> Task:
-        lacking = [n for n in _inputs(want.value) if not self._has(n)]
+        lacking = [n for n in inputs(want.value) if not self._has(n)]
         needs = [n.key if isinstance(n, Mask) else n.run.key for n in lacking]
         last_step = 0
         if isinstance(want.value, Run):
@@ -198,8 +198,8 @@ class _Wanted:
         )
 
 
-def _inputs(value: Value) -> list[State | Mask]:
-    """The stored things that a task reads."""
+def inputs(value: Value) -> list[State | Mask]:
+    """The stored things that a task of this value reads."""
     around: tuple[Init | State | Mask | None, ...]
     match value:
         case Run():
@@ -238,7 +238,7 @@ def _lineage(trial: Trial) -> Iterator[tuple[Run, int]]:
     def reach(reached: Run, step: int) -> None:
         if reached.key not in runs:
             runs[reached.key] = reached
-            unexplored.extend(_inputs(reached))
+            unexplored.extend(inputs(reached))
         last_steps[reached.key] = max(step, last_steps.get(reached.key, 0))
 
     if trial.trained:
@@ -246,13 +246,13 @@ def _lineage(trial: Trial) -> Iterator[tuple[Run, int]]:
     elif trial.mask:
         unexplored.append(trial.mask)
     for asked in trial.measured:
-        unexplored += _inputs(asked)
+        unexplored += inputs(asked)
     while unexplored:
         item = unexplored.pop()
         if isinstance(item, State):
             reach(item.run, item.step)
         elif item.key not in masks:
             masks.add(item.key)
-            unexplored.extend(_inputs(item))
+            unexplored.extend(inputs(item))
     for key, reached in runs.items():
         yield reached, last_steps[key] - reached.first_step

@@ -78,7 +78,7 @@ def print_plan(console: Console, study: Study, planned: Plan, costs: Costs, slot
     wall = max(seconds / slots, path_seconds)
     measured = "from this store's history" if costs.rates else "a rough model until something ran"
     table.add_row("expected time", duration(wall), f"on {slots} workers ({measured})")
-    table.add_row("expected disk", _bytes(sum(map(costs.bytes, tasks))), "")
+    table.add_row("expected disk", size(sum(map(costs.bytes, tasks))), "")
     console.print(f"[bold]{study.name}[/bold]  {study.sweep.description}".rstrip())
     console.print(table)
     if not tasks:
@@ -152,7 +152,8 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:.3g} %"
 
 
-def _bytes(count: float) -> str:
+def size(count: float) -> str:
+    """Bytes in words: 512 B, 3.4 kB, 26.5 MB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

@@ -273,6 +273,7 @@ class Sweep(_Model):
     ] = ["train", "test"]
     validation: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
     grids: Annotated[list[Grid], Field(min_length=1)]
+    keep: Literal["all", "tickets", "metrics"] = "all"
     figures: list[str | dict[str, dict[str, Any]]] = []
 
     @model_validator(mode="before")

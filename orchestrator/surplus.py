@@ -1,0 +1,113 @@
+"""What a store holds that nobody needs any more: states, masks and checkpoints to free.
+
+Kept is what an undone trial of a current sweep still reads, and what the sweep's `keep` says:
+all, its tickets (masks, and the weights that training starts from), or metrics alone. Results
+are never touched; what is freed and asked for again is computed again.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from orchestrator.errors import StoreError, SweepError
+from orchestrator.plan import Plan, inputs, plan
+from orchestrator.store import layout, results
+from orchestrator.sweep import Sweep
+from orchestrator.trials import Trial, trials
+from tasks.spec import Mask, State
+
+Stored = State | Mask
+
+
+@dataclass(frozen=True)
+class Surplus:
+    """Files that can go, and what they take."""
+
+    paths: tuple[Path, ...]
+    bytes: int
+
+
+def surplus(store: Path) -> Surplus:
+    """What no current sweep of a store keeps or still needs.
+
+    Raises
+    ------
+    StoreError
+        When a sweep's definition cannot be read: then nothing is known to be surplus.
+    """
+    held = results.inventory(store)
+    kept: set[Path] = set()
+    for sweep in _current(store):
+        asked = trials(sweep)
+        kept |= {_path(store, item) for item in _needed(plan(asked, held))}
+        kept |= {_path(store, item) for item in _kept(sweep, asked)}
+    found = [path for path in _files(store) if path not in kept]
+    found += [
+        path
+        for path in layout.published(store / layout.CHECKPOINTS, ".safetensors")
+        if path.stem in held.results
+    ]
+    return Surplus(tuple(found), sum(path.stat().st_size for path in found))
+
+
+def free(found: Surplus) -> None:
+    """Remove the files."""
+    for path in found.paths:
+        path.unlink(missing_ok=True)
+
+
+def _current(store: Path) -> Iterator[Sweep]:
+    """The latest revision of every sweep, from its definition in the store."""
+    latest: dict[str, tuple[str, str]] = {}
+    for path in layout.published(store / layout.SWEEPS, ".parquet"):
+        about = {k.decode(): v.decode() for k, v in pq.read_metadata(path).metadata.items()}
+        found = about["registered_at"], about["definition"]
+        latest[about["name"]] = max(found, latest.get(about["name"], found))
+    for name, (_, definition) in latest.items():
+        try:
+            yield Sweep.model_validate(json.loads(definition))
+        except (ValidationError, SweepError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise StoreError(
+                f"the definition of sweep {name} cannot be read ({reason}), so what it needs is "
+                "not known; run it again, or remove its file from the store's sweeps/"
+            ) from None
+
+
+def _needed(undone: Plan) -> Iterator[Stored]:
+    for task in undone.tasks.values():
+        yield from inputs(task.value)
+
+
+def _kept(sweep: Sweep, asked: Iterable[Trial]) -> Iterator[Stored]:
+    """What a sweep's policy keeps of what its trials stand on."""
+    if sweep.keep == "metrics":
+        return
+    seen: set[str] = set()
+    unexplored: list[Stored] = []
+    for trial in asked:
+        ticket = (trial.run.start, trial.run.mask)
+        own = [item for item in ticket if isinstance(item, State | Mask)]
+        yield from own
+        unexplored += [*own, *(item for m in trial.measured for item in inputs(m))]
+    while sweep.keep == "all" and unexplored:
+        item = unexplored.pop()
+        if item.key not in seen:
+            seen.add(item.key)
+            yield item
+            unexplored += inputs(item.run if isinstance(item, State) else item)
+
+
+def _path(store: Path, item: Stored) -> Path:
+    if isinstance(item, Mask):
+        return store / layout.mask(item.key)
+    return store / layout.state(item.run.key, item.step)
+
+
+def _files(store: Path) -> Iterator[Path]:
+    yield from layout.published(store / layout.STATES, ".safetensors")
+    yield from layout.published(store / layout.MASKS, ".safetensors")
