@@ -156,6 +156,17 @@ def run(
         float,
         typer.Option(help="Seconds between checkpoints inside a training, to go on from.", min=0),
     ] = 300.0,
+    canary: Annotated[
+        bool,
+        typer.Option(
+            "--canary/--no-canary",
+            help="Before a long launch try each kind of task on a few examples.",
+        ),
+    ] = True,
+    on_finish: Annotated[
+        str | None,
+        typer.Option(help="Command to run at the end; TOMBOLA_SWEEP, _DONE, _FAILED tell how."),
+    ] = None,
 ) -> None:
     """Run what the store lacks for a sweep. Launched again, it goes on where it was."""
     from orchestrator import study
@@ -192,8 +203,12 @@ def run(
             gpus_per_task=gpus_per_task,
         )
 
-    limits = {"least_timeout": timeout, "checkpoint_seconds": checkpoint_every}
-    _launch(asked, root, planned, costs, engine, limits)
+    limits = {
+        "least_timeout": timeout,
+        "checkpoint_seconds": checkpoint_every,
+        "canary": canary,
+    }
+    _launch(asked, root, planned, costs, engine, limits, on_finish)
 
 
 def _launch(
@@ -202,7 +217,8 @@ def _launch(
     planned: Any,
     costs: Any,
     engine: Callable[[], Any],
-    limits: dict[str, float],
+    limits: dict[str, Any],
+    on_finish: str | None,
 ) -> None:
     from analysis import results
     from orchestrator import render, study
@@ -230,10 +246,23 @@ def _launch(
         if workers is not None:
             workers.close()
     results.publish(root)
+    if on_finish:
+        _notify(on_finish, asked.name, len(progress.done), len(progress.failures))
     _summarise(asked.name, asked.path, root)
     if progress.failures:
         render.print_failures(console, progress.failures, len(progress.blocked))
         raise typer.Exit(ExitCode.TASKS_FAILED)
+
+
+def _notify(command: str, name: str, done: int, failed: int) -> None:
+    """Run the hook; what is wrong with it is said, and nothing else."""
+    import subprocess
+
+    told = {"TOMBOLA_SWEEP": name, "TOMBOLA_DONE": str(done), "TOMBOLA_FAILED": str(failed)}
+    try:
+        subprocess.run(shlex.split(command), env={**os.environ, **told}, check=True, timeout=60)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        typer.echo(f"warning: --on-finish: {error}", err=True)
 
 
 def _summarise(name: str, sweep: Path, root: Path) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator import schedule
+from orchestrator.canary import WORTH_SECONDS, canaries
 from orchestrator.cost import Costs, nodes
 from orchestrator.executors.base import Executor, Job, Outcome, Pack, Returned, WorkerLost
 from orchestrator.failures import Failure
@@ -70,15 +71,22 @@ def launch(
     observe: Observer = lambda _: None,
     least_timeout: float = 3600.0,
     checkpoint_seconds: float = 300.0,
+    canary: bool = True,
 ) -> Progress:
     """Run a plan's tasks on an executor until each is done, failed or blocked.
 
     Whatever ends this process, launching the same sweep again goes on from the store. A task
     that takes longer than `least_timeout` seconds, and 20 times what was expected, is stopped
-    and tried once more. A training keeps a checkpoint every `checkpoint_seconds`.
+    and tried once more. Before a launch of some minutes a `canary` of each kind of task is
+    tried on a few examples; where one fails nothing is started. A training keeps a
+    checkpoint every `checkpoint_seconds`.
     """
-    limits = least_timeout, checkpoint_seconds
-    return _Launch(plan, store, executor, costs or Costs(), observe, *limits).run()
+    costs, limits = costs or Costs(), (least_timeout, checkpoint_seconds)
+    launched = _Launch(plan, store, executor, costs, observe, *limits)
+    expected = sum(map(costs.seconds, plan.tasks.values())) / executor.slots
+    if canary and expected >= WORTH_SECONDS and (fallen := launched.rehearse()):
+        return fallen
+    return launched.run()
 
 
 class _Launch:
@@ -120,6 +128,34 @@ class _Launch:
             self._journal.flush(force=True)
         return self._progress
 
+    def rehearse(self) -> Progress | None:
+        """Try a canary of each kind of task; the progress of a launch that is over if one fell."""
+        tasks = {task.key: task for task in canaries(self._plan)}
+        for task in tasks.values():
+            job = replace(_job(task, 1, self._least_timeout), kind="rehearsal", needs=())
+            self._executor.submit(self._pack(f"canary {task.key[:12]}", (job,)))
+        waiting = len(tasks)
+        while waiting:
+            for arrival in self._executor.wait(WAIT_SECONDS):
+                waiting -= 1
+                if isinstance(arrival, WorkerLost):
+                    task = tasks[arrival.pack.keys[0]]
+                    self._fall(Failed(task, arrival.why, arrival.reason))
+                    continue
+                for outcome in arrival.outcomes:
+                    if outcome.failure is not None:
+                        said = outcome.message, outcome.traceback
+                        self._fall(Failed(tasks[outcome.key], outcome.failure, *said))
+            self._observe(self._progress)
+        self._journal.flush(force=True)
+        return self._progress if self._progress.failures else None
+
+    def _fall(self, failed: Failed) -> None:
+        failed = replace(failed, message=f"canary: {failed.message}")
+        self._progress.failures.append(failed)
+        said = {"message": failed.message, "traceback": failed.traceback}
+        self._note("failed", failed.task, failure=failed.why.word, **said)
+
     # ------------------------------------------------------------ commands
 
     def _obey(self, *events: Event) -> None:
@@ -136,18 +172,21 @@ class _Launch:
         jobs = tuple(
             _job(task, self._scheduler.attempts[task.key], self._timeout(task)) for task in tasks
         )
-        pack = Pack(
-            identity=f"{self._identity}/{self._packs}",
+        pack = self._pack(str(self._packs), jobs)
+        for job, task in zip(jobs, tasks, strict=True):
+            self._progress.running[task.key] = task
+            self._note("dispatched", task, attempt=job.attempt, pack=pack.identity)
+        self._executor.submit(pack)
+
+    def _pack(self, name: str, jobs: tuple[Job, ...]) -> Pack:
+        return Pack(
+            identity=f"{self._identity}/{name}",
             jobs=jobs,
             store=str(self._store.resolve()),
             launch=self._identity,
             code=self._code,
             checkpoint_seconds=self._checkpoint_seconds,
         )
-        for job, task in zip(jobs, tasks, strict=True):
-            self._progress.running[task.key] = task
-            self._note("dispatched", task, attempt=job.attempt, pack=pack.identity)
-        self._executor.submit(pack)
 
     def _give_up(self, key: str, because: str | None) -> None:
         task = self._plan.tasks[key]

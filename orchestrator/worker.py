@@ -31,6 +31,7 @@ from tasks.key import decode
 from tasks.masks import Kept, Scores, count
 from tasks.networks.build import Weights, initial_weights
 from tasks.prune import one_shot_scores, prune
+from tasks.rehearse import rehearse
 from tasks.spec import GemMiner, Init, Network, OnExamples
 from tasks.train import train
 
@@ -109,6 +110,8 @@ class _Worker:
         meter = resources.Meter(self._device)
         try:
             value = json.loads(job.value)
+            if job.kind == "rehearsal":
+                return self._rehearse(job, clock)
             with deadline(job.timeout if self._limited else None):
                 found = self._verbs[job.kind](job, value)
             seconds = time.perf_counter() - clock
@@ -128,6 +131,18 @@ class _Worker:
                 message=(str(error).splitlines() or [type(error).__name__])[0],
                 traceback=traceback.format_exc(),
             )
+        return Outcome(job.key, self._name, time.perf_counter() - clock)
+
+    def _rehearse(self, job: Job, clock: float) -> Outcome:
+        """Go through the motions; inputs that come from the store are made up."""
+        value = json.loads(job.value)
+        made_up = {"start", "mask", "of", "within"}
+        fields = {n: v for n, v in value.items() if n not in made_up}
+        named = "start" if value["kind"] == "run" else "of"
+        drawn = value["kind"] == "mask" and value["of"] is None
+        fresh = {named: None if drawn else {"kind": "init", "version": 1, "seed": 0}}
+        with deadline(job.timeout if self._limited else None):
+            rehearse(decode({**fields, **fresh}), self._device)
         return Outcome(job.key, self._name, time.perf_counter() - clock)
 
     def _commit(self, job: Job, row: results.Row) -> None:
