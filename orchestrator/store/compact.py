@@ -9,14 +9,15 @@ from pathlib import Path
 
 from orchestrator.store import layout, schema
 from orchestrator.store.files import publish
-from orchestrator.store.results import Row, encode, read, segment_keys, segments
+from orchestrator.store.results import Row, encode, read_row
+from orchestrator.store.segments import segment_keys, segments
 
 
 def compact(store: Path) -> int:
     """Merge all live results into one segment; how many were merged."""
     paths = list(layout.published(store / layout.LIVE, ".parquet"))
     merged = {key for segment in segments(store) for key in segment_keys(segment)}
-    rows = [read(path).to_pylist()[0] for path in paths if path.stem not in merged]
+    rows = [read_row(path) for path in paths if path.stem not in merged]
     if rows:
         _publish(store, rows)
     for path in paths:
