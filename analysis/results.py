@@ -78,7 +78,8 @@ def connect(store: str | Path) -> duckdb.DuckDBPyConnection:
         raise StoreError(f"store {root} {what}; --store names the directory of a store")
     for _ in range(TRIES):
         try:
-            return _load(files.listing(root))
+            with scanning(root):
+                return _load(files.listing(root))
         except FileNotFoundError:
             continue  # compacted between listing and reading: list again
     raise StoreError(f"store {root}: files vanish while they are read; try again when it is quiet")
@@ -154,6 +155,7 @@ def _load(listed: Listing) -> duckdb.DuckDBPyConnection:
         _load_results(connection, listed)
         _load_sweeps(connection, listed.sweeps)
         _create(connection, "attempts", files.read_attempts(listed.journal))
+        connection.execute(views.ANSWERS)
         connection.execute(views.TRIALS)
         connection.execute(views.SWEEPS)
         _comment(connection)

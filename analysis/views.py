@@ -7,8 +7,8 @@ from orchestrator.store import schema
 
 TABLES = ("trials", "evals", "layers", "measurements", "tasks", "attempts", "sweeps")
 
-TRIALS = f"""
-CREATE VIEW trials AS
+ANSWERS = """
+CREATE TABLE stored.answers AS
 WITH metrics AS (
     SELECT run_key, arg_max(accuracy, step) FILTER (split = 'test') AS accuracy,
            arg_max(loss, step) FILTER (split = 'test') AS loss,
@@ -21,7 +21,20 @@ WITH metrics AS (
            arg_min(step, loss) FILTER (split = 'val') AS early_stop_step,
            max(accuracy) FILTER (split = 'test') AS best_accuracy
     FROM evals GROUP BY run_key),
-barriers AS (
+held_out AS (
+    SELECT run_key, best_val_step, early_stop_step FROM metrics
+    WHERE coalesce(best_val_step, early_stop_step) IS NOT NULL),
+chosen AS (
+    SELECT run_key, any_value(accuracy) FILTER (step = best_val_step) AS best_val_accuracy,
+           any_value(accuracy) FILTER (step = early_stop_step) AS early_stop_accuracy
+    FROM held_out JOIN evals USING (run_key) WHERE split = 'test' GROUP BY run_key)
+SELECT * FROM metrics LEFT JOIN chosen USING (run_key)
+"""
+"""What each run's evaluations come to, reckoned once for a connection: `trials` asks it often."""
+
+TRIALS = f"""
+CREATE VIEW trials AS
+WITH barriers AS (
     SELECT measurement_key, any_value(value) FILTER (split = 'test') AS barrier,
            any_value(value) FILTER (split = 'train') AS train_barrier
     FROM measurements WHERE name = 'barrier' GROUP BY measurement_key),
@@ -41,13 +54,13 @@ SELECT {", ".join(f"asked.{name}" for name in schema.TRIALS.names)},
        round(1 - asked.requested_density, 12) AS sparsity,
        1 / asked.requested_density AS compression,
        coalesce(run.density, mask.density) AS density,
-       metrics.accuracy, metrics.loss, metrics.train_accuracy, metrics.train_loss, metrics.top5,
-       metrics.val_accuracy, metrics.val_loss, metrics.best_accuracy,
-       chosen.accuracy AS best_val_accuracy, metrics.early_stop_step,
-       early.accuracy AS early_stop_accuracy, dense.accuracy AS dense_accuracy,
+       answers.accuracy, answers.loss, answers.train_accuracy, answers.train_loss, answers.top5,
+       answers.val_accuracy, answers.val_loss, answers.best_accuracy,
+       answers.best_val_accuracy, answers.early_stop_step,
+       answers.early_stop_accuracy, dense.accuracy AS dense_accuracy,
        dense.best_accuracy AS dense_best_accuracy,
-       dense_chosen.accuracy AS dense_best_val_accuracy,
-       metrics.accuracy - dense.accuracy AS delta,
+       dense.best_val_accuracy AS dense_best_val_accuracy,
+       answers.accuracy - dense.accuracy AS delta,
        CASE WHEN run.key IS NOT NULL THEN run.diverged_at IS NOT NULL END AS diverged,
        coalesce(run.collapsed_layers, mask.collapsed_layers) AS collapsed_layers,
        coalesce(run.kept_flops, mask.kept_flops) AS kept_flops,
@@ -58,16 +71,10 @@ SELECT {", ".join(f"asked.{name}" for name in schema.TRIALS.names)},
 FROM stored.asked
 LEFT JOIN tasks run ON run.key = asked.run_key
 LEFT JOIN tasks mask ON mask.key = asked.mask_key
-LEFT JOIN metrics ON metrics.run_key = asked.run_key
-LEFT JOIN evals chosen ON chosen.run_key = asked.run_key AND chosen.split = 'test'
-     AND chosen.step = metrics.best_val_step
+LEFT JOIN stored.answers answers ON answers.run_key = asked.run_key
 LEFT JOIN barriers ON barriers.measurement_key = asked.barrier_key
 LEFT JOIN graphs ON graphs.measurement_key = asked.graphs_key
-LEFT JOIN evals early ON early.run_key = asked.run_key AND early.split = 'test'
-     AND early.step = metrics.early_stop_step
-LEFT JOIN metrics dense ON dense.run_key = asked.dense_key
-LEFT JOIN evals dense_chosen ON dense_chosen.run_key = asked.dense_key
-     AND dense_chosen.split = 'test' AND dense_chosen.step = dense.best_val_step
+LEFT JOIN stored.answers dense ON dense.run_key = asked.dense_key
 LEFT JOIN latest run_latest ON run_latest.key = asked.run_key
 LEFT JOIN latest mask_latest ON mask_latest.key = asked.mask_key
 WHERE asked.current
