@@ -78,7 +78,7 @@ def listing(root: Path) -> Listing:
 
 
 def read_live(paths: Sequence[Path]) -> pa.Table:
-    """Rows of live results (schema.LIVE), one after the other: they are so small that threads get in the way.
+    """Rows of live results (schema.LIVE), one by one: for files so small threads cost more.
 
     Raises
     ------
