@@ -7,7 +7,6 @@ the listing it came from is worthless.
 
 import json
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +30,7 @@ FLAT = {"tasks": _bare(schema.TASKS)} | {t: _bare(of) for t, of in schema.PARTS.
 TRIALS = _bare(schema.TRIALS)
 _LIVE = _bare(schema.LIVE)
 _ATTEMPTS = _bare(schema.ATTEMPTS)
+_FOLDED = schema.FOLDED.names
 _KEYS = pa.schema([schema.TASKS.field("key")])
 
 _CHECKED = ds.ParquetFileFormat(
@@ -78,16 +78,25 @@ def listing(root: Path) -> Listing:
 
 
 def read_live(paths: Sequence[Path]) -> pa.Table:
-    """Rows of live results (schema.LIVE), read by threads.
+    """Rows of live results (schema.LIVE), one by one: for files so small threads cost more.
 
     Raises
     ------
     StoreError
         When a file is damaged.
     """
-    with ThreadPoolExecutor() as pool:
-        tables = list(pool.map(lambda path: _read(path, _LIVE), paths))
-    return pa.concat_tables([_LIVE.empty_table(), *tables]).combine_chunks()
+    folded: dict[Path, str] = {}
+    tables = [_LIVE.empty_table()]
+    for path in paths:
+        file = _open(path, whole=True)
+        names = file.schema_arrow.names
+        if names == _FOLDED:
+            folded[path] = _text(path, file)
+        elif "value" not in names:
+            raise _damage(path, "its columns are not those of a result")
+        else:
+            tables.append(_read_file(path, file, _LIVE))
+    return pa.concat_tables([*tables, _unfolded(folded)]).combine_chunks()
 
 
 def read_segment(head: Path, table: str) -> pa.Table:
@@ -204,9 +213,29 @@ def _parts(heads: Sequence[Path], table: str) -> list[Path]:
     return [path for path in parts if table != "measurements" or path.exists()]
 
 
-def _open(path: Path) -> pq.ParquetFile:
+def _text(path: Path, file: pq.ParquetFile) -> str:
     try:
-        return pq.ParquetFile(path, page_checksum_verification=True)
+        return str(file.read(use_threads=False)["row"][0].as_py())
+    except (OSError, pa.ArrowException, IndexError) as error:
+        raise _damage(path, error) from None
+
+
+def _unfolded(folded: dict[Path, str]) -> pa.Table:
+    try:
+        return pa.Table.from_pylist([schema.unfold(text) for text in folded.values()], _LIVE)
+    except (ValueError, TypeError, pa.ArrowException) as error:
+        if len(folded) == 1:
+            raise _damage(next(iter(folded)), error) from None
+    for path, text in folded.items():
+        _unfolded({path: text})  # names the file that is to blame
+    raise StoreError("live results cannot be read together; `tombola verify` tells more")
+
+
+def _open(path: Path, *, whole: bool = False) -> pq.ParquetFile:
+    """A file; `whole` where it is small enough to be read at once."""
+    try:
+        source = pa.BufferReader(path.read_bytes()) if whole else path
+        return pq.ParquetFile(source, page_checksum_verification=True)
     except FileNotFoundError:
         raise
     except PermissionError:
@@ -216,8 +245,16 @@ def _open(path: Path) -> pq.ParquetFile:
 
 
 def _read(path: Path, declared: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
+    return _read_file(path, _open(path), declared, columns)
+
+
+def _read_file(
+    path: Path,
+    file: pq.ParquetFile,
+    declared: pa.Schema,
+    columns: Sequence[str] | None = None,
+) -> pa.Table:
     wanted = list(declared.names if columns is None else columns)
-    file = _open(path)
     try:
         return _conform(file.read(columns=wanted, use_threads=False), declared)
     except (OSError, pa.ArrowException) as error:

@@ -35,6 +35,8 @@ EXAMPLES = (
     " ORDER BY trial, position LIMIT 20",
     "SELECT kind, count(*) AS tasks, sum(seconds) AS seconds, max(worker) AS worker"
     " FROM tasks GROUP BY kind",
+    "SELECT method, avg(weights_remaining(density)) AS per_cent, count(*) AS replicates"
+    " FROM matching((SELECT min(sweep) FROM sweeps), 0.01) GROUP BY method",
 )
 """Queries to begin with; each runs on any store."""
 
@@ -78,7 +80,8 @@ def connect(store: str | Path) -> duckdb.DuckDBPyConnection:
         raise StoreError(f"store {root} {what}; --store names the directory of a store")
     for _ in range(TRIES):
         try:
-            return _load(files.listing(root))
+            with scanning(root):
+                return _load(files.listing(root))
         except FileNotFoundError:
             continue  # compacted between listing and reading: list again
     raise StoreError(f"store {root}: files vanish while they are read; try again when it is quiet")
@@ -99,6 +102,7 @@ def publish(store: str | Path) -> Path:
             for table in TABLES:
                 _create(published, table, connection.sql(f"FROM {table}").to_arrow_reader())
             _comment(published)
+            _define(published)
         aside.replace(path)
     finally:
         connection.close()
@@ -108,12 +112,16 @@ def publish(store: str | Path) -> Path:
 
 
 def describe(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str, str]]:
-    """(table, column, type, comment) of everything a query can use."""
+    """(table, column, type, comment) of everything a query can use; macros by their signature."""
     rows = connection.execute(
         "SELECT table_name, column_name, data_type, comment FROM duckdb_columns()"
         " WHERE NOT internal AND schema_name = 'main' ORDER BY column_index"
     ).fetchall()
-    return [row for table in TABLES for row in rows if row[0] == table]
+    macros = [
+        ("macros", signature, "TABLE" if sql.startswith("TABLE") else "DOUBLE", meaning)
+        for signature, (sql, meaning) in views.MACROS.items()
+    ]
+    return [row for table in TABLES for row in rows if row[0] == table] + macros
 
 
 def figures_of(connection: duckdb.DuckDBPyConnection, sweep: str) -> list[Any]:
@@ -154,9 +162,11 @@ def _load(listed: Listing) -> duckdb.DuckDBPyConnection:
         _load_results(connection, listed)
         _load_sweeps(connection, listed.sweeps)
         _create(connection, "attempts", files.read_attempts(listed.journal))
+        connection.execute(views.ANSWERS)
         connection.execute(views.TRIALS)
         connection.execute(views.SWEEPS)
         _comment(connection)
+        _define(connection)
     except BaseException:
         connection.close()
         raise
@@ -260,3 +270,8 @@ def _comment(connection: duckdb.DuckDBPyConnection) -> None:
     for (table, column), comment in views.comments().items():
         text = comment.replace("'", "''")
         connection.execute(f"COMMENT ON COLUMN {table}.{column} IS '{text}'")
+
+
+def _define(connection: duckdb.DuckDBPyConnection) -> None:
+    for statement in views.macros():
+        connection.execute(statement)

@@ -7,8 +7,8 @@ from orchestrator.store import schema
 
 TABLES = ("trials", "evals", "layers", "measurements", "tasks", "attempts", "sweeps")
 
-TRIALS = f"""
-CREATE VIEW trials AS
+ANSWERS = """
+CREATE TABLE stored.answers AS
 WITH metrics AS (
     SELECT run_key, arg_max(accuracy, step) FILTER (split = 'test') AS accuracy,
            arg_max(loss, step) FILTER (split = 'test') AS loss,
@@ -21,7 +21,20 @@ WITH metrics AS (
            arg_min(step, loss) FILTER (split = 'val') AS early_stop_step,
            max(accuracy) FILTER (split = 'test') AS best_accuracy
     FROM evals GROUP BY run_key),
-barriers AS (
+held_out AS (
+    SELECT run_key, best_val_step, early_stop_step FROM metrics
+    WHERE coalesce(best_val_step, early_stop_step) IS NOT NULL),
+chosen AS (
+    SELECT run_key, any_value(accuracy) FILTER (step = best_val_step) AS best_val_accuracy,
+           any_value(accuracy) FILTER (step = early_stop_step) AS early_stop_accuracy
+    FROM held_out JOIN evals USING (run_key) WHERE split = 'test' GROUP BY run_key)
+SELECT * FROM metrics LEFT JOIN chosen USING (run_key)
+"""
+"""What each run's evaluations come to, reckoned once for a connection: `trials` asks it often."""
+
+TRIALS = f"""
+CREATE VIEW trials AS
+WITH barriers AS (
     SELECT measurement_key, any_value(value) FILTER (split = 'test') AS barrier,
            any_value(value) FILTER (split = 'train') AS train_barrier
     FROM measurements WHERE name = 'barrier' GROUP BY measurement_key),
@@ -41,13 +54,13 @@ SELECT {", ".join(f"asked.{name}" for name in schema.TRIALS.names)},
        round(1 - asked.requested_density, 12) AS sparsity,
        1 / asked.requested_density AS compression,
        coalesce(run.density, mask.density) AS density,
-       metrics.accuracy, metrics.loss, metrics.train_accuracy, metrics.train_loss, metrics.top5,
-       metrics.val_accuracy, metrics.val_loss, metrics.best_accuracy,
-       chosen.accuracy AS best_val_accuracy, metrics.early_stop_step,
-       early.accuracy AS early_stop_accuracy, dense.accuracy AS dense_accuracy,
+       answers.accuracy, answers.loss, answers.train_accuracy, answers.train_loss, answers.top5,
+       answers.val_accuracy, answers.val_loss, answers.best_accuracy,
+       answers.best_val_accuracy, answers.early_stop_step,
+       answers.early_stop_accuracy, dense.accuracy AS dense_accuracy,
        dense.best_accuracy AS dense_best_accuracy,
-       dense_chosen.accuracy AS dense_best_val_accuracy,
-       metrics.accuracy - dense.accuracy AS delta,
+       dense.best_val_accuracy AS dense_best_val_accuracy,
+       answers.accuracy - dense.accuracy AS delta,
        CASE WHEN run.key IS NOT NULL THEN run.diverged_at IS NOT NULL END AS diverged,
        coalesce(run.collapsed_layers, mask.collapsed_layers) AS collapsed_layers,
        coalesce(run.kept_flops, mask.kept_flops) AS kept_flops,
@@ -58,16 +71,10 @@ SELECT {", ".join(f"asked.{name}" for name in schema.TRIALS.names)},
 FROM stored.asked
 LEFT JOIN tasks run ON run.key = asked.run_key
 LEFT JOIN tasks mask ON mask.key = asked.mask_key
-LEFT JOIN metrics ON metrics.run_key = asked.run_key
-LEFT JOIN evals chosen ON chosen.run_key = asked.run_key AND chosen.split = 'test'
-     AND chosen.step = metrics.best_val_step
+LEFT JOIN stored.answers answers ON answers.run_key = asked.run_key
 LEFT JOIN barriers ON barriers.measurement_key = asked.barrier_key
 LEFT JOIN graphs ON graphs.measurement_key = asked.graphs_key
-LEFT JOIN evals early ON early.run_key = asked.run_key AND early.split = 'test'
-     AND early.step = metrics.early_stop_step
-LEFT JOIN metrics dense ON dense.run_key = asked.dense_key
-LEFT JOIN evals dense_chosen ON dense_chosen.run_key = asked.dense_key
-     AND dense_chosen.split = 'test' AND dense_chosen.step = dense.best_val_step
+LEFT JOIN stored.answers dense ON dense.run_key = asked.dense_key
 LEFT JOIN latest run_latest ON run_latest.key = asked.run_key
 LEFT JOIN latest mask_latest ON mask_latest.key = asked.mask_key
 WHERE asked.current
@@ -86,6 +93,48 @@ SELECT r.sweep, r.revision, r.registered_at, r.current, r.trials,
        coalesce(answered.done, 0) AS done, r.definition, r.figures
 FROM stored.registered r LEFT JOIN answered USING (sweep, revision)
 """
+
+MACROS = {
+    "weights_remaining(density)": (
+        "round(100 * density, 9)",
+        "a density in per cent, as the pruning papers print it",
+    ),
+    "matching(sweep, tolerance)": (
+        """TABLE
+        SELECT network, dataset, method, ablation, replicate,
+               min(trials.density) FILTER (accuracy >= dense_accuracy - tolerance - 1e-9)
+                   AS density,
+               arg_min(accuracy, trials.density)
+                   FILTER (accuracy >= dense_accuracy - tolerance - 1e-9) AS accuracy,
+               max(dense_accuracy) AS dense_accuracy, count(*) AS trials
+        FROM trials WHERE trials.sweep = sweep AND method <> 'dense' AND accuracy IS NOT NULL
+        GROUP BY ALL ORDER BY ALL""",
+        "the least density at which each replicate of a method is within `tolerance` (a fraction) "
+        "of its dense run's accuracy, denser ones need not be; null where none is",
+    ),
+    "paired(sweep, method_a, method_b)": (
+        """TABLE
+        SELECT network, dataset, requested_density AS density, ablation, replicate,
+               avg(accuracy) FILTER (method = method_a) AS accuracy_a,
+               avg(accuracy) FILTER (method = method_b) AS accuracy_b,
+               accuracy_a - accuracy_b AS difference,
+               count(*) FILTER (method = method_a) AS trials_a,
+               count(*) FILTER (method = method_b) AS trials_b
+        FROM trials
+        WHERE trials.sweep = sweep AND method IN (method_a, method_b) AND accuracy IS NOT NULL
+        GROUP BY network, dataset, requested_density, ablation, replicate
+        HAVING trials_a > 0 AND trials_b > 0 ORDER BY ALL""",
+        "accuracies of two methods at the same network, dataset, density, ablation and replicate; "
+        "the mean where a method has several trials there (trials_a, trials_b)",
+    ),
+}
+"""By signature: what queries can call besides the tables, and what it means."""
+
+
+def macros() -> list[str]:
+    """Statements that make the macros."""
+    return [f"CREATE MACRO {signature} AS {sql}" for signature, (sql, _) in MACROS.items()]
+
 
 _DERIVED = {
     "trials": {

@@ -23,6 +23,7 @@ from orchestrator.schedule import (
     Start,
 )
 from orchestrator.store import layout, results
+from orchestrator.store.compact import Background
 from orchestrator.store.journal import Journal
 from tasks.spec import Mask, Run
 
@@ -104,6 +105,7 @@ class _Launch:
         self._identity = f"{began}-{secrets.token_hex(3)}"
         self._plan, self._store, self._executor, self._observe = plan, store, executor, observe
         self._journal = Journal(store, self._identity)
+        self._compaction = Background(store)
         self._scheduler = Scheduler(nodes(plan, costs), executor.slots)
         self._progress = Progress(total=len(plan.tasks))
         self._packs = 0
@@ -123,9 +125,11 @@ class _Launch:
                         case WorkerLost(pack, reason, why):
                             self._lost(pack, reason, why)
                 self._journal.flush()
+                self._compaction.tend(len(self._progress.done))
                 self._observe(self._progress)
         finally:
             self._journal.flush(force=True)
+            self._compaction.close()
         return self._progress
 
     def rehearse(self) -> Progress | None:

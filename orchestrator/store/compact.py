@@ -4,24 +4,95 @@ The segment is published before what it merged is removed, its `tasks` file last
 that finds a row in both takes it once, so each row is seen once at any moment.
 """
 
+import fcntl
 import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from orchestrator.errors import TombolaError
 from orchestrator.store import layout, schema
 from orchestrator.store.files import publish
-from orchestrator.store.results import Row, encode, read, segment_keys, segments
+from orchestrator.store.results import Row, encode, read_row
+from orchestrator.store.segments import segment_keys, segments
 
 
-def compact(store: Path) -> int:
-    """Merge all live results into one segment; how many were merged."""
+def compact(store: Path, *, wait: bool = True) -> int:
+    """Merge all live results into one segment; how many were merged.
+
+    One at a time: another that is under way is waited for, or with `wait` false left to it (0).
+    """
+    with _alone(store, wait) as alone:
+        return _merge(store) if alone else 0
+
+
+class Background:
+    """Compacts beside a launch: in a thread, once enough results have gathered, not too often."""
+
+    def __init__(self, store: Path, enough: int = 5_000, pause: float = 120.0) -> None:
+        self._store, self._enough, self._pause = store, enough, pause
+        found = sum(1 for _ in layout.published(store / layout.LIVE, ".parquet"))
+        self._merged = -found  # of this launch's results; those of earlier ones count, too
+        self._ended = -pause
+        self._thread: threading.Thread | None = None
+
+    def tend(self, done: int) -> None:
+        """Begin, if it is due when the launch has done so many tasks; never waits."""
+        if self._thread and self._thread.is_alive():
+            return
+        if done - self._merged >= self._enough and time.monotonic() - self._ended >= self._pause:
+            self._merged = done
+            self._thread = threading.Thread(target=self._compact, name="compaction")
+            self._thread.start()
+
+    def close(self) -> None:
+        """Wait for what is under way."""
+        if self._thread:
+            self._thread.join()
+
+    def _compact(self) -> None:
+        # A convenience: where it cannot be had the launch goes on, and `verify` tells why.
+        with suppress(TombolaError, OSError):
+            compact(self._store, wait=False)
+        self._ended = time.monotonic()
+
+
+@contextmanager
+def _alone(store: Path, wait: bool) -> Iterator[bool]:
+    """Whether no other compaction runs, in any process.
+
+    Advisory: two at once make segments that overlap, of which readers take each row once.
+    """
+    (store / layout.SEGMENTS).mkdir(parents=True, exist_ok=True)
+    with (store / layout.SEGMENTS / ".compacting").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:
+            pass  # a file system without locks
+        yield True
+
+
+def _merge(store: Path) -> int:
     paths = list(layout.published(store / layout.LIVE, ".parquet"))
     merged = {key for segment in segments(store) for key in segment_keys(segment)}
-    rows = [read(path).to_pylist()[0] for path in paths if path.stem not in merged]
+    rows = [row for path in paths if path.stem not in merged and (row := _row(path))]
     if rows:
         _publish(store, rows)
     for path in paths:
         path.unlink(missing_ok=True)
     return len(rows)
+
+
+def _row(path: Path) -> Row | None:
+    try:
+        return read_row(path)
+    except FileNotFoundError:
+        return None  # merged by another meanwhile
 
 
 def _publish(store: Path, rows: list[Row]) -> None:

@@ -5,11 +5,10 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
-import pyarrow.parquet as pq
-
 from orchestrator.errors import StoreError
 from orchestrator.store import layout
-from orchestrator.store.results import segments
+from orchestrator.store.results import read
+from orchestrator.store.segments import segments
 
 SAMPLE = 200
 _COLUMNS = ["kind", "value", "first_step", "last_step", "seconds", "device"]
@@ -27,7 +26,7 @@ def rates(store: Path, device: str = "cpu") -> dict[tuple[str, str], float]:
     seen: dict[tuple[str, str], list[float]] = defaultdict(list)
     for path in files:
         try:
-            rows = pq.ParquetFile(path).read(columns=_COLUMNS)[:SAMPLE].to_pylist()
+            rows = read(path).select(_COLUMNS)[:SAMPLE].to_pylist()
         except (OSError, StoreError):
             continue
         for row in rows:

@@ -17,8 +17,12 @@ import pyarrow.parquet as pq
 from orchestrator.errors import DamagedFile, DeterminismAlarm
 from orchestrator.store import layout, schema
 from orchestrator.store.files import publish
+from orchestrator.store.segments import GROUP, find_compacted, segment_keys, segments
 
 Row = dict[str, Any]
+
+_SMALL = 1 << 20
+"""Bytes up to which threads cost a reader more than they give."""
 
 _PROVENANCE = schema.TASKS.names[schema.TASKS.get_field_index("launch") :]
 _RESULT = [n for n in schema.LIVE.names if n not in {"digest", "checksum", *_PROVENANCE}]
@@ -59,7 +63,7 @@ def commit(store: Path, row: Row) -> None:
     row["checksum"] = row_checksum(row)
     earlier = find(store, row["key"])
     if earlier is None:
-        publish(store / layout.result(row["key"]), encode(schema.LIVE, [row]))
+        publish(store / layout.result(row["key"]), encode(schema.FOLDED, [schema.fold(row)]))
     elif earlier["digest"] != row["digest"] and not _agrees(earlier, row):
         raise DeterminismAlarm(_difference(earlier, row))
 
@@ -84,7 +88,7 @@ def agree(store: Path, row: Row) -> None:
 def find(store: Path, key: str) -> Row | None:
     """The result of a key, live or compacted, or None."""
     row = _read_live(store / layout.result(key))
-    return row if row is not None else _find_compacted(store, key)
+    return row if row is not None else find_compacted(store, key)
 
 
 def result_digest(row: Row) -> str:
@@ -104,7 +108,7 @@ def encode(
     table_schema: pa.Schema, rows: list[Row], metadata: dict[str, str] | None = None
 ) -> bytes:
     """Rows as the bytes of a Parquet file with checksummed pages."""
-    bare = pa.schema([pa.field(f.name, _bare(f.type)) for f in table_schema])
+    bare = _bared(table_schema)
     about = {**(table_schema.metadata or {}), **(metadata or {})}
     table = pa.Table.from_pylist(rows, schema=bare.with_metadata(about))
     sink = io.BytesIO()
@@ -117,72 +121,61 @@ def encode(
         write_statistics=many,
         use_dictionary=many,
         store_schema=many or metadata is not None,
+        row_group_size=GROUP,
     )
     return sink.getvalue()
 
 
 def read(path: Path) -> pa.Table:
-    """A Parquet file of the store.
+    """A Parquet file of the store; a live result as a row of schema.LIVE, however it is kept.
 
     Raises
     ------
     DamagedFile
         When it is truncated or altered. A missing file is a FileNotFoundError.
     """
+    table = _read(path)
+    if table.column_names != schema.FOLDED.names:
+        return table
+    return pa.Table.from_pylist([read_row(path)], schema=_bared(schema.LIVE))
+
+
+def read_row(path: Path) -> Row:
+    """A live result's row of schema.LIVE; raises what `read` does."""
+    table = _read(path)
     try:
-        return pq.ParquetFile(path, page_checksum_verification=True).read()
-    except FileNotFoundError:
-        raise
+        if "value" in table.column_names:  # as it was written before FOLDED
+            rows: list[Row] = table.to_pylist()
+            return rows[0]
+        return schema.unfold(table["row"][0].as_py())
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise _damaged(path, error) from None
+
+
+def _read(path: Path) -> pa.Table:
+    content = pa.py_buffer(path.read_bytes())
+    try:
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        return file.read(use_threads=len(content) > _SMALL)
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise DamagedFile(
-            path,
-            f"is truncated or altered ({reason}); "
-            "`tombola verify --repair` removes what is damaged",
-        ) from None
+        raise _damaged(path, error) from None
 
 
-def segments(store: Path) -> list[Path]:
-    """The `tasks` files of published segments."""
-    return [
-        p
-        for p in layout.published(store / layout.SEGMENTS, ".parquet")
-        if p.name.startswith("tasks-")
-    ]
-
-
-def segment_keys(path: Path) -> list[str]:
-    """Keys of the tasks in a segment."""
-    keys: list[str] = pq.read_table(path, columns=["key"])["key"].to_pylist()
-    return keys
-
-
-def segment_parts(head: Path) -> dict[str, Path]:
-    """The other files, by table, of the segment whose `tasks` file is `head`."""
-    parts = {table: layout.part(head, table) for table in schema.PARTS}
-    return {t: path for t, path in parts.items() if t != "measurements" or path.exists()}
+def _damaged(path: Path, error: Exception) -> DamagedFile:
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    cure = "`tombola verify --repair` removes what is damaged"
+    return DamagedFile(path, f"is truncated or altered ({reason}); {cure}")
 
 
 def _read_live(path: Path) -> Row | None:
     try:
-        rows: list[Row] = read(path).to_pylist()
+        return read_row(path)
     except FileNotFoundError:
         return None
-    return rows[0]
 
 
-def _find_compacted(store: Path, key: str) -> Row | None:
-    for path in segments(store):
-        found: list[Row] = pq.read_table(path, filters=[("key", "==", key)]).to_pylist()
-        if not found:
-            continue
-        row = found[0]
-        for table, part in segment_parts(path).items():
-            column = schema.PARTS[table].names[0]
-            rows = pq.read_table(part, filters=[(column, "==", key)])
-            row[table] = rows.drop_columns([column]).to_pylist() or None
-        return row
-    return None
+def _bared(table_schema: pa.Schema) -> pa.Schema:
+    return pa.schema([pa.field(f.name, _bare(f.type)) for f in table_schema])
 
 
 def _bare(kind: pa.DataType) -> pa.DataType:

@@ -3,6 +3,10 @@
 Files are written to these schemas and read with them; no type is ever inferred.
 """
 
+import json
+from datetime import datetime
+from typing import Any
+
 import pyarrow as pa
 
 VERSION = "1"
@@ -123,6 +127,42 @@ LIVE = pa.schema(
     ],
     metadata=TASKS.metadata,
 )
+
+FOLDED = _table(_KEY, _field("row", pa.string(), "the row of LIVE that is not null, JSON"))
+"""A live result's file. Opening a file costs by its columns: two are read 15 times as fast as the
+60 leaves of LIVE, which older files have instead; both are read."""
+
+
+def fold(row: dict[str, Any]) -> dict[str, str]:
+    """A row of LIVE as one of FOLDED."""
+    known = {name: row[name] for name in LIVE.names if row.get(name) is not None}
+    return {"key": row["key"], "row": json.dumps(known, default=datetime.isoformat)}
+
+
+def unfold(text: str) -> dict[str, Any]:
+    """The row of LIVE in the `row` of FOLDED, nulls and all.
+
+    Raises
+    ------
+    ValueError
+        When it is no such row.
+    """
+    row = json.loads(text)
+    if not isinstance(row, dict):
+        raise ValueError("its row is no object")
+    if started := row.get("started_at"):
+        row["started_at"] = datetime.fromisoformat(started)
+    for table, blank in _BLANK_ITEMS.items():
+        if items := row.get(table):
+            row[table] = [blank | item for item in items]
+    return _BLANK | row
+
+
+_BLANK: dict[str, Any] = dict.fromkeys(LIVE.names)
+_BLANK_ITEMS: dict[str, dict[str, Any]] = {
+    table: dict.fromkeys(field.name for field in LIVE.field(table).type.value_type)
+    for table in PARTS
+}
 
 TRIALS = _table(
     _field("sweep", pa.string(), "name of the sweep"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.errors import DamagedFile
-from orchestrator.store import artifacts, layout, results, schema
+from orchestrator.store import artifacts, layout, results, schema, segments
 from tasks.key import digest
 
 
@@ -46,8 +46,8 @@ def _check_all(store: Path, kept: dict[str, int]) -> Iterator[Finding | None]:
     live = list(layout.published(store / layout.LIVE, ".parquet"))
     for path in live:
         yield _checked(path, lambda path=path: _check_live(path, kept))  # type: ignore[misc]
-    for path in results.segments(store):
-        for part in (path, *results.segment_parts(path).values()):
+    for path in segments.segments(store):
+        for part in (path, *segments.segment_parts(path).values()):
             yield _checked(part, lambda part=part: _check_segment(part, kept))  # type: ignore[misc]
     for path in layout.published(store / layout.MASKS, ".safetensors"):
         yield _checked(path, lambda path=path: _check_mask(store, path, kept))  # type: ignore[misc]

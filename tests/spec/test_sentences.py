@@ -4,7 +4,9 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,10 +18,12 @@ from orchestrator.executors.base import Arrival, Pack
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.plan import Nothing, plan
 from orchestrator.schedule import Ended, Failed, Finished, GiveUp, Node, Scheduler, Start, Status
-from orchestrator.store import layout
-from orchestrator.store.compact import compact
+from orchestrator.store import layout, results
+from orchestrator.store.compact import Background, compact
+from orchestrator.store.files import open_store
+from orchestrator.store.segments import segments
 from tasks import key as keys
-from tasks.key import Record, added
+from tasks.key import Record, added, digest
 from tasks.spec import Dataset, Init, Magnitude, Mask, Network, Recipe, Run, State, at, prune
 from tests.small import outcome, write_sweep
 
@@ -301,6 +305,53 @@ def test_a_reader_sees_each_result_once_before_during_and_after_compaction(
     assert views == [expected] * 3
     assert seen() == expected
     assert not outcome(store), "all live results were merged"
+
+
+def test_readers_beside_a_launch_that_compacts_itself_see_each_result_once(
+    tmp_path: Path,
+) -> None:
+    """A writer, two drivers' compactions and four readers: nothing twice, missing or an error."""
+    from analysis import results as reading
+
+    source = tmp_path / "source"
+    study.run(study.read(write_sweep(tmp_path)), source, InlineExecutor())
+    pattern = [
+        results.read_row(path)
+        for path in list(layout.published(source / layout.LIVE, ".parquet"))[:5]
+    ]
+    store = open_store(tmp_path / "store", create=True)
+    until = time.monotonic() + 2.0
+    committed: list[str] = []
+
+    def write() -> None:
+        drivers = [Background(store, enough=10, pause=0.0) for _ in range(2)]
+        while time.monotonic() < until:
+            key = digest(str(len(committed)))
+            results.commit(store, {**pattern[len(committed) % 5], "key": key})
+            committed.append(key)
+            for driver in drivers:
+                driver.tend(len(committed))
+        for driver in drivers:
+            driver.close()
+
+    def read() -> int:
+        looks = 0
+        while time.monotonic() < until:
+            known = set(committed)
+            query = "SELECT key FROM tasks"
+            keys = [key for (key,) in reading.connect(store).execute(query).fetchall()]
+            assert len(keys) == len(set(keys)), "twice"
+            assert known <= set(keys), "missing"
+            looks += 1
+        return looks
+
+    with ThreadPoolExecutor() as pool:
+        writing = pool.submit(write)
+        looking = [pool.submit(read) for _ in range(4)]
+        writing.result()
+        assert all(one.result() > 0 for one in looking)
+    assert results.inventory(store).results == set(committed)
+    assert len(segments(store)) > 1, "it was compacted meanwhile"
 
 
 # Building, hashing and comparing a chain is linear in its levels.

@@ -1,0 +1,110 @@
+"""Segments: flat, sorted tables of many results, and where in them a key is.
+
+A segment is never changed, so what a process has learnt of one stays true while its file stands.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from orchestrator.store import layout, schema
+
+GROUP = 16_384
+"""Rows of a row group: what is read to find one row of a segment."""
+
+_PREFIX = 16
+"""Hexadecimal digits of a key in the index: 8 bytes of memory for each result."""
+
+
+def segments(store: Path) -> list[Path]:
+    """The `tasks` files of published segments."""
+    return [
+        p
+        for p in layout.published(store / layout.SEGMENTS, ".parquet")
+        if p.name.startswith("tasks-")
+    ]
+
+
+def segment_keys(path: Path) -> list[str]:
+    """Keys of the tasks in a segment."""
+    keys: list[str] = pq.ParquetFile(path).read(columns=["key"])["key"].to_pylist()
+    return keys
+
+
+def segment_parts(head: Path) -> dict[str, Path]:
+    """The other files, by table, of the segment whose `tasks` file is `head`."""
+    parts = {table: layout.part(head, table) for table in schema.PARTS}
+    return {t: path for t, path in parts.items() if t != "measurements" or path.exists()}
+
+
+def find_compacted(store: Path, key: str) -> dict[str, Any] | None:
+    """The row of schema.LIVE that segments hold for a key, or None."""
+    for head in segments(store):
+        if not _holds(_prefixes(_Whole.of(head)), key):
+            continue
+        for row in _rows_of(head, "key", key):
+            return {**row, **_parts_of(head, key)}
+    return None
+
+
+class _Whole(NamedTuple):
+    """A file as it stands: what is cached of it holds for no other that takes its name."""
+
+    path: Path
+    changed: int
+    size: int
+
+    @classmethod
+    def of(cls, path: Path) -> "_Whole":
+        status = path.stat()
+        return cls(path, status.st_mtime_ns, status.st_size)
+
+
+def _holds(prefixes: npt.NDArray[np.uint64], key: str) -> bool:
+    wanted = np.uint64(int(key[:_PREFIX], 16))
+    place = int(np.searchsorted(prefixes, wanted))
+    return place < len(prefixes) and bool(prefixes[place] == wanted)
+
+
+@lru_cache(maxsize=64)
+def _prefixes(head: _Whole) -> npt.NDArray[np.uint64]:
+    """First digits of all keys of a segment, sorted."""
+    prefixes = [int(key[:_PREFIX], 16) for key in segment_keys(head.path)]
+    return np.sort(np.array(prefixes, dtype=np.uint64))
+
+
+@lru_cache(maxsize=256)
+def _ranges(file: _Whole, column: str) -> tuple[tuple[str, str], ...]:
+    """Least and largest of a column by row group; of everything where the file does not say."""
+    known = pq.ParquetFile(file.path)
+    place = known.schema_arrow.get_field_index(column)
+    found = []
+    for group in range(known.num_row_groups):
+        said = known.metadata.row_group(group).column(place).statistics
+        whole = said is None or not said.has_min_max
+        found.append(("", "~") if whole else (said.min, said.max))
+    return tuple(found)
+
+
+def _parts_of(head: Path, key: str) -> dict[str, Any]:
+    found = {}
+    for table, path in segment_parts(head).items():
+        column = schema.PARTS[table].names[0]
+        rows = list(_rows_of(path, column, key))
+        items = [{name: row[name] for name in row if name != column} for row in rows]
+        found[table] = items or None
+    return found
+
+
+def _rows_of(path: Path, column: str, key: str) -> Iterator[dict[str, Any]]:
+    ranges = _ranges(_Whole.of(path), column)
+    groups = [group for group, (least, most) in enumerate(ranges) if least <= key <= most]
+    if groups:
+        table = pq.ParquetFile(path, page_checksum_verification=True).read_row_groups(groups)
+        yield from table.filter(pc.equal(table[column], key)).to_pylist()
