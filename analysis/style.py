@@ -171,6 +171,15 @@ def lighter(colour: str, amount: float) -> str:
     return "#" + "".join(f"{round(c + (end - c) * abs(amount)):02X}" for c in channels)
 
 
+def sequence(count: int) -> list[str]:
+    """So many colours in order, from dark to light but never too light to see on white."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    ordered = colormaps["plasma"]
+    return [to_hex(ordered(0.05 + 0.8 * n / max(count - 1, 1))) for n in range(count)]
+
+
 def percent(fraction: float) -> str:
     """A density as an axis says it, to three digits: 100, 51.2, 6.87, 0.591."""
     return f"{float(f'{100 * fraction:.3g}'):f}".rstrip("0").rstrip(".")

@@ -78,7 +78,8 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LayerOpti
     """
     chosen = selection.choose(connection, sweep, options, SQL)
     rows = [row for row in chosen.rows if row["position"] is not None]
-    wanted = _densities({row["requested_density"] for row in rows}, options.densities)
+    there_are = {row["requested_density"] for row in rows}
+    wanted = selection.spaced(there_are, options.densities, _SHOWN)
     shown = [row for row in rows if row["requested_density"] in wanted]
     named = selection.labels(rows)
     groups = selection.grouped(
@@ -128,16 +129,6 @@ def draw(facts: Facts) -> Figure:
 
 
 # ---------------------------------------------------------------- details
-
-
-def _densities(there_are: set[float], wanted: Sequence[float]) -> tuple[float, ...]:
-    """The nearest that there are to each wanted one, or three spread out; densest first."""
-    ordered = sorted(there_are, reverse=True)
-    if wanted:
-        near = {min(ordered, key=lambda d: abs(d - one)) for one in wanted}
-    else:
-        near = {ordered[round(n * (len(ordered) - 1) / (_SHOWN - 1))] for n in range(_SHOWN)}
-    return tuple(sorted(near, reverse=True))
 
 
 def _cell(rows: Sequence[Row], named: dict[Setting, tuple[str, int]], spread: Spread) -> Cell:

@@ -85,6 +85,14 @@ class LayerOptions(Options):
 
 
 @dataclass(frozen=True)
+class LearningOptions(LayerOptions):
+    """`quantity` of `split` to show; `densities`: empty: at most six, spread out."""
+
+    split: Literal["test", "train", "val"] = "test"
+    quantity: Literal["accuracy", "loss"] = "accuracy"
+
+
+@dataclass(frozen=True)
 class UnablatedOptions(Options):
     """Ablations are left out unless asked for."""
 
@@ -107,6 +115,7 @@ FIGURES = {
     "ablations": Kind("ablations", CurveOptions),
     "density-by-layer": Kind("density_by_layer", LayerOptions),
     "critical-difference": Kind("critical_difference", RankOptions),
+    "learning-curves": Kind("learning_curves", LearningOptions),
     "layer-collapse": Kind("layer_collapse", UnablatedOptions),
 }
 
@@ -178,6 +187,10 @@ def _is_references(value: Any) -> bool:
     return _is_names(value) and all(name in reference.drawable() for name in value)
 
 
+def _one_of(*known: str) -> tuple[str, Callable[[Any], bool]]:
+    return ", ".join(known), lambda value: isinstance(value, str) and value in known
+
+
 _NAMES = ("a list of names", _is_names)
 _FRACTION = ("a number between 0 and 1", _is_fraction)
 _TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -185,13 +198,15 @@ _TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "networks": _NAMES,
     "datasets": _NAMES,
     "ablations": _NAMES,
-    "spread": (", ".join(SPREADS), lambda value: isinstance(value, str) and value in SPREADS),
-    "report": ("last, best_val, best", lambda value: value in ("last", "best_val", "best")),
-    "width": (", ".join(WIDTHS), lambda value: isinstance(value, str) and value in WIDTHS),
+    "spread": _one_of(*SPREADS),
+    "report": _one_of("last", "best_val", "best"),
+    "width": _one_of(*WIDTHS),
     "title": ("text", lambda value: value is None or isinstance(value, str)),
-    "metric": (", ".join(METRICS), lambda value: isinstance(value, str) and value in METRICS),
+    "metric": _one_of(*METRICS),
     "chance": _FRACTION,
     "floor": _FRACTION,
     "reference": (f"a list of {', '.join(reference.drawable())}", _is_references),
+    "split": _one_of("test", "train", "val"),
+    "quantity": _one_of("accuracy", "loss"),
     "densities": ("a list of numbers above 0, up to 1", _is_densities),
 }

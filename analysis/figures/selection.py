@@ -179,6 +179,18 @@ def details(row: Row, varying: set[str]) -> list[str]:
     return [_said(column, row[column]) for column in (*SETTING, _APART) if column in varying]
 
 
+def spaced(there_are: Iterable[float], wanted: Sequence[float], most: int) -> tuple[float, ...]:
+    """The densities nearest to each wanted one, or `most` spread out; densest first."""
+    ordered = sorted(set(there_are), reverse=True)
+    if wanted:
+        near = {min(ordered, key=lambda d: abs(d - one)) for one in wanted}
+    elif most == 1:
+        near = {ordered[len(ordered) // 2]}
+    else:
+        near = {ordered[round(n * (len(ordered) - 1) / (most - 1))] for n in range(most)}
+    return tuple(sorted(near, reverse=True))
+
+
 def grouped(rows: Iterable[T], key: Callable[[T], Any]) -> dict[Any, list[T]]:
     """Rows, or whatever it is, by key, in their order."""
     groups: dict[Any, list[T]] = defaultdict(list)
