@@ -351,6 +351,53 @@ def _ask(verb: Any, sweep: str, store: Path, where: str | None) -> None:
         raise TombolaError(f"no launch of {name} answered: none seems to run{cure}")
 
 
+@app.command()
+@_guarded
+def chaos(
+    sweep: SweepFile,
+    overrides: Overrides = None,
+    kills: Annotated[int, typer.Option(help="How many to kill.", min=1)] = 10,
+    seed: Annotated[int, typer.Option(help="Of the moments and the victims.")] = 0,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join; default: start one here.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Empty folder for the two stores; default: a temporary one.")
+    ] = None,
+) -> None:
+    """Kill drivers, workers and nodes while a sweep runs, and compare with an undisturbed run."""
+    import random
+    import tempfile
+
+    from orchestrator import chaos as war
+
+    _read(sweep, overrides)
+    if out is not None and out.exists() and any(out.iterdir()):
+        raise TombolaError(f"{out} is not empty: chaos fills two stores of its own")
+    words = [str(sweep), *(f"--set={one}" for one in overrides or ())]
+    strike = None
+    if address:
+        from orchestrator.executors import on_ray
+
+        words.append(f"--address={address}")
+        dice = random.Random(seed)  # noqa: S311 (victims, no secrets)
+        strike = lambda victim: on_ray.strike(address, victim, dice)  # noqa: E731
+    with tempfile.TemporaryDirectory() as scratch:
+        verdict = war.chaos(
+            words, out or Path(scratch), kills=kills, seed=seed, strike=strike, tell=typer.echo
+        )
+    toll = ", ".join(f"{n} x {victim}" for victim, n in sorted(verdict.killed.items())) or "nothing"
+    if verdict.survived:
+        typer.echo(f"killed {toll}: all {len(verdict.expected):,} results are the same")
+        return
+    typer.echo(
+        f"killed {toll}: {verdict.differing:,} of {len(verdict.expected):,} results differ, "
+        f"{verdict.damage} files are damaged",
+        err=True,
+    )
+    raise typer.Exit(ExitCode.TASKS_FAILED)
+
+
 # ---------------------------------------------------------------- looking
 
 

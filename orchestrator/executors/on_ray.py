@@ -6,8 +6,10 @@ order and packing are ours (schedule.py).
 
 import logging
 import os
+import random
+import signal
 import warnings
-from contextlib import chdir
+from contextlib import chdir, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +22,8 @@ from tasks import own
 
 SOURCE = Path(orchestrator.__file__).parents[1]
 """The folder that holds our packages."""
+
+_NODE_ID = "ray.io/node-id"
 
 OBJECT_STORE_BYTES = 100 * 2**20
 """Ray's shared memory: only packs and outcomes pass through it, a few kB each."""
@@ -84,7 +88,7 @@ class RayExecutor:
         if not self._avoided:
             return wide
         others = f"!in({','.join(sorted(self._avoided))})"
-        return {**wide, "label_selector": {"ray.io/node-id": others}}
+        return {**wide, "label_selector": {_NODE_ID: others}}
 
     def avoid(self, nodes: frozenset[str]) -> bool:
         """Send packs to other nodes than these from now on; False where there is no other."""
@@ -135,6 +139,42 @@ class RayExecutor:
             )
         died = isinstance(error, self._ray.exceptions.NodeDiedError)
         return Failure.NODE_LOST if died else Failure.WORKER_LOST
+
+
+def strike(address: str, victim: str, dice: random.Random) -> bool:
+    """Kill a worker at work, or a node other than the head, of a cluster; False where none is.
+
+    It is done by a task on that node: it kills another process that runs a pack, or the
+    raylet that is its own parent.
+    """
+    ray = _import_ray(local=False)
+    if not ray.is_initialized():
+        ray.init(**_join(address))
+    head = "node:__internal_head__"
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if victim == "node":
+        nodes = [node for node in nodes if head not in node["Resources"]]
+    dice.shuffle(nodes)
+    for node in nodes:
+        on_it = {"num_cpus": 0, "max_retries": 0, "label_selector": {_NODE_ID: node["NodeID"]}}
+        try:
+            if ray.get(ray.remote(**on_it)(_shoot).remote(victim), timeout=30):
+                return True
+        except ray.exceptions.RayError:
+            return True  # whoever shot went down with the node
+    return False
+
+
+def _shoot(victim: str) -> bool:
+    if victim == "node":
+        os.kill(os.getppid(), signal.SIGKILL)
+        return True
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (entry / "cmdline").read_bytes().startswith(b"ray::_run_pack"):
+                os.kill(int(entry.name), signal.SIGKILL)
+                return True
+    return False
 
 
 def _run_pack(pack: Pack) -> tuple[str, list[Any]]:
