@@ -109,6 +109,9 @@ def plan(
     price: Annotated[
         float | None, typer.Option(help="What one costs per hour, for --what-if.", min=0)
     ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw --what-if into this PDF, PNG or SVG.", metavar="FILE")
+    ] = None,
 ) -> None:
     """Show what a sweep would run, what it shares, and what it would cost. Runs nothing."""
     from orchestrator import forecast, render, study
@@ -121,8 +124,14 @@ def plan(
     render.print_plan(console, asked, planned, costs, slots)
     if gpus or what_if:
         forecast.print_schedule(console, planned, costs, slots)
-    if what_if:
-        forecast.print_what_if(console, planned, costs, price)
+    if what_if or figure:
+        tried = forecast.what_if(planned, costs)
+        forecast.print_what_if(console, tried, costs, price)
+        if figure:
+            from analysis import scaling
+
+            scaling.write(tried, f"{forecast.what(costs, 2)}", figure, {"sweep": asked.name})
+            typer.echo(figure)
     if why:
         render.print_reasons(console, asked, planned.tasks.values())
 
@@ -430,6 +439,29 @@ def status(
         if not watch or not open_trials:
             return
         time.sleep(WATCH_SECONDS)
+
+
+@app.command()
+@_guarded
+def replay(
+    launch: Annotated[
+        str | None, typer.Argument(help="Launch to replay; default: the latest.", metavar="LAUNCH")
+    ] = None,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """A recorded launch beside the simulator's schedule of the same tasks."""
+    from analysis import results
+    from orchestrator import forecast
+    from orchestrator.replay import RECORDED
+    from orchestrator.replay import replay as replayed
+
+    root = _open(store)
+    with results.scanning(root):
+        connection = results.connect(root)
+        if launch is None:
+            [[launch]] = connection.execute("SELECT max(launch) FROM tasks").fetchall()
+        rows = connection.execute(RECORDED, [launch]).fetchall()
+    forecast.print_replay(_console(), str(launch), replayed(rows))
 
 
 @app.command()
