@@ -27,6 +27,7 @@ from orchestrator.store import artifacts, layout, results
 from tasks import catalog, measure, resources
 from tasks.connectivity import barrier
 from tasks.data import load
+from tasks.gang import train_on
 from tasks.key import decode
 from tasks.masks import Kept, Scores
 from tasks.networks.build import Weights, initial_weights
@@ -38,13 +39,14 @@ from tasks.train import train
 Value = dict[str, Any]
 
 
-def run_pack(pack: Pack, *, limited: bool = False) -> list[Outcome]:
+def run_pack(pack: Pack, *, limited: bool = False, gpus: int = 1) -> list[Outcome]:
     """Run a pack's jobs in order; an outcome for each but those whose needs failed here.
 
-    `limited` keeps the jobs' timeouts, for which this process may have to end itself.
+    `limited` keeps the jobs' timeouts, for which this process may have to end itself. With
+    more `gpus` than one each training divides its batches among them.
     """
     torch.set_num_threads(1)
-    worker = _Worker(pack, limited)
+    worker = _Worker(pack, limited, gpus)
     outcomes: list[Outcome] = []
     failed: set[str] = set()
     for job in pack.jobs:
@@ -91,8 +93,8 @@ def graph_quantities(kept: torch.Tensor) -> dict[str, float | None]:
 class _Worker:
     """One call's work: the pack, and the scores that its masks share."""
 
-    def __init__(self, pack: Pack, limited: bool) -> None:
-        self._pack, self._limited = pack, limited
+    def __init__(self, pack: Pack, limited: bool, gpus: int) -> None:
+        self._pack, self._limited, self._gpus = pack, limited, gpus
         self._store = Path(pack.store)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._name = f"{socket.gethostname()}:{os.getpid()}"
@@ -162,18 +164,18 @@ class _Worker:
             kept = measure.fitted(network, kept)
         start = self._weights(network, value["start"])
         kept_on_the_way = RunCheckpoints(self._store, job, self._pack.checkpoint_seconds)
-        trained = train(
-            network,
-            recipe,
-            load(dataset, self._device),
-            start,
-            kept,
-            order_seed=value["order_seed"],
-            first_step=value["first_step"],
-            last_step=job.last_step,
-            save=job.save,
-            checkpoints=kept_on_the_way,
-        )
+        how = {
+            "order_seed": value["order_seed"],
+            "first_step": value["first_step"],
+            "last_step": job.last_step,
+            "save": job.save,
+            "checkpoints": kept_on_the_way,
+        }
+        if self._device == "cuda" and self._gpus > 1:
+            devices = [f"cuda:{n}" for n in range(self._gpus)]
+            trained = train_on(devices, network, recipe, dataset, start, kept, **how)
+        else:
+            trained = train(network, recipe, load(dataset, self._device), start, kept, **how)
         for step, weights in trained.states.items():
             arrays = {name: tensor.cpu().numpy() for name, tensor in weights.items()}
             artifacts.write_state(self._store, job.key, step, arrays)

@@ -16,21 +16,26 @@ PADDING = 4
 
 @dataclass(frozen=True)
 class Draws:
-    """How the images of one batch are augmented: a function of seed, purpose and index."""
+    """How the images of one batch are augmented: a function of seed, purpose and index.
+
+    Of the whole batch's draws, those of each `stride`-th image from the `first` are given.
+    """
 
     how: Augment
     size: int
     seed: int
     purpose: str
     index: int
+    first: int = 0
+    stride: int = 1
 
     def uniform(self, each: int) -> streams.FloatArray:
-        """(each, size) draws from [0, 1)."""
+        """(each, images) draws from [0, 1)."""
         drawn = streams.uniform(each * self.size, self.seed, self.purpose, self.index)
-        return drawn.reshape(each, self.size)
+        return drawn.reshape(each, self.size)[:, self.first :: self.stride]
 
     def boxes(self) -> streams.FloatArray:
-        """(4, size): top, left, height and width of a random crop, fractions of the image.
+        """(4, images): top, left, height and width of a random crop, fractions of the image.
 
         A tenth to all of the area, sides in a ratio of 3/4 to 4/3 (Szegedy et al. 2015,
         section 6; OpenLTH's scale); a side that would be longer than the image is the image's.
@@ -41,7 +46,7 @@ class Draws:
         return np.stack([top * (1 - height), left * (1 - width), height, width])
 
     def flips(self) -> np.ndarray:
-        """(size,) bool: half of the images are mirrored."""
+        """(images,) bool: half of the images are mirrored."""
         each = {"flip": 1, "crop_flip": 3, "resized_crop_flip": 5}[self.how]
         flips: np.ndarray = self.uniform(each)[-1] < 0.5
         return flips

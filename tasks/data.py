@@ -6,7 +6,7 @@ Small sets lie on the device as uint8; ImageNet's files are read as they are ask
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
 
@@ -47,10 +47,14 @@ class InMemory:
 
 @dataclass(frozen=True)
 class Batch:
-    """`images` (examples, channels, height, width) float32, normalised; `labels` (examples,)."""
+    """`images` (examples, channels, height, width) float32, normalised; `labels` (examples,).
+
+    It is part of a batch of `whole` examples where several devices share one; else 0.
+    """
 
     images: Tensor
     labels: Tensor
+    whole: int = 0
 
 
 @dataclass(frozen=True)
@@ -187,17 +191,23 @@ def _scoring_draws(examples: Examples, number: int, size: int) -> Draws | None:
 
 
 def training_batches(
-    split: Split, recipe: Recipe, order_seed: int, first_step: int, last_step: int
+    split: Split,
+    recipe: Recipe,
+    order_seed: int,
+    first_step: int,
+    last_step: int,
+    part: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
     """The batch of every step from `first_step` to `last_step`, each epoch in a new order.
 
-    A function of the seed and the step alone. While images are read from files, the next
+    A function of the seed and the step alone. `part` (n, of) gives the n-th of so many parts
+    of each batch. While images are read from files, the next
     batch is read beside the step that trains on this one.
     """
     if isinstance(split.source, InMemory | _Part):
-        yield from _batches(split, recipe, order_seed, first_step, last_step)
+        yield from _batches(split, recipe, order_seed, first_step, last_step, part)
         return
-    ahead = _batches(split, recipe, order_seed, first_step, last_step)
+    ahead = _batches(split, recipe, order_seed, first_step, last_step, part)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(next, ahead, None)
         while (batch := waiting.result()) is not None:
@@ -206,7 +216,12 @@ def training_batches(
 
 
 def _batches(
-    split: Split, recipe: Recipe, order_seed: int, first_step: int, last_step: int
+    split: Split,
+    recipe: Recipe,
+    order_seed: int,
+    first_step: int,
+    last_step: int,
+    part: tuple[int, int],
 ) -> Iterator[Batch]:
     per_epoch = -(-len(split) // recipe.batch_size)
     order = torch.empty(0, dtype=torch.int64)
@@ -217,8 +232,9 @@ def _batches(
             order = torch.from_numpy(drawn).to(split.labels.device)
         chosen = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
         how = recipe.augment
-        draws = None if how == "none" else Draws(how, len(chosen), order_seed, "augment", step)
-        yield split.batch(chosen, draws)
+        drawn_for = how, len(chosen), order_seed, "augment", step
+        draws = None if how == "none" else Draws(*drawn_for, *part)
+        yield replace(split.batch(chosen[part[0] :: part[1]], draws), whole=len(chosen))
 
 
 def _draw_of_class(members: streams.IntArray, examples: Examples, label: int) -> streams.IntArray:

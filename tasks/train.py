@@ -4,7 +4,7 @@ Plain tensors in, plain tensors out; the module holds no weights. Nothing outsid
 is read or written, so that many trials of one shape can later be trained side by side.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import cos, isfinite, pi
 from typing import Protocol
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from tasks.data import Data, Split, training_batches
+from tasks.data import Batch, Data, Split, training_batches
 from tasks.ghosts import Ghosts
 from tasks.masks import Kept
 from tasks.networks.build import Weights, build
@@ -82,6 +82,28 @@ class Checkpoints(Protocol):
         ...
 
 
+class Group(Protocol):
+    """The place of this process among those that train one run together (tasks.gang)."""
+
+    @property
+    def rank(self) -> int:
+        """Which of them it is."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How many they are."""
+        ...
+
+    def sum(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over all of them."""
+        ...
+
+    def prepare(self, module: nn.Module) -> None:
+        """Let layers that look at a batch look at all of it."""
+        ...
+
+
 class _Never:
     """No checkpoints: the run is made in one go."""
 
@@ -95,7 +117,20 @@ class _Never:
         raise NotImplementedError
 
 
+class _Alone:
+    """No others: all sums are those of this process."""
+
+    rank, size = 0, 1
+
+    def sum(self, tensors: Sequence[Tensor]) -> None:
+        pass
+
+    def prepare(self, module: nn.Module) -> None:
+        pass
+
+
 _NEVER: Checkpoints = _Never()
+_ALONE: Group = _Alone()
 
 
 def train(
@@ -110,6 +145,7 @@ def train(
     last_step: int | None = None,
     save: Collection[int] = (),
     checkpoints: Checkpoints = _NEVER,
+    group: Group = _ALONE,
 ) -> Trained:
     """Train from `first_step` to `last_step` (the recipe's end) and evaluate on the way.
 
@@ -117,7 +153,8 @@ def train(
     are masked before they meet the weights, so that a pruned weight is exactly zero at every
     step; this is checked at each evaluation. A non-finite loss ends training at the next
     evaluation: the states still asked for are then those of that moment. A run that goes on
-    from one of its `checkpoints` is, bit for bit, the run.
+    from one of its `checkpoints` is, bit for bit, the run. In a `group` each process trains
+    on its part of every batch.
 
     Raises
     ------
@@ -126,6 +163,7 @@ def train(
     """
     last_step = recipe.steps if last_step is None else last_step
     module = build(network)
+    group.prepare(module)
     device = data.train.labels.device
     cut = checkpoints.last() or _beginning(
         network, recipe, data, weights, kept, order_seed, first_step, last_step
@@ -139,9 +177,12 @@ def train(
     updates = optimizer(recipe, tensors)
     ghosts = Ghosts(module, recipe)
     if cut.optimizer:
-        updates.restore([tensor.to(device) for tensor in cut.optimizer])
-    losses, evals, states = cut.losses.to(device), list(cut.evals), dict(cut.states)
-    batches = training_batches(data.train, recipe, order_seed, cut.step, last_step)
+        updates.restore([tensor.to(device, copy=True) for tensor in cut.optimizer])
+    losses = cut.losses.to(device, copy=True)
+    evals, states = list(cut.evals), dict(cut.states)
+    batches = training_batches(
+        data.train, recipe, order_seed, cut.step, last_step, (group.rank, group.size)
+    )
     with torch.no_grad():
         for i, mask in zip(positions, mask_list, strict=True):
             tensors[i].mul_(mask)
@@ -155,7 +196,7 @@ def train(
         if due:
             _check_masks(params, updates.buffers, masks)
             ghosts.haunt(None)
-            evals += evaluate(module, state, data, step, recipe.evaluate)
+            evals += evaluate(module, state, data, step, recipe.evaluate, group)
             diverged_at = _first_non_finite(losses, first_step, step)
         if step in save:
             states[step] = {n: t.detach().clone() for n, t in state.items()}
@@ -167,10 +208,11 @@ def train(
             module.train()
         ghosts.haunt(step)
         logits = functional_call(module, state, (batch.images,), tie_weights=False)
-        loss = cross_entropy(logits, batch.labels, label_smoothing=recipe.label_smoothing)
+        loss = _loss(logits, batch, recipe)
         gradients = list(torch.autograd.grad(loss, tensors))
         with torch.no_grad():
-            losses[step] = loss.detach()
+            group.sum([*gradients, loss := loss.detach()])
+            losses[step] = loss
             if recipe.weight_decay:
                 torch._foreach_add_(gradients, tensors, alpha=recipe.weight_decay)
             if positions:
@@ -181,6 +223,15 @@ def train(
     for step in save:
         states.setdefault(step, {n: t.detach().clone() for n, t in state.items()})
     return Trained(evals, states, {n: t.detach() for n, t in state.items()}, diverged_at)
+
+
+def _loss(logits: Tensor, batch: Batch, recipe: Recipe) -> Tensor:
+    """Mean cross-entropy; of a part of a batch, what it adds to the whole batch's mean."""
+    smoothing = recipe.label_smoothing
+    if batch.whole in (0, len(batch.labels)):
+        return cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+    total = cross_entropy(logits, batch.labels, label_smoothing=smoothing, reduction="sum")
+    return total / batch.whole
 
 
 def _beginning(
@@ -218,22 +269,28 @@ def evaluate(
     data: Data,
     step: int,
     splits: Collection[str] = ("train", "test"),
+    group: Group = _ALONE,
 ) -> list[Eval]:
     """Loss and accuracy on all of each split, unaugmented, batch norm in evaluation."""
     module.eval()
-    return [_evaluate(module, weights, name, data.split(name), step) for name in splits]
+    return [_evaluate(module, weights, name, data.split(name), step, group) for name in splits]
 
 
-def _evaluate(module: nn.Module, weights: Weights, name: str, split: Split, step: int) -> Eval:
+def _evaluate(
+    module: nn.Module, weights: Weights, name: str, split: Split, step: int, group: Group
+) -> Eval:
     loss, correct, among = 0.0, 0, 0
     numbers = torch.arange(len(split), device=split.labels.device)
-    for chosen in torch.split(numbers, _evaluation_batch(split)):
+    for chosen in torch.split(numbers[group.rank :: group.size], _evaluation_batch(split)):
         batch = split.batch(chosen)
         logits = functional_call(module, weights, (batch.images,), tie_weights=False)
         loss += float(cross_entropy(logits, batch.labels, reduction="sum"))
         correct += int((logits.argmax(1) == batch.labels).sum())
         best = logits.topk(min(5, logits.shape[1])).indices
         among += int((best == batch.labels[:, None]).any(1).sum())
+    sums = torch.tensor([loss, correct, among], dtype=torch.float64, device=numbers.device)
+    group.sum([sums])
+    loss, correct, among = sums.tolist()
     return Eval(step, name, loss / len(split), correct / len(split), among / len(split))
 
 

@@ -182,7 +182,9 @@ def _run_pack(pack: Pack) -> tuple[str, list[Any]]:
 
     from orchestrator.worker import run_pack
 
-    return ray.get_runtime_context().get_node_id(), run_pack(pack, limited=True)
+    here = ray.get_runtime_context()
+    gpus = len(here.get_accelerator_ids().get("GPU", ()))
+    return here.get_node_id(), run_pack(pack, limited=True, gpus=gpus)
 
 
 def _import_ray(*, local: bool) -> ModuleType:
