@@ -502,6 +502,23 @@ def report(
 
 @app.command()
 @_guarded
+def explore(
+    store: Store = DEFAULT_STORE,
+    port: Annotated[
+        int, typer.Option(help="Port of this machine to serve at.", min=1, max=65535)
+    ] = 2718,
+) -> None:
+    """Serve a page with the sweeps' progress, figures, learning curves and SQL, here alone."""
+    from analysis import explore as exploring
+
+    def announce(address: str) -> None:
+        typer.echo(f"{address}\nopen it in a browser; Ctrl-C ends it")
+
+    exploring.serve(_open(store), port, announce)
+
+
+@app.command()
+@_guarded
 def lint(
     sweep: SweepName,
     store: Store = DEFAULT_STORE,
