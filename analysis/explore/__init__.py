@@ -16,9 +16,6 @@ from pathlib import Path
 
 from analysis.errors import ExploreError
 
-PORT = 2718
-"""Where the page is, unless another port is asked for."""
-
 _HOST = "127.0.0.1"
 _APP = Path(__file__).with_name("app.py")
 

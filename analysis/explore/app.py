@@ -33,7 +33,7 @@ GROUP BY ALL ORDER BY method, ablation, density DESC"""
         try:
             return answer()
         except AnalysisError as error:
-            return mo.callout(mo.plain_text(str(error)), kind="warn")
+            return mo.callout(mo.Html(markup.line(str(error))), kind="warn")
 
     def listed(rows: Any) -> Any:
         """Rows as a table that can be sorted and searched."""
@@ -85,7 +85,7 @@ def _which_sweep(get_sweeps: Any, held: Any) -> Any:
 def _progress(every: Any, get_seen: Any, sweep: Any) -> Any:
     every.value  # noqa: B018 (how long ago it was grows)
     mo.stop(not isinstance(get_seen(), Snapshot), get_seen())
-    mo.stop(sweep.value is None, mo.plain_text(f"No sweep was launched in {STORE} yet."))
+    mo.stop(sweep.value is None, mo.Html(markup.line(f"No sweep was launched in {STORE} yet.")))
 
     def _shown() -> Any:
         seen = get_seen()

@@ -41,7 +41,7 @@ def table(caption: str, rows: pa.Table) -> str:
         return ""
     numbers = [pa.types.is_integer(column.type) for column in rows.schema]
 
-    def line(tag: str, cells: Iterable[Any]) -> Markup:
+    def row(tag: str, cells: Iterable[Any]) -> Markup:
         shown = (
             Markup('<{0} class="{1}">{2}</{0}>').format(
                 tag, "number" if number else "", f"{cell:,}" if isinstance(cell, int) else cell
@@ -50,18 +50,23 @@ def table(caption: str, rows: pa.Table) -> str:
         )
         return Markup("<tr>{}</tr>").format(Markup().join(shown))
 
-    body = Markup().join(line("td", row.values()) for row in rows.to_pylist())
+    body = Markup().join(row("td", one.values()) for one in rows.to_pylist())
     return str(
         Markup('<div class="few"><p>{}</p><table>{}{}</table></div>').format(
-            caption, line("th", rows.column_names), body
+            caption, row("th", rows.column_names), body
         )
     )
+
+
+def line(text: str) -> str:
+    """A sentence."""
+    return str(Markup("<p>{}</p>").format(text))
 
 
 def picture(shown: Picture) -> str:
     """A figure for a wide and for a narrow window, its note below; or why there is none."""
     if shown.problem:
-        return str(Markup('<p class="quiet">{}.</p>').format(shown.problem))
+        return line(f"{shown.problem}.")
     about = shown.about or {}
     runs = f"{about['runs']:,}", about["digest"][:16]
     return str(

@@ -101,11 +101,14 @@ class Page:
 
     def click(self, selector: str, text: str = "") -> None:
         """A real click in the middle of the first element with that text, once it lies still."""
+        found = (
+            f"all({json.dumps(selector)}).find(one => one.textContent.includes({json.dumps(text)}))"
+        )
+        self.await_true(found)
         x, y = self.ask(
             f"""new Promise(resolve => {{
               {_ROOTS}
-              const one = all({json.dumps(selector)})
-                .find(one => one.textContent.includes({json.dumps(text)}));
+              const one = {found};
               one.scrollIntoView({{block: 'center', behavior: 'instant'}});
               const look = before => {{
                 const box = one.getBoundingClientRect();

@@ -241,4 +241,4 @@ def test_without_marimo_it_is_said_how_to_get_it(
 ) -> None:
     monkeypatch.setattr(explore, "find_spec", lambda name: None)
     with pytest.raises(ExploreError, match="pip install marimo"):
-        explore.serve(store, explore.PORT, pytest.fail)
+        explore.serve(store, 2718, pytest.fail)
