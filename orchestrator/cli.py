@@ -6,6 +6,7 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar
@@ -43,6 +44,7 @@ Format = Annotated[
     str, typer.Option(help="Of pdf, png and svg, with commas between.", metavar="FORMATS")
 ]
 DEFAULT_STORE = Path("store")
+WATCH_SECONDS = 3.0
 
 
 def _guarded(command: Callable[P, R]) -> Callable[P, R]:
@@ -107,6 +109,9 @@ def plan(
     price: Annotated[
         float | None, typer.Option(help="What one costs per hour, for --what-if.", min=0)
     ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw --what-if into this PDF, PNG or SVG.", metavar="FILE")
+    ] = None,
 ) -> None:
     """Show what a sweep would run, what it shares, and what it would cost. Runs nothing."""
     from orchestrator import forecast, render, study
@@ -119,10 +124,22 @@ def plan(
     render.print_plan(console, asked, planned, costs, slots)
     if gpus or what_if:
         forecast.print_schedule(console, planned, costs, slots)
-    if what_if:
-        forecast.print_what_if(console, planned, costs, price)
+    if what_if or figure:
+        tried = forecast.what_if(planned, costs)
+        forecast.print_what_if(console, tried, costs, price)
+        if figure:
+            from analysis import scaling
+
+            scaling.write(tried, f"{forecast.what(costs, 2)}", figure, {"sweep": asked.name})
+            typer.echo(figure)
     if why:
         render.print_reasons(console, asked, planned.tasks.values())
+
+
+Where = Annotated[
+    str | None,
+    typer.Option(help="Only trials for which this holds, in SQL over `trials`.", metavar="SQL"),
+]
 
 
 @app.command()
@@ -131,6 +148,7 @@ def run(
     sweep: SweepFile,
     store: Store = DEFAULT_STORE,
     overrides: Overrides = None,
+    where: Where = None,
     executor: Annotated[
         Literal["ray", "inline"], typer.Option(help="ray: in parallel; inline: in this process.")
     ] = "ray",
@@ -170,21 +188,22 @@ def run(
 ) -> None:
     """Run what the store lacks for a sweep. Launched again, it goes on where it was."""
     from orchestrator import study
+    from orchestrator.store.requests import Inbox
 
     console = _console()
     asked = _read(sweep, overrides)
     root = _open(store, create=True)
-    study.register(asked, root)
-    planned, costs = study.plan_for(asked, root)
+    inbox = Inbox(root, asked.name, study.register(asked, root))
+    only = _selected(root, asked.name, where) if where else None
+    count = len(asked.trials) if only is None else len(only)
+    planned, costs = study.plan_for(asked, root, only=only)
     if not planned.tasks:
-        console.print(
-            f"Nothing to do: all {len(asked.trials):,} trials are answered.", highlight=False
-        )
+        console.print(f"Nothing to do: all {count:,} trials are answered.", highlight=False)
         _summarise(asked.name, sweep, root)
         return
     console.print(
         f"{asked.name}: {len(planned.tasks):,} tasks for "
-        f"{len(asked.trials) - planned.done:,} of {len(asked.trials):,} trials",
+        f"{count - planned.done:,} of {len(asked.trials):,} trials",
         highlight=False,
     )
 
@@ -207,8 +226,9 @@ def run(
         "least_timeout": timeout,
         "checkpoint_seconds": checkpoint_every,
         "canary": canary,
+        "inbox": inbox,
     }
-    _launch(asked, root, planned, costs, engine, limits, on_finish)
+    _launch(asked, root, planned, costs, engine, limits, on_finish, only)
 
 
 def _launch(
@@ -219,6 +239,7 @@ def _launch(
     engine: Callable[[], Any],
     limits: dict[str, Any],
     on_finish: str | None,
+    only: frozenset[int] | None,
 ) -> None:
     from analysis import results
     from orchestrator import render, study
@@ -237,7 +258,7 @@ def _launch(
             if not study.met_damage(progress):
                 break
             console.print("Damaged files were found and removed; what they held is done again.")
-            planned, costs = study.plan_for(asked, root)
+            planned, costs = study.plan_for(asked, root, only=only)
     except KeyboardInterrupt:
         again = f"tombola run {_words(asked.path, root)}"
         typer.echo(f"\ninterrupted; what is finished is kept. Go on with: {again}", err=True)
@@ -249,6 +270,7 @@ def _launch(
     if on_finish:
         _notify(on_finish, asked.name, len(progress.done), len(progress.failures))
     _summarise(asked.name, asked.path, root)
+    render.print_given_up(console, progress)
     if progress.failures:
         render.print_failures(console, progress.failures, len(progress.blocked))
         raise typer.Exit(ExitCode.TASKS_FAILED)
@@ -276,6 +298,115 @@ def _summarise(name: str, sweep: Path, root: Path) -> None:
     typer.echo(f"      tombola sql {query}")
 
 
+def _selected(root: Path, name: str, where: str | None) -> frozenset[int]:
+    """Numbers of a sweep's trials for which a condition holds."""
+    from analysis import sql as reading
+
+    condition = f" AND ({where}\n)" if where else ""
+    named = name.replace("'", "''")
+    found = reading.query(root, f"SELECT trial FROM trials WHERE sweep = '{named}'{condition}")
+    if not len(found):
+        which = f"for which {where}" if where else "in this store; `tombola run` registers it"
+        raise TombolaError(f"{name} has no trial {which}")
+    return frozenset(found["trial"].to_pylist())
+
+
+# ---------------------------------------------------------------- steering a launch
+
+
+@app.command()
+@_guarded
+def cancel(sweep: SweepName, store: Store = DEFAULT_STORE, where: Where = None) -> None:
+    """Start no more tasks of a running sweep, or of a part of it; what runs may end."""
+    _ask("cancel", sweep, store, where)
+
+
+@app.command()
+@_guarded
+def pause(sweep: SweepName, store: Store = DEFAULT_STORE, where: Where = None) -> None:
+    """Hold back a running sweep, or a part of it, until it is resumed."""
+    _ask("pause", sweep, store, where)
+
+
+@app.command()
+@_guarded
+def resume(sweep: SweepName, store: Store = DEFAULT_STORE, where: Where = None) -> None:
+    """Let a paused sweep, or a part of it, go on."""
+    _ask("resume", sweep, store, where)
+
+
+@app.command()
+@_guarded
+def retry(sweep: SweepName, store: Store = DEFAULT_STORE, where: Where = None) -> None:
+    """Try the failed and cancelled tasks of a running sweep again, before it ends."""
+    _ask("retry", sweep, store, where)
+
+
+def _ask(verb: Any, sweep: str, store: Path, where: str | None) -> None:
+    from analysis import sql as reading
+    from orchestrator.store import requests
+
+    root, name = _open(store), _name(sweep)
+    trials = _selected(root, name, where)
+    current = reading.query(root, "SELECT sweep, revision FROM sweeps WHERE current").to_pylist()
+    revision = {row["sweep"]: row["revision"] for row in current}[name]
+    answered = False
+    for answer in requests.ask(root, name, revision, verb, trials):
+        typer.echo(answer)
+        answered = True
+    if not answered:
+        again = f"tombola run {_words(sweep if _is_file(sweep) else f'{name}.yaml', root)}"
+        cure = f"; `{again}` tries again what failed" if verb == "retry" else ""
+        raise TombolaError(f"no launch of {name} answered: none seems to run{cure}")
+
+
+@app.command()
+@_guarded
+def chaos(
+    sweep: SweepFile,
+    overrides: Overrides = None,
+    kills: Annotated[int, typer.Option(help="How many to kill.", min=1)] = 10,
+    seed: Annotated[int, typer.Option(help="Of the moments and the victims.")] = 0,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join; default: start one here.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Empty folder for the two stores; default: a temporary one.")
+    ] = None,
+) -> None:
+    """Kill drivers, workers and nodes while a sweep runs, and compare with an undisturbed run."""
+    import random
+    import tempfile
+
+    from orchestrator import chaos as war
+
+    _read(sweep, overrides)
+    if out is not None and out.exists() and any(out.iterdir()):
+        raise TombolaError(f"{out} is not empty: chaos fills two stores of its own")
+    words = [str(sweep), *(f"--set={one}" for one in overrides or ())]
+    strike = None
+    if address:
+        from orchestrator.executors import on_ray
+
+        words.append(f"--address={address}")
+        dice = random.Random(seed)  # noqa: S311 (victims, no secrets)
+        strike = lambda victim: on_ray.strike(address, victim, dice)  # noqa: E731
+    with tempfile.TemporaryDirectory() as scratch:
+        verdict = war.chaos(
+            words, out or Path(scratch), kills=kills, seed=seed, strike=strike, tell=typer.echo
+        )
+    toll = ", ".join(f"{n} x {victim}" for victim, n in sorted(verdict.killed.items())) or "nothing"
+    if verdict.survived:
+        typer.echo(f"killed {toll}: all {len(verdict.expected):,} results are the same")
+        return
+    typer.echo(
+        f"killed {toll}: {verdict.differing:,} of {len(verdict.expected):,} results differ, "
+        f"{verdict.damage} files are damaged",
+        err=True,
+    )
+    raise typer.Exit(ExitCode.TASKS_FAILED)
+
+
 # ---------------------------------------------------------------- looking
 
 
@@ -286,6 +417,9 @@ def status(
         str | None, typer.Argument(help="Sweep file or name; default: all.", metavar="[SWEEP]")
     ] = None,
     store: Store = DEFAULT_STORE,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Again every few seconds, until all trials are done.")
+    ] = False,
 ) -> None:
     """How far each sweep of the store is, also while it runs elsewhere."""
     from analysis import results
@@ -293,11 +427,41 @@ def status(
 
     root = _open(store)
     name = _name(sweep) if sweep else None
+    console = _console()
+    while True:
+        with results.scanning(root):
+            connection = results.connect(root)
+            if name:
+                results.figures_of(connection, name)  # refuses a sweep it does not know
+            if watch:
+                console.clear()
+            open_trials = looking.print_status(console, connection, name)
+        if not watch or not open_trials:
+            return
+        time.sleep(WATCH_SECONDS)
+
+
+@app.command()
+@_guarded
+def replay(
+    launch: Annotated[
+        str | None, typer.Argument(help="Launch to replay; default: the latest.", metavar="LAUNCH")
+    ] = None,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """A recorded launch beside the simulator's schedule of the same tasks."""
+    from analysis import results
+    from orchestrator import forecast
+    from orchestrator.replay import RECORDED
+    from orchestrator.replay import replay as replayed
+
+    root = _open(store)
     with results.scanning(root):
         connection = results.connect(root)
-        if name:
-            results.figures_of(connection, name)  # refuses a sweep that the store does not know
-        looking.print_status(_console(), connection, name)
+        if launch is None:
+            [[launch]] = connection.execute("SELECT max(launch) FROM tasks").fetchall()
+        rows = connection.execute(RECORDED, [launch]).fetchall()
+    forecast.print_replay(_console(), str(launch), replayed(rows))
 
 
 @app.command()

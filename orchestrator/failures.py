@@ -7,7 +7,8 @@ class Failure(Enum):
     """A class of failure: its name in the store, and how many tries it is given.
 
     What a trial does by itself it does again; what a machine did to it may not happen twice.
-    A task that failed once runs alone after it, so that it takes no other with it.
+    A task that failed once runs alone after it, so that it takes no other with it. One that
+    ran out of memory gets twice the share of the device, and a try more for each doubling.
     """
 
     RAISED = "raised", 1

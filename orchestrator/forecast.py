@@ -10,7 +10,8 @@ from rich.table import Table
 from orchestrator.cost import Costs, critical_path, nodes
 from orchestrator.plan import Plan, Task
 from orchestrator.render import describe, duration
-from orchestrator.simulate import simulate
+from orchestrator.replay import Replay
+from orchestrator.simulate import Simulated, simulate
 
 SIZES = tuple(4**n for n in range(7))
 """Workers that `--what-if` tries: 1 to 4096."""
@@ -24,10 +25,10 @@ def print_schedule(console: Console, plan: Plan, costs: Costs, workers: int) -> 
     if not plan.tasks:
         return
     found = simulate(nodes(plan, costs), workers)
-    what = _what(costs, workers)
+    kind = what(costs, workers)
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column(style="bold")
-    table.add_row("simulated", f"{duration(found.makespan)} on {workers:,} {what}")
+    table.add_row("simulated", f"{duration(found.makespan)} on {workers:,} {kind}")
     limit = "the work" if found.work / workers >= found.critical_path else "the critical path"
     table.add_row(
         "lower bound", f"{duration(found.lower_bound)}, by {limit}; {found.beyond_bound:.1%} above"
@@ -38,29 +39,52 @@ def print_schedule(console: Console, plan: Plan, costs: Costs, workers: int) -> 
     console.print(table)
 
 
-def print_what_if(console: Console, plan: Plan, costs: Costs, price: float | None) -> None:
-    """The launch on 1 to 4096 workers: time, utilisation, and cost where a price is given."""
-    if not plan.tasks:
-        return
+def what_if(plan: Plan, costs: Costs) -> list[Simulated]:
+    """The launch on 1 to 4096 workers, up to where more of them change nothing but the cost."""
     made = list(nodes(plan, costs))
+    tried: list[Simulated] = []
+    for workers in SIZES if made else ():
+        tried.append(simulate(made, workers))
+        if tried[-1].makespan <= 1.001 * tried[-1].critical_path:
+            break
+    return tried
+
+
+def print_what_if(
+    console: Console, tried: Sequence[Simulated], costs: Costs, price: float | None
+) -> None:
+    """Time and utilisation on so many workers, and the cost where a price is given."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    headings = [_what(costs, 2), "time", "above bound", "utilisation", "speed-up"]
+    headings = [what(costs, 2), "time", "above bound", "utilisation", "speed-up"]
     for heading in [*headings, *(["cost"] if price is not None else [])]:
         table.add_column(heading, justify="right")
-    for workers in SIZES:
-        found = simulate(made, workers)
+    for found in tried:
         cells = [
-            f"{workers:,}",
+            f"{found.workers:,}",
             duration(found.makespan),
             f"{found.beyond_bound:.1%}",
             f"{found.utilisation:.1%}",
             f"{found.work / found.makespan:,.1f}",
         ]
         if price is not None:
-            cells.append(f"{price * workers * found.makespan / 3600:,.2f}")
+            cells.append(f"{price * found.workers * found.makespan / 3600:,.2f}")
         table.add_row(*cells)
-        if found.makespan <= 1.001 * found.critical_path:
-            break  # more workers change nothing but the cost
+    console.print(table)
+
+
+def print_replay(console: Console, launch: str, found: Replay) -> None:
+    """A recorded launch beside the simulated one."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=None)
+    for heading in ("", "time", "utilisation"):
+        table.add_column(heading, justify="right" if heading else "left")
+    simulated = found.simulated
+    table.add_row("recorded", duration(found.makespan), f"{found.utilisation:.1%}")
+    table.add_row("simulated", duration(simulated.makespan), f"{simulated.utilisation:.1%}")
+    table.add_row("lower bound", duration(simulated.lower_bound), "")
+    workers = "worker" if simulated.workers == 1 else "workers"
+    console.print(
+        f"launch {launch}: {found.tasks:,} tasks on {simulated.workers} {workers}", highlight=False
+    )
     console.print(table)
 
 
@@ -69,7 +93,8 @@ def sparkline(shares: Sequence[float]) -> str:
     return "".join(_BARS[round(share * (len(_BARS) - 1))] for share in shares)
 
 
-def _what(costs: Costs, count: int) -> str:
+def what(costs: Costs, count: int) -> str:
+    """What a worker is."""
     return {"cpu": "CPU core", "gpu": "GPU"}[costs.device] + ("s" if count > 1 else "")
 
 

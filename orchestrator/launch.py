@@ -2,6 +2,7 @@
 
 import secrets
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,23 +13,28 @@ from orchestrator.canary import WORTH_SECONDS, canaries
 from orchestrator.cost import Costs, nodes
 from orchestrator.executors.base import Executor, Job, Outcome, Pack, Returned, WorkerLost
 from orchestrator.failures import Failure
+from orchestrator.fuse import Cleared, Fenced, Fuses, Suspected
 from orchestrator.plan import Plan, Task
 from orchestrator.schedule import (
+    FALLEN,
     Ended,
     Event,
     Finished,
     GiveUp,
     Lost,
+    Retried,
     Scheduler,
     Start,
+    Status,
 )
+from orchestrator.steering import Steering, paused, told
 from orchestrator.store import layout, results
 from orchestrator.store.compact import Background
 from orchestrator.store.journal import Journal
+from orchestrator.store.requests import Inbox
 from tasks.spec import Mask, Run
 
 WAIT_SECONDS = 0.5
-
 
 TIMEOUT_FACTOR = 20.0
 """A task counts as hung after so many times its expected seconds, and the least timeout."""
@@ -52,12 +58,16 @@ class Progress:
     done: list[Task] = field(default_factory=list)
     failures: list[Failed] = field(default_factory=list)
     blocked: list[Task] = field(default_factory=list)
+    cancelled: list[Task] = field(default_factory=list)
+    paused: int = 0
+    fenced: list[str] = field(default_factory=list)
     running: dict[str, Task] = field(default_factory=dict)
 
     @property
     def settled(self) -> int:
-        """Tasks that are done, failed or blocked."""
-        return len(self.done) + len(self.failures) + len(self.blocked)
+        """Tasks that are done, failed, blocked or cancelled."""
+        given_up = len(self.failures) + len(self.blocked) + len(self.cancelled)
+        return len(self.done) + given_up
 
 
 Observer = Callable[[Progress], None]
@@ -73,6 +83,7 @@ def launch(
     least_timeout: float = 3600.0,
     checkpoint_seconds: float = 300.0,
     canary: bool = True,
+    inbox: Inbox | None = None,
 ) -> Progress:
     """Run a plan's tasks on an executor until each is done, failed or blocked.
 
@@ -80,10 +91,10 @@ def launch(
     that takes longer than `least_timeout` seconds, and 20 times what was expected, is stopped
     and tried once more. Before a launch of some minutes a `canary` of each kind of task is
     tried on a few examples; where one fails nothing is started. A training keeps a
-    checkpoint every `checkpoint_seconds`.
+    checkpoint every `checkpoint_seconds`. What people ask in the `inbox` is heeded meanwhile.
     """
     costs, limits = costs or Costs(), (least_timeout, checkpoint_seconds)
-    launched = _Launch(plan, store, executor, costs, observe, *limits)
+    launched = _Launch(plan, store, executor, costs, observe, *limits, inbox)
     expected = sum(map(costs.seconds, plan.tasks.values())) / executor.slots
     if canary and expected >= WORTH_SECONDS and (fallen := launched.rehearse()):
         return fallen
@@ -100,18 +111,21 @@ class _Launch:
         observe: Observer,
         least_timeout: float,
         checkpoint_seconds: float,
+        inbox: Inbox | None,
     ) -> None:
         began = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         self._identity = f"{began}-{secrets.token_hex(3)}"
         self._plan, self._store, self._executor, self._observe = plan, store, executor, observe
         self._journal = Journal(store, self._identity)
         self._compaction = Background(store)
-        self._scheduler = Scheduler(nodes(plan, costs), executor.slots)
+        self._scheduler = Scheduler(nodes(plan, costs), executor.slots, executor.widest)
         self._progress = Progress(total=len(plan.tasks))
         self._packs = 0
         self._costs, self._least_timeout = costs, least_timeout
         self._checkpoint_seconds = checkpoint_seconds
         self._last: dict[str, Failed] = {}
+        self._fuses = Fuses()
+        self._inbox, self._steering = inbox, Steering(plan)
         self._code = code_version()
 
     def run(self) -> Progress:
@@ -120,13 +134,17 @@ class _Launch:
             while not self._scheduler.finished:
                 for arrival in self._executor.wait(WAIT_SECONDS):
                     match arrival:
-                        case Returned(pack, outcomes):
+                        case Returned(pack, outcomes, node):
                             self._returned(pack, outcomes)
+                            self._watch(node, outcomes)
                         case WorkerLost(pack, reason, why):
                             self._lost(pack, reason, why)
+                self._heed()
                 self._journal.flush()
                 self._compaction.tend(len(self._progress.done))
                 self._observe(self._progress)
+                if not self._progress.running and not self._scheduler.finished:
+                    time.sleep(WAIT_SECONDS)  # all that is left is paused
         finally:
             self._journal.flush(force=True)
             self._compaction.close()
@@ -165,24 +183,24 @@ class _Launch:
     def _obey(self, *events: Event) -> None:
         for command in self._scheduler.handle(*events):
             match command:
-                case Start(keys):
-                    self._start(keys)
+                case Start(keys, width):
+                    self._start(keys, width)
                 case GiveUp(key, because):
                     self._give_up(key, because)
 
-    def _start(self, keys: tuple[str, ...]) -> None:
+    def _start(self, keys: tuple[str, ...], width: int) -> None:
         self._packs += 1
         tasks = [self._plan.tasks[key] for key in keys]
         jobs = tuple(
             _job(task, self._scheduler.attempts[task.key], self._timeout(task)) for task in tasks
         )
-        pack = self._pack(str(self._packs), jobs)
+        pack = self._pack(str(self._packs), jobs, width)
         for job, task in zip(jobs, tasks, strict=True):
             self._progress.running[task.key] = task
             self._note("dispatched", task, attempt=job.attempt, pack=pack.identity)
         self._executor.submit(pack)
 
-    def _pack(self, name: str, jobs: tuple[Job, ...]) -> Pack:
+    def _pack(self, name: str, jobs: tuple[Job, ...], width: int = 1) -> Pack:
         return Pack(
             identity=f"{self._identity}/{name}",
             jobs=jobs,
@@ -190,6 +208,7 @@ class _Launch:
             launch=self._identity,
             code=self._code,
             checkpoint_seconds=self._checkpoint_seconds,
+            width=width,
         )
 
     def _give_up(self, key: str, because: str | None) -> None:
@@ -251,6 +270,56 @@ class _Launch:
             self._last[key] = Failed(task, why, reason)
             self._note("retried", task, pack=pack.identity, failure=why.word, message=reason)
         self._obey(*(Finished(key) for key in committed), Lost(pack.keys, why))
+
+    def _watch(self, node: str, outcomes: tuple[Outcome, ...]) -> None:
+        """Suspect a node on which different tasks fail one after another (see fuse.py)."""
+        if not node:
+            return
+        for outcome in outcomes:
+            final = self._scheduler.status[outcome.key] is Status.FAILED
+            failed = outcome.failure is not None
+            match self._fuses.note(node, outcome.key, failed=failed, final=final):
+                case Suspected(suspect, probe):
+                    if self._executor.avoid(frozenset(self._fuses.avoided)):
+                        self._change(Retried(frozenset({probe})))
+                    else:
+                        self._fuses.trust(suspect)
+                case Fenced(bad, keys):
+                    self._progress.fenced.append(bad)
+                    self._journal.note("fenced", message=f"node {bad}: {len(keys)} tasks failed")
+                    self._change(Retried(keys))
+                case Cleared():
+                    self._executor.avoid(frozenset(self._fuses.avoided))
+
+    # ------------------------------------------------------------ what is asked again
+
+    def _heed(self) -> None:
+        """Do what people ask of this launch."""
+        if self._inbox is None:
+            return
+        for request in self._inbox.new():
+            before = self._change(*self._steering.events(request))
+            now = self._scheduler.status
+            said = told(request, self._steering, before, now)
+            self._progress.paused = paused(self._steering.held(), now)
+            self._inbox.answer(request, f"launch {self._identity}: {said}")
+
+    def _change(self, *events: Event) -> dict[str, Status]:
+        """Obey events that may cancel tasks or free what fell; the statuses before."""
+        before, now = dict(self._scheduler.status), self._scheduler.status
+        self._obey(*events)
+        for key, status in now.items():
+            if status is Status.CANCELLED and before[key] is not status:
+                self._note("cancelled", self._plan.tasks[key])
+            elif before[key] in FALLEN and status not in FALLEN:
+                self._note("retried", self._plan.tasks[key], message="asked for again")
+        progress, tasks = self._progress, self._plan.tasks
+        progress.failures = [one for one in progress.failures if now[one.task.key] in FALLEN]
+        progress.blocked = [task for task in progress.blocked if now[task.key] in FALLEN]
+        progress.cancelled = [tasks[k] for k, one in now.items() if one is Status.CANCELLED]
+        return before
+
+    # ------------------------------------------------------------ shared
 
     def _forget(self, pack: Pack) -> None:
         for key in pack.keys:

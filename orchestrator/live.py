@@ -81,6 +81,10 @@ class Display:
             parts.append(f"about {duration(left)} left")
         if progress.failures:
             parts.append(f"{len(progress.failures)} failed, {len(progress.blocked)} blocked")
+        if progress.cancelled:
+            parts.append(f"{len(progress.cancelled)} cancelled")
+        if progress.paused:
+            parts.append(f"{progress.paused} paused")
         return "  ".join(parts)
 
     def _details(self, progress: LaunchProgress) -> Table:

@@ -46,16 +46,27 @@ _LAUNCH = """
     FROM latest
 """
 
-_FAILURES = """
-    SELECT failure, message, count(*), min(key)
-    FROM (SELECT key, arg_max(event, noted_at) AS event, arg_max(failure, noted_at) AS failure,
-                 arg_max(message, noted_at) AS message FROM attempts GROUP BY key)
-    WHERE event = 'failed' GROUP BY failure, message ORDER BY count(*) DESC LIMIT 10
+_FAILURES = r"""
+    WITH latest AS (
+        SELECT key, arg_max((event, failure, message, traceback), rowid) AS last
+        FROM attempts GROUP BY key),
+    placed AS (
+        SELECT key, last[2] AS failure, last[3] AS message,
+               regexp_extract_all(last[4], 'File "([^"]*/)?([^"/]+", line \d+, in \w+)', 2)[-1]
+                   .replace('", line ', ':').replace(', in ', ' in ') AS place
+        FROM latest WHERE last[1] = 'failed')
+    SELECT failure, any_value(message), place, count(*), min(key), count(DISTINCT message)
+    FROM placed GROUP BY failure, coalesce(place, message), place
+    ORDER BY count(*) DESC, failure, place LIMIT 10
 """
+"""Failures by the innermost line of their tracebacks: one bug is one line, whatever its message."""
 
 
-def print_status(console: Console, connection: Connection, sweep: str | None) -> None:
-    """Trials by status for each sweep, then what the latest launch is doing."""
+def print_status(console: Console, connection: Connection, sweep: str | None) -> int:
+    """Trials by status for each sweep, then what the latest launch is doing.
+
+    Returns how many trials are not done.
+    """
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("sweep")
     for heading in ("trials", "done", "failed", "blocked", "pending"):
@@ -65,7 +76,7 @@ def print_status(console: Console, connection: Connection, sweep: str | None) ->
         table.add_row(name, *(f"{count:,}" for count in counts))
     if not rows:
         console.print("no sweep was launched in this store yet")
-        return
+        return 0
     console.print(table)
     now = datetime.now(UTC).replace(tzinfo=None)
     launch, finished, dispatched, failed, blocked, idle = connection.execute(
@@ -78,12 +89,16 @@ def print_status(console: Console, connection: Connection, sweep: str | None) ->
             highlight=False,
             soft_wrap=True,
         )
-    for failure, message, count, key in connection.execute(_FAILURES).fetchall():
+    for failure, message, place, count, key, messages in connection.execute(_FAILURES).fetchall():
+        others = f", and {messages - 1} other messages" if messages > 1 else ""
+        at = f" at {place}" if place else ""
         console.print(
-            f"failed: {count} x {failure}: {escape(message or '')} (e.g. {key[:SHORT_KEY]})",
+            f"failed: {count} x {failure}{at}: {escape(message or '')}{others} "
+            f"(e.g. {key[:SHORT_KEY]})",
             highlight=False,
             soft_wrap=True,
         )
+    return sum(counts[0] - counts[1] for _, *counts in rows)
 
 
 # ---------------------------------------------------------------- the summary of a sweep

@@ -4,7 +4,7 @@ Pure: what the store holds comes in as an inventory. Equal expressions have equa
 all sharing is one dictionary.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, cast
 
@@ -91,13 +91,41 @@ class Plan:
         return sum(task.epochs for task in self.tasks.values())
 
 
-def plan(trials: list[Trial], held: Holdings) -> Plan:
-    """The tasks that the store lacks for these trials."""
+def plan(trials: list[Trial], held: Holdings, only: Set[int] | None = None) -> Plan:
+    """The tasks that the store lacks for these trials, or for those of them with a number."""
     wanted = _Wanted(held)
     done = 0
     for number, trial in enumerate(trials):
-        done += wanted.answer(trial, number)
+        if only is None or number in only:
+            done += wanted.answer(trial, number)
     return Plan(trials, _sorted(wanted.tasks()), done)
+
+
+def answers(trial: Trial) -> list[Value]:
+    """What answers a trial: its measurements, its run and its mask."""
+    asked: list[Value] = [*trial.measured]
+    asked += [trial.run] if trial.trained else []
+    asked += [trial.run.mask] if trial.run.mask else []
+    return asked
+
+
+def only_for(planned: Plan, trials: Set[int]) -> frozenset[str]:
+    """Keys of the tasks that nothing but these trials (by number) needs."""
+    tasks = planned.tasks
+    others = (trial for number, trial in enumerate(planned.trials) if number not in trials)
+    unexplored = [value.key for trial in others for value in answers(trial) if value.key in tasks]
+    needed: set[str] = set()
+    while unexplored:
+        key = unexplored.pop()
+        if key not in needed:
+            needed.add(key)
+            unexplored += tasks[key].needs
+    return frozenset(tasks.keys() - needed)
+
+
+def all_for(planned: Plan, trials: Set[int]) -> frozenset[str]:
+    """Keys of the tasks that these trials (by number) need."""
+    return frozenset(planned.tasks) - only_for(planned, set(range(len(planned.trials))) - trials)
 
 
 def alone(trials: Iterable[Trial]) -> Iterator[tuple[Run, int]]:
@@ -141,10 +169,7 @@ class _Wanted:
 
     def answer(self, trial: Trial, number: int) -> bool:
         """Ask for a trial's run, mask and measurements; whether the store had them all."""
-        asked: list[Value] = [*trial.measured]
-        asked += [trial.run] if trial.trained else []
-        asked += [trial.run.mask] if trial.run.mask else []
-        lacking = [value for value in asked if value.key not in self._held.results]
+        lacking = [value for value in answers(trial) if value.key not in self._held.results]
         for value in lacking:
             self._want(value, "not in the store", number)
         while self._unexplored:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from orchestrator.cost import Costs, critical_path
 from orchestrator.failures import Failure
-from orchestrator.launch import Failed
+from orchestrator.launch import Failed, Progress
 from orchestrator.plan import Nothing, Plan, Task, Value, alone, epochs, plan
 from orchestrator.store.results import Row
 from orchestrator.store.verify import Finding
@@ -116,6 +116,19 @@ def print_failures(console: Console, failures: Sequence[Failed], blocked: int) -
             console.print(members[0].traceback.rstrip(), markup=False, style="dim")
     if blocked:
         console.print(f"[yellow]blocked[/yellow] {blocked} tasks need one that failed")
+
+
+def print_given_up(console: Console, progress: Progress) -> None:
+    """What was cancelled, and which nodes were fenced off."""
+    for node in progress.fenced:
+        console.print(
+            f"[red]fenced off[/red]  node {node}: different tasks failed there one after another, "
+            "and succeeded elsewhere",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if progress.cancelled:
+        console.print(f"{len(progress.cancelled):,} tasks were cancelled", highlight=False)
 
 
 def print_findings(console: Console, findings: Sequence[Finding]) -> None:

@@ -1,8 +1,9 @@
 """The scheduler: a pure state machine. Events come in, commands go out, nothing else happens.
 
-Six states: waiting (for needs), ready, running, done, failed, blocked (a need failed). Ready
-tasks leave one heap, longest remaining path first. Short tasks leave together, as a pack
-that one worker runs in order; a pack may hold a task and what needs it.
+Six states: waiting (for needs), ready, running, done, failed, blocked (a need failed), and two
+that people ask for: paused (ready, but held back) and cancelled. Ready tasks leave one heap,
+longest remaining path first. Short tasks leave together, as a pack that one worker runs in
+order; a pack may hold a task and what needs it.
 """
 
 import heapq
@@ -40,6 +41,12 @@ class Status(Enum):
     DONE = "done"
     FAILED = "failed"
     BLOCKED = "blocked"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+
+
+FALLEN = frozenset({Status.FAILED, Status.BLOCKED, Status.CANCELLED})
+"""Where a task stays until it is asked for again."""
 
 
 # ---------------------------------------------------------------- events and commands
@@ -75,14 +82,43 @@ class Lost:
     why: Failure = Failure.WORKER_LOST
 
 
-Event: TypeAlias = Finished | Failed | Ended | Lost
+@dataclass(frozen=True)
+class Cancelled:
+    """Nobody wants these tasks, nor what needs them. Those that run may end."""
+
+    keys: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Paused:
+    """Start none of these tasks for now."""
+
+    keys: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """These tasks are no longer held back."""
+
+    keys: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Retried:
+    """Those of these tasks that failed or were cancelled get all their tries again."""
+
+    keys: frozenset[str]
+
+
+Event: TypeAlias = Finished | Failed | Ended | Lost | Cancelled | Paused | Resumed | Retried
 
 
 @dataclass(frozen=True)
 class Start:
-    """Run these tasks in order, on one worker."""
+    """Run these tasks in order, on one worker of `width` times the usual share of a device."""
 
     keys: tuple[str, ...]
+    width: int = 1
 
 
 @dataclass(frozen=True)
@@ -105,14 +141,16 @@ class Scheduler:
         The tasks; every need is among them.
     slots
         Workers that run packs side by side. A few short packs more are kept in flight.
+    widest
+        Slots that a whole device or node has.
     """
 
-    def __init__(self, nodes: Iterable[Node], slots: int) -> None:
+    def __init__(self, nodes: Iterable[Node], slots: int, widest: int = 1) -> None:
         self.nodes = {node.key: node for node in nodes}
         self.status: dict[str, Status] = {}
         self.attempts = dict.fromkeys(self.nodes, 0)
         self._failed: Counter[tuple[str, Failure]] = Counter()
-        self._slots = slots
+        self._slots, self._widest = slots, widest
         self._window = slots + max(1, slots // 2)
         self._packs = 0
         self._unmet = {key: len(node.needs) for key, node in self.nodes.items()}
@@ -124,6 +162,7 @@ class Scheduler:
         self._place = {key: place for place, key in enumerate(self.nodes)}
         self._ready: list[tuple[float, str, int, str]] = []
         self._ready_seconds = 0.0
+        self._held: set[str] = set()
         for key, unmet in self._unmet.items():
             self.status[key] = Status.WAITING
             if not unmet:
@@ -131,8 +170,8 @@ class Scheduler:
 
     @property
     def finished(self) -> bool:
-        """Nothing runs and nothing can be started."""
-        return not self._packs and not self._ready
+        """Nothing runs, and nothing can be started or waits for someone to resume it."""
+        return not self._packs and not self._ready and not self._paused()
 
     def handle(self, *events: Event) -> list[Command]:
         """Take in what happened; what to do about it, and what to start next."""
@@ -151,6 +190,14 @@ class Scheduler:
                     for key in keys:
                         commands += self._fail(key, why)
                     self._return_unsettled(keys)
+                case Cancelled(keys):
+                    self._cancel(keys)
+                case Paused(keys):
+                    self._hold(keys)
+                case Resumed(keys):
+                    self._release(keys)
+                case Retried(keys):
+                    self._retry(keys)
         commands += self._start_packs()
         return commands
 
@@ -169,6 +216,9 @@ class Scheduler:
         self.status[key] = status
 
     def _make_ready(self, key: str) -> None:
+        if key in self._held:
+            self.status[key] = Status.PAUSED
+            return
         self.status[key] = Status.READY
         self._ready_seconds += self.nodes[key].seconds
         heapq.heappush(self._ready, self._rank(key))
@@ -192,7 +242,7 @@ class Scheduler:
         if self.status[key] is not Status.RUNNING:
             return []
         self._failed[key, why] += 1
-        if self._failed[key, why] < why.tries:
+        if self._failed[key, why] < self._tries(why):
             return []
         self._settle(key, Status.FAILED)
         return [GiveUp(key), *self._block_descendants(key)]
@@ -204,6 +254,57 @@ class Scheduler:
                 if not self._unmet[key]:
                     self._make_ready(key)
 
+    # ------------------------------------------------------------ what people ask for
+
+    def _cancel(self, keys: frozenset[str]) -> None:
+        self._withdraw(keys)
+        for key in keys:
+            if self.status[key] in (Status.WAITING, Status.PAUSED):
+                self._settle(key, Status.CANCELLED)
+
+    def _hold(self, keys: frozenset[str]) -> None:
+        self._held |= keys
+        self._withdraw(keys)
+
+    def _release(self, keys: frozenset[str]) -> None:
+        waiting = keys & self._paused()
+        self._held -= keys
+        for key in waiting:
+            self._make_ready(key)
+
+    def _retry(self, keys: frozenset[str]) -> None:
+        """Free what fell, and what was blocked by nothing else."""
+        freed = [key for key in keys if self.status[key] in FALLEN - {Status.BLOCKED}]
+        for key in freed:
+            self.status[key] = Status.WAITING
+            for why in Failure:
+                self._failed.pop((key, why), None)
+        while freed:
+            key = freed.pop()
+            if not self._unmet[key]:
+                self._make_ready(key)
+            for child in self._children[key]:
+                needs = self.nodes[child].needs
+                if self.status[child] is Status.BLOCKED and not any(
+                    self.status[need] in FALLEN for need in needs
+                ):
+                    self.status[child] = Status.WAITING
+                    freed.append(child)
+
+    def _withdraw(self, keys: frozenset[str]) -> None:
+        """Take from the heap what is ready."""
+        ready = {key for key in keys if self.status[key] is Status.READY}
+        if not ready:
+            return
+        self._ready = [entry for entry in self._ready if entry[-1] not in ready]
+        heapq.heapify(self._ready)
+        for key in ready:
+            self.status[key] = Status.PAUSED
+            self._ready_seconds -= self.nodes[key].seconds
+
+    def _paused(self) -> set[str]:
+        return {key for key in self._held if self.status[key] is Status.PAUSED}
+
     # ------------------------------------------------------------ packs
 
     def _start_packs(self) -> list[Command]:
@@ -214,13 +315,22 @@ class Scheduler:
                 self.status[key] = Status.RUNNING
                 self.attempts[key] += 1
             self._packs += 1
-            commands.append(Start(tuple(pack)))
+            commands.append(Start(tuple(pack), self._width(pack[0])))
         return commands
 
     def _room(self) -> int:
         """Packs that may be in flight, for the most urgent ready task to be among them."""
         short = self.nodes[self._ready[0][3]].seconds < AHEAD_SECONDS
         return self._window if short else self._slots
+
+    def _width(self, key: str) -> int:
+        """Twice as much of the device each time that a task ran out of its memory."""
+        width: int = 2 ** self._failed[key, Failure.OUT_OF_MEMORY]
+        return min(width, self._widest)
+
+    def _tries(self, why: Failure) -> int:
+        doublings = (self._widest - 1).bit_length()
+        return why.tries + (doublings if why is Failure.OUT_OF_MEMORY else 0)
 
     def _next_pack(self) -> list[str]:
         """The most urgent ready task, and more until the pack lasts about a second.
@@ -249,7 +359,8 @@ class Scheduler:
                 break
             for child in self._children[key]:
                 unmet[child] = unmet.get(child, self._unmet[child]) - 1
-                if not unmet[child] and self.status[child] is Status.WAITING:
+                waits = self.status[child] is Status.WAITING and child not in self._held
+                if not unmet[child] and waits:
                     heapq.heappush(inside, self._rank(child))
         return pack
 

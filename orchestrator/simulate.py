@@ -55,7 +55,7 @@ class Simulated:
     @property
     def beyond_bound(self) -> float:
         """How much longer than the lower bound, as a fraction of it."""
-        return self.makespan / self.lower_bound - 1 if self.lower_bound else 0.0
+        return max(0.0, self.makespan / self.lower_bound - 1) if self.lower_bound else 0.0
 
     def busy(self, bins: int) -> list[float]:
         """Utilisation in each of so many equal parts of the makespan, 0 to 1."""

@@ -5,7 +5,7 @@ result = run(study, "store", InlineExecutor())
 """
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from orchestrator.launch import Observer, Progress, launch
 from orchestrator.plan import Nothing, Plan, plan
 from orchestrator.store import history, results, sweeps
 from orchestrator.store.files import open_store
+from orchestrator.store.requests import Inbox
 from orchestrator.sweep import Sweep
 from orchestrator.trials import Trial, trials
 from orchestrator.yaml_source import Source
@@ -55,19 +56,21 @@ def read(path: str | Path, overrides: tuple[str, ...] = ()) -> Study:
         return Study(Path(path), parsed, source, trials(parsed, source))
 
 
-def plan_for(study: Study, store: str | Path, device: Device = "cpu") -> tuple[Plan, Costs]:
-    """What the store lacks for the study, and what it is expected to cost.
+def plan_for(
+    study: Study, store: str | Path, device: Device = "cpu", only: Set[int] | None = None
+) -> tuple[Plan, Costs]:
+    """What the store lacks for the study, or `only` these trials, and what that should cost.
 
     A store that does not exist yet holds nothing.
     """
     root = Path(store)
     if not root.exists():
         with _without_collection():
-            return plan(study.trials, Nothing()), Costs(device=device)
+            return plan(study.trials, Nothing(), only), Costs(device=device)
     open_store(root)
     rates: Rates = history.rates(root, device)
     with _without_collection():
-        return plan(study.trials, results.inventory(root)), Costs(rates, device)
+        return plan(study.trials, results.inventory(root), only), Costs(rates, device)
 
 
 @contextmanager
@@ -82,10 +85,10 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def register(study: Study, store: str | Path) -> None:
-    """Tell the store which trials the study asks for."""
+def register(study: Study, store: str | Path) -> str:
+    """Tell the store which trials the study asks for; the revision by which it knows them."""
     rows = [_row(study, number, trial) for number, trial in enumerate(study.trials)]
-    sweeps.register(Path(store), study.name, rows, study.source.data, study.sweep.figures)
+    return sweeps.register(Path(store), study.name, rows, study.source.data, study.sweep.figures)
 
 
 def run(
@@ -100,10 +103,10 @@ def run(
     A file that a task found damaged is gone by then: what it held is planned and done again.
     """
     root = open_store(Path(store), create=True)
-    register(study, root)
+    inbox = Inbox(root, study.name, register(study, root))
     for _ in range(ROUNDS):
         planned, costs = plan_for(study, root)
-        progress = launch(planned, root, executor, costs=costs, observe=observe)
+        progress = launch(planned, root, executor, costs=costs, observe=observe, inbox=inbox)
         if not met_damage(progress):
             break
     return progress

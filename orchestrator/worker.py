@@ -28,7 +28,7 @@ from tasks import catalog, measure, resources
 from tasks.connectivity import barrier
 from tasks.data import load
 from tasks.key import decode
-from tasks.masks import Kept, Scores, count
+from tasks.masks import Kept, Scores
 from tasks.networks.build import Weights, initial_weights
 from tasks.prune import one_shot_scores, prune
 from tasks.rehearse import rehearse
@@ -179,7 +179,7 @@ class _Worker:
             artifacts.write_state(self._store, job.key, step, arrays)
         steps = job.last_step - value["first_step"]
         return {
-            **self._row(job, network, kept),
+            **self._row(job, network, measure.layers(network, kept)),
             "evals": [asdict(e) for e in trained.evals],
             "first_step": value["first_step"],
             "last_step": job.last_step,
@@ -227,18 +227,21 @@ class _Worker:
         )
         arrays = {name: tensor.cpu().numpy() for name, tensor in found.kept.items()}
         artifacts.write_mask(self._store, job.key, arrays)
-        layers = self._layers(network, found.kept, self._scores[1])
+        layers = measure.layers(network, found.kept)
+        rows = self._layers(network, layers, found.kept)
         return {
-            **self._row(job, network, found.kept),
-            "layers": layers,
-            "effective_kept": sum(layer["effective"] for layer in layers),
+            **self._row(job, network, layers),
+            "layers": rows,
+            "effective_kept": sum(row["effective"] for row in rows),
             "ties": found.ties,
             "requested_density": value["density"],
         }
 
-    def _layers(self, network: Network, kept: Kept, scores: Scores | None) -> list[results.Row]:
-        effective = measure.effective_kept(network, kept)
-        rows = [asdict(layer) for layer in measure.layers(network, kept)]
+    def _layers(
+        self, network: Network, layers: list[measure.Layer], kept: Kept
+    ) -> list[results.Row]:
+        effective, scores = measure.effective_kept(network, kept), self._scores[1]
+        rows = [asdict(layer) for layer in layers]
         for row in rows:
             row["density"] = row["kept"] / row["size"]
             row["effective"] = effective[row["layer"]]
@@ -296,10 +299,9 @@ class _Worker:
 
     # ------------------------------------------------------------ what is recorded
 
-    def _row(self, job: Job, network: Network, kept: Kept | None) -> results.Row:
-        layers = measure.layers(network, kept)
+    def _row(self, job: Job, network: Network, layers: list[measure.Layer]) -> results.Row:
         size = sum(layer.size for layer in layers)
-        remaining = size if kept is None else count(kept)
+        remaining = sum(layer.kept for layer in layers)
         return {
             **self._labels(job),
             "size": size,

@@ -5,7 +5,6 @@ Effective Sparsity". Units die long before a layer empties, so that the effectiv
 a very sparse mask can be far below the density that was asked for.
 """
 
-from copy import deepcopy
 from typing import Any
 
 import torch
@@ -32,7 +31,7 @@ class _Saturate(torch.autograd.Function):
         return (gradient > 0).to(gradient)
 
 
-def effective(module: nn.Module, kept: Kept, input_shape: tuple[int, ...]) -> Kept:
+def effective(paths: nn.Module, kept: Kept, input_shape: tuple[int, ...]) -> Kept:
     """The kept weights on some path of kept weights from an input pixel to an output.
 
     SynFlow's pass in float64 over the mask itself (Vysogorets and Kempe 2023): every kept
@@ -41,28 +40,22 @@ def effective(module: nn.Module, kept: Kept, input_shape: tuple[int, ...]) -> Ke
     its gradient is not 0. Paths are those of single pixels: a kernel entry that meets
     nothing but padding is on none. A unit that emits only its bias counts as dead.
 
-    `module` is read as architecture. Its activations must be 0 at 0 and rise, its poolings
-    be modules: MaxPool2d or averages. Layer norms are left out.
-
-    Raises
-    ------
-    ValueError
-        When a max pooling is dilated.
+    `paths` is the architecture as `connections` made it.
     """
-    names = prunable(module)
+    names = prunable(paths)
     live = {name: kept[name].to(torch.float64) for name in names}
     for tensor in live.values():
         tensor.requires_grad_()
     device = live[names[0]].device
     others = {
         name: _neutral(name, tensor, device)
-        for name, tensor in module.state_dict().items()
+        for name, tensor in paths.state_dict().items()
         if name not in live
     }
     ones = torch.ones(1, *input_shape, dtype=torch.float64, device=device)
     # cuDNN may choose transforms that leave 1e-17 where sums of products leave 0.
     with torch.backends.cudnn.flags(enabled=False):
-        total = functional_call(_connections(module), {**others, **live}, (ones,)).sum()
+        total = functional_call(paths, {**others, **live}, (ones,)).sum()
         gradients = torch.autograd.grad(total, list(live.values()))
     return {
         name: (gradient != 0) & kept[name] for name, gradient in zip(names, gradients, strict=True)
@@ -82,10 +75,19 @@ def _neutral(name: str, tensor: Tensor, device: torch.device) -> Tensor:
     return torch.full(tensor.shape, 1.0 if one else 0.0, dtype=torch.float64, device=device)
 
 
-def _connections(module: nn.Module) -> nn.Module:
-    """A copy that passes 1 or 0 from layer to layer, and back, through every position."""
-    copy = deepcopy(module).eval()
-    for parent in list(copy.modules()):
+def connections(module: nn.Module) -> nn.Module:
+    """Turn an architecture into one that passes 1 or 0 between layers, forth and back.
+
+    Its activations must be 0 at 0 and rise, its poolings be modules: MaxPool2d or averages.
+    Layer norms are left out.
+
+    Raises
+    ------
+    ValueError
+        When a max pooling is dilated.
+    """
+    module.eval()
+    for parent in list(module.modules()):
         for name, child in parent.named_children():
             if isinstance(child, nn.MaxPool2d):
                 setattr(parent, name, _averaging(child))
@@ -93,7 +95,7 @@ def _connections(module: nn.Module) -> nn.Module:
                 setattr(parent, name, nn.Identity())
             elif isinstance(child, nn.Conv2d | nn.Linear):
                 child.register_forward_hook(_saturated)
-    return copy
+    return module
 
 
 def _saturated(_module: nn.Module, _inputs: object, output: Tensor) -> Any:

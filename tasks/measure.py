@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tasks.effective import effective
+from tasks.effective import connections, effective
 from tasks.masks import Kept
 from tasks.networks.build import Weights, build, prunable
 from tasks.spec import Network
@@ -63,6 +63,7 @@ def layers(network: Network, kept: Kept | None) -> list[Layer]:
     ]
 
 
+@lru_cache(maxsize=256)
 def parameters(network: Network) -> int:
     """All trainable parameters, biases and batch norm included."""
     return sum(p.numel() for p in build(network).parameters())
@@ -97,5 +98,10 @@ def moments(scores: Tensor) -> tuple[float, float]:
 
 def effective_kept(network: Network, kept: Kept) -> dict[str, int]:
     """How many kept weights of each layer lie on a path from input to output."""
-    found = effective(build(network), kept, network.input_shape)
+    found = effective(_paths(network), kept, network.input_shape)
     return {name: int(tensor.sum()) for name, tensor in found.items()}
+
+
+@lru_cache(maxsize=16)
+def _paths(network: Network) -> nn.Module:
+    return connections(build(network))

@@ -7,10 +7,14 @@ is other work.
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+FOLDER = "TOMBOLA_FOLDER"
+"""Names the folder where the command was given, for workers that run in another."""
 
 
 def load(name: str) -> Callable[..., Any]:
@@ -61,6 +65,6 @@ def digest(name: str) -> str:
 
 def _look_here() -> None:
     """The folder where the command was given comes last, behind all that is installed."""
-    here = str(Path.cwd())
+    here = os.environ.get(FOLDER) or str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)

@@ -88,23 +88,24 @@ def prune(
         found = _units(network, weights or {}, density, scope, pattern, inverted)
     elif isinstance(score, GemMiner):
         found = _mined(network, score, weights or {}, density, data)
-    else:
+    elif not is_one_shot(score):
         scorer = _scorer(network, score, weights or {}, data)
-        if not is_one_shot(score):
-            found = _iterative(scorer, score, density, scope, within, fixed, inverted)
+        found = _iterative(scorer, score, density, scope, within, fixed, inverted)
+    else:
+        if scores is None:
+            scores = _scorer(network, score, weights or {}, data)(within)
+        signed = _signed(scores, inverted)
+        if isinstance(pattern, NofM):
+            found = _blocks(signed, pattern)
+        elif rates:
+            quotas = _quotas(network, rates, density)
+            found = select(signed, density, within=within, quotas=quotas)
+        elif isinstance(score, Random) and score.layers == "erk":
+            shapes = {name: tensor.shape for name, tensor in signed.items()}
+            quotas = masks.erdos_renyi_kernel(shapes, density)
+            found = select(signed, density, within=within, quotas=quotas)
         else:
-            signed = _signed(scorer(within) if scores is None else scores, inverted)
-            if isinstance(pattern, NofM):
-                found = _blocks(signed, pattern)
-            elif rates:
-                quotas = _quotas(network, rates, density)
-                found = select(signed, density, within=within, quotas=quotas)
-            elif isinstance(score, Random) and score.layers == "erk":
-                shapes = {name: tensor.shape for name, tensor in signed.items()}
-                quotas = masks.erdos_renyi_kernel(shapes, density)
-                found = select(signed, density, within=within, quotas=quotas)
-            else:
-                found = _select(signed, density, scope, within, fixed)
+            found = _select(signed, density, scope, within, fixed)
     if isinstance(ablation, Shuffled):
         return Selection(shuffle(found.kept, ablation.seed, ablation.scope), found.ties)
     return found

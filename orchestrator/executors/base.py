@@ -27,7 +27,8 @@ class Job:
 class Pack:
     """Jobs that one worker runs in order, and where their results belong.
 
-    A training keeps a checkpoint every so many seconds.
+    A training keeps a checkpoint every so many seconds. `width` is how many usual shares of
+    a node the pack is to hold.
     """
 
     identity: str
@@ -36,6 +37,7 @@ class Pack:
     launch: str
     code: str | None = None
     checkpoint_seconds: float = 300.0
+    width: int = 1
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -57,10 +59,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Returned:
-    """A worker came back with an outcome for each job that it did not skip."""
+    """A worker came back, from a `node`, with an outcome for each job that it did not skip."""
 
     pack: Pack
     outcomes: tuple[Outcome, ...] = field(default_factory=tuple)
+    node: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,12 +86,21 @@ class Executor(Protocol):
         """Workers side by side."""
         ...
 
+    @property
+    def widest(self) -> int:
+        """How many slots a whole device (without any: a whole node) has."""
+        ...
+
     def submit(self, pack: Pack) -> None:
         """Take a pack; returns at once."""
         ...
 
     def wait(self, seconds: float) -> list[Arrival]:
         """What has arrived, after at most about `seconds` when nothing has."""
+        ...
+
+    def avoid(self, nodes: frozenset[str]) -> bool:
+        """Send packs to other nodes than these from now on; False where there is no other."""
         ...
 
     def close(self) -> None:

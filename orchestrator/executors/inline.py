@@ -8,7 +8,7 @@ from orchestrator.executors.base import Arrival, Pack, Returned
 class InlineExecutor:
     """Runs a pack when it is waited for, so that pdb and Ctrl-C work as usual."""
 
-    slots = 1
+    slots = widest = 1
 
     def __init__(self) -> None:
         self._waiting: deque[Pack] = deque()
@@ -25,6 +25,10 @@ class InlineExecutor:
             return []
         pack = self._waiting.popleft()
         return [Returned(pack, tuple(run_pack(pack)))]
+
+    def avoid(self, nodes: frozenset[str]) -> bool:
+        """There is no other node."""
+        return not nodes
 
     def close(self) -> None:
         """Forget what is queued."""

@@ -6,8 +6,10 @@ order and packing are ours (schedule.py).
 
 import logging
 import os
+import random
+import signal
 import warnings
-from contextlib import chdir
+from contextlib import chdir, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,9 +18,12 @@ import orchestrator
 from orchestrator.errors import TombolaError
 from orchestrator.executors.base import Arrival, Pack, Returned, WorkerLost
 from orchestrator.failures import Failure
+from tasks import own
 
 SOURCE = Path(orchestrator.__file__).parents[1]
 """The folder that holds our packages."""
+
+_NODE_ID = "ray.io/node-id"
 
 OBJECT_STORE_BYTES = 100 * 2**20
 """Ray's shared memory: only packs and outcomes pass through it, a few kB each."""
@@ -62,17 +67,36 @@ class RayExecutor:
         if gpus_per_task is None:
             gpus_per_task = 1.0 if resources.get("GPU") else 0.0
         self.slots = _slots(resources, cpus_per_task, gpus_per_task)
-        options: dict[str, Any] = {
-            "num_cpus": cpus_per_task,
-            "num_gpus": gpus_per_task,
-            "max_retries": 0,
-        }
-        self._run = ray.remote(_run_pack).options(**options)
+        self._share = cpus_per_task, gpus_per_task
+        self._largest = max(node["Resources"].get("CPU", 0.0) for node in ray.nodes())
+        whole, share = (1.0, gpus_per_task) if gpus_per_task else (self._largest, cpus_per_task)
+        self.widest = max(1, int(whole / share)) if share else 1
+        self._avoided: frozenset[str] = frozenset()
+        self._run = ray.remote(max_retries=0)(_run_pack)
         self._running: dict[Any, Pack] = {}
 
     def submit(self, pack: Pack) -> None:
         """Hand the pack to Ray."""
-        self._running[self._run.remote(pack)] = pack
+        self._running[self._run.options(**self._options(pack.width)).remote(pack)] = pack
+
+    def _options(self, width: int) -> dict[str, Any]:
+        """What a pack of that width holds of a node: at the most all of a device, or of a node."""
+        cpus, gpus = self._share
+        wide = {"num_cpus": cpus, "num_gpus": min(width * gpus, max(gpus, 1.0))}
+        if not gpus:
+            wide["num_cpus"] = min(width * cpus, max(cpus, self._largest))
+        if not self._avoided:
+            return wide
+        others = f"!in({','.join(sorted(self._avoided))})"
+        return {**wide, "label_selector": {_NODE_ID: others}}
+
+    def avoid(self, nodes: frozenset[str]) -> bool:
+        """Send packs to other nodes than these from now on; False where there is no other."""
+        alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
+        if nodes and not alive - nodes:
+            return False
+        self._avoided = nodes
+        return True
 
     def wait(self, seconds: float) -> list[Arrival]:
         """Packs that came back, or whose worker died."""
@@ -92,7 +116,8 @@ class RayExecutor:
     def _arrival(self, reference: Any) -> Arrival:
         pack = self._running.pop(reference)
         try:
-            return Returned(pack, tuple(self._ray.get(reference)))
+            node, outcomes = self._ray.get(reference)
+            return Returned(pack, tuple(outcomes), node)
         except self._ray.exceptions.RayTaskError as error:
             return WorkerLost(pack, f"the worker could not run its pack: {error.cause}")
         except self._ray.exceptions.RayError as error:
@@ -116,10 +141,48 @@ class RayExecutor:
         return Failure.NODE_LOST if died else Failure.WORKER_LOST
 
 
-def _run_pack(pack: Pack) -> list[Any]:
+def strike(address: str, victim: str, dice: random.Random) -> bool:
+    """Kill a worker at work, or a node other than the head, of a cluster; False where none is.
+
+    It is done by a task on that node: it kills another process that runs a pack, or the
+    raylet that is its own parent.
+    """
+    ray = _import_ray(local=False)
+    if not ray.is_initialized():
+        ray.init(**_join(address))
+    head = "node:__internal_head__"
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    if victim == "node":
+        nodes = [node for node in nodes if head not in node["Resources"]]
+    dice.shuffle(nodes)
+    for node in nodes:
+        on_it = {"num_cpus": 0, "max_retries": 0, "label_selector": {_NODE_ID: node["NodeID"]}}
+        try:
+            if ray.get(ray.remote(**on_it)(_shoot).remote(victim), timeout=30):
+                return True
+        except ray.exceptions.RayError:
+            return True  # whoever shot went down with the node
+    return False
+
+
+def _shoot(victim: str) -> bool:
+    if victim == "node":
+        os.kill(os.getppid(), signal.SIGKILL)
+        return True
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (entry / "cmdline").read_bytes().startswith(b"ray::_run_pack"):
+                os.kill(int(entry.name), signal.SIGKILL)
+                return True
+    return False
+
+
+def _run_pack(pack: Pack) -> tuple[str, list[Any]]:
+    import ray
+
     from orchestrator.worker import run_pack
 
-    return run_pack(pack, limited=True)
+    return ray.get_runtime_context().get_node_id(), run_pack(pack, limited=True)
 
 
 def _import_ray(*, local: bool) -> ModuleType:
@@ -131,6 +194,7 @@ def _import_ray(*, local: bool) -> ModuleType:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     if local:
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        os.environ.setdefault(own.FOLDER, str(Path.cwd()))
     elif _has_token():
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "1"

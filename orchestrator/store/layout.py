@@ -5,6 +5,7 @@ store/
   checkpoints/<ab>/<run key>.safetensors
   results/live/<ab>/<key>.parquet              results/segments/<table>-<id>.parquet
   sweeps/<sweep>-<revision>.parquet            journal/<launch>/<n>.jsonl
+  requests/<sweep>/<id>.json                   (what people ask of a launch that runs)
   results.duckdb
 """
 
@@ -19,6 +20,7 @@ LIVE = "results/live"
 SEGMENTS = "results/segments"
 SWEEPS = "sweeps"
 JOURNAL = "journal"
+REQUESTS = "requests"
 DATABASE = "results.duckdb"
 
 FOLDERS = (STATES, MASKS, CHECKPOINTS, LIVE, SEGMENTS, SWEEPS, JOURNAL)
@@ -57,6 +59,11 @@ def segment(table: str, identity: str) -> str:
 def sweep(name: str, revision: str) -> str:
     """Path of the trials that one revision of a sweep file asks for."""
     return f"{SWEEPS}/{name}-{revision}.parquet"
+
+
+def requests(sweep: str) -> str:
+    """Folder of what is asked of a sweep's launches."""
+    return f"{REQUESTS}/{sweep}"
 
 
 def journal(launch: str, part: int) -> str:

@@ -218,7 +218,7 @@ SWEEP_METADATA = ("name", "revision", "registered_at", "definition", "figures")
 ATTEMPTS = _table(
     _field("launch", pa.string(), "launch"),
     _field("noted_at", pa.timestamp("us"), "when the driver noted it, UTC"),
-    _field("event", pa.string(), "dispatched, finished, failed, retried or blocked"),
+    _field("event", pa.string(), "dispatched, finished, failed, retried, blocked, cancelled"),
     _field("key", pa.string(), "run or mask"),
     _field("kind", pa.string(), "run or mask"),
     _field("attempt", pa.int32(), "which try, from 1"),

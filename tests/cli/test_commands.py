@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from analysis.figures import trace
 from tests.small import outcome, tombola, write_sweep
 
 FIGURES = ["accuracy-vs-sparsity", "ablations", "density-by-layer"]
@@ -102,7 +103,7 @@ def test_sql_without_a_query_shows_the_schema_and_examples_that_run(done: Path) 
     shown = tombola("sql", cwd=done).stdout
     assert "top-1 on test at the last step" in shown
     examples = [line.split('"')[1] for line in shown.splitlines() if 'tombola sql "' in line]
-    assert len(examples) == 3
+    assert len(examples) == 4
     for example in examples:
         assert tombola("sql", example, cwd=done).returncode == 0
 
@@ -192,3 +193,33 @@ def test_a_launch_among_foreign_modules_of_the_same_names_uses_ours(tmp_path: Pa
         [command, "run", "tiny.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_a_launch_is_replayed(done: Path) -> None:
+    shown = tombola("replay", cwd=done)
+    assert shown.returncode == 0, shown.stderr
+    assert "recorded" in shown.stdout
+    assert "simulated" in shown.stdout
+    refused = tombola("replay", "nosuch", cwd=done)
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+
+
+def test_what_if_is_a_table_and_a_figure_that_says_of_what(done: Path) -> None:
+    asked = (
+        "plan",
+        "tiny.yaml",
+        "--gpus",
+        "4",
+        "--what-if",
+        "--price",
+        "2",
+        "--set",
+        "replicates=9",
+    )
+    shown = tombola(*asked, "--figure", "what.png", cwd=done)
+    assert shown.returncode == 0, shown.stderr
+    assert "above bound" in shown.stdout
+    assert trace(done / "what.png")["sweep"] == "tiny"
+    refused = tombola(*asked, "--figure", "what.gif", cwd=done)
+    assert refused.returncode == 2
+    assert "figures are written as pdf, png, svg" in refused.stderr

@@ -1,6 +1,7 @@
 """What every executor promises: the same packs give the same arrivals and the same store."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,14 @@ def test_packs_in_flight_all_come_back(executor: Executor, store: Path, tmp_path
     assert sorted(a.pack.identity for a in found) == ["0", "1", "2", "3", "4"]
     assert not any(isinstance(a, WorkerLost) for a in found)
     assert len(outcome(store)) == 1, "the same work done five times is one result"
+
+
+def test_a_wide_pack_runs_too_and_the_only_node_cannot_be_avoided(
+    executor: Executor, store: Path, tmp_path: Path
+) -> None:
+    executor.submit(replace(pack_of(store, *jobs(tmp_path)[:1]), width=executor.widest))
+    [arrival] = arrivals(executor, 1)
+    assert isinstance(arrival, Returned)
+    assert arrival.outcomes[0].failure is None
+    assert not executor.avoid(frozenset({arrival.node or "here"}))
+    assert executor.avoid(frozenset())

@@ -2,13 +2,14 @@
 
 import itertools
 from collections.abc import Iterator
+from copy import deepcopy
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from tasks.effective import dead_units, effective
+from tasks.effective import connections, dead_units, effective
 from tasks.masks import Kept, count
 from tasks.networks.build import build, initial_weights, prunable
 from tasks.spec import Init, Network
@@ -26,7 +27,7 @@ def random_mask(module: nn.Module, density: float, seed: int) -> Kept:
 
 
 def measured(module: nn.Module, kept: Kept, shape: tuple[int, ...]) -> Kept:
-    return effective(module, kept, shape)
+    return effective(connections(deepcopy(module)), kept, shape)
 
 
 def assert_same(found: Kept, expected: Kept) -> None:
@@ -194,10 +195,10 @@ def test_a_kernel_entry_that_meets_only_padding_is_dead() -> None:
 def test_an_empty_layer_leaves_nothing_and_a_full_mask_everything(network: Network) -> None:
     module = build(network)
     kept = {name: torch.ones(module.get_parameter(name).shape).bool() for name in prunable(module)}
-    assert_same(effective(module, kept, network.input_shape), kept)
+    assert_same(measured(module, kept, network.input_shape), kept)
     last = max(kept)
     kept[last] = torch.zeros_like(kept[last])
-    assert count(effective(module, kept, network.input_shape)) == 0
+    assert count(measured(module, kept, network.input_shape)) == 0
 
 
 @pytest.mark.parametrize("width", [1, 64])
@@ -221,10 +222,10 @@ def test_depth_neither_overflows_nor_underflows(width: int) -> None:
 def test_pruning_the_rest_changes_no_output(network: Network, density: float) -> None:
     module, weights = build(network), initial_weights(network, Init(seed=1))
     kept = random_mask(module, density, 0)
-    found = effective(module, kept, network.input_shape)
+    found = measured(module, kept, network.input_shape)
     assert 0 < count(found) < count(kept)
     assert all((kept[name] >= found[name]).all() for name in kept)
-    assert_same(effective(module, found, network.input_shape), found)
+    assert_same(measured(module, found, network.input_shape), found)
     images = torch.randn(20, *network.input_shape, generator=torch.Generator().manual_seed(0))
     outputs = [
         functional_call(module.eval(), {**weights, **masked(weights, mask)}, (images,))

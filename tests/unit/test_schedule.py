@@ -8,6 +8,7 @@ from orchestrator.failures import Failure
 from orchestrator.schedule import (
     PACK_SECONDS,
     PACK_TASKS,
+    Cancelled,
     Command,
     Ended,
     Failed,
@@ -15,6 +16,9 @@ from orchestrator.schedule import (
     GiveUp,
     Lost,
     Node,
+    Paused,
+    Resumed,
+    Retried,
     Scheduler,
     Start,
     Status,
@@ -204,3 +208,80 @@ def test_what_failed_once_runs_alone_the_next_time() -> None:
         flying = next(c for c in later if isinstance(c, Start))
         later = [c for c in later if c is not flying]
         later += story.handle(*finish(*flying.keys))
+
+
+# ---------------------------------------------------------------- what people ask for
+
+
+def these(*keys: str) -> frozenset[str]:
+    return frozenset(keys)
+
+
+def test_what_is_cancelled_is_not_started_and_what_runs_may_end(long) -> None:
+    story = Story([long("a"), long("b", "a"), long("c", "b"), long("other")], slots=1)
+    assert story.handle() == [Start(("a",))]
+    assert story.handle(Cancelled(these("a", "b", "c"))) == []
+    assert story.handle(*finish("a")) == [Start(("other",))]
+    story.handle(*finish("other"))
+    assert story.finished
+    assert [story.status[key] for key in "abc"] == [
+        Status.DONE,
+        Status.CANCELLED,
+        Status.CANCELLED,
+    ]
+
+
+def test_what_was_cancelled_goes_on_when_it_is_asked_for_again(long) -> None:
+    story = Story([long("a"), long("b", "a")], slots=1)
+    story.handle()
+    story.handle(Cancelled(these("b")))
+    story.handle(*finish("a"))
+    assert story.finished
+    assert story.handle(Retried(these("a", "b"))) == [Start(("b",))]
+
+
+def test_a_paused_task_waits_and_a_launch_with_one_is_not_over(long) -> None:
+    story = Story([long("a"), long("b", "a"), long("other")], slots=1)
+    story.handle()
+    assert story.handle(Paused(these("a", "b"))) == []
+    assert story.handle(*finish("a")) == [Start(("other",))]
+    assert story.handle(*finish("other")) == []
+    assert not story.finished
+    assert story.handle(Resumed(these("a", "b"))) == [Start(("b",))]
+    story.handle(*finish("b"))
+    assert story.finished
+
+
+def test_a_pack_takes_no_paused_task_along(long) -> None:
+    others = [Node(f"o{i}", 0.05) for i in range(20)]
+    nodes = [long("first"), Node("prune", 0.1, ("first",)), Node("train", 0.1, ("prune",)), *others]
+    story = Story(nodes, slots=1)
+    story.handle(Paused(these("train")))
+    packs = [c for c in story.handle(*finish("first")) if isinstance(c, Start)]
+    assert any("prune" in pack.keys for pack in packs)
+    assert not any("train" in pack.keys for pack in packs)
+
+
+def test_what_failed_gets_its_tries_again_and_frees_what_it_alone_blocked(long) -> None:
+    nodes = [long("a"), long("b"), long("child", "a"), long("both", "a", "b")]
+    story = Story(nodes, slots=2)
+    story.handle()
+    story.handle(Failed("a"), Ended(("a",)), Failed("b"), Ended(("b",)))
+    assert story.finished
+    assert story.handle(Retried(these("a"))) == [Start(("a",))]
+    assert story.status["child"] is Status.WAITING
+    assert story.status["both"] is Status.BLOCKED
+    assert story.handle(*finish("a")) == [Start(("child",))]
+    story.handle(*finish("child"))
+    assert story.finished
+
+
+def test_a_task_without_memory_gets_twice_the_share_until_it_has_the_device(long) -> None:
+    story = Story([long("a")], slots=8, widest=4)
+    widths = []
+    commands = story.handle()
+    while isinstance(commands[0], Start):
+        widths.append(commands[0].width)
+        commands = story.handle(Failed("a", Failure.OUT_OF_MEMORY), Ended(("a",)))
+    assert widths == [1, 2, 4, 4]
+    assert commands == [GiveUp("a")]

@@ -1,0 +1,148 @@
+"""Tasks that take no time: how many a second get from a sweep file to SQL, beside bare Ray.
+
+Each is a random mask of a network with one layer of 640 weights, so that nearly all the time
+is the orchestrator's. Ray Tune's trials, which do nothing, are measured where its
+dependencies are installed (`uv pip install 'ray[tune]'` into an environment of its own).
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from measuring import machine, report
+
+from analysis import results
+
+ROOT = Path(__file__).parents[2]
+REPLICATES = int(os.environ.get("TOMBOLA_BENCH_REPLICATES", "400"))
+DENSITIES = 50
+TUNED = 100
+
+NETWORK = """
+from torch import nn
+
+
+def one(network):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, network.classes))
+"""
+
+SWEEP = f"""
+name: noop
+dataset: digits
+network: one_layer:one
+replicates: {REPLICATES}
+recipe: {{steps: 1, batch_size: 64, lr: 0.1}}
+grids: [{{method: random, density: 0.01..0.5..0.01, train: false}}]
+"""
+
+
+def main() -> None:
+    machine()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "one_layer.py").write_text(NETWORK)
+        (folder / "noop.yaml").write_text(SWEEP)
+        os.chdir(folder)
+        sys.path.insert(0, str(folder))
+        os.environ["PYTHONPATH"] = f"{ROOT}:{folder}"
+        compare(folder)
+
+
+def compare(folder: Path) -> None:
+    ours, sustained = through_tombola(folder)
+    report("tasks", f"{REPLICATES * DENSITIES:,}")
+    report("tombola run, from the file to SQL, start included", f"{ours:,.0f} tasks/s")
+    report("the same, first task to last", f"{sustained:,.0f} tasks/s", ">= 500")
+    bare = through_ray()
+    for what, rate in bare.items():
+        report(f"bare Ray: {what}", f"{rate:,.0f} tasks/s")
+    report("of bare Ray with the same mask", f"{sustained / bare[SAME]:.0%}", ">= 40 %")
+    if (tuned := through_tune()) is not None:
+        report("Ray Tune, trials that do nothing", f"{tuned:,.1f} trials/s")
+
+
+def through_tombola(folder: Path) -> tuple[float, float]:
+    """Tasks a second of the whole command, and between its first and last result."""
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "orchestrator.cli", "run", "noop.yaml", "--no-canary"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    connection = results.connect(folder / "store")
+    count = connection.execute("SELECT count(*) FROM trials WHERE status = 'done'").fetchone()
+    whole = time.perf_counter() - began
+    assert count == (REPLICATES * DENSITIES,)
+    [[seconds]] = connection.execute(
+        "SELECT epoch(max(started_at) - min(started_at)) FROM tasks"
+    ).fetchall()
+    return count[0] / whole, count[0] / seconds
+
+
+SAME = "the same mask, nothing kept"
+
+
+def through_ray() -> dict[str, float]:
+    """Tasks a second of Ray alone: one call for each, in a bounded number."""
+    import ray
+
+    quiet = {"include_dashboard": False, "log_to_driver": False}
+    ray.init("local", num_cpus=os.cpu_count(), **quiet)
+
+    def nothing(_: int) -> None:
+        return None
+
+    def mask(number: int) -> int:
+        import torch
+
+        from tasks.prune import prune
+        from tasks.spec import Network, Random
+
+        torch.set_num_threads(1)
+        network = Network(name="one_layer:one", input_shape=(1, 8, 8), classes=10)
+        score = Random(seed=number // DENSITIES)
+        return prune(network, score, None, (number % DENSITIES + 1) / 100).ties
+
+    found = {"a function that does nothing": rate(ray, nothing), SAME: rate(ray, mask)}
+    ray.shutdown()
+    return found
+
+
+def rate(ray: Any, work: Callable[[int], object]) -> float:
+    remote = ray.remote(work)
+    ray.get([remote.remote(n) for n in range(100)])
+    flying: list[Any] = []
+    count = REPLICATES * DENSITIES
+    began = time.perf_counter()
+    for number in range(count):
+        flying.append(remote.remote(number))
+        if len(flying) >= 1000:
+            ready, flying = ray.wait(flying, num_returns=500)
+            ray.get(ready)
+    ray.get(flying)
+    return count / (time.perf_counter() - began)
+
+
+def through_tune() -> float | None:
+    """Trials a second of Ray Tune; None where it cannot be imported."""
+    try:
+        from ray import tune
+    except ImportError:
+        print("Ray Tune's dependencies are not installed: left out")
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        tune.Tuner(
+            lambda config: {"accuracy": config["n"]},
+            param_space={"n": tune.grid_search(list(range(TUNED)))},
+            run_config=tune.RunConfig(storage_path=folder, verbose=0),
+        ).fit()
+        return TUNED / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    main()
