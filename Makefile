@@ -50,7 +50,7 @@ bench: $(READY)  ## Run the benchmarks
 	@for file in tests/benchmarks/bench_*.py; do $(PYTHON) $$file || exit 1; done
 
 lock: | $(filter .tools/%,$(UV))  ## Resolve the dependencies again
-	@$(UV) pip compile --quiet --universal --no-emit-index-url --group dev pyproject.toml -o requirements.lock
+	@$(UV) pip compile --quiet --universal --no-emit-index-url --group dev --extra explore pyproject.toml -o requirements.lock
 
 clean:  ## Remove what was installed and cached (not the store, not the figures)
 	@rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

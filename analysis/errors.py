@@ -27,3 +27,7 @@ class TableError(AnalysisError):
 
 class PublishedError(AnalysisError):
     """Published numbers that are not known, or cannot be used so."""
+
+
+class ExploreError(AnalysisError):
+    """A page that cannot be served."""

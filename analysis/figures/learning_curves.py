@@ -84,7 +84,8 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LearningO
             f"sweep {sweep} has no {options.split} curve to show: it takes trials that are "
             f"trained and `eval:` with {options.split}"
         )
-    wanted = selection.spaced((r["requested_density"] for r in pruned), options.densities, _MOST)
+    most = len(options.trials) or _MOST
+    wanted = selection.spaced((r["requested_density"] for r in pruned), options.densities, most)
     shown = [row for row in pruned if row["requested_density"] in wanted]
     cells = _cells(shown, evals, options)
     counts = {p.shown.n for cell in cells for one in cell.curves for p in one.points}

@@ -86,8 +86,12 @@ class LayerOptions(Options):
 
 @dataclass(frozen=True)
 class LearningOptions(LayerOptions):
-    """`quantity` of `split` to show; `densities`: empty: at most six, spread out."""
+    """`quantity` of `split` to show; `densities`: empty: at most six, spread out.
 
+    `trials`: of these numbers alone, besides the dense ones; empty: all.
+    """
+
+    trials: tuple[int, ...] = ()
     split: Literal["test", "train", "val"] = "test"
     quantity: Literal["accuracy", "loss"] = "accuracy"
 
@@ -175,6 +179,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(type(one) is int and one >= 0 for one in value)
+
+
 def _is_densities(value: Any) -> bool:
     return isinstance(value, list) and all(_is_number(one) and 0 < one <= 1 for one in value)
 
@@ -206,6 +214,7 @@ _TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "chance": _FRACTION,
     "floor": _FRACTION,
     "reference": (f"a list of {', '.join(reference.drawable())}", _is_references),
+    "trials": ("a list of trials' numbers", _is_numbers),
     "split": _one_of("test", "train", "val"),
     "quantity": _one_of("accuracy", "loss"),
     "densities": ("a list of numbers above 0, up to 1", _is_densities),

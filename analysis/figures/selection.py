@@ -16,7 +16,7 @@ import duckdb
 from analysis import style
 from analysis.errors import FigureError
 from analysis.figures.metrics import METRICS, Metric
-from analysis.figures.options import CurveOptions, Options, Report
+from analysis.figures.options import CurveOptions, LearningOptions, Options, Report
 from analysis.stats import SPREADS, Spread
 from orchestrator.store import schema
 
@@ -208,9 +208,11 @@ def of(row: Row, columns: Iterable[str]) -> tuple[Any, ...]:
 
 
 def _passes(row: Row, options: Options) -> bool:
-    asked = {"network": options.networks, "dataset": options.datasets}
+    asked: dict[str, tuple[Any, ...]] = {"network": options.networks, "dataset": options.datasets}
     if row["method"] != "dense":
         asked |= {"method": options.methods, "ablation": options.ablations}
+        if isinstance(options, LearningOptions):
+            asked["trial"] = options.trials
     return all(not names or row[column] in names for column, names in asked.items())
 
 

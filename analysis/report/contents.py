@@ -69,7 +69,7 @@ def gather(connection: duckdb.DuckDBPyConnection, sweep: str) -> Report:
         trials=counts["trials"],
         progress=_progress(counts),
         pictures=tuple(
-            _picture(connection, sweep, entry, number) for number, entry in enumerate(asked, 1)
+            picture(connection, sweep, entry, number) for number, entry in enumerate(asked, 1)
         ),
         sections=sections.sections(connection, sweep),
         definition=yaml.safe_dump(
@@ -110,16 +110,19 @@ def _progress(counts: dict[str, Any]) -> str:
 # ---------------------------------------------------------------- figures
 
 
-def _picture(connection: duckdb.DuckDBPyConnection, sweep: str, entry: Any, number: int) -> Picture:
+def picture(
+    connection: duckdb.DuckDBPyConnection, sweep: str, entry: Any, number: int = 1
+) -> Picture:
     """One figure; its note is left to the page, where it can be read and copied.
 
-    Matplotlib writes every letter as a shape, so nothing of a sweep's text is in the SVG.
+    `number` is another for each figure of a page. Matplotlib writes every letter as a shape, so
+    nothing of a sweep's text is in the SVG.
     """
     try:
         made = figures.prepare(connection, sweep, entry)
     except FigureError as error:
         name = entry if isinstance(entry, str) else next(iter(entry), "")
-        return Picture(_titled(str(name)), problem=str(error))
+        return Picture(titled(str(name)), problem=str(error))
     wide, narrow = (
         Markup(save.svg(made.draw, replace(made.facts, note="", width=width), prefix))  # noqa: S704
         for prefix, width in (
@@ -127,8 +130,9 @@ def _picture(connection: duckdb.DuckDBPyConnection, sweep: str, entry: Any, numb
             (f"phone{number}", min(made.facts.width, _PHONE)),
         )
     )
-    return Picture(_titled(made.name), wide, narrow, made.facts.note, json.loads(made.about))
+    return Picture(titled(made.name), wide, narrow, made.facts.note, json.loads(made.about))
 
 
-def _titled(name: str) -> str:
+def titled(name: str) -> str:
+    """A figure's name as a heading."""
     return name.replace("-", " ").capitalize()

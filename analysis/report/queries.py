@@ -103,14 +103,14 @@ ORDER BY {", ".join(sort)}, requested_density DESC
 """
 
 
-def trials(sweep: str, shown: Columns) -> str:
-    """Every trial, up to MOST_TRIALS."""
+def trials(sweep: str, shown: Columns, passing: str = "") -> str:
+    """Every trial, up to MOST_TRIALS; `passing` is a condition that begins with AND."""
     numbers = [_scaled(name, name) for name in shown.measured]
     return f"""
 SELECT trial, {_named(["method", "ablation", *shown.apart])}, replicate,
        round(100 * density, 3) AS "weights remaining (%)", status,
        {_lines([*numbers, "coalesce(run_key, mask_key)[:12] AS key"])}
-FROM trials WHERE sweep = {quoted(sweep)} ORDER BY trial LIMIT {MOST_TRIALS}
+FROM trials WHERE sweep = {quoted(sweep)}{passing} ORDER BY trial LIMIT {MOST_TRIALS}
 """
 
 

@@ -16,6 +16,16 @@ from typing import Any
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE_S = 60.0
 
+# The document and what custom elements keep to themselves.
+_ROOTS = """
+const rootsOf = root => [root, ...[...root.querySelectorAll('*')].filter(one => one.shadowRoot)
+  .flatMap(one => rootsOf(one.shadowRoot))];
+const roots = rootsOf(document);
+const all = selector => roots.flatMap(root => [...root.querySelectorAll(selector)]);
+const text = () => roots.flatMap(root => root.body ? [root.body] : [...root.children])
+  .map(one => one.tagName === 'STYLE' ? '' : one.innerText).join('\\n');
+"""
+
 
 def found() -> str | None:
     """The program, where there is one."""
@@ -23,10 +33,14 @@ def found() -> str | None:
 
 
 class Page:
-    """A page that is open: what it complained of, what it asked for, and its script."""
+    """A page that is open: what it complained of, what it asked for, and its script.
+
+    `complaints` is all that it, or the browser of it, had to say; `errors` are those among them.
+    """
 
     def __init__(self, reading: int, writing: int) -> None:
         self.complaints: list[str] = []
+        self.errors: list[str] = []
         self.requests: list[str] = []
         self._reading, self._writing = reading, writing
         self._ids = itertools.count(1)
@@ -39,9 +53,9 @@ class Page:
             self._send(f"{domain}.enable")
 
     def open(
-        self, path: Path, width: int = 1280, height: int = 900, *, phone: bool = False
+        self, where: Path | str, width: int = 1280, height: int = 900, *, phone: bool = False
     ) -> None:
-        """Show a file in a window of that size, and wait until it has loaded."""
+        """Show a file or an address in a window of that size, and wait until it has loaded."""
         self._send(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -49,25 +63,70 @@ class Page:
             deviceScaleFactor=2,
             mobile=phone,
         )
-        self._send("Page.navigate", url=path.resolve().as_uri())
+        url = where if isinstance(where, str) else where.resolve().as_uri()
+        self._send("Page.navigate", url=url)
         while self._receive().get("method") != "Page.loadEventFired":
             pass
 
     def ask(self, script: str) -> Any:
-        """The value of an expression in the page."""
-        answer = self._send("Runtime.evaluate", expression=script, returnByValue=True)
+        """The value of an expression in the page, awaited where it is a promise."""
+        answer = self._send(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def click(self, selector: str) -> None:
-        """A real click in the middle of an element."""
+    def await_true(self, script: str) -> None:
+        """Go on once an expression is true; it may ask `all(selector)` and `text()`.
+
+        Both reach into custom elements. It is an error when that takes too long.
+        """
+        found = self.ask(
+            f"""new Promise(resolve => {{
+              const until = Date.now() + {500 * PATIENCE_S};
+              const look = () => {{
+                {_ROOTS}
+                if ({script}) resolve(true);
+                else if (Date.now() > until) resolve(text());
+                else setTimeout(look, 50);
+              }};
+              look();
+            }})"""
+        )
+        assert found is True, f"never true: {script}; the page says:\n{found}"
+
+    def await_text(self, text: str) -> None:
+        """Go on once that is to be read."""
+        self.await_true(f"text().includes({json.dumps(text)})")
+
+    def click(self, selector: str, text: str = "") -> None:
+        """A real click in the middle of the first element with that text, once it lies still."""
+        found = (
+            f"all({json.dumps(selector)}).find(one => one.textContent.includes({json.dumps(text)}))"
+        )
+        self.await_true(found)
         x, y = self.ask(
-            f"(() => {{ const one = document.querySelector({json.dumps(selector)});"
-            " one.scrollIntoView({block: 'center'}); const box = one.getBoundingClientRect();"
-            " return [box.x + box.width / 2, box.y + box.height / 2]; })()"
+            f"""new Promise(resolve => {{
+              {_ROOTS}
+              const one = {found};
+              one.scrollIntoView({{block: 'center', behavior: 'instant'}});
+              const look = before => {{
+                const box = one.getBoundingClientRect();
+                const now = [box.x + box.width / 2, box.y + box.height / 2];
+                if (String(now) === String(before)) resolve(now);
+                else requestAnimationFrame(() => requestAnimationFrame(() => look(now)));
+              }};
+              look();
+            }})"""
         )
         for kind in ("mousePressed", "mouseReleased"):
             self._send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def write(self, selector: str, text: str) -> None:
+        """Text in place of what an editor holds."""
+        self.click(selector)
+        self._send("Input.dispatchKeyEvent", type="keyDown", commands=["selectAll"])
+        self._send("Input.insertText", text=text)
 
     def press(self, key: str, code: int, text: str = "") -> None:
         """A key, where the focus is."""
@@ -111,12 +170,19 @@ class Page:
 
     def _note(self, event: str | None, said: dict[str, Any]) -> None:
         match event:
-            case "Runtime.exceptionThrown" | "Runtime.consoleAPICalled":
-                self.complaints.append(json.dumps(said))
+            case "Runtime.exceptionThrown":
+                self._complain(json.dumps(said), "error")
+            case "Runtime.consoleAPICalled":
+                self._complain(json.dumps(said), said["type"])
             case "Log.entryAdded":
-                self.complaints.append(said["entry"]["text"])
+                self._complain(said["entry"]["text"], said["entry"]["level"])
             case "Network.requestWillBeSent":
                 self.requests.append(said["request"]["url"])
+
+    def _complain(self, text: str, level: str) -> None:
+        self.complaints.append(text)
+        if level in ("error", "assert"):
+            self.errors.append(text)
 
 
 @contextmanager

@@ -169,6 +169,7 @@ COMMANDS: dict[str, tuple[Callable[[Path], Any], tuple[str, ...], str]] = {
     "report of nothing": (lambda _: None, ("report", "other"), "no sweep 'other'; it has tiny"),
     "report: a directory": (lambda _: None, ("report", "tiny", "--out", "store"), "is a directory"),
     "report: no store": (lambda _: None, ("report", "tiny", "--store", "no"), "no store at no"),
+    "explore: no store": (lambda _: None, ("explore", "--store", "no"), "no store at no"),
     "lint of nothing": (lambda _: None, ("lint", "other"), "no sweep 'other'; it has tiny"),
     "status of nothing": (lambda _: None, ("status", "other"), "no sweep 'other'"),
     "show: no key": (lambda _: None, ("show", "xyz"), "is no key"),

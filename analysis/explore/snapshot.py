@@ -1,0 +1,198 @@
+"""What the page says of a store at one moment: each answer is a query or a figure."""
+
+import json
+import threading
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from analysis import files, results, style
+from analysis.figures import FIGURES
+from analysis.figures.options import parse
+from analysis.report import contents, queries
+from analysis.report.contents import Picture
+from analysis.report.tables import quoted
+
+STATUSES = ("done", "failed", "blocked", "pending")
+"""What a trial can be."""
+
+_SWEEPS = """
+SELECT sweep, figures, list(DISTINCT network), list(DISTINCT dataset),
+       coalesce(list(DISTINCT method) FILTER (method <> 'dense'), []),
+       coalesce(list(DISTINCT ablation) FILTER (method <> 'dense'), [])
+FROM trials JOIN sweeps USING (sweep) WHERE current
+GROUP BY sweep, figures, registered_at ORDER BY registered_at DESC, sweep
+"""
+_PROGRESS = """
+SELECT sweep, status, count(*) FROM trials JOIN sweeps USING (sweep) WHERE current
+GROUP BY sweep, status, registered_at ORDER BY registered_at DESC, sweep
+"""
+_LAUNCH = """
+SELECT max(launch) FROM attempts WHERE key IN (
+    SELECT unnest([run_key, mask_key, barrier_key, graphs_key])
+    FROM trials WHERE sweep = $sweep)
+"""
+_TASKS = f"""
+WITH latest AS (
+    SELECT key, any_value(kind) AS kind, arg_max(event, rowid) AS event
+    FROM attempts WHERE launch = ({_LAUNCH}) GROUP BY key)
+SELECT kind AS task, count(*) FILTER (event = 'finished') AS finished,
+       count(*) FILTER (event = 'dispatched') AS running,
+       count(*) FILTER (event = 'failed') AS failed,
+       count(*) FILTER (event = 'blocked') AS blocked
+FROM latest GROUP BY kind ORDER BY kind
+"""
+_HEARD = f"SELECT max(noted_at) FROM attempts WHERE launch = ({_LAUNCH})"
+_TRAINED = f"""
+SELECT trial, method, ablation, requested_density, replicate, network, dataset FROM trials
+WHERE sweep = $sweep AND run_key IS NOT NULL AND method <> 'dense'{{passing}}
+ORDER BY trial LIMIT {queries.MOST_TRIALS}
+"""
+
+_DRAWING = threading.Lock()  # matplotlib's settings are the process's, and a page is a thread
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which trials are shown; empty: all of them. Dense ones have no method and no ablation."""
+
+    networks: Sequence[str] = ()
+    datasets: Sequence[str] = ()
+    methods: Sequence[str] = ()
+    ablations: Sequence[str] = ()
+
+    def options(self) -> dict[str, list[str]]:
+        """The same as options of a figure."""
+        return {name: list(chosen) for name, chosen in vars(self).items() if chosen}
+
+    def sql(self) -> str:
+        """The same as conditions on `trials`, each beginning with AND."""
+        told = ""
+        for name, chosen in self.options().items():
+            dense = " OR method = 'dense'" if name in ("methods", "ablations") else ""
+            told += f" AND ({name[:-1]} IN ({', '.join(map(quoted, chosen))}){dense})"
+        return told
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a sweep asks for: all that a filter can name, and entries of `figures:` by title.
+
+    Figures that its file does not ask for are the last.
+    """
+
+    everything: Filter
+    figures: dict[str, Any]
+
+
+class Snapshot:
+    """A store as it was when this was made; `mark` says whether it still is so.
+
+    `sweeps` is what each asks for, the latest launched first.
+
+    Raises
+    ------
+    StoreError
+        When the store is missing or damaged; also by the methods, which ask it.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self.store = store
+        self.mark = mark(store)  # before reading: what comes meanwhile shows at the next look
+        self._connection = results.connect(store)
+        self.sweeps = {
+            name: Asked(Filter(*map(sorted, values)), _figures(json.loads(figures)))
+            for name, figures, *values in self._rows(_SWEEPS)
+        }
+
+    def progress(self) -> dict[str, dict[str, int]]:
+        """Trials of each sweep by status."""
+        counts: dict[str, dict[str, int]] = {}
+        for name, status, count in self._rows(_PROGRESS):
+            counts.setdefault(name, dict.fromkeys(STATUSES, 0))[status] = count
+        return counts
+
+    def tasks(self, sweep: str) -> pa.Table:
+        """How far the latest launch that worked for the sweep is, by kind of task."""
+        return self._table(_TASKS, {"sweep": sweep})
+
+    def heard(self, sweep: str) -> datetime | None:
+        """When that launch last noted anything, UTC."""
+        [(heard,)] = self._rows(_HEARD, {"sweep": sweep})
+        return heard.replace(tzinfo=UTC) if heard else None
+
+    def failures(self, sweep: str) -> pa.Table:
+        """Tasks that failed, by class and message."""
+        return self._table(queries.failures(sweep))
+
+    def trials(self, sweep: str, chosen: Filter) -> pa.Table:
+        """The first trials that the filter lets pass, as the report lists them."""
+        columns = queries.columns(self._connection, sweep)
+        return self._table(queries.trials(sweep, columns, chosen.sql()))
+
+    def trained(self, sweep: str, chosen: Filter) -> dict[str, int]:
+        """Numbers of the trials among them that train, by what is said of each."""
+        rows = self._rows(_TRAINED.format(passing=chosen.sql()), {"sweep": sweep})
+        several = len({row[5:] for row in rows}) > 1
+        return {_label(row, several): row[0] for row in rows}
+
+    def columns(self) -> pa.Table:
+        """Everything that a query can use, and what it means."""
+        names = ("table", "column", "type", "meaning")
+        found = zip(*results.describe(self._connection), strict=True)
+        return pa.table(dict(zip(names, map(list, found), strict=True)))
+
+    def figure(self, sweep: str, entry: Any, chosen: Filter) -> Picture:
+        """A figure of the trials that the filter lets pass, or why there is none."""
+        name, given = parse(entry)
+        with _DRAWING, results.scanning(self.store):
+            return contents.picture(self._connection, sweep, {name: given | chosen.options()})
+
+    def learning(self, sweep: str, trials: Sequence[int]) -> Picture:
+        """Learning curves of these trials, means where they are replicates of one another."""
+        entry = {"learning-curves": {"trials": list(trials), "ablations": []}}
+        return self.figure(sweep, entry, Filter())
+
+    def _rows(self, query: str, values: Any = None) -> list[tuple[Any, ...]]:
+        with results.scanning(self.store):
+            return self._connection.execute(query, values).fetchall()
+
+    def _table(self, query: str, values: Any = None) -> pa.Table:
+        with results.scanning(self.store):
+            return self._connection.sql(query, params=values).to_arrow_table()
+
+
+def mark(store: Path) -> Hashable:
+    """What changes whenever the store does: its files, and the ages of those that are replaced."""
+    listed = files.listing(store)
+    return listed, tuple(map(_age, listed.sweeps))
+
+
+def _age(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _figures(asked: list[Any]) -> dict[str, Any]:
+    others = [name for name in FIGURES if name not in {parse(entry)[0] for entry in asked}]
+    named: dict[str, Any] = {}
+    for entry in [*asked, *others]:
+        name, given = parse(entry)
+        title = contents.titled(name) + (f": {given['title']}" if given.get("title") else "")
+        number = 1 + sum(known.split(" #")[0] == title for known in named)
+        named[f"{title} #{number}" if number > 1 else title] = entry
+    return named
+
+
+def _label(row: Sequence[Any], several: bool) -> str:
+    """A trial in words; network and dataset where there are several."""
+    number, method, ablation, density, replicate, *problem = row
+    name = style.ablated(style.look(method).label, ablation)
+    words = [f"{number}: {name}", f"{style.percent(density)} %", f"seed {replicate}"]
+    return ", ".join([*words, style.problem(*problem)] if several else words)

@@ -1,0 +1,5 @@
+"""`python -m orchestrator.cli` is the `tombola` command."""
+
+from orchestrator.cli import main
+
+main()

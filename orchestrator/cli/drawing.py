@@ -1,0 +1,234 @@
+"""Commands that make figures, tables and pages of a store."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from orchestrator.cli import shared
+from orchestrator.cli.shared import DEFAULT_STORE, Store, SweepName, app, guarded
+from orchestrator.errors import ExitCode, TombolaError
+
+Format = Annotated[
+    str, typer.Option(help="Of pdf, png and svg, with commas between.", metavar="FORMATS")
+]
+
+
+@app.command()
+@guarded
+def figures(
+    sweep: SweepName,
+    store: Store = DEFAULT_STORE,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the figures; default: figures/<sweep>.")
+    ] = None,
+    format: Format = "pdf,png",
+    check: Annotated[
+        bool, typer.Option("--check", help="Draw nothing; say which files are stale or missing.")
+    ] = False,
+) -> None:
+    """Draw the figures that a sweep file asks for, as PDF, PNG or SVG, from SQL alone."""
+    from analysis import figures as drawing
+    from analysis import results
+
+    root = shared.opened(store)
+    if shared.is_file(sweep):
+        asked = shared.read(Path(sweep), None)
+        name, wanted = asked.name, asked.sweep.figures
+    else:
+        name, wanted = sweep, results.figures_of(results.connect(root), sweep)
+    folder, formats = out or Path("figures") / name, _formats(format)
+    if not check:
+        for path in drawing.draw(root, name, wanted, folder, formats):
+            typer.echo(path)
+        return
+    found = drawing.compare(root, name, wanted, folder, formats)
+    for path, why in found.items():
+        _say_fresh(why, path)
+    if any(found.values()):
+        raise typer.Exit(ExitCode.TASKS_FAILED)
+
+
+@app.command()
+@guarded
+def trace(
+    figure: Annotated[Path, typer.Argument(help="PDF, PNG or SVG that was drawn here.")],
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            "--store",
+            envvar="TOMBOLA_STORE",
+            help="Ask it for the runs behind every point, and whether the figure is fresh.",
+            metavar="DIR",
+        ),
+    ] = None,
+) -> None:
+    """Where a figure comes from, as its file says; with a store, the runs behind its points."""
+    from analysis import figures as drawing
+
+    about = drawing.trace(figure)
+    for name, value in sorted(about.items(), key=lambda item: item[0] != "figure"):
+        said = value if isinstance(value, str | int) else json.dumps(value)
+        typer.echo(f"{name:<10} {said}")
+    if store is None:
+        return
+    from analysis import results
+    from analysis import sql as reading
+    from analysis.figures import tracing
+
+    if tracing.is_published(about):
+        _say_fresh(tracing.published_changes(about), figure)
+        return
+    root = shared.opened(store)
+    with results.scanning(root), results.connect(root) as connection:
+        rows = tracing.runs(connection, about)
+        reading.write(rows, "table", sys.stdout)
+        _say_fresh(tracing.changes(connection, about), figure)
+
+
+@app.command()
+@guarded
+def reference(
+    name: Annotated[
+        str | None, typer.Argument(help="Published numbers; default: list them.", metavar="[NAME]")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the figure.")] = Path("figures/reference"),
+    format: Format = "pdf,png",
+    against: Annotated[
+        str | None,
+        typer.Option(help="Sweep file or name: own less published instead.", metavar="SWEEP"),
+    ] = None,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Published numbers: what there is, drawn again, or beside those of a sweep."""
+    from analysis import figures as drawing
+    from analysis import reference as published
+
+    if name is None:
+        for one in published.names():
+            known = published.about(one)
+            typer.echo(f"{one}: {known.title}\n  {known.source}. Licence: {known.licence}.")
+        return
+    known = published.about(name)
+    if against is not None:
+        _compare(name, shared.name_of(against), shared.opened(store))
+    elif known.has_curves:
+        for path in drawing.draw_published(name, out, _formats(format)):
+            typer.echo(path)
+    else:
+        typer.echo(f"{known.title}\n{known.source}. Licence: {known.licence}.")
+        typer.echo("\n".join([*known.caveats, f"no curves to draw; rows: {published.path(name)}"]))
+
+
+def _compare(name: str, sweep: str, root: Path) -> None:
+    from analysis import reference as published
+    from analysis import results
+    from analysis import sql as reading
+    from analysis.figures.against import against
+
+    with results.scanning(root), results.connect(root) as connection:
+        results.figures_of(connection, sweep)  # refuses a sweep that the store does not know
+        rows = against(connection, sweep, name)
+    reading.write(rows.drop_columns(["remark"]), "table", sys.stdout)
+    known = published.about(name)
+    remarks = sorted(set(rows["remark"].to_pylist()) - {None})
+    typer.echo("Test accuracy (%) at the best epoch, own and published: difference in points.")
+    typer.echo("\n".join([f"{known.cited}: {known.source}.", *known.caveats, *remarks]))
+
+
+@app.command()
+@guarded
+def table(
+    sweep: SweepName,
+    store: Store = DEFAULT_STORE,
+    metric: Annotated[
+        str, typer.Option(help="What it shows, as in a figure's `metric`.")
+    ] = "accuracy",
+    format: Annotated[
+        Literal["markdown", "latex", "csv"], typer.Option(help="csv: tidy, with p-values.")
+    ] = "markdown",
+    out: Annotated[Path | None, typer.Option(help="File to write; default: print.")] = None,
+    methods: Annotated[str, typer.Option(help="Which, by commas; default: all.")] = "",
+    densities: Annotated[str, typer.Option(help="Which, by commas: 0.5,0.1.")] = "",
+    ablations: Annotated[str, typer.Option(help="Which, by commas.")] = "none",
+) -> None:
+    """Methods by densities: means over replicates, and which do not differ from the best."""
+    from analysis import tables
+
+    text = tables.render(
+        shared.opened(store),
+        shared.name_of(sweep),
+        format,
+        metric=metric,
+        methods=_listed(methods),
+        ablations=_listed(ablations),
+        densities=_numbers(densities),
+    )
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, encoding="utf-8")
+    typer.echo(out)
+
+
+@app.command()
+@guarded
+def report(
+    sweep: SweepName,
+    store: Store = DEFAULT_STORE,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File to write; default: figures/<sweep>/report.html.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Write a sweep's figures, tables, checklist and definition as one HTML file."""
+    from analysis import report as reporting
+
+    name = shared.name_of(sweep)
+    path = out or Path("figures") / name / "report.html"
+    typer.echo(reporting.write(shared.opened(store), name, path))
+
+
+@app.command()
+@guarded
+def explore(
+    store: Store = DEFAULT_STORE,
+    port: Annotated[
+        int, typer.Option(help="Port of this machine to serve at.", min=1, max=65535)
+    ] = 2718,
+) -> None:
+    """Serve a page with the sweeps' progress, figures, learning curves and SQL, here alone."""
+    from analysis import explore as exploring
+
+    def announce(address: str) -> None:
+        typer.echo(f"{address}\nopen it in a browser; Ctrl-C ends it")
+
+    exploring.serve(shared.opened(store), port, announce)
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(one) for one in _listed(text)]
+    except ValueError:
+        raise TombolaError(f"--densities takes numbers by commas, 0.5,0.1, not {text!r}") from None
+
+
+def _formats(said: str) -> tuple[str, ...]:
+    return tuple(one.strip() for one in said.split(",") if one.strip())
+
+
+def _say_fresh(why: list[str], path: Path) -> None:
+    """A figure's standing against the store: fresh, missing, or stale and why."""
+    if not why:
+        typer.echo(f"fresh    {path}")
+    elif why == ["missing"]:
+        typer.echo(f"missing  {path}")
+    else:
+        typer.echo(f"stale    {path}: {'; '.join(why)}")

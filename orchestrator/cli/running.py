@@ -1,0 +1,268 @@
+"""Commands that plan a sweep and run it."""
+
+import os
+import shlex
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from orchestrator.cli import shared
+from orchestrator.cli.shared import DEFAULT_STORE, Overrides, Store, SweepFile, Where, app, guarded
+from orchestrator.errors import ExitCode, TombolaError
+
+
+@app.command()
+@guarded
+def plan(
+    sweep: SweepFile,
+    store: Store = DEFAULT_STORE,
+    overrides: Overrides = None,
+    why: Annotated[bool, typer.Option("--why", help="Each task that would run, and why.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Workers to estimate for; default: this machine's CPUs.", min=1),
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option(help="GPUs to simulate the schedule on, in place of CPUs.", min=1)
+    ] = None,
+    what_if: Annotated[
+        bool, typer.Option("--what-if", help="Simulate 1 to 4096 of them, in a table.")
+    ] = False,
+    price: Annotated[
+        float | None, typer.Option(help="What one costs per hour, for --what-if.", min=0)
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw --what-if into this PDF, PNG or SVG.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Show what a sweep would run, what it shares, and what it would cost. Runs nothing."""
+    from orchestrator import forecast, render, study
+
+    console = shared.console()
+    asked = shared.read(sweep, overrides)
+    device: Literal["cpu", "gpu"] = "gpu" if gpus else "cpu"
+    planned, costs = study.plan_for(asked, store, device)
+    slots = gpus or workers or os.cpu_count() or 1
+    render.print_plan(console, asked, planned, costs, slots)
+    if gpus or what_if:
+        forecast.print_schedule(console, planned, costs, slots)
+    if what_if or figure:
+        tried = forecast.what_if(planned, costs)
+        forecast.print_what_if(console, tried, costs, price)
+        if figure:
+            from analysis import scaling
+
+            scaling.write(tried, f"{forecast.what(costs, 2)}", figure, {"sweep": asked.name})
+            typer.echo(figure)
+    if why:
+        render.print_reasons(console, asked, planned.tasks.values())
+
+
+@app.command()
+@guarded
+def run(
+    sweep: SweepFile,
+    store: Store = DEFAULT_STORE,
+    overrides: Overrides = None,
+    where: Where = None,
+    executor: Annotated[
+        Literal["ray", "inline"], typer.Option(help="ray: in parallel; inline: in this process.")
+    ] = "ray",
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join; default: start one here.")
+    ] = None,
+    num_cpus: Annotated[int | None, typer.Option(help="CPUs of the local cluster.", min=1)] = None,
+    num_gpus: Annotated[int | None, typer.Option(help="GPUs of the local cluster.", min=0)] = None,
+    cpus_per_task: Annotated[float, typer.Option(help="CPUs that a task holds.", min=0.01)] = 1.0,
+    gpus_per_task: Annotated[
+        float | None,
+        typer.Option(help="GPUs that a task holds; default: 1 where there are any.", min=0.0),
+    ] = None,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            help="Seconds after which a task counts as hung, where that is also 20 times what "
+            "was expected of it.",
+            min=0.1,
+        ),
+    ] = 3600.0,
+    checkpoint_every: Annotated[
+        float,
+        typer.Option(help="Seconds between checkpoints inside a training, to go on from.", min=0),
+    ] = 300.0,
+    canary: Annotated[
+        bool,
+        typer.Option(
+            "--canary/--no-canary",
+            help="Before a long launch try each kind of task on a few examples.",
+        ),
+    ] = True,
+    on_finish: Annotated[
+        str | None,
+        typer.Option(help="Command to run at the end; TOMBOLA_SWEEP, _DONE, _FAILED tell how."),
+    ] = None,
+) -> None:
+    """Run what the store lacks for a sweep. Launched again, it goes on where it was."""
+    from orchestrator import study
+    from orchestrator.store.requests import Inbox
+
+    console = shared.console()
+    asked = shared.read(sweep, overrides)
+    root = shared.opened(store, create=True)
+    inbox = Inbox(root, asked.name, study.register(asked, root))
+    only = shared.selected(root, asked.name, where) if where else None
+    count = len(asked.trials) if only is None else len(only)
+    planned, costs = study.plan_for(asked, root, only=only)
+    if not planned.tasks:
+        console.print(f"Nothing to do: all {count:,} trials are answered.", highlight=False)
+        _summarise(asked.name, sweep, root)
+        return
+    console.print(
+        f"{asked.name}: {len(planned.tasks):,} tasks for "
+        f"{count - planned.done:,} of {len(asked.trials):,} trials",
+        highlight=False,
+    )
+
+    def engine() -> Any:
+        if executor == "inline":
+            from orchestrator.executors.inline import InlineExecutor
+
+            return InlineExecutor()
+        from orchestrator.executors.on_ray import RayExecutor
+
+        return RayExecutor(
+            address,
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            cpus_per_task=cpus_per_task,
+            gpus_per_task=gpus_per_task,
+        )
+
+    limits = {
+        "least_timeout": timeout,
+        "checkpoint_seconds": checkpoint_every,
+        "canary": canary,
+        "inbox": inbox,
+    }
+    _launch(asked, root, planned, costs, engine, limits, on_finish, only)
+
+
+def _launch(
+    asked: Any,
+    root: Path,
+    planned: Any,
+    costs: Any,
+    engine: Callable[[], Any],
+    limits: dict[str, Any],
+    on_finish: str | None,
+    only: frozenset[int] | None,
+) -> None:
+    from analysis import results
+    from orchestrator import render, study
+    from orchestrator.launch import launch
+    from orchestrator.live import Display
+
+    console = shared.console()
+    workers = None
+    try:
+        workers = engine()
+        signal.signal(signal.SIGTERM, _interrupt)  # Ray has put its own in place
+        for _ in range(study.ROUNDS):
+            with Display(console, planned, costs) as display:
+                shown = display.observe
+                progress = launch(planned, root, workers, costs=costs, observe=shown, **limits)
+            if not study.met_damage(progress):
+                break
+            console.print("Damaged files were found and removed; what they held is done again.")
+            planned, costs = study.plan_for(asked, root, only=only)
+    except KeyboardInterrupt:
+        again = f"tombola run {shared.words(asked.path, root)}"
+        typer.echo(f"\ninterrupted; what is finished is kept. Go on with: {again}", err=True)
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    finally:
+        if workers is not None:
+            workers.close()
+    results.publish(root)
+    if on_finish:
+        _notify(on_finish, asked.name, len(progress.done), len(progress.failures))
+    _summarise(asked.name, asked.path, root)
+    render.print_given_up(console, progress)
+    if progress.failures:
+        render.print_failures(console, progress.failures, len(progress.blocked))
+        raise typer.Exit(ExitCode.TASKS_FAILED)
+
+
+def _notify(command: str, name: str, done: int, failed: int) -> None:
+    """Run the hook; what is wrong with it is said, and nothing else."""
+    import subprocess
+
+    told = {"TOMBOLA_SWEEP": name, "TOMBOLA_DONE": str(done), "TOMBOLA_FAILED": str(failed)}
+    try:
+        subprocess.run(shlex.split(command), env={**os.environ, **told}, check=True, timeout=60)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        typer.echo(f"warning: --on-finish: {error}", err=True)
+
+
+def _summarise(name: str, sweep: Path, root: Path) -> None:
+    from analysis import results
+    from orchestrator import looking
+
+    with results.scanning(root):
+        looking.print_summary(shared.console(), results.connect(root), name)
+    typer.echo(f"Next: tombola figures {shared.words(sweep, root)}")
+    query = shared.words("SELECT method, density, accuracy FROM trials", root)
+    typer.echo(f"      tombola sql {query}")
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+@app.command()
+@guarded
+def chaos(
+    sweep: SweepFile,
+    overrides: Overrides = None,
+    kills: Annotated[int, typer.Option(help="How many to kill.", min=1)] = 10,
+    seed: Annotated[int, typer.Option(help="Of the moments and the victims.")] = 0,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join; default: start one here.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Empty folder for the two stores; default: a temporary one.")
+    ] = None,
+) -> None:
+    """Kill drivers, workers and nodes while a sweep runs, and compare with an undisturbed run."""
+    import random
+    import tempfile
+
+    from orchestrator import chaos as war
+
+    shared.read(sweep, overrides)
+    if out is not None and out.exists() and any(out.iterdir()):
+        raise TombolaError(f"{out} is not empty: chaos fills two stores of its own")
+    words = [str(sweep), *(f"--set={one}" for one in overrides or ())]
+    strike = None
+    if address:
+        from orchestrator.executors import on_ray
+
+        words.append(f"--address={address}")
+        dice = random.Random(seed)  # noqa: S311 (victims, no secrets)
+        strike = lambda victim: on_ray.strike(address, victim, dice)  # noqa: E731
+    with tempfile.TemporaryDirectory() as scratch:
+        verdict = war.chaos(
+            words, out or Path(scratch), kills=kills, seed=seed, strike=strike, tell=typer.echo
+        )
+    toll = ", ".join(f"{n} x {victim}" for victim, n in sorted(verdict.killed.items())) or "nothing"
+    if verdict.survived:
+        typer.echo(f"killed {toll}: all {len(verdict.expected):,} results are the same")
+        return
+    typer.echo(
+        f"killed {toll}: {verdict.differing:,} of {len(verdict.expected):,} results differ, "
+        f"{verdict.damage} files are damaged",
+        err=True,
+    )
+    raise typer.Exit(ExitCode.TASKS_FAILED)
