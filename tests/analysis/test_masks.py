@@ -1,0 +1,103 @@
+"""Overlaps of masks: counted on the stored bits, against what chance gives."""
+
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+
+from analysis import masks, results, sql
+from analysis.errors import QueryError, StoreError
+from orchestrator.store import layout
+from orchestrator.store.artifacts import write_mask
+from tests.analysis.build_store import key_of, mask_row, write_segment
+
+ONE, TWO = key_of("one"), key_of("two")
+KEPT = {
+    ONE: {"0.weight": [[1, 1, 1, 0, 0]] * 3, "1.weight": [[1, 0]]},
+    TWO: {"0.weight": [[0, 1, 1, 1, 1]] * 3, "1.weight": [[0, 1]]},
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Two masks of layers of 15 and 2 weights: 15 bits are no whole bytes."""
+    rows = []
+    for key, kept in KEPT.items():
+        arrays = {name: np.array(values, dtype=bool) for name, values in kept.items()}
+        write_mask(tmp_path, key, arrays)
+        row = mask_row(key, 0.5, [int(a.sum()) for a in arrays.values()])
+        for layer, array in zip(row["layers"], arrays.values(), strict=True):
+            layer["size"] = array.size
+        rows.append(row)
+    write_segment(tmp_path, "a", rows)
+    return tmp_path
+
+
+def test_overlap_counts_bits_and_says_what_chance_gives(store: Path) -> None:
+    rows = results.connect(store).execute("FROM overlap(?, ?)", [ONE, TWO]).fetchall()
+    first, second, both = rows
+    assert first == ("0.weight", 15, 9, 12, 6, 6 / 15, pytest.approx(7.2 / (21 - 7.2)))
+    assert second == ("1.weight", 2, 1, 1, 0, 0.0, pytest.approx(0.5 / 1.5))
+    assert both == (None, 17, 10, 13, 6, 6 / 17, pytest.approx(7.7 / (23 - 7.7)))
+
+
+def test_a_mask_is_all_of_itself_also_where_a_query_asks_for_each_row(store: Path) -> None:
+    asked = (
+        "SELECT a.key, b.key, jaccard FROM tasks a, tasks b, overlap(a.key, b.key)"
+        " WHERE layer IS NULL ORDER BY ALL"
+    )
+    first, second = sorted((ONE, TWO))
+    rows = results.connect(store).execute(asked).fetchall()
+    assert [r for *_, r in rows] == [1, pytest.approx(6 / 17), pytest.approx(6 / 17), 1]
+    assert rows[0][:2] == (first, first)
+    assert rows[3][:2] == (second, second)
+
+
+def test_chance_is_what_random_masks_have_in_the_mean() -> None:
+    rng = np.random.default_rng(0)
+    sizes, a, b = (400, 100), (40, 60), (80, 30)
+    found = []
+    for _ in range(400):
+        shared = sum(
+            np.intersect1d(rng.permutation(n)[:k], rng.permutation(n)[:m]).size
+            for n, k, m in zip(sizes, a, b, strict=True)
+        )
+        found.append(shared / (sum(a) + sum(b) - shared))
+    drawn = sum(k * m / n for n, k, m in zip(sizes, a, b, strict=True))
+    assert np.mean(found) == pytest.approx(drawn / (sum(a) + sum(b) - drawn), rel=0.02)
+
+
+def test_a_mask_that_was_freed_has_no_overlap_and_is_no_error(store: Path) -> None:
+    (store / layout.mask(TWO)).unlink()
+    asked = (
+        "SELECT kept_by_both, jaccard, chance IS NOT NULL FROM overlap(?, ?) WHERE layer IS NULL"
+    )
+    assert results.connect(store).execute(asked, [ONE, TWO]).fetchall() == [(None, None, True)]
+
+
+def test_a_damaged_mask_is_named_in_a_line(store: Path) -> None:
+    path = store / layout.mask(TWO)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises((StoreError, QueryError), match=f"{TWO}.safetensors is truncated") as told:
+        sql.query(store, f"FROM overlap('{ONE}', '{TWO}')")
+    assert "\n" not in str(told.value)
+
+
+def test_another_masks_file_under_that_name_is_damage(store: Path) -> None:
+    (store / layout.mask(TWO)).write_bytes((store / layout.mask(ONE)).read_bytes())
+    with pytest.raises(StoreError, match="holds another mask than its name says"):
+        masks.Masks(store).kept_by_both(ONE, TWO, "0.weight")
+
+
+@pytest.mark.parametrize("key", ["../../../etc/passwd", "", "A" * 64, None])
+def test_nothing_but_masks_can_be_read(store: Path, key: str | None) -> None:
+    rows = results.connect(store).execute("SELECT kept_by_both(?, ?, '0.weight')", [key, key])
+    assert rows.fetchall() == [(None,)]
+
+
+def test_the_published_database_goes_without(store: Path) -> None:
+    with duckdb.connect(str(results.publish(store)), read_only=True) as client:
+        with pytest.raises(duckdb.Error, match="overlap"):
+            client.execute("FROM overlap('a', 'b')")
+        assert client.execute("SELECT count(*) FROM tasks").fetchone() == (2,)
