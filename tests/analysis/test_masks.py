@@ -1,16 +1,25 @@
 """Overlaps of masks: counted on the stored bits, against what chance gives."""
 
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
 import pytest
 
-from analysis import masks, results, sql
-from analysis.errors import QueryError, StoreError
+from analysis import figures, masks, results, sql
+from analysis.errors import FigureError, QueryError, StoreError
 from orchestrator.store import layout
 from orchestrator.store.artifacts import write_mask
-from tests.analysis.build_store import key_of, mask_row, write_segment
+from tests.analysis.build_store import (
+    key_of,
+    mask_row,
+    run_row,
+    trial,
+    write_segment,
+    write_sweep,
+)
 
 ONE, TWO = key_of("one"), key_of("two")
 KEPT = {
@@ -101,3 +110,60 @@ def test_the_published_database_goes_without(store: Path) -> None:
         with pytest.raises(duckdb.Error, match="overlap"):
             client.execute("FROM overlap('a', 'b')")
         assert client.execute("SELECT count(*) FROM tasks").fetchone() == (2,)
+
+
+# ---------------------------------------------------------------- the figure
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """Two methods at two densities of 100 weights, two replicates: which of them are kept."""
+    trials, rows = [], []
+    for method, replicate, density in product(("snip", "random"), (0, 1), (0.5, 0.25)):
+        key = key_of(method, replicate, density)
+        run = key_of("run", method, replicate, density)
+        kept = np.zeros(100, dtype=bool)
+        begin = 10 * replicate + 25 * (method == "random")
+        kept[begin : begin + round(100 * density)] = True
+        write_mask(tmp_path, key, {"0.weight": kept})
+        rows += [mask_row(key, density, [round(100 * density)]), run_row(run, 0.5, density)]
+        more = {"method": method, "replicate": replicate, "requested_density": density}
+        trials.append(trial(run, mask_key=key, **more))
+    write_segment(tmp_path, "a", rows)
+    write_sweep(tmp_path, "study", trials)
+    return tmp_path
+
+
+def panels(store: Path, **given: Any) -> Any:
+    with results.connect(store) as connection:
+        return figures.select(connection, "study", "mask-overlap", given).panels
+
+
+def test_methods_are_compared_at_one_density_and_replicate(study: Path) -> None:
+    half, quarter = panels(study)
+    assert (half.lines, half.columns, half.title) == (("Random",), ("SNIP",), "50 % of weights")
+    [cell] = half.cells.values()
+    assert (cell.jaccard, cell.chance, cell.n) == (
+        pytest.approx(100 / 3),
+        pytest.approx(100 / 3),
+        2,
+    )
+    [cell] = quarter.cells.values()
+    assert (cell.jaccard, cell.chance) == (0, pytest.approx(100 * 6.25 / 43.75))
+
+
+def test_densities_and_replicates_are_compared_within_a_method(study: Path) -> None:
+    snip, random = panels(study, across="densities")
+    assert (snip.title, snip.lines, snip.columns) == ("SNIP", ("25 %",), ("50 %",))
+    assert snip.cells[0, 0].jaccard == random.cells[0, 0].jaccard == 50
+    [panel] = panels(study, across="replicates")
+    assert (panel.lines, panel.columns) == (("SNIP", "Random"), ("50 %", "25 %"))
+    assert panel.cells[0, 0].jaccard == pytest.approx(100 * 40 / 60)
+    assert panel.cells[1, 1].jaccard == pytest.approx(100 * 15 / 35)
+
+
+def test_masks_that_are_gone_are_left_out_and_none_is_told(study: Path) -> None:
+    (study / layout.mask(key_of("snip", 0, 0.5))).unlink()
+    assert [cell.n for panel in panels(study) for cell in panel.cells.values()] == [1, 2]
+    with pytest.raises(FigureError, match="no two masks to compare across methods"):
+        panels(study, methods=["snip"])
