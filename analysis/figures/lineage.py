@@ -31,11 +31,11 @@ WITH RECURSIVE chain AS (
 SELECT run_key, chain.mask_key, run.density,
        (SELECT arg_max(accuracy, step) FROM evals WHERE evals.run_key = chain.run_key
         AND split = 'test') AS accuracy,
-       (mask.value->>'$.of.step')::INT AS scored_at, mask.value->>'$.within' AS within,
+       mask.value->>'$.within' AS within,
        run.value->>'$.start.run' AS start_run, (run.value->>'$.start.step')::INT AS start_step,
-       run.value->>'$.start.seed' AS start_seed, mask.kept,
-       (SELECT sum(kept_by_both(mask.key, mask.value->>'$.within', layer)) FROM layers
-        WHERE layers.mask_key = mask.key) AS kept_within
+       run.value->>'$.start.seed' AS start_seed,
+       (SELECT bool_and(kept_by_both(mask.key, mask.value->>'$.within', layer) = layers.kept)
+        FROM layers WHERE layers.mask_key = mask.key) AS nested
 FROM chain JOIN tasks run ON run.key = run_key LEFT JOIN tasks mask ON mask.key = chain.mask_key
 ORDER BY back DESC
 """
@@ -119,7 +119,7 @@ def draw(facts: Facts) -> Figure:
 
 def _levels(rows: Sequence[tuple[object, ...]]) -> tuple[Level, ...]:
     levels: list[Level] = []
-    for run, mask, density, accuracy, _, within, start, step, seed, kept, inside in rows:
+    for run, mask, density, accuracy, within, start, step, seed, nested in rows:
         before = levels[-1].mask if levels else None
         levels.append(
             Level(
@@ -129,7 +129,7 @@ def _levels(rows: Sequence[tuple[object, ...]]) -> tuple[Level, ...]:
                 accuracy=None if accuracy is None else float(str(accuracy)),
                 start=f"step {step} of {str(start)[:_SHORT]}" if start else f"seed {seed}, step 0",
                 within=before is not None and within == before,
-                nested=None if inside is None else inside == kept,
+                nested=None if nested is None else bool(nested),
             )
         )
     return tuple(levels)
