@@ -101,7 +101,7 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: ParetoOpt
     return Facts(
         panels=panels,
         metric=chosen.metric.label,
-        floor=None if options.floor is None else chosen.metric.scale * options.floor,
+        floor=options.floor,
         **common | {"note": common["note"] + best},
     )
 
@@ -119,7 +119,7 @@ def draw(facts: Facts) -> Figure:
     for panel, ax in zip(facts.panels, spots, strict=False):
         _draw_panel(ax, panel)
         if facts.floor is not None:
-            ax.set_ylim(bottom=facts.floor)
+            ax.set_ylim(100 * facts.floor, 100 + 3 * (1 - facts.floor))
     for line in lines:
         line[0].set_ylabel(facts.metric)
     for spare in spots[count:]:
