@@ -7,7 +7,7 @@ READY   := $(VENV)/.ready
 UV      := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test lint format bench lock clean
+.PHONY: help setup quickstart test baseline lint format bench lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-12s%s\n", $$1, $$2}' Makefile
@@ -35,6 +35,10 @@ quickstart: $(READY)  ## Run a real sweep on real data, draw its figures, write 
 
 test: $(READY)  ## Run the tests
 	@$(PYTHON) -m pytest -n 2 --dist loadfile
+
+baseline: $(READY)  ## Draw the pictures that figures are compared with anew (look at them)
+	@rm -rf tests/analysis/baseline
+	@$(PYTHON) -m pytest tests/analysis/test_images.py --mpl-generate-path=tests/analysis/baseline
 
 lint: $(READY)  ## Format check, lint, strict types, import contracts
 	@$(VENV)/bin/ruff format --check .

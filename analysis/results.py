@@ -6,6 +6,7 @@ moment it is made, so no query can reach one. Live results are held in memory; s
 scanned when asked for, in the columns and rows asked for.
 """
 
+import atexit
 import json
 import os
 import socket
@@ -13,12 +14,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis import files, views
+from analysis import files, macros, masks, views
 from analysis.errors import StoreError
 from analysis.files import Listing
 from orchestrator.store import layout
@@ -81,7 +83,7 @@ def connect(store: str | Path) -> duckdb.DuckDBPyConnection:
     for _ in range(TRIES):
         try:
             with scanning(root):
-                return _load(files.listing(root))
+                return _opened(_load(files.listing(root)), root)
         except FileNotFoundError:
             continue  # compacted between listing and reading: list again
     raise StoreError(f"store {root}: files vanish while they are read; try again when it is quiet")
@@ -117,11 +119,11 @@ def describe(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str,
         "SELECT table_name, column_name, data_type, comment FROM duckdb_columns()"
         " WHERE NOT internal AND schema_name = 'main' ORDER BY column_index"
     ).fetchall()
-    macros = [
+    callable_ = [
         ("macros", signature, "TABLE" if sql.startswith("TABLE") else "DOUBLE", meaning)
-        for signature, (sql, meaning) in views.MACROS.items()
+        for signature, (sql, meaning) in (macros.MACROS | macros.ON_MASKS).items()
     ]
-    return [row for table in TABLES for row in rows if row[0] == table] + macros
+    return [row for table in TABLES for row in rows if row[0] == table] + callable_
 
 
 def figures_of(connection: duckdb.DuckDBPyConnection, sweep: str) -> list[Any]:
@@ -146,13 +148,33 @@ def scanning(store: str | Path) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        found = "'segment_" in str(error) and files.damaged(files.listing(Path(store)).segments)
+        found = masks.complaint(error) or (
+            "'segment_" in str(error) and files.damaged(files.listing(Path(store)).segments)
+        )
         if not found:
             raise
         raise found from None
 
 
 # ---------------------------------------------------------------- loading
+
+
+def _opened(connection: duckdb.DuckDBPyConnection, root: Path) -> duckdb.DuckDBPyConnection:
+    """With what reads mask files when a query asks; closed at exit, or DuckDB grumbles."""
+    masks.offer(connection, root)
+    for statement in macros.statements(macros.ON_MASKS):
+        connection.execute(statement)
+    _OPEN.add(connection)
+    return connection
+
+
+_OPEN: WeakSet[duckdb.DuckDBPyConnection] = WeakSet()
+
+
+@atexit.register
+def _close() -> None:
+    for connection in list(_OPEN):
+        connection.close()
 
 
 def _load(listed: Listing) -> duckdb.DuckDBPyConnection:
@@ -273,5 +295,5 @@ def _comment(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _define(connection: duckdb.DuckDBPyConnection) -> None:
-    for statement in views.macros():
+    for statement in macros.statements():
         connection.execute(statement)

@@ -91,9 +91,29 @@ def admit(sql: str) -> None:
     statements = _parsed(sql)
     if len(statements) != 1:
         raise QueryError(f"takes one statement, not {len(statements)}")
-    kind = statements[0].type
+    _check_kind(statements[0])
+
+
+def admitted(sql: str) -> list[str]:
+    """The statements of a figure, one or several.
+
+    Raises
+    ------
+    QueryError
+        When one of them does not merely read, or there is none.
+    """
+    statements = _parsed(sql)
+    if not statements:
+        raise QueryError("takes a statement, not 0")
+    for one in statements:
+        _check_kind(one)
+    return [str(one.query) for one in statements]
+
+
+def _check_kind(statement: Any) -> None:
+    kind = statement.type
     if kind is duckdb.StatementType.EXPLAIN:
-        explained = _parsed(_EXPLAIN.sub("", statements[0].query, count=1))
+        explained = _parsed(_EXPLAIN.sub("", statement.query, count=1))
         kind = explained[0].type if len(explained) == 1 else kind
     if kind is not duckdb.StatementType.SELECT:
         name = str(kind).rpartition(".")[2]

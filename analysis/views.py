@@ -94,48 +94,6 @@ SELECT r.sweep, r.revision, r.registered_at, r.current, r.trials,
 FROM stored.registered r LEFT JOIN answered USING (sweep, revision)
 """
 
-MACROS = {
-    "weights_remaining(density)": (
-        "round(100 * density, 9)",
-        "a density in per cent, as the pruning papers print it",
-    ),
-    "matching(sweep, tolerance)": (
-        """TABLE
-        SELECT network, dataset, method, ablation, replicate,
-               min(trials.density) FILTER (accuracy >= dense_accuracy - tolerance - 1e-9)
-                   AS density,
-               arg_min(accuracy, trials.density)
-                   FILTER (accuracy >= dense_accuracy - tolerance - 1e-9) AS accuracy,
-               max(dense_accuracy) AS dense_accuracy, count(*) AS trials
-        FROM trials WHERE trials.sweep = sweep AND method <> 'dense' AND accuracy IS NOT NULL
-        GROUP BY ALL ORDER BY ALL""",
-        "the least density at which each replicate of a method is within `tolerance` (a fraction) "
-        "of its dense run's accuracy, denser ones need not be; null where none is",
-    ),
-    "paired(sweep, method_a, method_b)": (
-        """TABLE
-        SELECT network, dataset, requested_density AS density, ablation, replicate,
-               avg(accuracy) FILTER (method = method_a) AS accuracy_a,
-               avg(accuracy) FILTER (method = method_b) AS accuracy_b,
-               accuracy_a - accuracy_b AS difference,
-               count(*) FILTER (method = method_a) AS trials_a,
-               count(*) FILTER (method = method_b) AS trials_b
-        FROM trials
-        WHERE trials.sweep = sweep AND method IN (method_a, method_b) AND accuracy IS NOT NULL
-        GROUP BY network, dataset, requested_density, ablation, replicate
-        HAVING trials_a > 0 AND trials_b > 0 ORDER BY ALL""",
-        "accuracies of two methods at the same network, dataset, density, ablation and replicate; "
-        "the mean where a method has several trials there (trials_a, trials_b)",
-    ),
-}
-"""By signature: what queries can call besides the tables, and what it means."""
-
-
-def macros() -> list[str]:
-    """Statements that make the macros."""
-    return [f"CREATE MACRO {signature} AS {sql}" for signature, (sql, _) in MACROS.items()]
-
-
 _DERIVED = {
     "trials": {
         "status": "done, failed, blocked (what it needs failed) or pending",

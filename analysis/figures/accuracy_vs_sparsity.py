@@ -1,7 +1,7 @@
 """Accuracy, or another metric, against weights remaining: a curve for each method, and dense."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import duckdb
 from matplotlib.axes import Axes
@@ -74,7 +74,10 @@ def draw(facts: Facts) -> Figure:
     curves = {(one.label, one.ablation): one for panel in facts.panels for one in panel.series}
     dense = marks.dense_handles(one for panel in facts.panels for one in panel.dense)
     handles = [
-        marks.handle(_look(one), style.ablated(one.label, one.ablation))
+        marks.handle(
+            marks.look(one.method, one.variant, one.ablation),
+            style.ablated(one.label, one.ablation),
+        )
         for one in _ordered(curves.values())
     ]
     if facts.chance is not None:
@@ -89,7 +92,7 @@ def draw(facts: Facts) -> Figure:
         marks.dense_line(ax, panel.dense, names)
         _draw_published(ax, panel, facts.beside)
         for one in panel.series:
-            marks.curve(ax, one.points, _look(one))
+            marks.curve(ax, one.points, marks.look(one.method, one.variant, one.ablation))
         densities = {p.density for one in panel.series for p in one.points}
         marks.weights_remaining(ax, densities, room=10 if shape[1] == 1 else 8)
         if facts.chance is not None:
@@ -119,14 +122,6 @@ def _draw_published(ax: Axes, panel: Panel, beside: Iterable[published.Curve]) -
                 marker=_PUBLISHED.marker,
                 markersize=2.4,
             )
-
-
-def _look(one: Series) -> style.Look:
-    """Colour and marker of the method; an ablation is told by its line."""
-    look = style.variant(style.look(one.method), one.variant)
-    if one.ablation == "none":
-        return look
-    return replace(look, line=style.ABLATIONS[one.ablation].line, filled=not look.filled)
 
 
 def _ordered(curves: Iterable[Series]) -> list[Series]:

@@ -1,7 +1,7 @@
 """Sheets of panels, and the marks that several figures draw on them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import ceil, log10
 from textwrap import fill
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.textpath import TextPath
+from matplotlib.transforms import ScaledTranslation
 
 from analysis import style
 from analysis.figures.canvas import Sheet
@@ -138,6 +139,14 @@ def handle(look: Look, label: str | None = None) -> Line2D:
     return Line2D([], [], label=label or look.label, **_drawn(look))
 
 
+def look(method: str, variant: int, ablation: str) -> Look:
+    """Colour and marker of a method's setting; an ablation is told by its line."""
+    plain = style.variant(style.look(method), variant)
+    if ablation == "none":
+        return plain
+    return replace(plain, line=style.ABLATIONS[ablation].line, filled=not plain.filled)
+
+
 def dense_handles(dense: Iterable[Dense]) -> list[Line2D]:
     """Lines of the legend for dense networks, one for each label."""
     names = list(dict.fromkeys(one.label for one in dense))
@@ -159,6 +168,15 @@ def curve(axes: Axes, points: Iterable[Mark], look: Look, **marks: Any) -> None:
     if len(points) == 1:
         axes.vlines(places, lows, highs, color=look.colour, alpha=0.5, linewidth=1.0)
     axes.fill_between(places, lows, highs, color=look.colour, alpha=0.18, linewidth=0)
+
+
+def spot(axes: Axes, x: float, shown: Summary, look: Look, beside: float = 0.0) -> None:
+    """One mean, its spread as a line through it; drawn so many points (1/72 in) beside x."""
+    drawn = axes.plot([x, x], _band(shown), color=look.colour, alpha=0.6, linewidth=1.0)
+    drawn += axes.plot([x], [shown.centre], **{**_drawn(look), "linestyle": "none"})
+    moved = ScaledTranslation(beside / 72, 0, axes.figure.dpi_scale_trans)
+    for line in drawn:
+        line.set_transform(axes.transData + moved)  # limits are those of the data
 
 
 def dense_line(axes: Axes, dense: Sequence[Dense], names: Sequence[str]) -> None:

@@ -97,6 +97,20 @@ class LearningOptions(LayerOptions):
 
 
 @dataclass(frozen=True)
+class ParetoOptions(StepOptions):
+    """`floor` is where the upright axis begins (a fraction, of accuracies)."""
+
+    floor: float | None = None
+
+
+@dataclass(frozen=True)
+class CostOptions(RankOptions):
+    """`unit` of cost: training iterations or measured seconds; `densities`: empty: three."""
+
+    unit: Literal["iterations", "seconds"] = "iterations"
+
+
+@dataclass(frozen=True)
 class UnablatedOptions(Options):
     """Ablations are left out unless asked for."""
 
@@ -104,11 +118,39 @@ class UnablatedOptions(Options):
 
 
 @dataclass(frozen=True)
+class TimelineOptions:
+    """`launch` by its name; by default the latest that computed something for the sweep."""
+
+    launch: str | None = None
+    width: str = "iclr"
+    title: str | None = None
+
+
+@dataclass(frozen=True)
+class LineageOptions:
+    """`trial` by its number; by default the sparsest of the first IMP chain that is done."""
+
+    trial: int | None = None
+    width: str = "iclr"
+    title: str | None = None
+
+
+@dataclass(frozen=True)
+class OverlapOptions(LayerOptions):
+    """`across` says what the two masks of a pair differ in; everything else is the same."""
+
+    across: Literal["methods", "densities", "replicates"] = "methods"
+
+
+AnyOptions: TypeAlias = Options | TimelineOptions | LineageOptions
+
+
+@dataclass(frozen=True)
 class Kind:
     """A figure by name: the module that has its `SQL`, `select` and `draw`, and its options."""
 
     module: str
-    options: type[Options]
+    options: type[AnyOptions]
 
 
 FIGURES = {
@@ -120,6 +162,11 @@ FIGURES = {
     "density-by-layer": Kind("density_by_layer", LayerOptions),
     "critical-difference": Kind("critical_difference", RankOptions),
     "learning-curves": Kind("learning_curves", LearningOptions),
+    "cost": Kind("cost", CostOptions),
+    "pareto": Kind("pareto", ParetoOptions),
+    "timeline": Kind("timeline", TimelineOptions),
+    "lineage": Kind("lineage", LineageOptions),
+    "mask-overlap": Kind("mask_overlap", OverlapOptions),
     "layer-collapse": Kind("layer_collapse", UnablatedOptions),
 }
 
@@ -159,7 +206,7 @@ def problems(entry: Any) -> list[str]:
     return found
 
 
-def made(name: str, given: dict[str, Any]) -> Options:
+def made(name: str, given: dict[str, Any]) -> AnyOptions:
     """Options of that figure from a sweep file's values, which have no problems."""
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
     return replace(FIGURES[name].options(), **values)
@@ -181,6 +228,14 @@ def _is_number(value: Any) -> bool:
 
 def _is_numbers(value: Any) -> bool:
     return isinstance(value, list) and all(type(one) is int and one >= 0 for one in value)
+
+
+def _is_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
 
 
 def _is_densities(value: Any) -> bool:
@@ -209,7 +264,7 @@ _TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "spread": _one_of(*SPREADS),
     "report": _one_of("last", "best_val", "best"),
     "width": _one_of(*WIDTHS),
-    "title": ("text", lambda value: value is None or isinstance(value, str)),
+    "title": ("text", _is_text),
     "metric": _one_of(*METRICS),
     "chance": _FRACTION,
     "floor": _FRACTION,
@@ -217,5 +272,9 @@ _TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "trials": ("a list of trials' numbers", _is_numbers),
     "split": _one_of("test", "train", "val"),
     "quantity": _one_of("accuracy", "loss"),
+    "across": _one_of("methods", "densities", "replicates"),
+    "launch": ("the name of a launch (`SELECT DISTINCT launch FROM tasks`)", _is_text),
+    "trial": ("the number of a trial", _is_count),
+    "unit": _one_of("iterations", "seconds"),
     "densities": ("a list of numbers above 0, up to 1", _is_densities),
 }

@@ -85,7 +85,8 @@ def choose(
     if not any(row["method"] != "dense" for row in done):
         raise FigureError(_nothing(sweep, rows, asked))
     if isinstance(options, CurveOptions):
-        done = [row for row in done if row["method"] == "dense" or row["shown"] is not None]
+        asked = [row for row in asked if row["status"] != "done" or _has(row)]
+        done = [row for row in done if _has(row)]
         _check_shown(sweep, done, options)
     _set_apart([row for row in done if row["method"] != "dense"])
     return Selection(
@@ -108,6 +109,11 @@ def _measured(row: Row, metric: Metric, report: Report) -> Row:
         "shown": None if shown is None else metric.scale * shown,
         "dense_shown": None if dense is None else metric.scale * dense,
     }
+
+
+def _has(row: Row) -> bool:
+    """Whether it has the metric; what is done without was never to be measured."""
+    return row["method"] == "dense" or row["shown"] is not None
 
 
 def _check_shown(sweep: str, done: Sequence[Row], options: CurveOptions) -> None:

@@ -1,6 +1,7 @@
 """From a figure's provenance back to the store: the runs behind it, and whether it is fresh."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import duckdb
@@ -39,13 +40,12 @@ def runs(connection: duckdb.DuckDBPyConnection, about: dict[str, Any]) -> pa.Tab
         When the figure or its SQL is not one that this version knows, or selects nothing.
     """
     given = _given(about)
-    sql.admit(about["sql"])  # a file from anywhere says it
-    try:
-        chosen = selection.choose(connection, about["sweep"], given, about["sql"])
-    except (duckdb.Error, KeyError) as error:
-        first = str(error).splitlines()[0]
-        raise FigureError(f"the figure's SQL is of another version: {first}") from None
-    found = {(row["trial"], selection.answer(row)): row for row in sorted(chosen.rows, key=_order)}
+    chosen: Sequence[selection.Row]
+    if isinstance(given, options.Options):
+        chosen = _chosen(connection, about, given)
+    else:
+        chosen = _shown(connection, about)
+    found = {(row["trial"], selection.answer(row)): row for row in sorted(chosen, key=_order)}
     keys = sorted({key for _, key in found})
     where = {key: rest for key, *rest in connection.execute(_WHERE, {"keys": keys}).fetchall()}
     columns = _RUNS.names
@@ -83,7 +83,29 @@ def published_changes(about: dict[str, Any]) -> list[str]:
 # ---------------------------------------------------------------- details
 
 
-def _given(about: dict[str, Any]) -> options.Options:
+def _chosen(
+    connection: duckdb.DuckDBPyConnection, about: dict[str, Any], given: options.Options
+) -> Sequence[selection.Row]:
+    """Trials that the figure's own SQL selects: its first statement, where there are several."""
+    first, *_ = sql.admitted(about["sql"])  # a file from anywhere says it
+    try:
+        return selection.choose(connection, about["sweep"], given, first).rows
+    except (duckdb.Error, KeyError) as error:
+        said = str(error).splitlines()[0]
+        raise FigureError(f"the figure's SQL is of another version: {said}") from None
+
+
+def _shown(connection: duckdb.DuckDBPyConnection, about: dict[str, Any]) -> Sequence[selection.Row]:
+    """Trials that are answered by what a figure shows that is not of trials but of tasks."""
+    given = about.get("options") or {}
+    facts = figures.select(connection, about["sweep"], about["figure"], given)
+    cursor = connection.execute(selection.SQL, {"sweep": about["sweep"]})
+    names = [column[0] for column in cursor.description or ()]
+    rows = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+    return [row for row in rows if selection.answer(row) in set(facts.runs)]
+
+
+def _given(about: dict[str, Any]) -> options.AnyOptions:
     """The options that the file says it was drawn with, once they hold."""
     name, given = str(about["figure"]), about.get("options") or {}
     found = options.problems({name: given})

@@ -131,39 +131,6 @@ GROUP BY ALL ORDER BY tasks DESC, class, message, kind
 """
 
 
-def _behind(sweep: str) -> str:
-    """Tables for the queries below: the tasks each trial stands on, and to which step.
-
-    A task's value names by key what it needs; a run that is needed up to a step is needed
-    for that share of its time.
-    """
-    states = "\n    ".join(
-        f"UNION ALL SELECT key, value->>'$.{of}.run', (value->>'$.{of}.step')::INT FROM tasks"
-        for of in ("start", "of", "one", "other")
-    )
-    return f"""
-WITH RECURSIVE needs AS MATERIALIZED (
-    SELECT key, value->>'$.mask' AS need, NULL::INT AS step FROM tasks
-    UNION ALL SELECT key, value->>'$.within', NULL FROM tasks
-    {states}),
-asked AS (
-    SELECT method, trial, unnest([run_key, mask_key, barrier_key, graphs_key]) AS root
-    FROM trials WHERE sweep = {quoted(sweep)}),
-behind AS (
-    SELECT DISTINCT root, root AS key, NULL::INT AS step FROM asked WHERE root IS NOT NULL
-    UNION SELECT behind.root, need, needs.step FROM behind JOIN needs USING (key)
-    WHERE need IS NOT NULL),
-alone AS (
-    SELECT method, trial, key, CASE WHEN count(*) = count(step) THEN max(step) END AS step
-    FROM asked JOIN behind USING (root) GROUP BY ALL),
-spent AS (
-    SELECT method, trial, key, kind, seconds,
-           seconds * CASE WHEN step IS NULL OR coalesce(last_step - first_step, 0) < 1 THEN 1
-                          ELSE (step - first_step) / (last_step - first_step) END AS share
-    FROM alone JOIN tasks USING (key))
-""".strip()
-
-
 def cost(sweep: str) -> str:
     """Seconds of tasks by method, then of all, each task once; and of each trial alone."""
     columns = """count(*) AS tasks,
@@ -172,7 +139,10 @@ def cost(sweep: str) -> str:
        round(coalesce(sum(seconds ORDER BY key) FILTER (kind NOT IN ('run', 'mask')), 0), 1)
            AS "measuring (s)","""
     return f"""
-{_behind(sweep)},
+WITH spent AS (
+    SELECT method, trial, key, behind.kind, tasks.seconds, behind.seconds AS share
+    FROM stands_on({quoted(sweep)}) behind JOIN trials USING (trial) JOIN tasks USING (key)
+    WHERE sweep = {quoted(sweep)}),
 each AS (
     SELECT method, round(sum(share ORDER BY trial, key), 1) AS summed FROM spent GROUP BY method)
 SELECT method, {columns}
@@ -187,13 +157,24 @@ ORDER BY method = 'all together', method
 """
 
 
+def ledger(sweep: str) -> str:
+    """Seconds by method and density: spent, shared tasks in equal parts, and alone."""
+    return f"""
+SELECT method, round(100 * density, 3) AS "weights asked for (%)", device, trials,
+       round(3600 * hours, 1) AS "spent (s)",
+       round(3600 * alone_hours, 1) AS "each trial alone (s)",
+       round(100 * saved_hours / alone_hours, 1) AS "saved (%)"
+FROM ledger({quoted(sweep)})
+ORDER BY method <> 'dense', method, density DESC, device
+"""
+
+
 def environment(sweep: str) -> str:
     """Where and by which software the tasks behind the sweep were done."""
     return f"""
-{_behind(sweep)}
 SELECT device, threads, python, torch, tombola, coalesce(code, 'no commit') AS "code (commit)",
        count(*) AS tasks, round(sum(seconds ORDER BY key), 1) AS "time (s)"
-FROM (SELECT DISTINCT key FROM behind) JOIN tasks USING (key)
+FROM (SELECT DISTINCT key FROM stands_on({quoted(sweep)})) JOIN tasks USING (key)
 GROUP BY ALL ORDER BY ALL
 """
 

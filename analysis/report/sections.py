@@ -108,7 +108,12 @@ def _cost(connection: duckdb.DuckDBPyConnection, sweep: str) -> Section:
             f"equal work done once took {once:,.0f} s: "
             f"{100 * (1 - once / alone):.0f}\N{NO-BREAK SPACE}% saved."
         )
-    return Section("cost", "Cost", said, {"": found})
+    said += (
+        " By density, a shared task is split evenly over the trials that stand on it: what is "
+        "spent adds up to the total."
+    )
+    ledger = ask(connection, queries.ledger(sweep))
+    return Section("cost", "Cost", said, {"By method": found, "By method and density": ledger})
 
 
 def _trials(connection: duckdb.DuckDBPyConnection, sweep: str, columns: Columns) -> Section:

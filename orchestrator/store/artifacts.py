@@ -1,24 +1,12 @@
-"""States and masks as safetensors files that say what they are and prove they are whole.
+"""States and masks as files (see `sealed`) that hold what their names say, checked at each read."""
 
-The header holds the canonical value and a SHA-256 of the tensors, checked at every read.
-Masks are packed to bits.
-"""
-
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
-
 from orchestrator.errors import DamagedFile
-from orchestrator.store import layout
+from orchestrator.store import layout, sealed
 from orchestrator.store.files import publish
-
-Arrays = dict[str, npt.NDArray[Any]]
+from orchestrator.store.sealed import Arrays, seal
 
 _CURE = "`tombola verify --repair` removes what is damaged; run the sweep again after it"
 
@@ -26,7 +14,7 @@ _CURE = "`tombola verify --repair` removes what is damaged; run the sweep again 
 def write_state(store: Path, run_key: str, step: int, weights: Arrays) -> None:
     """Publish a run's weights and buffers after `step` iterations."""
     about = {"run": run_key, "step": step}
-    publish(store / layout.state(run_key, step), _encode(weights, about))
+    publish(store / layout.state(run_key, step), seal(weights, about))
 
 
 def read_state(store: Path, run_key: str, step: int) -> Arrays:
@@ -43,8 +31,8 @@ def read_state(store: Path, run_key: str, step: int) -> Arrays:
 def write_mask(store: Path, key: str, kept: Arrays) -> None:
     """Publish a mask: bool arrays by the name of the prunable tensor."""
     shapes = {name: list(array.shape) for name, array in kept.items()}
-    packed = {name: np.packbits(array, axis=None) for name, array in kept.items()}
-    publish(store / layout.mask(key), _encode(packed, {"mask": key, "shapes": shapes}))
+    about = {"mask": key, "shapes": shapes}
+    publish(store / layout.mask(key), seal(sealed.packed(kept), about))
 
 
 def read_mask(store: Path, key: str) -> Arrays:
@@ -56,16 +44,12 @@ def read_mask(store: Path, key: str) -> Arrays:
         When the file is missing, truncated or altered.
     """
     packed, about = _decode(store / layout.mask(key), {"mask": key})
-    shapes: dict[str, list[int]] = about["shapes"]
-    return {
-        name: np.unpackbits(packed[name], count=int(np.prod(shape))).astype(bool).reshape(shape)
-        for name, shape in shapes.items()
-    }
+    return sealed.unpacked(packed, about["shapes"])
 
 
 def write_checkpoint(store: Path, run_key: str, tensors: Arrays, about: dict[str, Any]) -> None:
     """Publish where a run could go on from; `about` is kept beside the tensors, as JSON."""
-    publish(store / layout.checkpoint(run_key), _encode(tensors, {"checkpoint": run_key, **about}))
+    publish(store / layout.checkpoint(run_key), seal(tensors, {"checkpoint": run_key, **about}))
 
 
 def read_checkpoint(store: Path, run_key: str) -> tuple[Arrays, dict[str, Any]]:
@@ -79,33 +63,13 @@ def read_checkpoint(store: Path, run_key: str) -> tuple[Arrays, dict[str, Any]]:
     return _decode(store / layout.checkpoint(run_key), {"checkpoint": run_key})
 
 
-def _encode(tensors: Arrays, about: dict[str, Any]) -> bytes:
-    tensors = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}
-    header = json.dumps({**about, "sha256": _checksum(tensors)}, sort_keys=True)
-    return save(tensors, metadata={"tombola": header})
-
-
 def _decode(path: Path, expected: dict[str, Any]) -> tuple[Arrays, dict[str, Any]]:
     try:
-        content = path.read_bytes()
-        length = int.from_bytes(content[:8], "little")
-        about = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["tombola"])
-        tensors = load(content)
-        whole = about["sha256"] == _checksum({name: tensors[name] for name in sorted(tensors)})
+        tensors, about = sealed.unseal(path.read_bytes())
     except FileNotFoundError:
         raise DamagedFile(path, "is missing; run the sweep again") from None
-    except (SafetensorError, ValueError, KeyError, TypeError):
-        whole = False
-    if not whole:
-        raise DamagedFile(path, f"is truncated or altered; {_CURE}")
+    except ValueError as error:
+        raise DamagedFile(path, f"{error}; {_CURE}") from None
     if any(about.get(name) != value for name, value in expected.items()):
         raise DamagedFile(path, f"holds another value than its name says; {_CURE}")
     return tensors, about
-
-
-def _checksum(tensors: Arrays) -> str:
-    summary = hashlib.sha256()
-    for name, array in tensors.items():
-        summary.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        summary.update(array.tobytes())
-    return summary.hexdigest()

@@ -126,7 +126,7 @@ def test_what_changed_is_said(store: Path, drawn: list[Path], tmp_path: Path) ->
     ("changes", "problem"),
     [
         ({"sql": "DROP TABLE tasks"}, "takes one SELECT"),
-        ({"sql": "SELECT 1; SELECT 2"}, "one statement"),
+        ({"sql": "SELECT 1; DROP TABLE tasks"}, "takes one SELECT"),
         ({"sql": "SELECT nothing FROM trials"}, "of another version"),
         ({"sql": "SELECT trial FROM trials WHERE sweep = $sweep"}, "of another version"),
         ({"sql": None}, "not a figure of this version"),
