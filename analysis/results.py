@@ -9,6 +9,7 @@ scanned when asked for, in the columns and rows asked for.
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from analysis import files, views
 from analysis.errors import StoreError
 from analysis.files import Listing
 from orchestrator.store import layout
+from orchestrator.store.place import locate, remote
 
 TABLES = views.TABLES
 
@@ -74,7 +76,7 @@ def connect(store: str | Path) -> duckdb.DuckDBPyConnection:
     StoreError
         When the store is missing or a file in it is damaged.
     """
-    root = Path(store)
+    root = locate(store)
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise StoreError(f"store {root} {what}; --store names the directory of a store")
@@ -92,23 +94,35 @@ def publish(store: str | Path) -> Path:
 
     Derived: it may be deleted. Written aside and moved, so readers have the old or the new.
     """
-    root = Path(store)
+    root = locate(store)
     path = root / layout.DATABASE
+    if place := remote(path):
+        with tempfile.TemporaryDirectory(prefix="tombola-") as folder:
+            aside = Path(folder) / layout.DATABASE
+            _write_database(root, aside)
+            place.upload(str(aside))
+        return path
     aside = root / f".{layout.DATABASE}.{socket.gethostname()}.{os.getpid()}.tmp"
-    connection = connect(root)
     aside.unlink(missing_ok=True)
     try:
-        with scanning(root), duckdb.connect(str(aside)) as published:
+        _write_database(root, aside)
+        aside.replace(path)
+    finally:
+        for left in root.glob(f"{aside.name}*"):
+            left.unlink()
+    return path
+
+
+def _write_database(root: Path, file: Path) -> None:
+    connection = connect(root)
+    try:
+        with scanning(root), duckdb.connect(str(file)) as published:
             for table in TABLES:
                 _create(published, table, connection.sql(f"FROM {table}").to_arrow_reader())
             _comment(published)
             _define(published)
-        aside.replace(path)
     finally:
         connection.close()
-        for left in root.glob(f"{aside.name}*"):
-            left.unlink()
-    return path
 
 
 def describe(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str, str]]:
@@ -146,7 +160,7 @@ def scanning(store: str | Path) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        found = "'segment_" in str(error) and files.damaged(files.listing(Path(store)).segments)
+        found = "'segment_" in str(error) and files.damaged(files.listing(locate(store)).segments)
         if not found:
             raise
         raise found from None

@@ -30,8 +30,13 @@ SweepName = Annotated[
     str, typer.Argument(help="Sweep file, or the name of a sweep in the store.", metavar="SWEEP")
 ]
 Store = Annotated[
-    Path,
-    typer.Option("--store", envvar="TOMBOLA_STORE", help="Directory of results.", metavar="DIR"),
+    str,
+    typer.Option(
+        "--store",
+        envvar="TOMBOLA_STORE",
+        help="Directory of results, or a URL of object storage: s3://BUCKET/PREFIX, gs://...",
+        metavar="DIR",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -42,7 +47,7 @@ Overrides = Annotated[
 Format = Annotated[
     str, typer.Option(help="Of pdf, png and svg, with commas between.", metavar="FORMATS")
 ]
-DEFAULT_STORE = Path("store")
+DEFAULT_STORE = "store"
 
 
 def _guarded(command: Callable[P, R]) -> Callable[P, R]:
@@ -364,7 +369,7 @@ def figures(
 def trace(
     figure: Annotated[Path, typer.Argument(help="PDF, PNG or SVG that was drawn here.")],
     store: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--store",
             envvar="TOMBOLA_STORE",
@@ -706,14 +711,15 @@ def _say_fresh(why: list[str], path: Path) -> None:
 
 def _words(argument: str | Path, store: Path) -> str:
     """An argument and the store's option, as a shell takes them."""
-    option = [] if store == DEFAULT_STORE else ["--store", str(store)]
+    option = [] if str(store) == DEFAULT_STORE else ["--store", str(store)]
     return shlex.join([str(argument), *option])
 
 
-def _open(store: Path, *, create: bool = False) -> Path:
+def _open(store: str, *, create: bool = False) -> Path:
     from orchestrator.store.files import open_store
+    from orchestrator.store.place import locate
 
-    return open_store(store, create=create)
+    return open_store(locate(store), create=create)
 
 
 def _console() -> Any:

@@ -19,6 +19,7 @@ from orchestrator.launch import Observer, Progress, launch
 from orchestrator.plan import Nothing, Plan, plan
 from orchestrator.store import history, results, sweeps
 from orchestrator.store.files import open_store
+from orchestrator.store.place import locate
 from orchestrator.sweep import Sweep
 from orchestrator.trials import Trial, trials
 from orchestrator.yaml_source import Source
@@ -60,7 +61,7 @@ def plan_for(study: Study, store: str | Path, device: Device = "cpu") -> tuple[P
 
     A store that does not exist yet holds nothing.
     """
-    root = Path(store)
+    root = locate(store)
     if not root.exists():
         with _without_collection():
             return plan(study.trials, Nothing()), Costs(device=device)
@@ -85,7 +86,7 @@ def _without_collection() -> Iterator[None]:
 def register(study: Study, store: str | Path) -> None:
     """Tell the store which trials the study asks for."""
     rows = [_row(study, number, trial) for number, trial in enumerate(study.trials)]
-    sweeps.register(Path(store), study.name, rows, study.source.data, study.sweep.figures)
+    sweeps.register(locate(store), study.name, rows, study.source.data, study.sweep.figures)
 
 
 def run(
@@ -99,7 +100,7 @@ def run(
 
     A file that a task found damaged is gone by then: what it held is planned and done again.
     """
-    root = open_store(Path(store), create=True)
+    root = open_store(locate(store), create=True)
     register(study, root)
     for _ in range(ROUNDS):
         planned, costs = plan_for(study, root)

@@ -24,6 +24,7 @@ from orchestrator.errors import DamagedFile, DeterminismAlarm, StoreError
 from orchestrator.executors.base import Job, Outcome, Pack
 from orchestrator.failures import Failure
 from orchestrator.store import artifacts, layout, results
+from orchestrator.store.place import locate
 from tasks import catalog, measure, resources
 from tasks.connectivity import barrier
 from tasks.data import load
@@ -93,7 +94,7 @@ class _Worker:
 
     def __init__(self, pack: Pack, limited: bool) -> None:
         self._pack, self._limited = pack, limited
-        self._store = Path(pack.store)
+        self._store = locate(pack.store, patient=True)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._scores: tuple[str, Scores | None] = ("", None)
@@ -128,10 +129,16 @@ class _Worker:
                 worker=self._name,
                 seconds=time.perf_counter() - clock,
                 failure=_failure(error),
-                message=(str(error).splitlines() or [type(error).__name__])[0],
+                message=self._message(error),
                 traceback=traceback.format_exc(),
             )
         return Outcome(job.key, self._name, time.perf_counter() - clock)
+
+    def _message(self, error: Exception) -> str:
+        """One line, the same for all that failed alike; the traceback tells where."""
+        if isinstance(error, OSError) and error.strerror and not isinstance(error, TaskTimeout):
+            return f"store {self._store}: {error.strerror}"
+        return (str(error).splitlines() or [type(error).__name__])[0]
 
     def _rehearse(self, job: Job, clock: float) -> Outcome:
         """Go through the motions; inputs that come from the store are made up."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from orchestrator.errors import StoreError
 from orchestrator.store import layout
+from orchestrator.store.place import remote
 
 _counter = itertools.count()
 
@@ -19,6 +20,9 @@ def open_store(root: Path, *, create: bool = False) -> Path:
     StoreError
         When it is missing, is a file, or cannot be written.
     """
+    if remote(root):
+        _open_objects(root, create=create)
+        return root
     if root.exists() and not root.is_dir():
         raise StoreError(f"store {root} is a file; name a directory with --store")
     if not create:
@@ -35,6 +39,24 @@ def open_store(root: Path, *, create: bool = False) -> Path:
     return root
 
 
+def _open_objects(root: Path, *, create: bool) -> None:
+    """A prefix is there once something lies below it; buckets are the user's to make."""
+    try:
+        if create:
+            publish(root / layout.SWEEPS / ".writable", b"")
+            (root / layout.SWEEPS / ".writable").unlink()
+        elif not root.is_dir():
+            raise StoreError(
+                f"no store at {root}: nothing lies there, or there is no such bucket; "
+                "`tombola run` makes a store, --store names another"
+            )
+    except FileNotFoundError:
+        raise StoreError(f"store {root} cannot be written: there is no such bucket") from None
+    except OSError as error:
+        doing = "written" if create else "read"
+        raise StoreError(f"store {root} cannot be {doing}: {error.strerror}") from None
+
+
 def temporary(path: Path) -> Path:
     """A hidden name beside `path` that no other writer uses."""
     return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{next(_counter)}.tmp")
@@ -42,6 +64,9 @@ def temporary(path: Path) -> Path:
 
 def publish(path: Path, content: bytes) -> None:
     """Write aside, sync, and move into place: readers see the whole file or none."""
+    if place := remote(path):
+        place.publish(content)
+        return
     aside = temporary(path)
     try:
         with aside.open("wb") as file:

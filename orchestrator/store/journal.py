@@ -30,10 +30,14 @@ class Journal:
         self._events.append(json.dumps(line))
 
     def flush(self, *, force: bool = False) -> None:
-        """Publish what was noted, when a part is due."""
+        """Publish what was noted, when a part is due; where that fails, with the next."""
         now = time.monotonic()
         due = now - self._flushed >= max(1.0, 0.02 * (now - self._began))
         if self._events and (due or force):
+            self._flushed = now
             content = "\n".join(self._events) + "\n"
-            publish(self._store / layout.journal(self._launch, self._part), content.encode())
-            self._part, self._events, self._flushed = self._part + 1, [], now
+            try:
+                publish(self._store / layout.journal(self._launch, self._part), content.encode())
+            except OSError:
+                return  # advisory: a store that is full or away must not end the launch
+            self._part, self._events = self._part + 1, []
