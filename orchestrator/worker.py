@@ -10,8 +10,9 @@ import platform
 import socket
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import asdict, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from orchestrator.errors import DamagedFile, DeterminismAlarm, StoreError
 from orchestrator.executors.base import Job, Outcome, Pack
 from orchestrator.failures import Failure
 from orchestrator.store import artifacts, layout, results
+from orchestrator.store.clock import now
 from orchestrator.store.place import locate
 from tasks import catalog, measure, resources
 from tasks.connectivity import barrier
@@ -107,7 +109,7 @@ class _Worker:
 
     def run(self, job: Job) -> Outcome:
         """Run one job and commit it; whatever it raises becomes its outcome."""
-        began, clock = datetime.now(UTC).replace(tzinfo=None), time.perf_counter()
+        began, clock = now(), time.perf_counter()
         meter = resources.Meter(self._device)
         try:
             value = json.loads(job.value)
@@ -123,7 +125,8 @@ class _Worker:
             (self._store / layout.checkpoint(job.key)).unlink(missing_ok=True)
         except Exception as error:
             if isinstance(error, DamagedFile):
-                error.path.unlink(missing_ok=True)  # it is computed again; see study.run
+                with suppress(OSError):
+                    error.path.unlink(missing_ok=True)  # it is computed again; see study.run
             return Outcome(
                 key=job.key,
                 worker=self._name,

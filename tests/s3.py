@@ -46,8 +46,10 @@ class Server:
     def start(self) -> Self:
         """Returns once it answers."""
         self._process = subprocess.Popen(
-            [rclone(), "serve", "s3", str(self.root), "--addr", f"127.0.0.1:{self.port}"]
-            + ["--auth-key", f"{ACCESS},{SECRET}", "--config", os.devnull],
+            [
+                *(rclone(), "serve", "s3", str(self.root), "--config", os.devnull),
+                *("--addr", f"127.0.0.1:{self.port}", "--auth-key", f"{ACCESS},{SECRET}"),
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -67,7 +69,7 @@ class Server:
             self._process.wait()
 
     def waiting(self) -> int:
-        """Bytes that clients have sent and a held server has not taken, and connections alike."""
+        """Bytes that clients have sent, and connections begun, that a held server has not taken."""
         return sum(int(line.split()[4].split(":")[1], 16) for line in self._sockets())
 
     def _sockets(self) -> list[str]:

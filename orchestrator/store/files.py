@@ -11,6 +11,9 @@ from orchestrator.store.place import remote
 
 _counter = itertools.count()
 
+PROBE_BYTES = 1 << 16
+"""What must fit for a store to count as writable: an empty file fits on a full disk."""
+
 
 def open_store(root: Path, *, create: bool = False) -> Path:
     """The store's root, checked; with `create`, made and writable.
@@ -32,29 +35,42 @@ def open_store(root: Path, *, create: bool = False) -> Path:
     try:
         for folder in layout.FOLDERS:
             (root / folder).mkdir(parents=True, exist_ok=True)
-        publish(root / layout.SWEEPS / ".writable", b"")
-        (root / layout.SWEEPS / ".writable").unlink()
     except OSError as error:
         raise StoreError(f"store {root} cannot be written: {error.strerror}") from None
+    check_writable(root)
     return root
+
+
+def check_writable(root: Path) -> None:
+    """Write something, and remove it.
+
+    Raises
+    ------
+    StoreError
+        When that does not work, and why.
+    """
+    probe = root / layout.SWEEPS / ".writable"
+    try:
+        publish(probe, bytes(PROBE_BYTES))
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"store {root} cannot be written: {error.strerror}") from None
 
 
 def _open_objects(root: Path, *, create: bool) -> None:
     """A prefix is there once something lies below it; buckets are the user's to make."""
+    if create:
+        check_writable(root)
+        return
     try:
-        if create:
-            publish(root / layout.SWEEPS / ".writable", b"")
-            (root / layout.SWEEPS / ".writable").unlink()
-        elif not root.is_dir():
-            raise StoreError(
-                f"no store at {root}: nothing lies there, or there is no such bucket; "
-                "`tombola run` makes a store, --store names another"
-            )
-    except FileNotFoundError:
-        raise StoreError(f"store {root} cannot be written: there is no such bucket") from None
+        found = root.is_dir()
     except OSError as error:
-        doing = "written" if create else "read"
-        raise StoreError(f"store {root} cannot be {doing}: {error.strerror}") from None
+        raise StoreError(f"store {root} cannot be read: {error.strerror}") from None
+    if not found:
+        raise StoreError(
+            f"no store at {root}: nothing lies there, or there is no such bucket; "
+            "`tombola run` makes a store, --store names another"
+        )
 
 
 def temporary(path: Path) -> Path:

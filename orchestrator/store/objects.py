@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-import fsspec
+import fsspec.asyn
+import fsspec.core
 import pyarrow as pa
 
 from orchestrator.deadline import TaskTimeout
@@ -22,6 +23,9 @@ from orchestrator.errors import StoreError
 
 AT_ONCE = 1024
 """Objects that one call reads; fsspec keeps some hundred requests under way."""
+
+SEND_SECONDS, SLOWEST = 150.0, 250_000
+"""A write counts as hung after so many seconds, and its bytes at so many a second."""
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 
@@ -113,13 +117,25 @@ class ObjectPath:
 
     def publish(self, content: bytes) -> None:
         """Put it: readers see the object before or the whole of this one."""
-        with _asking(self):
-            self.filesystem.pipe_file(self.key, content)
+        try:
+            with _asking(self):
+                self._send("pipe_file", self.key, content, size=len(content))
+        except FileNotFoundError as error:
+            raise OSError(errno.ENOENT, "there is no such bucket", str(self)) from error
 
     def upload(self, file: str) -> None:
         """Put a local file, in parts where it is large; seen once it is complete."""
         with _asking(self):
-            self.filesystem.put_file(file, self.key)
+            self._send("put_file", file, self.key, size=os.stat(file).st_size)  # noqa: PTH116
+
+    def _send(self, verb: str, *arguments: object, size: int) -> None:
+        """Write within a time that grows with the bytes: clients wait for ever to send."""
+        if not self.filesystem.async_impl:
+            getattr(self.filesystem, verb)(*arguments)
+            return
+        seconds = SEND_SECONDS + size / SLOWEST
+        send = getattr(self.filesystem, f"_{verb}")
+        fsspec.asyn.sync(self.filesystem.loop, send, *arguments, timeout=seconds)
 
     def version(self) -> tuple[str, int]:
         """What is another once the object is: its tag, or its time, and its size."""
@@ -198,7 +214,7 @@ def open_url(url: str, *, patient: bool) -> ObjectPath:
         raise StoreError(f"store {url} names no bucket; --store {scheme}://BUCKET/PREFIX does")
     if scheme in ("s3", "s3a"):
         # botocore tries again what it has not begun to receive; this is for torn answers.
-        filesystem.retries = 3 if patient else 2
+        filesystem.retries = 2 if patient else 1
     return ObjectPath(filesystem, key.rstrip("/"))
 
 
@@ -206,14 +222,26 @@ def _options(scheme: str, *, patient: bool) -> dict[str, Any]:
     """No listing cache, and bounds: some seconds where somebody waits, a minute for a result."""
     options: dict[str, Any] = {"use_listings_cache": False}
     if scheme in ("s3", "s3a"):
-        tries = {"mode": "standard", "total_max_attempts": 6 if patient else 3}
+        tries = os.environ.get("AWS_MAX_ATTEMPTS") or (6 if patient else 3)
+        options["session"] = _s3_session()
         options["config_kwargs"] = {
             "connect_timeout": 4,
             "read_timeout": 10,
-            "retries": tries,
+            "retries": {"mode": "standard", "total_max_attempts": int(tries)},
             "max_pool_connections": 64,
         }
     return options
+
+
+@lru_cache
+def _s3_session() -> Any:
+    """A session whose puts do not ask first whether they may: that answer has no time limit."""
+    from aiobotocore.session import get_session
+    from botocore.handlers import add_expect_header
+
+    session = get_session()
+    session.unregister("before-call.s3", add_expect_header)
+    return session
 
 
 @lru_cache(maxsize=256)
