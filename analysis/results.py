@@ -121,6 +121,11 @@ def _write_database(root: Path, file: Path) -> None:
                 _create(published, table, connection.sql(f"FROM {table}").to_arrow_reader())
             _comment(published)
             _define(published)
+            published.execute("CHECKPOINT")  # closing does it, too, but is silent where it fails
+    except (duckdb.IOException, duckdb.FatalException) as error:
+        said = str(error).splitlines()[0].rpartition(": ")[2]
+        what = f"{layout.DATABASE} of {root} cannot be written ({said})"
+        raise StoreError(f"{what}; every result is kept, `tombola run` makes it anew") from None
     finally:
         connection.close()
 
