@@ -21,8 +21,11 @@ import pyarrow as pa
 from orchestrator.deadline import TaskTimeout
 from orchestrator.errors import StoreError
 
-AT_ONCE = 1024
-"""Objects that one call reads; fsspec keeps some hundred requests under way."""
+AT_ONCE = 32
+"""Requests under way; more of them wait for this process rather than for the network."""
+
+_TOGETHER = 1024
+"""Objects that one call reads into memory or removes."""
 
 SEND_SECONDS, SLOWEST = 150.0, 250_000
 """A write counts as hung after so many seconds, and its bytes at so many a second."""
@@ -163,8 +166,8 @@ class ObjectPath:
 
 def contents(paths: Sequence[ObjectPath]) -> Iterator[bytes | None]:
     """What is in each, read concurrently; None where it is gone."""
-    for first in range(0, len(paths), AT_ONCE):
-        some = paths[first : first + AT_ONCE]
+    for first in range(0, len(paths), _TOGETHER):
+        some = paths[first : first + _TOGETHER]
         with _asking(some[0]):
             found = some[0].filesystem.cat([path.key for path in some], on_error="return")
         for path in some:
@@ -179,8 +182,8 @@ def contents(paths: Sequence[ObjectPath]) -> Iterator[bytes | None]:
 
 def remove(paths: Sequence[ObjectPath]) -> None:
     """Remove many in a few requests; one that is gone already is well."""
-    for first in range(0, len(paths), AT_ONCE):
-        some = paths[first : first + AT_ONCE]
+    for first in range(0, len(paths), _TOGETHER):
+        some = paths[first : first + _TOGETHER]
         with suppress(FileNotFoundError), _asking(some[0]):
             some[0].filesystem.rm([path.key for path in some])
 
@@ -220,15 +223,16 @@ def open_url(url: str, *, patient: bool) -> ObjectPath:
 
 def _options(scheme: str, *, patient: bool) -> dict[str, Any]:
     """No listing cache, and bounds: some seconds where somebody waits, a minute for a result."""
-    options: dict[str, Any] = {"use_listings_cache": False}
+    options: dict[str, Any] = {"use_listings_cache": False, "batch_size": AT_ONCE}
     if scheme in ("s3", "s3a"):
         tries = os.environ.get("AWS_MAX_ATTEMPTS") or (6 if patient else 3)
         options["session"] = _s3_session()
+        options["max_concurrency"] = 1  # else it asks for the size of each object before it reads
         options["config_kwargs"] = {
             "connect_timeout": 4,
             "read_timeout": 10,
             "retries": {"mode": "standard", "total_max_attempts": int(tries)},
-            "max_pool_connections": 64,
+            "max_pool_connections": AT_ONCE,
         }
     return options
 
