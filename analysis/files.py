@@ -15,9 +15,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from pyarrow.fs import LocalFileSystem
 
 from analysis.errors import StoreError
 from orchestrator.store import layout, schema
+from orchestrator.store.place import contents, source
 
 
 def _bare(declared: pa.Schema) -> pa.Schema:
@@ -33,6 +35,7 @@ _ATTEMPTS = _bare(schema.ATTEMPTS)
 _FOLDED = schema.FOLDED.names
 _KEYS = pa.schema([schema.TASKS.field("key")])
 
+_LOCAL = LocalFileSystem()
 _CHECKED = ds.ParquetFileFormat(
     default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
 )
@@ -87,8 +90,10 @@ def read_live(paths: Sequence[Path]) -> pa.Table:
     """
     folded: dict[Path, str] = {}
     tables = [_LIVE.empty_table()]
-    for path in paths:
-        file = _open(path, whole=True)
+    for path, content in zip(paths, contents(paths), strict=True):
+        if content is None:
+            raise FileNotFoundError(path)
+        file = _parse(path, pa.BufferReader(content))
         names = file.schema_arrow.names
         if names == _FOLDED:
             folded[path] = _text(path, file)
@@ -126,7 +131,7 @@ def scan_segments(heads: Sequence[Path], table: str) -> ds.Dataset | None:
         _open(path)
     if not parts:
         return None
-    return ds.dataset([str(path) for path in parts], FLAT[table], format=_CHECKED)
+    return ds.FileSystemDataset([_fragment(path) for path in parts], FLAT[table], _CHECKED)
 
 
 def damaged(heads: Sequence[Path]) -> StoreError | None:
@@ -173,7 +178,7 @@ def read_trials(revision: Revision, columns: Sequence[str]) -> pa.Table:
 
 def read_attempts(paths: Sequence[Path]) -> pa.Table:
     """Events of the journal (schema.ATTEMPTS), oldest first; unreadable lines are skipped."""
-    events = [event for path in paths for event in _events(path)]
+    events = [event for content in contents(paths) for event in _events(content or b"")]
     events.sort(key=lambda event: event["noted_at"])
     try:
         return pa.Table.from_pylist(events, _ATTEMPTS)
@@ -190,8 +195,8 @@ def utc(text: str) -> datetime:
 # ---------------------------------------------------------------- details
 
 
-def _events(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+def _events(content: bytes) -> Iterator[dict[str, Any]]:
+    for line in content.decode(errors="replace").split("\n"):
         try:
             event = json.loads(line)
             yield {**event, "noted_at": utc(event["noted_at"])}
@@ -231,11 +236,20 @@ def _unfolded(folded: dict[Path, str]) -> pa.Table:
     raise StoreError("live results cannot be read together; `tombola verify` tells more")
 
 
-def _open(path: Path, *, whole: bool = False) -> pq.ParquetFile:
-    """A file; `whole` where it is small enough to be read at once."""
+def _fragment(path: Path) -> ds.ParquetFileFragment:
+    found = source(path)
+    where = (str(found), _LOCAL) if isinstance(found, Path) else (found,)
+    return _CHECKED.make_fragment(*where)
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    return _parse(path, source(path))
+
+
+def _parse(path: Path, content: Any) -> pq.ParquetFile:
+    """The file at `path`, from that path or from what was read of it."""
     try:
-        source = pa.BufferReader(path.read_bytes()) if whole else path
-        return pq.ParquetFile(source, page_checksum_verification=True)
+        return pq.ParquetFile(content, page_checksum_verification=True)
     except FileNotFoundError:
         raise
     except PermissionError:

@@ -10,6 +10,7 @@ import atexit
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from analysis import files, macros, masks, views
 from analysis.errors import StoreError
 from analysis.files import Listing
 from orchestrator.store import layout
+from orchestrator.store.place import locate, remote
 
 TABLES = views.TABLES
 
@@ -76,7 +78,7 @@ def connect(store: str | Path) -> duckdb.DuckDBPyConnection:
     StoreError
         When the store is missing or a file in it is damaged.
     """
-    root = Path(store)
+    root = locate(store)
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise StoreError(f"store {root} {what}; --store names the directory of a store")
@@ -94,23 +96,40 @@ def publish(store: str | Path) -> Path:
 
     Derived: it may be deleted. Written aside and moved, so readers have the old or the new.
     """
-    root = Path(store)
+    root = locate(store)
     path = root / layout.DATABASE
+    if place := remote(path):
+        with tempfile.TemporaryDirectory(prefix="tombola-") as folder:
+            aside = Path(folder) / layout.DATABASE
+            _write_database(root, aside)
+            place.upload(str(aside))
+        return path
     aside = root / f".{layout.DATABASE}.{socket.gethostname()}.{os.getpid()}.tmp"
-    connection = connect(root)
     aside.unlink(missing_ok=True)
     try:
-        with scanning(root), duckdb.connect(str(aside)) as published:
+        _write_database(root, aside)
+        aside.replace(path)
+    finally:
+        for left in root.glob(f"{aside.name}*"):
+            left.unlink()
+    return path
+
+
+def _write_database(root: Path, file: Path) -> None:
+    connection = connect(root)
+    try:
+        with scanning(root), duckdb.connect(str(file)) as published:
             for table in TABLES:
                 _create(published, table, connection.sql(f"FROM {table}").to_arrow_reader())
             _comment(published)
             _define(published)
-        aside.replace(path)
+            published.execute("CHECKPOINT")  # closing does it, too, but is silent where it fails
+    except (duckdb.IOException, duckdb.FatalException) as error:
+        said = str(error).splitlines()[0].rpartition(": ")[2]
+        what = f"{layout.DATABASE} of {root} cannot be written ({said})"
+        raise StoreError(f"{what}; every result is kept, `tombola run` makes it anew") from None
     finally:
         connection.close()
-        for left in root.glob(f"{aside.name}*"):
-            left.unlink()
-    return path
 
 
 def describe(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str, str]]:
@@ -149,7 +168,7 @@ def scanning(store: str | Path) -> Iterator[None]:
         yield
     except duckdb.Error as error:
         found = masks.complaint(error) or (
-            "'segment_" in str(error) and files.damaged(files.listing(Path(store)).segments)
+            "'segment_" in str(error) and files.damaged(files.listing(locate(store)).segments)
         )
         if not found:
             raise

@@ -5,6 +5,7 @@ run bit for bit, so a checkpoint counts only under the very PyTorch that wrote i
 """
 
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -72,7 +73,8 @@ class RunCheckpoints:
             "states": sorted(checkpoint.states),
         }
         arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
-        artifacts.write_checkpoint(self._store, self._job.key, arrays, about)
+        with suppress(OSError):  # a store that is full or away: the training can go on
+            artifacts.write_checkpoint(self._store, self._job.key, arrays, about)
         self._kept = time.monotonic()
 
     def _of(self) -> dict[str, object]:

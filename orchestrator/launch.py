@@ -5,7 +5,6 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator import schedule
@@ -29,7 +28,9 @@ from orchestrator.schedule import (
 )
 from orchestrator.steering import Steering, paused, told
 from orchestrator.store import layout, results
+from orchestrator.store.clock import LaunchClock
 from orchestrator.store.compact import Background
+from orchestrator.store.files import check_writable
 from orchestrator.store.journal import Journal
 from orchestrator.store.requests import Inbox
 from tasks.spec import Mask, Run
@@ -113,10 +114,10 @@ class _Launch:
         checkpoint_seconds: float,
         inbox: Inbox | None,
     ) -> None:
-        began = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        self._identity = f"{began}-{secrets.token_hex(3)}"
+        clock = LaunchClock(store)
+        self._identity = f"{clock.began:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self._plan, self._store, self._executor, self._observe = plan, store, executor, observe
-        self._journal = Journal(store, self._identity)
+        self._journal = Journal(store, self._identity, clock)
         self._compaction = Background(store)
         self._scheduler = Scheduler(nodes(plan, costs), executor.slots, executor.widest)
         self._progress = Progress(total=len(plan.tasks))
@@ -228,6 +229,8 @@ class _Launch:
                 message=failed.message,
                 traceback=failed.traceback,
             )
+            if failed.why is Failure.STORE:
+                check_writable(self._store)  # where nothing can be kept nothing more is begun
         else:
             self._progress.blocked.append(task)
             self._note("blocked", task, message=f"needs {because}, which failed")

@@ -36,13 +36,14 @@ _COUNTS = """
 """
 
 _LAUNCH = """
-    WITH latest AS (
+    WITH launch AS (SELECT arg_max(launch, noted_at) AS latest FROM attempts),
+    latest AS (
         SELECT key, kind, arg_max(event, noted_at) AS event
-        FROM attempts WHERE launch = (SELECT max(launch) FROM attempts) GROUP BY key, kind)
-    SELECT (SELECT max(launch) FROM attempts),
+        FROM attempts WHERE launch = (SELECT latest FROM launch) GROUP BY key, kind)
+    SELECT (SELECT latest FROM launch),
            count(*) FILTER (event = 'finished'), count(*) FILTER (event = 'dispatched'),
            count(*) FILTER (event = 'failed'), count(*) FILTER (event = 'blocked'),
-           (SELECT date_diff('second', max(noted_at), ?::TIMESTAMP) FROM attempts)
+           (SELECT greatest(0, date_diff('second', max(noted_at), ?::TIMESTAMP)) FROM attempts)
     FROM latest
 """
 

@@ -20,6 +20,7 @@ from orchestrator.plan import Nothing, Plan, plan
 from orchestrator.store import history, results, sweeps
 from orchestrator.store.files import open_store
 from orchestrator.store.requests import Inbox
+from orchestrator.store.place import locate
 from orchestrator.sweep import Sweep
 from orchestrator.trials import Trial, trials
 from orchestrator.yaml_source import Source
@@ -63,7 +64,7 @@ def plan_for(
 
     A store that does not exist yet holds nothing.
     """
-    root = Path(store)
+    root = locate(store)
     if not root.exists():
         with _without_collection():
             return plan(study.trials, Nothing(), only), Costs(device=device)
@@ -88,7 +89,7 @@ def _without_collection() -> Iterator[None]:
 def register(study: Study, store: str | Path) -> str:
     """Tell the store which trials the study asks for; the revision by which it knows them."""
     rows = [_row(study, number, trial) for number, trial in enumerate(study.trials)]
-    return sweeps.register(Path(store), study.name, rows, study.source.data, study.sweep.figures)
+    return sweeps.register(locate(store), study.name, rows, study.source.data, study.sweep.figures)
 
 
 def run(
@@ -102,7 +103,7 @@ def run(
 
     A file that a task found damaged is gone by then: what it held is planned and done again.
     """
-    root = open_store(Path(store), create=True)
+    root = open_store(locate(store), create=True)
     inbox = Inbox(root, study.name, register(study, root))
     for _ in range(ROUNDS):
         planned, costs = plan_for(study, root)

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from orchestrator.errors import StoreError, SweepError
 from orchestrator.plan import Plan, inputs, plan
 from orchestrator.store import layout, results
+from orchestrator.store.place import remove, source, total_size
 from orchestrator.sweep import Sweep
 from orchestrator.trials import Trial, trials
 from tasks.spec import Mask, State
@@ -51,20 +52,19 @@ def surplus(store: Path) -> Surplus:
         for path in layout.published(store / layout.CHECKPOINTS, ".safetensors")
         if path.stem in held.results
     ]
-    return Surplus(tuple(found), sum(path.stat().st_size for path in found))
+    return Surplus(tuple(found), total_size(found))
 
 
 def free(found: Surplus) -> None:
     """Remove the files."""
-    for path in found.paths:
-        path.unlink(missing_ok=True)
+    remove(found.paths)
 
 
 def _current(store: Path) -> Iterator[Sweep]:
     """The latest revision of every sweep, from its definition in the store."""
     latest: dict[str, tuple[str, str]] = {}
     for path in layout.published(store / layout.SWEEPS, ".parquet"):
-        about = {k.decode(): v.decode() for k, v in pq.read_metadata(path).metadata.items()}
+        about = {k.decode(): v.decode() for k, v in pq.read_metadata(source(path)).metadata.items()}
         found = about["registered_at"], about["definition"]
         latest[about["name"]] = max(found, latest.get(about["name"], found))
     for name, (_, definition) in latest.items():

@@ -10,8 +10,9 @@ import platform
 import socket
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import asdict, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from orchestrator.errors import DamagedFile, DeterminismAlarm, StoreError
 from orchestrator.executors.base import Job, Outcome, Pack
 from orchestrator.failures import Failure
 from orchestrator.store import artifacts, layout, results
+from orchestrator.store.clock import now
+from orchestrator.store.place import locate
 from tasks import catalog, measure, resources
 from tasks.connectivity import barrier
 from tasks.data import load
@@ -95,7 +98,7 @@ class _Worker:
 
     def __init__(self, pack: Pack, limited: bool, gpus: int) -> None:
         self._pack, self._limited, self._gpus = pack, limited, gpus
-        self._store = Path(pack.store)
+        self._store = locate(pack.store, patient=True)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._scores: tuple[str, Scores | None] = ("", None)
@@ -108,7 +111,7 @@ class _Worker:
 
     def run(self, job: Job) -> Outcome:
         """Run one job and commit it; whatever it raises becomes its outcome."""
-        began, clock = datetime.now(UTC).replace(tzinfo=None), time.perf_counter()
+        began, clock = now(), time.perf_counter()
         meter = resources.Meter(self._device)
         try:
             value = json.loads(job.value)
@@ -124,16 +127,23 @@ class _Worker:
             (self._store / layout.checkpoint(job.key)).unlink(missing_ok=True)
         except Exception as error:
             if isinstance(error, DamagedFile):
-                error.path.unlink(missing_ok=True)  # it is computed again; see study.run
+                with suppress(OSError):
+                    error.path.unlink(missing_ok=True)  # it is computed again; see study.run
             return Outcome(
                 key=job.key,
                 worker=self._name,
                 seconds=time.perf_counter() - clock,
                 failure=_failure(error),
-                message=(str(error).splitlines() or [type(error).__name__])[0],
+                message=self._message(error),
                 traceback=traceback.format_exc(),
             )
         return Outcome(job.key, self._name, time.perf_counter() - clock)
+
+    def _message(self, error: Exception) -> str:
+        """One line, the same for all that failed alike; the traceback tells where."""
+        if isinstance(error, OSError) and error.strerror and not isinstance(error, TaskTimeout):
+            return f"store {self._store}: {error.strerror}"
+        return (str(error).splitlines() or [type(error).__name__])[0]
 
     def _rehearse(self, job: Job, clock: float) -> Outcome:
         """Go through the motions; inputs that come from the store are made up."""

@@ -56,7 +56,7 @@ def figures(
 def trace(
     figure: Annotated[Path, typer.Argument(help="PDF, PNG or SVG that was drawn here.")],
     store: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--store",
             envvar="TOMBOLA_STORE",

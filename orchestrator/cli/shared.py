@@ -28,8 +28,13 @@ SweepName = Annotated[
     str, typer.Argument(help="Sweep file, or the name of a sweep in the store.", metavar="SWEEP")
 ]
 Store = Annotated[
-    Path,
-    typer.Option("--store", envvar="TOMBOLA_STORE", help="Directory of results.", metavar="DIR"),
+    str,
+    typer.Option(
+        "--store",
+        envvar="TOMBOLA_STORE",
+        help="Directory of results, or a URL of object storage: s3://BUCKET/PREFIX, gs://...",
+        metavar="DIR",
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -42,7 +47,7 @@ Where = Annotated[
     typer.Option(help="Only trials for which this holds, in SQL over `trials`.", metavar="SQL"),
 ]
 
-DEFAULT_STORE = Path("store")
+DEFAULT_STORE = "store"
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
@@ -124,17 +129,18 @@ def selected(root: Path, name: str, where: str | None) -> frozenset[int]:
     return frozenset(found["trial"].to_pylist())
 
 
-def words(argument: str | Path, store: Path) -> str:
+def words(argument: str | Path, store: str | Path) -> str:
     """An argument and the store's option, as a shell takes them."""
-    option = [] if store == DEFAULT_STORE else ["--store", str(store)]
+    option = [] if str(store) == DEFAULT_STORE else ["--store", str(store)]
     return shlex.join([str(argument), *option])
 
 
-def opened(store: Path, *, create: bool = False) -> Path:
-    """The directory of a store, which is refused unless it is one."""
+def opened(store: str, *, create: bool = False) -> Path:
+    """The place of a store, which is refused unless it is one."""
     from orchestrator.store.files import open_store
+    from orchestrator.store.place import locate
 
-    return open_store(store, create=create)
+    return open_store(locate(store), create=create)
 
 
 def console() -> Any:

@@ -38,7 +38,7 @@ def retry(sweep: SweepName, store: Store = DEFAULT_STORE, where: Where = None) -
     _ask("retry", sweep, store, where)
 
 
-def _ask(verb: Any, sweep: str, store: Path, where: str | None) -> None:
+def _ask(verb: Any, sweep: str, store: str, where: str | None) -> None:
     from analysis import sql as reading
     from orchestrator.store import requests
 

@@ -2,12 +2,16 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from orchestrator.errors import StoreError
 from orchestrator.store import layout
-from orchestrator.store.results import read
+from orchestrator.store.place import contents
+from orchestrator.store.results import parse
 from orchestrator.store.segments import segments
 
 SAMPLE = 200
@@ -24,11 +28,7 @@ def rates(store: Path, device: str = "cpu") -> dict[tuple[str, str], float]:
     live = list(layout.published(store / layout.LIVE, ".parquet"))
     files = [*live[:: max(1, len(live) // SAMPLE)], *segments(store)[:1]]
     seen: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for path in files:
-        try:
-            rows = read(path).select(_COLUMNS)[:SAMPLE].to_pylist()
-        except (OSError, StoreError):
-            continue
+    for rows in _samples(files):
         for row in rows:
             if (row["device"] == "cpu") != (device == "cpu"):
                 continue
@@ -40,3 +40,10 @@ def rates(store: Path, device: str = "cpu") -> dict[tuple[str, str], float]:
             elif steps := row["last_step"] - row["first_step"]:
                 seen[value["network"]["name"], "step"].append(row["seconds"] / steps)
     return {what: median(seconds) for what, seconds in seen.items()}
+
+
+def _samples(files: list[Path]) -> Iterator[list[dict[str, Any]]]:
+    with suppress(OSError):
+        for path, content in zip(files, contents(files), strict=True):
+            with suppress(StoreError):
+                yield parse(path, content or b"").select(_COLUMNS)[:SAMPLE].to_pylist()

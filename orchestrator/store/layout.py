@@ -12,6 +12,9 @@ store/
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
+
+from orchestrator.store.place import remote
 
 STATES = "states"
 MASKS = "masks"
@@ -73,6 +76,9 @@ def journal(launch: str, part: int) -> str:
 
 def published(folder: Path, suffix: str) -> Iterator[Path]:
     """Files with that suffix below a folder, sorted; hidden (unfinished) ones left out."""
+    if place := remote(folder):
+        yield from cast("Iterator[Path]", place.published(suffix))
+        return
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except FileNotFoundError:

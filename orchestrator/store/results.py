@@ -134,15 +134,25 @@ def read(path: Path) -> pa.Table:
     DamagedFile
         When it is truncated or altered. A missing file is a FileNotFoundError.
     """
-    table = _read(path)
+    return parse(path, path.read_bytes())
+
+
+def parse(path: Path, content: bytes) -> pa.Table:
+    """The same of a file that was read already."""
+    table = _parse(path, content)
     if table.column_names != schema.FOLDED.names:
         return table
-    return pa.Table.from_pylist([read_row(path)], schema=_bared(schema.LIVE))
+    return pa.Table.from_pylist([parse_row(path, content)], schema=_bared(schema.LIVE))
 
 
 def read_row(path: Path) -> Row:
     """A live result's row of schema.LIVE; raises what `read` does."""
-    table = _read(path)
+    return parse_row(path, path.read_bytes())
+
+
+def parse_row(path: Path, content: bytes) -> Row:
+    """The same of a file that was read already."""
+    table = _parse(path, content)
     try:
         if "value" in table.column_names:  # as it was written before FOLDED
             rows: list[Row] = table.to_pylist()
@@ -152,8 +162,7 @@ def read_row(path: Path) -> Row:
         raise _damaged(path, error) from None
 
 
-def _read(path: Path) -> pa.Table:
-    content = pa.py_buffer(path.read_bytes())
+def _parse(path: Path, content: bytes) -> pa.Table:
     try:
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
         return file.read(use_threads=len(content) > _SMALL)

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from orchestrator.store import layout, schema
+from orchestrator.store.place import source, version
 
 GROUP = 16_384
 """Rows of a row group: what is read to find one row of a segment."""
@@ -33,7 +34,7 @@ def segments(store: Path) -> list[Path]:
 
 def segment_keys(path: Path) -> list[str]:
     """Keys of the tasks in a segment."""
-    keys: list[str] = pq.ParquetFile(path).read(columns=["key"])["key"].to_pylist()
+    keys: list[str] = pq.ParquetFile(source(path)).read(columns=["key"])["key"].to_pylist()
     return keys
 
 
@@ -57,13 +58,12 @@ class _Whole(NamedTuple):
     """A file as it stands: what is cached of it holds for no other that takes its name."""
 
     path: Path
-    changed: int
+    changed: object
     size: int
 
     @classmethod
     def of(cls, path: Path) -> "_Whole":
-        status = path.stat()
-        return cls(path, status.st_mtime_ns, status.st_size)
+        return cls(path, *version(path))
 
 
 def _holds(prefixes: npt.NDArray[np.uint64], key: str) -> bool:
@@ -82,7 +82,7 @@ def _prefixes(head: _Whole) -> npt.NDArray[np.uint64]:
 @lru_cache(maxsize=256)
 def _ranges(file: _Whole, column: str) -> tuple[tuple[str, str], ...]:
     """Least and largest of a column by row group; of everything where the file does not say."""
-    known = pq.ParquetFile(file.path)
+    known = pq.ParquetFile(source(file.path))
     place = known.schema_arrow.get_field_index(column)
     found = []
     for group in range(known.num_row_groups):
@@ -106,5 +106,7 @@ def _rows_of(path: Path, column: str, key: str) -> Iterator[dict[str, Any]]:
     ranges = _ranges(_Whole.of(path), column)
     groups = [group for group, (least, most) in enumerate(ranges) if least <= key <= most]
     if groups:
-        table = pq.ParquetFile(path, page_checksum_verification=True).read_row_groups(groups)
+        table = pq.ParquetFile(source(path), page_checksum_verification=True).read_row_groups(
+            groups
+        )
         yield from table.filter(pc.equal(table[column], key)).to_pylist()

@@ -2,12 +2,19 @@
 
 import hashlib
 import json
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from orchestrator.store import layout, schema
+from orchestrator.store.clock import after
 from orchestrator.store.files import publish
+from orchestrator.store.place import source
 from orchestrator.store.results import Row, encode
 
 
@@ -24,10 +31,20 @@ def register(
     metadata = {
         "name": name,
         "revision": revision,
-        "registered_at": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds"),
+        "registered_at": after(_registered(store, name)).isoformat(timespec="microseconds"),
         "definition": json.dumps(definition),
         "figures": json.dumps(figures),
     }
     content = encode(schema.TRIALS, rows, metadata)
     publish(store / layout.sweep(name, revision), content)
     return revision
+
+
+def _registered(store: Path, name: str) -> Iterator[str]:
+    """When the revisions of a sweep were registered; what is damaged is left to `verify`."""
+    for path in layout.published(store / layout.SWEEPS, ".parquet"):
+        if path.name.startswith(f"{name}-"):
+            with suppress(OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+                moment = pq.read_metadata(source(path)).metadata[b"registered_at"].decode()
+                datetime.fromisoformat(moment)
+                yield moment

@@ -14,6 +14,7 @@ import numpy as np
 
 from orchestrator.errors import DamagedFile
 from orchestrator.store import artifacts, layout, results, schema, segments
+from orchestrator.store.place import remote, remove
 from tasks.key import digest
 
 
@@ -38,8 +39,7 @@ def verify(store: Path, observe: Callable[[int], None] = lambda _: None) -> list
 
 def repair(findings: list[Finding]) -> None:
     """Remove what was found."""
-    for finding in findings:
-        finding.path.unlink(missing_ok=True)
+    remove(finding.path for finding in findings)
 
 
 def _check_all(store: Path, kept: dict[str, int]) -> Iterator[Finding | None]:
@@ -57,7 +57,7 @@ def _check_all(store: Path, kept: dict[str, int]) -> Iterator[Finding | None]:
         yield _checked(path, lambda path=path: artifacts.read_checkpoint(store, path.stem))  # type: ignore[misc]
     for path in layout.published(store / layout.SWEEPS, ".parquet"):
         yield _checked(path, lambda path=path: results.read(path))  # type: ignore[misc]
-    for path in store.rglob(".*.tmp"):
+    for path in store.rglob(".*.tmp") if remote(store) is None else ():
         if _abandoned(path):
             yield Finding(path, "left behind by a process that was killed")
 

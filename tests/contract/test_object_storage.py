@@ -1,0 +1,172 @@
+"""A store behind a URL does what one in a directory does. The server is real (rclone's)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from orchestrator import study
+from orchestrator.cli import app
+from orchestrator.executors.inline import InlineExecutor
+from orchestrator.store import layout, objects, place
+from orchestrator.store.segments import segments
+from tests.s3 import Server
+from tests.small import outcome, write_sweep
+
+FIGURES = ["ablations"]
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.fixture(scope="module")
+def buckets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("buckets")).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def server(buckets: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """The environment that finds it, with a store of the test's own in the bucket."""
+    buckets.store = f"s3://bucket/{tmp_path.name}"
+    buckets.folder = buckets.root / "bucket" / tmp_path.name
+    for name, value in buckets.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    _forget_clients()
+    return buckets
+
+
+def _forget_clients() -> None:
+    """Clients keep the credentials that they were made with."""
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    objects._s3_session.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same sweep in a directory."""
+    folder = tmp_path_factory.mktemp("local")
+    asked = study.read(write_sweep(folder, figures=FIGURES))
+    study.run(asked, folder / "store", InlineExecutor())
+    return folder / "store"
+
+
+def test_every_command_gives_what_it_gives_on_a_directory(
+    server: Server, local: Path, tmp_path: Path
+) -> None:
+    write_sweep(tmp_path, figures=FIGURES)
+    ran = invoke("run", "tiny.yaml", "--executor", "inline")
+    assert ran.exit_code == 0, ran.output
+    assert f"tombola figures tiny.yaml --store {server.store}" in ran.output
+    assert outcome(server.folder) == outcome(local)
+    assert (server.folder / layout.DATABASE).stat().st_size > 10_000
+    assert_like(server, local, tmp_path)
+
+    assert invoke("compact").output == "merged 20 results\n"
+    assert list(layout.published(server.folder / layout.LIVE, "")) == []
+    assert len(segments(place.locate(server.store))) == 1
+    assert_like(server, local, tmp_path)
+    again = invoke("run", "tiny.yaml", "--executor", "inline")
+    assert again.output.startswith("Nothing to do: all 13 trials are answered.")
+
+    write_sweep(tmp_path, keep="metrics", figures=FIGURES)
+    assert invoke("run", "tiny.yaml", "--executor", "inline").exit_code == 0
+    freed = invoke("gc", "--delete")
+    assert freed.output.startswith("freed "), freed.output
+    assert list(layout.published(server.folder / layout.MASKS, "")) == []
+    assert invoke("gc").output.startswith("nothing to free")
+
+
+def assert_like(server: Server, local: Path, folder: Path) -> None:
+    for question in (
+        ["sql", "SELECT * EXCLUDE seconds FROM trials ORDER BY trial", "--format", "csv"],
+        ["sql", "FROM evals ORDER BY ALL", "--format", "csv"],
+        ["sql", "SELECT * FROM layers ORDER BY mask_key, position", "--format", "csv"],
+        ["table", "tiny"],
+    ):
+        here, there = invoke(*question, "--store", str(local)), invoke(*question)
+        assert there.exit_code == here.exit_code == 0, there.output + here.output
+        assert there.output == here.output
+    assert "tiny        13     13        0         0         0" in invoke("status").output
+    whole = f"{server.store}: every result, state and mask is whole\n"
+    assert invoke("verify").output == whole
+    assert invoke("gc").output.startswith("nothing to free")
+    drawn = invoke("figures", "tiny", "--format", "svg")
+    assert drawn.output == "figures/tiny/ablations.svg\n"
+    assert "fresh    figures/tiny/ablations.svg" in invoke("trace", drawn.output.strip()).output
+    assert invoke("report", "tiny").output == "figures/tiny/report.html\n"
+    assert invoke("plan", "tiny.yaml").exit_code == 0
+
+
+def test_damage_is_found_and_repaired(server: Server, local: Path, tmp_path: Path) -> None:
+    write_sweep(tmp_path)
+    assert invoke("run", "tiny.yaml", "--executor", "inline").exit_code == 0
+    paths = [next(layout.published(server.folder / f, "")) for f in (layout.LIVE, layout.MASKS)]
+    for path in paths:
+        path.write_bytes(path.read_bytes()[:-20])
+    found = invoke("verify")
+    assert found.exit_code == 1
+    assert f"2 found in {server.store}" in found.output
+    told = invoke("status")
+    assert told.exit_code == 2
+    assert f"{server.store}/{layout.LIVE}" in told.output
+    assert "is damaged" in told.output
+    assert invoke("verify", "--repair").exit_code == 0
+    assert invoke("run", "tiny.yaml", "--executor", "inline").exit_code == 0
+    assert outcome(server.folder) == outcome(local)
+
+
+NO_ENDPOINT = "http://127.0.0.1:9"
+
+# what is wrong: (the environment, what the one line says)
+WRONG: dict[str, tuple[dict[str, str], str]] = {
+    "no bucket": ({"TOMBOLA_STORE": "s3://nobody/x"}, "there is no such bucket"),
+    "refused": ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "access is refused"),
+    "no credentials": (
+        {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
+        "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    ),
+    "unreachable": ({"AWS_ENDPOINT_URL": NO_ENDPOINT}, f"the endpoint {NO_ENDPOINT} does not"),
+    "no extra": ({"TOMBOLA_STORE": "gs://bucket/x"}, "pip install 'tombola[gcs]'"),
+    "no scheme": ({"TOMBOLA_STORE": "nope://bucket/x"}, "nope"),
+    "no name": ({"TOMBOLA_STORE": "s3://"}, "names no bucket"),
+}
+
+
+@pytest.mark.parametrize("command", [("run", "tiny.yaml", "--executor", "inline"), ("status",)])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_wrong_is_said_in_one_line(
+    wrong: str,
+    command: tuple[str, ...],
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    environment, said = WRONG[wrong]
+    if wrong == "no extra":
+        monkeypatch.setitem(__import__("sys").modules, "gcsfs", None)
+    write_sweep(tmp_path)
+    for name, value in {"AWS_MAX_ATTEMPTS": "1", **environment}.items():
+        monkeypatch.setenv(name, value)
+    ended = invoke(*command)
+    assert ended.exit_code == 2
+    assert ended.output.count("\n") == 1, ended.output
+    assert ended.output.startswith("error: ")
+    assert said in ended.output
+    assert not server.folder.exists()
+
+
+def test_any_url_of_fsspec_will_do(tmp_path: Path, local: Path) -> None:
+    url = f"memory://{tmp_path.name}/store"
+    asked = study.read(write_sweep(tmp_path))
+    study.run(asked, url, InlineExecutor())
+    root: Any = place.locate(url)
+    assert outcome(root) == outcome(local)
+    assert place.locate(f"file://{local}") == local
