@@ -19,8 +19,8 @@ from orchestrator.launch import Observer, Progress, launch
 from orchestrator.plan import Nothing, Plan, plan
 from orchestrator.store import history, results, sweeps
 from orchestrator.store.files import open_store
-from orchestrator.store.requests import Inbox
 from orchestrator.store.place import locate
+from orchestrator.store.requests import Inbox
 from orchestrator.sweep import Sweep
 from orchestrator.trials import Trial, trials
 from orchestrator.yaml_source import Source

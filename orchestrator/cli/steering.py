@@ -1,6 +1,5 @@
 """Commands to a launch that runs elsewhere."""
 
-from pathlib import Path
 from typing import Any
 
 import typer
