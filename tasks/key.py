@@ -55,6 +55,7 @@ class Record:
     referenced: ClassVar[bool]
     kinds: ClassVar[dict[str, type["Record"]]] = {}
     _fields: ClassVar[tuple["_Field", ...] | None]
+    _last: ClassVar[str] = ""
 
     key: str = dataclasses.field(init=False)
 
@@ -70,7 +71,7 @@ class Record:
         fields = type(self)._fields
         if fields is None:
             fields = _resolve_fields(type(self))
-        for name, coerce, _ in fields:
+        for name, coerce, _, _ in fields:
             state[name] = coerce(state[name], name)
         self.check()
         text = _canonical(self, fields)
@@ -126,9 +127,12 @@ def digest(text: str) -> str:
 
 
 class _Field(typing.NamedTuple):
+    """A field; `before` it comes what every record of its kind has: kind or version."""
+
     name: str
     coerce: Callable[[Any, str], Any]
     left_out: Any
+    before: str
 
 
 _KEEP = object()
@@ -137,11 +141,15 @@ _KEEP = object()
 def _resolve_fields(cls: type[Record]) -> tuple[_Field, ...]:
     """Coercers by type hint; done at first use, since records refer to later ones."""
     hints = typing.get_type_hints(cls)
-    cls._fields = tuple(
-        _Field(f.name, _coercer(hints[f.name]), f.metadata.get(_LEFT_OUT, _KEEP))
-        for f in sorted(_dataclass_fields(cls), key=lambda f: f.name)
-        if f.init
-    )
+    constants = {"kind": f'"kind":"{cls.kind}"', "version": f'"version":{cls.version}'}
+    found: list[_Field] = []
+    for f in sorted(_dataclass_fields(cls), key=lambda f: f.name):
+        if f.init:
+            due = [name for name in constants if name < f.name]
+            before = "".join(constants.pop(name) + "," for name in due)
+            coerce = _coercer(hints[f.name])
+            found.append(_Field(f.name, coerce, f.metadata.get(_LEFT_OUT, _KEEP), before))
+    cls._fields, cls._last = tuple(found), ",".join(constants.values())
     return cls._fields
 
 
@@ -150,34 +158,38 @@ def _dataclass_fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
 
 
 def _canonical(record: Record, fields: "tuple[_Field, ...]") -> str:
-    """Fields are sorted by name, kind and version among them."""
-    state, parts = record.__dict__, []
-    kind, version = f'"kind":"{record.kind}"', f'"version":{record.version}'
-    for name, _, left_out in fields:
-        if kind and name > "kind":
-            parts.append(kind)
-            kind = ""
-        if version and name > "version":
-            parts.append(version)
-            version = ""
+    """Fields are sorted by name, kind and version among them.
+
+    A million trials are several million fields: what does not depend on the record was
+    written when its fields were resolved.
+    """
+    state, text = record.__dict__, "{"
+    for name, _, left_out, before in fields:
         value = state[name]
+        if before:
+            text += before
         if left_out is _KEEP or value != left_out:
-            parts.append(f'"{name}":{_text(value)}')
-    return "{" + ",".join([*parts, *filter(None, (kind, version))]) + "}"
+            write = _WRITERS.get(type(value))
+            text += f'"{name}":{write(value) if write else _text(value)},'
+    last = type(record)._last  # noqa: SLF001 (of this module)
+    return f"{text}{last}}}" if last else f"{text[:-1]}}}"
 
 
 def _text(value: Any) -> str:
-    """Canonical JSON, by type: a million trials are several million fields."""
-    kind = type(value)
-    if kind is str:
-        return json.encoder.encode_basestring_ascii(value)
-    if kind is int or kind is float:
-        return repr(value)
     if isinstance(value, Record):
         return f'"{value.key}"' if value.referenced else value.canonical
-    if kind is tuple:
-        return "[" + ",".join(map(_text, value)) + "]"
+    if isinstance(value, tuple):
+        return "[" + ",".join((_WRITERS.get(type(one)) or _text)(one) for one in value) + "]"
     return json.dumps(value)
+
+
+_WRITERS: dict[type, Callable[[Any], str]] = {
+    str: json.encoder.encode_basestring_ascii,
+    int: repr,
+    float: repr,
+    bool: {True: "true", False: "false"}.__getitem__,
+    type(None): {None: "null"}.__getitem__,
+}
 
 
 # ---------------------------------------------------------------- coercion by field type
