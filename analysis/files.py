@@ -28,6 +28,7 @@ FLAT = {"tasks": _bare(schema.TASKS)} | {t: _bare(of) for t, of in schema.PARTS.
 """Tables of a segment, by name: declared columns without their comments, as all below."""
 
 TRIALS = _bare(schema.TRIALS)
+REPEATS = _bare(schema.REPEATS)
 _LIVE = _bare(schema.LIVE)
 _ATTEMPTS = _bare(schema.ATTEMPTS)
 _FOLDED = schema.FOLDED.names
@@ -46,6 +47,7 @@ class Listing:
     segments: tuple[Path, ...]
     sweeps: tuple[Path, ...]
     journal: tuple[Path, ...]
+    repeats: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def listing(root: Path) -> Listing:
     return Listing(
         live=live,
         segments=tuple(path for path in segments if path.name.startswith("tasks-")),
+        repeats=tuple(layout.published(root / layout.REPEATS, ".parquet")),
         sweeps=tuple(layout.published(root / layout.SWEEPS, ".parquet")),
         journal=tuple(layout.published(root / layout.JOURNAL, ".jsonl")),
     )
@@ -142,6 +145,11 @@ def damaged(heads: Sequence[Path]) -> StoreError | None:
             except StoreError as error:
                 return error
     return None
+
+
+def read_repeats(paths: Sequence[Path]) -> pa.Table:
+    """Comparisons of tasks done once more on purpose (schema.REPEATS)."""
+    return pa.concat_tables([REPEATS.empty_table(), *(_read(path, REPEATS) for path in paths)])
 
 
 # ---------------------------------------------------------------- sweeps and journal

@@ -7,9 +7,7 @@ scanned when asked for, in the columns and rows asked for.
 """
 
 import json
-import os
-import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,10 +16,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis import files, views
+from analysis import files, own, views
 from analysis.errors import StoreError
 from analysis.files import Listing
-from orchestrator.store import layout
 
 TABLES = views.TABLES
 
@@ -87,30 +84,6 @@ def connect(store: str | Path) -> duckdb.DuckDBPyConnection:
     raise StoreError(f"store {root}: files vanish while they are read; try again when it is quiet")
 
 
-def publish(store: str | Path) -> Path:
-    """Write `results.duckdb`, whole, with native tables for any DuckDB client.
-
-    Derived: it may be deleted. Written aside and moved, so readers have the old or the new.
-    """
-    root = Path(store)
-    path = root / layout.DATABASE
-    aside = root / f".{layout.DATABASE}.{socket.gethostname()}.{os.getpid()}.tmp"
-    connection = connect(root)
-    aside.unlink(missing_ok=True)
-    try:
-        with scanning(root), duckdb.connect(str(aside)) as published:
-            for table in TABLES:
-                _create(published, table, connection.sql(f"FROM {table}").to_arrow_reader())
-            _comment(published)
-            _define(published)
-        aside.replace(path)
-    finally:
-        connection.close()
-        for left in root.glob(f"{aside.name}*"):
-            left.unlink()
-    return path
-
-
 def describe(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str, str]]:
     """(table, column, type, comment) of everything a query can use; macros by their signature."""
     rows = connection.execute(
@@ -161,12 +134,14 @@ def _load(listed: Listing) -> duckdb.DuckDBPyConnection:
         connection.execute("CREATE SCHEMA stored")
         _load_results(connection, listed)
         _load_sweeps(connection, listed.sweeps)
-        _create(connection, "attempts", files.read_attempts(listed.journal))
+        own_comments = _load_own(connection)
+        create(connection, "attempts", files.read_attempts(listed.journal))
+        create(connection, "repeats", files.read_repeats(listed.repeats))
         connection.execute(views.ANSWERS)
         connection.execute(views.TRIALS)
         connection.execute(views.SWEEPS)
-        _comment(connection)
-        _define(connection)
+        comment(connection, views.comments() | own_comments)
+        define(connection)
     except BaseException:
         connection.close()
         raise
@@ -178,7 +153,7 @@ def _load_results(connection: duckdb.DuckDBPyConnection, listed: Listing) -> Non
     whole, shared, seen = _segments(listed.segments)
     live = files.read_live([path for path in listed.live if path.stem not in seen])
     for table, declared in files.FLAT.items():
-        _create(connection, f"stored.{table}", live, _flat(table))
+        create(connection, f"stored.{table}", live, _flat(table))
         sources = [f"stored.{table}"]
         for head, keys in shared.items():
             rows = files.read_segment(head, table)
@@ -228,7 +203,7 @@ def _load_sweeps(connection: duckdb.DuckDBPyConnection, paths: Iterable[Path]) -
     revisions.sort(key=lambda revision: (revision.registered_at, revision.path.name))
     current = {revision.about["name"]: revision for revision in revisions}.values()
     asked = files.TRIALS.append(pa.field("revision", pa.string())).append(_CURRENT)
-    _create(connection, "stored.asked", asked.empty_table())
+    create(connection, "stored.asked", asked.empty_table())
     for revision in revisions:
         columns = files.TRIALS.names if revision in current else _COUNTED
         added = f"*, '{revision.about['revision']}', {revision in current}"
@@ -244,10 +219,26 @@ def _load_sweeps(connection: duckdb.DuckDBPyConnection, paths: Iterable[Path]) -
         }
         for revision in revisions
     ]
-    _create(connection, "stored.registered", pa.Table.from_pylist(rows, _REGISTERED))
+    create(connection, "stored.registered", pa.Table.from_pylist(rows, _REGISTERED))
 
 
-def _create(
+def _load_own(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], str]:
+    """A user's own fields, flat; what their columns in `trials` mean."""
+    comments: dict[tuple[str, str], str] = {}
+    for column in own.FIELDS:
+        asked = f"FROM stored.asked WHERE current AND {column} IS NOT NULL"
+        texts = connection.execute(f"SELECT DISTINCT {column} {asked} ORDER BY ALL").fetchall()
+        flat = own.flattened(column, [text for (text,) in texts])
+        create(connection, f"stored.{column}", flat)
+        comments |= {
+            ("trials", field.name): field.metadata[b"comment"].decode()
+            for field in flat.schema
+            if field.metadata
+        }
+    return comments
+
+
+def create(
     connection: duckdb.DuckDBPyConnection, table: str, incoming: Any, sql: str = "FROM incoming"
 ) -> None:
     """A native table of the types that Arrow data, or a query on it, has."""
@@ -266,12 +257,14 @@ def _run(connection: duckdb.DuckDBPyConnection, sql: str, incoming: Any) -> None
     connection.unregister("incoming")
 
 
-def _comment(connection: duckdb.DuckDBPyConnection) -> None:
-    for (table, column), comment in views.comments().items():
-        text = comment.replace("'", "''")
-        connection.execute(f"COMMENT ON COLUMN {table}.{column} IS '{text}'")
+def comment(connection: duckdb.DuckDBPyConnection, comments: Mapping[tuple[str, str], str]) -> None:
+    """Say what each (table, column) means."""
+    for (table, column), said in comments.items():
+        text = said.replace("'", "''")
+        connection.execute(f"COMMENT ON COLUMN {table}.\"{column}\" IS '{text}'")
 
 
-def _define(connection: duckdb.DuckDBPyConnection) -> None:
+def define(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the macros of views.MACROS."""
     for statement in views.macros():
         connection.execute(statement)

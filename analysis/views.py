@@ -1,11 +1,12 @@
 """The tables that people query: their SQL, and what their columns mean.
 
-`stored` holds what was read: `asked` (trials of every revision), `registered` (revisions).
+`stored` holds what was read: `asked` (trials of every revision), `registered` (revisions),
+`options` and `tags` (a user's own fields, see own.py).
 """
 
 from orchestrator.store import schema
 
-TABLES = ("trials", "evals", "layers", "measurements", "tasks", "attempts", "sweeps")
+TABLES = ("trials", "evals", "layers", "measurements", "tasks", "attempts", "repeats", "sweeps")
 
 ANSWERS = """
 CREATE TABLE stored.answers AS
@@ -67,8 +68,11 @@ SELECT {", ".join(f"asked.{name}" for name in schema.TRIALS.names)},
        coalesce(run.flops, mask.flops) AS flops,
        coalesce(run.flops, mask.flops) / coalesce(run.kept_flops, mask.kept_flops) AS speedup,
        mask.effective_kept / mask.size AS effective_density, run.distance, run.seconds,
-       barriers.barrier, barriers.train_barrier, graphs.imdb
+       barriers.barrier, barriers.train_barrier, graphs.imdb,
+       own_options.* EXCLUDE (text), own_tags.* EXCLUDE (text)
 FROM stored.asked
+LEFT JOIN stored.options own_options ON own_options.text = asked.options
+LEFT JOIN stored.tags own_tags ON own_tags.text = asked.tags
 LEFT JOIN tasks run ON run.key = asked.run_key
 LEFT JOIN tasks mask ON mask.key = asked.mask_key
 LEFT JOIN stored.answers answers ON answers.run_key = asked.run_key
@@ -189,6 +193,7 @@ _DECLARED = {
     "measurements": schema.MEASUREMENTS,
     "tasks": schema.TASKS,
     "attempts": schema.ATTEMPTS,
+    "repeats": schema.REPEATS,
 }
 
 

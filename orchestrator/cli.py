@@ -220,7 +220,7 @@ def _launch(
     limits: dict[str, Any],
     on_finish: str | None,
 ) -> None:
-    from analysis import results
+    from analysis import export as exporting
     from orchestrator import render, study
     from orchestrator.launch import launch
     from orchestrator.live import Display
@@ -245,7 +245,7 @@ def _launch(
     finally:
         if workers is not None:
             workers.close()
-    results.publish(root)
+    exporting.publish(root)
     if on_finish:
         _notify(on_finish, asked.name, len(progress.done), len(progress.failures))
     _summarise(asked.name, asked.path, root)
@@ -614,6 +614,75 @@ def gc(
         typer.echo("nothing to free: sweeps keep or need every state and mask")
     else:
         typer.echo(f"freed {said}" if delete else f"{said} could be freed: tombola gc --delete")
+
+
+@app.command()
+@_guarded
+def export(
+    to: Annotated[
+        Path, typer.Option("--to", help="File: .duckdb, .parquet or .csv.", metavar="FILE")
+    ],
+    sweep: Annotated[
+        str | None, typer.Argument(help="Sweep file, or name in the store.", metavar="[SWEEP]")
+    ] = None,
+    whole: Annotated[bool, typer.Option("--all", help="Every sweep of the store.")] = False,
+    table: Annotated[str, typer.Option(help="The table that Parquet and CSV hold.")] = "trials",
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Write a sweep to one file for others, with what each column means."""
+    from analysis import export as exporting
+
+    if (sweep is None) != whole:
+        raise TombolaError("name a sweep, or --all for every sweep of the store")
+    name = _name(sweep) if sweep else None
+    for path in exporting.export(_open(store), to, name, table):
+        typer.echo(path)
+
+
+@app.command("import")
+@_guarded
+def import_store(
+    other: Annotated[Path, typer.Argument(help="Directory of another store.", metavar="STORE")],
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Take over what another store has and this one lacks; what is in both is compared."""
+    from orchestrator import exchange, merge
+
+    root, taken = _open(store, create=True), _open(other)
+    merged = merge.merge(root, taken)
+    exchange.print_merged(_console(), other, merged)
+    if merged.alarms:
+        raise typer.Exit(ExitCode.TASKS_FAILED)
+
+
+@app.command()
+@_guarded
+def diff(
+    first: Annotated[str, typer.Argument(help="A sweep, or the directory of a store.")],
+    second: Annotated[str, typer.Argument(help="Another of the same.")],
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Compare two sweeps of a store, or two stores: results that differ, trials in one alone."""
+    from analysis import differences, results
+    from analysis import sql as reading
+    from orchestrator import exchange
+
+    def show(rows: Any) -> None:
+        reading.write(rows, "table", sys.stdout)
+
+    console, stores = _console(), [Path(first), Path(second)]
+    if not any(path.is_dir() for path in stores):
+        root, names = _open(store), (_name(first), _name(second))
+        with results.scanning(root), results.connect(root) as connection:
+            found = differences.between(connection, *names)
+        exchange.print_sweeps(console, *names, found, show)
+        return
+    one, other = map(_open, stores)
+    broken = exchange.print_stores(console, one, other)
+    with results.connect(one) as ours, results.connect(other) as theirs:
+        exchange.print_store_sweeps(console, one, other, differences.of_stores(ours, theirs))
+    if broken:
+        raise typer.Exit(ExitCode.TASKS_FAILED)
 
 
 data = typer.Typer(help="Datasets: what is here, and how to get the rest.", no_args_is_help=True)

@@ -82,7 +82,7 @@ def _merge(store: Path) -> int:
     merged = {key for segment in segments(store) for key in segment_keys(segment)}
     rows = [row for path in paths if path.stem not in merged and (row := _row(path))]
     if rows:
-        _publish(store, rows)
+        publish_segment(store, rows)
     for path in paths:
         path.unlink(missing_ok=True)
     return len(rows)
@@ -95,7 +95,8 @@ def _row(path: Path) -> Row | None:
         return None  # merged by another meanwhile
 
 
-def _publish(store: Path, rows: list[Row]) -> None:
+def publish_segment(store: Path, rows: list[Row]) -> None:
+    """Publish results (rows of schema.LIVE) as one segment."""
     rows.sort(key=lambda row: (row["kind"], row["key"]))
     tables = {table: (of, _flatten(rows, table, of.names[0])) for table, of in schema.PARTS.items()}
     if not tables["measurements"][1]:

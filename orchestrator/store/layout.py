@@ -4,6 +4,7 @@ store/
   states/<ab>/<run key>/<step>.safetensors     masks/<ab>/<mask key>.safetensors
   checkpoints/<ab>/<run key>.safetensors
   results/live/<ab>/<key>.parquet              results/segments/<table>-<id>.parquet
+  repeats/<ab>/<key>-<launch>.parquet
   sweeps/<sweep>-<revision>.parquet            journal/<launch>/<n>.jsonl
   results.duckdb
 """
@@ -17,11 +18,12 @@ MASKS = "masks"
 CHECKPOINTS = "checkpoints"
 LIVE = "results/live"
 SEGMENTS = "results/segments"
+REPEATS = "repeats"
 SWEEPS = "sweeps"
 JOURNAL = "journal"
 DATABASE = "results.duckdb"
 
-FOLDERS = (STATES, MASKS, CHECKPOINTS, LIVE, SEGMENTS, SWEEPS, JOURNAL)
+FOLDERS = (STATES, MASKS, CHECKPOINTS, LIVE, SEGMENTS, REPEATS, SWEEPS, JOURNAL)
 
 
 def state(run_key: str, step: int) -> str:
@@ -52,6 +54,11 @@ def part(head: Path, table: str) -> Path:
 def segment(table: str, identity: str) -> str:
     """Path of one compacted table; a segment counts once its `tasks` file is there."""
     return f"{SEGMENTS}/{table}-{identity}.parquet"
+
+
+def repeat(key: str, launch: str) -> str:
+    """Path of how a task came out that a launch did once more on purpose."""
+    return f"{REPEATS}/{key[:2]}/{key}-{launch}.parquet"
 
 
 def sweep(name: str, revision: str) -> str:

@@ -7,6 +7,8 @@ that key is compared with the first and never replaces it.
 import hashlib
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,16 +18,22 @@ import pyarrow.parquet as pq
 
 from orchestrator.errors import DamagedFile, DeterminismAlarm
 from orchestrator.store import layout, schema
+from orchestrator.store.compare import RESULT, Compared, differences
 from orchestrator.store.files import publish
-from orchestrator.store.segments import GROUP, find_compacted, segment_keys, segments
+from orchestrator.store.segments import (
+    GROUP,
+    find_compacted,
+    segment_digests,
+    segment_keys,
+    segment_rows,
+    segments,
+)
+from tasks.key import digest
 
 Row = dict[str, Any]
 
 _SMALL = 1 << 20
 """Bytes up to which threads cost a reader more than they give."""
-
-_PROVENANCE = schema.TASKS.names[schema.TASKS.get_field_index("launch") :]
-_RESULT = [n for n in schema.LIVE.names if n not in {"digest", "checksum", *_PROVENANCE}]
 
 
 @dataclass(frozen=True)
@@ -64,8 +72,8 @@ def commit(store: Path, row: Row) -> None:
     earlier = find(store, row["key"])
     if earlier is None:
         publish(store / layout.result(row["key"]), encode(schema.FOLDED, [schema.fold(row)]))
-    elif earlier["digest"] != row["digest"] and not _agrees(earlier, row):
-        raise DeterminismAlarm(_difference(earlier, row))
+    elif earlier["digest"] != row["digest"] and (apart := differences(earlier, row)):
+        raise DeterminismAlarm(alarm(earlier, row, apart[0]))
 
 
 def agree(store: Path, row: Row) -> None:
@@ -79,10 +87,30 @@ def agree(store: Path, row: Row) -> None:
     earlier = find(store, row["key"])
     if earlier is None:
         return
-    metrics = {(e["step"], e["split"]): e for e in earlier["evals"]}
-    both = [(metrics.get((e["step"], e["split"]), e), e) for e in row["evals"]]
-    if any(_text(_like(new, old)) != _text(_known(old)) for old, new in both):
-        raise DeterminismAlarm(_difference(earlier, row))
+    both = _moments(earlier) & _moments(row)
+    old, new = (
+        {"evals": [e for e in one["evals"] if (e["step"], e["split"]) in both]}
+        for one in (earlier, row)
+    )
+    if apart := differences(old, new):
+        raise DeterminismAlarm(alarm(earlier, row, apart[0]))
+
+
+def _moments(row: Row) -> set[tuple[int, str]]:
+    return {(one["step"], one["split"]) for one in row["evals"]}
+
+
+def alarm(earlier: Row, later: Row, apart: Compared) -> str:
+    """What to tell of two results that part, with where each came from."""
+
+    def whence(row: Row) -> str:
+        return f"{row['worker']} (launch {row['launch']}, torch {row['torch']})"
+
+    return (
+        f"determinism alarm: {later['kind']} {later['key'][:12]} came out differently on "
+        f"{whence(later)} than on {whence(earlier)}; the first result was kept; "
+        f"earlier and later {apart}"
+    )
 
 
 def find(store: Path, key: str) -> Row | None:
@@ -91,10 +119,59 @@ def find(store: Path, key: str) -> Row | None:
     return row if row is not None else find_compacted(store, key)
 
 
+def rows(store: Path) -> Iterator[tuple[Path, Row]]:
+    """Every result once, with the file that it was read from.
+
+    Raises
+    ------
+    DamagedFile
+        When a file is truncated or altered.
+    """
+    live = list(layout.published(store / layout.LIVE, ".parquet"))
+    seen: set[str] = set()
+    for head in segments(store):
+        with _whole(head):
+            for row in segment_rows(head):
+                if row["key"] not in seen:
+                    seen.add(row["key"])
+                    yield head, row
+    for path in live:
+        if path.stem not in seen and (found := _read_live(path) or find(store, path.stem)):
+            yield path, found
+
+
+def digests(store: Path) -> dict[str, str]:
+    """The digest of every result, by key; raises what `rows` does."""
+    live = list(layout.published(store / layout.LIVE, ".parquet"))
+    found: dict[str, str] = {}
+    for head in segments(store):
+        with _whole(head):
+            found = segment_digests(head) | found
+    for path in live:
+        if path.stem not in found and (known := _read_live(path) or find(store, path.stem)):
+            found[path.stem] = known["digest"]
+    return found
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path, error) from None
+
+
+def check(path: Path, row: Row) -> None:
+    """Raise a DamagedFile where a result, read from `path`, is not what was written."""
+    whole = digest(row["value"]) == row["key"] and row_checksum(row) == row["checksum"]
+    if not whole or (path.parent.parent.name == "live" and path.stem != row["key"]):
+        raise _damaged(path, f"{row['key'][:12]} is not what was written")
+
+
 def result_digest(row: Row) -> str:
     """SHA-256 of what a task computed, its provenance left out."""
-    found = _known({name: row.get(name) for name in _RESULT})
-    return hashlib.sha256(_text(found).encode()).hexdigest()
+    found = _known({name: row.get(name) for name in RESULT})
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
 def row_checksum(row: Row) -> str:
@@ -161,7 +238,7 @@ def _read(path: Path) -> pa.Table:
         raise _damaged(path, error) from None
 
 
-def _damaged(path: Path, error: Exception) -> DamagedFile:
+def _damaged(path: Path, error: object) -> DamagedFile:
     reason = next(iter(str(error).splitlines()), type(error).__name__)
     cure = "`tombola verify --repair` removes what is damaged"
     return DamagedFile(path, f"is truncated or altered ({reason}); {cure}")
@@ -187,13 +264,6 @@ def _bare(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def _agrees(earlier: Row, later: Row) -> bool:
-    """Whether a later version found the same, and more."""
-    old = _known({name: earlier.get(name) for name in _RESULT})
-    new = _known({name: later.get(name) for name in _RESULT})
-    return _text(_like(new, old)) == _text(old)
-
-
 def _known(value: Any) -> Any:
     """Without those columns that files of the first version lack, while they are null."""
     if isinstance(value, dict):
@@ -203,30 +273,3 @@ def _known(value: Any) -> Any:
             if item is not None or name not in schema.ADDED
         }
     return [_known(item) for item in value] if isinstance(value, list) else value
-
-
-def _like(new: Any, old: Any) -> Any:
-    """What the newer value says of the columns that the older one has."""
-    if isinstance(new, dict) and isinstance(old, dict):
-        return {
-            name: _like(item, old.get(name))
-            for name, item in new.items()
-            if name not in schema.ADDED or old.get(name) is not None
-        }
-    if isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
-        return [_like(a, b) for a, b in zip(new, old, strict=True)]
-    return new
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
-
-
-def _difference(earlier: Row, later: Row) -> str:
-    def whence(row: Row) -> str:
-        return f"{row['worker']} (launch {row['launch']}, torch {row['torch']})"
-
-    return (
-        f"determinism alarm: {later['kind']} {later['key'][:12]} came out differently on "
-        f"{whence(later)} than on {whence(earlier)}; the first result was kept"
-    )

@@ -3,6 +3,7 @@
 A segment is never changed, so what a process has learnt of one stays true while its file stands.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -41,6 +42,26 @@ def segment_parts(head: Path) -> dict[str, Path]:
     """The other files, by table, of the segment whose `tasks` file is `head`."""
     parts = {table: layout.part(head, table) for table in schema.PARTS}
     return {t: path for t, path in parts.items() if t != "measurements" or path.exists()}
+
+
+def segment_digests(path: Path) -> dict[str, str]:
+    """Digests of the results in a segment, by key."""
+    table = pq.ParquetFile(path, page_checksum_verification=True).read(["key", "digest"])
+    return dict(zip(table["key"].to_pylist(), table["digest"].to_pylist(), strict=True))
+
+
+def segment_rows(head: Path) -> Iterator[dict[str, Any]]:
+    """The rows of schema.LIVE that a segment holds."""
+    parts: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for table, path in segment_parts(head).items():
+        items = parts[table] = defaultdict(list)
+        column = schema.PARTS[table].names[0]
+        for item in pq.ParquetFile(path, page_checksum_verification=True).read().to_pylist():
+            items[item.pop(column)].append(item)
+    for batch in pq.ParquetFile(head, page_checksum_verification=True).iter_batches(GROUP):
+        for row in batch.to_pylist():
+            found = {table: items.get(row["key"]) for table, items in parts.items()}
+            yield {**dict.fromkeys(schema.LIVE.names), **row, **found}
 
 
 def find_compacted(store: Path, key: str) -> dict[str, Any] | None:
