@@ -63,8 +63,11 @@ _REGISTERED = pa.schema(
 )
 
 
-def connect(store: str | Path) -> duckdb.DuckDBPyConnection:
+def connect(store: str | Path, *, counting: bool = False) -> duckdb.DuckDBPyConnection:
     """A connection with the tables of views.TABLES, as of now.
+
+    With `counting`, for those who only ask how far sweeps are: soon there, but trials have their
+    keys and status alone, their labels and metrics are null.
 
     Raises
     ------
@@ -78,7 +81,7 @@ def connect(store: str | Path) -> duckdb.DuckDBPyConnection:
     for _ in range(TRIES):
         try:
             with scanning(root):
-                return _load(files.listing(root))
+                return _load(files.listing(root), counting)
         except FileNotFoundError:
             continue  # compacted between listing and reading: list again
     raise StoreError(f"store {root}: files vanish while they are read; try again when it is quiet")
@@ -128,17 +131,19 @@ def scanning(store: str | Path) -> Iterator[None]:
 # ---------------------------------------------------------------- loading
 
 
-def _load(listed: Listing) -> duckdb.DuckDBPyConnection:
+def _load(listed: Listing, counting: bool) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:", config=_CLOSED)
     try:
         connection.execute("CREATE SCHEMA stored")
         _load_results(connection, listed)
-        _load_sweeps(connection, listed.sweeps)
+        _load_sweeps(connection, listed.sweeps, counting)
         own_comments = _load_own(connection)
-        create(connection, "attempts", files.read_attempts(listed.journal))
+        _load_attempts(connection, listed)
         create(connection, "repeats", files.read_repeats(listed.repeats))
-        connection.execute(views.ANSWERS)
-        connection.execute(views.TRIALS)
+        answers = f"{views.ANSWERS} {'LIMIT 0' if counting else ''}"
+        connection.execute(f"CREATE TABLE stored.answers AS {answers}")
+        kind = "VIEW" if counting else "TABLE"
+        connection.execute(f"CREATE {kind} trials AS {views.TRIALS}")
         connection.execute(views.SWEEPS)
         comment(connection, views.comments() | own_comments)
         define(connection)
@@ -197,7 +202,9 @@ def _flat(table: str) -> str:
     )
 
 
-def _load_sweeps(connection: duckdb.DuckDBPyConnection, paths: Iterable[Path]) -> None:
+def _load_sweeps(
+    connection: duckdb.DuckDBPyConnection, paths: Iterable[Path], counting: bool
+) -> None:
     """A row for each revision; trials of the current ones, and of the others what counts."""
     revisions = [files.read_revision(path) for path in paths]
     revisions.sort(key=lambda revision: (revision.registered_at, revision.path.name))
@@ -205,7 +212,7 @@ def _load_sweeps(connection: duckdb.DuckDBPyConnection, paths: Iterable[Path]) -
     asked = files.TRIALS.append(pa.field("revision", pa.string())).append(_CURRENT)
     create(connection, "stored.asked", asked.empty_table())
     for revision in revisions:
-        columns = files.TRIALS.names if revision in current else _COUNTED
+        columns = _COUNTED if counting or revision not in current else files.TRIALS.names
         added = f"*, '{revision.about['revision']}', {revision in current}"
         rows = files.read_trials(revision, columns)
         _insert(connection, "stored.asked", rows, f"SELECT {added} FROM incoming")
@@ -220,6 +227,20 @@ def _load_sweeps(connection: duckdb.DuckDBPyConnection, paths: Iterable[Path]) -
         for revision in revisions
     ]
     create(connection, "stored.registered", pa.Table.from_pylist(rows, _REGISTERED))
+
+
+def _load_attempts(connection: duckdb.DuckDBPyConnection, listed: Listing) -> None:
+    """A view over the journals' parts and the tables that they were folded into."""
+    create(connection, "stored.noted", files.read_attempts(listed.journal))
+    sources = ["stored.noted"]
+    if folded := files.scan(listed.folded_journal, files.ATTEMPTS):
+        connection.register("segment_attempts", folded)
+        sources.append("segment_attempts")
+    union = " UNION ALL ".join(f"SELECT * FROM {source}" for source in sources)
+    connection.execute(f"CREATE VIEW attempts AS {union}")
+    [(fallen,)] = connection.execute(f"CREATE TABLE stored.fallen AS {views.FALLEN}").fetchall()
+    limit = "" if fallen else "LIMIT 0"
+    connection.execute(f"CREATE TABLE stored.troubled AS {views.TROUBLED} {limit}")
 
 
 def _load_own(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], str]:

@@ -9,7 +9,6 @@ from orchestrator.store import schema
 TABLES = ("trials", "evals", "layers", "measurements", "tasks", "attempts", "repeats", "sweeps")
 
 ANSWERS = """
-CREATE TABLE stored.answers AS
 WITH metrics AS (
     SELECT run_key, arg_max(accuracy, step) FILTER (split = 'test') AS accuracy,
            arg_max(loss, step) FILTER (split = 'test') AS loss,
@@ -31,26 +30,36 @@ chosen AS (
     FROM held_out JOIN evals USING (run_key) WHERE split = 'test' GROUP BY run_key)
 SELECT * FROM metrics LEFT JOIN chosen USING (run_key)
 """
-"""What each run's evaluations come to, reckoned once for a connection: `trials` asks it often."""
+"""What each run's evaluations come to."""
+
+FALLEN = """
+SELECT DISTINCT key FROM attempts WHERE event IN ('failed', 'blocked')
+"""
+"""Tasks that failed or were blocked at some time: few, and found by reading one column."""
+
+TROUBLED = """
+SELECT key, arg_max(event, noted_at) AS event FROM attempts
+WHERE key IN (FROM stored.fallen)
+GROUP BY key HAVING arg_max(event, noted_at) IN ('failed', 'blocked')
+"""
+"""Tasks whose last event is that they failed or were blocked."""
 
 TRIALS = f"""
-CREATE VIEW trials AS
 WITH barriers AS (
     SELECT measurement_key, any_value(value) FILTER (split = 'test') AS barrier,
            any_value(value) FILTER (split = 'train') AS train_barrier
     FROM measurements WHERE name = 'barrier' GROUP BY measurement_key),
 graphs AS (
     SELECT measurement_key, avg(value) FILTER (name = 'imdb') AS imdb
-    FROM measurements GROUP BY measurement_key),
-latest AS (SELECT key, arg_max(event, rowid) AS event FROM attempts GROUP BY key)
+    FROM measurements GROUP BY measurement_key)
 SELECT {", ".join(f"asked.{name}" for name in schema.TRIALS.names)},
        CASE WHEN (run.key IS NOT NULL OR asked.run_key IS NULL)
               AND (asked.mask_key IS NULL OR mask.key IS NOT NULL)
               AND (asked.barrier_key IS NULL OR barriers.measurement_key IS NOT NULL)
               AND (asked.graphs_key IS NULL OR graphs.measurement_key IS NOT NULL)
             THEN 'done'
-            WHEN 'failed' IN (run_latest.event, mask_latest.event) THEN 'failed'
-            WHEN 'blocked' IN (run_latest.event, mask_latest.event) THEN 'blocked'
+            WHEN 'failed' IN (run_trouble.event, mask_trouble.event) THEN 'failed'
+            WHEN 'blocked' IN (run_trouble.event, mask_trouble.event) THEN 'blocked'
             ELSE 'pending' END AS status,
        round(1 - asked.requested_density, 12) AS sparsity,
        1 / asked.requested_density AS compression,
@@ -79,10 +88,11 @@ LEFT JOIN stored.answers answers ON answers.run_key = asked.run_key
 LEFT JOIN barriers ON barriers.measurement_key = asked.barrier_key
 LEFT JOIN graphs ON graphs.measurement_key = asked.graphs_key
 LEFT JOIN stored.answers dense ON dense.run_key = asked.dense_key
-LEFT JOIN latest run_latest ON run_latest.key = asked.run_key
-LEFT JOIN latest mask_latest ON mask_latest.key = asked.mask_key
+LEFT JOIN stored.troubled run_trouble ON run_trouble.key = asked.run_key
+LEFT JOIN stored.troubled mask_trouble ON mask_trouble.key = asked.mask_key
 WHERE asked.current
 """
+"""Trials with their answers: a table of a connection, for it is asked more often than made."""
 
 SWEEPS = """
 CREATE VIEW sweeps AS

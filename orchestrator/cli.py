@@ -294,7 +294,7 @@ def status(
     root = _open(store)
     name = _name(sweep) if sweep else None
     with results.scanning(root):
-        connection = results.connect(root)
+        connection = results.connect(root, counting=True)
         if name:
             results.figures_of(connection, name)  # refuses a sweep that the store does not know
         looking.print_status(_console(), connection, name)

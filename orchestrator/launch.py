@@ -129,7 +129,7 @@ class _Launch:
                 self._observe(self._progress)
         finally:
             self._journal.flush(force=True)
-            self._compaction.close()
+            self._compaction.close(len(self._progress.done))
         return self._progress
 
     def rehearse(self) -> Progress | None:

@@ -36,20 +36,23 @@ _COUNTS = """
 """
 
 _LAUNCH = """
-    WITH latest AS (
-        SELECT key, kind, arg_max(event, noted_at) AS event
-        FROM attempts WHERE launch = (SELECT max(launch) FROM attempts) GROUP BY key, kind)
-    SELECT (SELECT max(launch) FROM attempts),
+    WITH newest AS MATERIALIZED (SELECT max(launch) AS launch FROM attempts),
+    latest AS (
+        SELECT arg_max(event, noted_at) AS event, max(noted_at) AS noted_at
+        FROM attempts WHERE launch = (FROM newest) GROUP BY key)
+    SELECT (FROM newest),
            count(*) FILTER (event = 'finished'), count(*) FILTER (event = 'dispatched'),
            count(*) FILTER (event = 'failed'), count(*) FILTER (event = 'blocked'),
-           (SELECT date_diff('second', max(noted_at), ?::TIMESTAMP) FROM attempts)
+           date_diff('second', max(noted_at), ?::TIMESTAMP)
     FROM latest
 """
 
 _FAILURES = """
     SELECT failure, message, count(*), min(key)
     FROM (SELECT key, arg_max(event, noted_at) AS event, arg_max(failure, noted_at) AS failure,
-                 arg_max(message, noted_at) AS message FROM attempts GROUP BY key)
+                 arg_max(message, noted_at) AS message
+          FROM attempts WHERE key IN (SELECT key FROM attempts WHERE event = 'failed')
+          GROUP BY key)
     WHERE event = 'failed' GROUP BY failure, message ORDER BY count(*) DESC LIMIT 10
 """
 

@@ -124,5 +124,5 @@ def _work(
 
     try:
         told.put({"role": role.__name__, **role(store, counter, goes_on)})
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - told to the one who asked
         told.put({"role": role.__name__, "error": repr(error)})

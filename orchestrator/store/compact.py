@@ -13,19 +13,25 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from orchestrator.errors import TombolaError
-from orchestrator.store import layout, schema
+from orchestrator.store import journal, layout, schema
 from orchestrator.store.files import publish
 from orchestrator.store.results import Row, encode, read_row
 from orchestrator.store.segments import segment_keys, segments
 
+SEGMENT = 20_000
+"""Results of a segment, and in memory at a time."""
+
 
 def compact(store: Path, *, wait: bool = True) -> int:
-    """Merge all live results into one segment; how many were merged.
+    """Merge all live results into segments, and journals into tables; how many were merged.
 
     One at a time: another that is under way is waited for, or with `wait` false left to it (0).
     """
     with _alone(store, wait) as alone:
-        return _merge(store) if alone else 0
+        if not alone:
+            return 0
+        journal.fold(store)
+        return _merge(store)
 
 
 class Background:
@@ -47,10 +53,12 @@ class Background:
             self._thread = threading.Thread(target=self._compact, name="compaction")
             self._thread.start()
 
-    def close(self) -> None:
-        """Wait for what is under way."""
+    def close(self, done: int) -> None:
+        """Wait for what is under way, and merge the rest if it is enough; after a long launch."""
         if self._thread:
             self._thread.join()
+        if done - self._merged >= self._enough:
+            self._compact()
 
     def _compact(self) -> None:
         # A convenience: where it cannot be had the launch goes on, and `verify` tells why.
@@ -79,13 +87,17 @@ def _alone(store: Path, wait: bool) -> Iterator[bool]:
 
 def _merge(store: Path) -> int:
     paths = list(layout.published(store / layout.LIVE, ".parquet"))
-    merged = {key for segment in segments(store) for key in segment_keys(segment)}
-    rows = [row for path in paths if path.stem not in merged and (row := _row(path))]
-    if rows:
-        publish_segment(store, rows)
-    for path in paths:
-        path.unlink(missing_ok=True)
-    return len(rows)
+    held = {key for segment in segments(store) for key in segment_keys(segment)}
+    merged = 0
+    for first in range(0, len(paths), SEGMENT):
+        batch = paths[first : first + SEGMENT]
+        rows = [row for path in batch if path.stem not in held and (row := _row(path))]
+        if rows:
+            publish_segment(store, rows)
+        for path in batch:
+            path.unlink(missing_ok=True)
+        merged += len(rows)
+    return merged
 
 
 def _row(path: Path) -> Row | None:

@@ -182,12 +182,15 @@ def row_checksum(row: Row) -> str:
 
 
 def encode(
-    table_schema: pa.Schema, rows: list[Row], metadata: dict[str, str] | None = None
+    table_schema: pa.Schema, rows: list[Row] | pa.Table, metadata: dict[str, str] | None = None
 ) -> bytes:
     """Rows as the bytes of a Parquet file with checksummed pages."""
-    bare = _bared(table_schema)
     about = {**(table_schema.metadata or {}), **(metadata or {})}
-    table = pa.Table.from_pylist(rows, schema=bare.with_metadata(about))
+    bare = _bared(table_schema).with_metadata(about)
+    if isinstance(rows, pa.Table):
+        table = rows.select(bare.names).cast(bare)
+    else:
+        table = pa.Table.from_pylist(rows, schema=bare)
     sink = io.BytesIO()
     many = len(rows) > 1  # for one row statistics, dictionaries and compression are dead weight
     pq.write_table(

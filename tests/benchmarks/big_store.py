@@ -22,7 +22,7 @@ from tasks.key import digest
 EVALS, LAYERS = 20, 20
 SEGMENT = 10_000
 PART = 2_000
-BEGAN = datetime(2026, 11, 1)
+BEGAN = datetime(2026, 11, 1)  # noqa: DTZ001 - UTC, as the store's
 
 METHODS = ("random", "magnitude", "snip", "grasp", "synflow")
 DENSITIES = [float(f"{0.8**level:.12g}") for level in range(1, 21)]
