@@ -163,6 +163,14 @@ def run(
             help="Before a long launch try each kind of task on a few examples.",
         ),
     ] = True,
+    repeat_fraction: Annotated[
+        float,
+        typer.Option(
+            help="Do this fraction of the finished tasks once more, to compare: 0.02.",
+            min=0,
+            max=1,
+        ),
+    ] = 0.0,
     on_finish: Annotated[
         str | None,
         typer.Option(help="Command to run at the end; TOMBOLA_SWEEP, _DONE, _FAILED tell how."),
@@ -176,7 +184,7 @@ def run(
     root = _open(store, create=True)
     study.register(asked, root)
     planned, costs = study.plan_for(asked, root)
-    if not planned.tasks:
+    if not planned.tasks and not repeat_fraction:
         console.print(
             f"Nothing to do: all {len(asked.trials):,} trials are answered.", highlight=False
         )
@@ -208,7 +216,7 @@ def run(
         "checkpoint_seconds": checkpoint_every,
         "canary": canary,
     }
-    _launch(asked, root, planned, costs, engine, limits, on_finish)
+    _launch(asked, root, planned, costs, engine, limits, repeat_fraction, on_finish)
 
 
 def _launch(
@@ -218,6 +226,7 @@ def _launch(
     costs: Any,
     engine: Callable[[], Any],
     limits: dict[str, Any],
+    repeat_fraction: float,
     on_finish: str | None,
 ) -> None:
     from analysis import export as exporting
@@ -226,21 +235,31 @@ def _launch(
     from orchestrator.live import Display
 
     console = _console()
-    workers = None
+    workers: Any = None
+
+    def go(planned: Any, limits: dict[str, Any]) -> Any:
+        with Display(console, planned, costs) as display:
+            shown = display.observe
+            return launch(planned, root, workers, costs=costs, observe=shown, **limits)
+
     try:
         workers = engine()
         signal.signal(signal.SIGTERM, _interrupt)  # Ray has put its own in place
         for _ in range(study.ROUNDS):
-            with Display(console, planned, costs) as display:
-                shown = display.observe
-                progress = launch(planned, root, workers, costs=costs, observe=shown, **limits)
+            progress = go(planned, limits)
             if not study.met_damage(progress):
                 break
             console.print("Damaged files were found and removed; what they held is done again.")
             planned, costs = study.plan_for(asked, root)
+        if repeat_fraction and (again := study.repeats_for(asked, root, repeat_fraction)).tasks:
+            console.print(f"{len(again.tasks):,} finished tasks are done once more, to compare")
+            repeated = go(again, {**limits, "canary": False})
+            alike = len(repeated.done)
+            console.print(f"{alike:,} of {len(again.tasks):,} came out the same; see table repeats")
+            progress.failures += repeated.failures
     except KeyboardInterrupt:
-        again = f"tombola run {_words(asked.path, root)}"
-        typer.echo(f"\ninterrupted; what is finished is kept. Go on with: {again}", err=True)
+        words = f"tombola run {_words(asked.path, root)}"
+        typer.echo(f"\ninterrupted; what is finished is kept. Go on with: {words}", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     finally:
         if workers is not None:

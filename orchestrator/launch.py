@@ -257,6 +257,8 @@ class _Launch:
             self._progress.running.pop(key, None)
 
     def _committed(self, task: Task) -> bool:
+        if task.repeat:
+            return (self._store / layout.repeat(task.key, self._identity)).exists()
         if results.find(self._store, task.key) is None:
             return False
         if isinstance(task.value, Mask):
@@ -282,6 +284,7 @@ def _job(task: Task, attempt: int, timeout: float | None = None) -> Job:
         save=task.save,
         last_step=task.last_step,
         timeout=timeout,
+        repeat=task.repeat,
     )
 
 

@@ -17,6 +17,9 @@ Kind = Literal["run", "mask", "barrier", "graphs"]
 Value: TypeAlias = Run | Mask | Measurement
 
 
+_ON_PURPOSE = "done once more on purpose"
+
+
 class Holdings(Protocol):
     """What a store holds already (orchestrator.store.results.Inventory)."""
 
@@ -42,6 +45,7 @@ class Task:
     """train(run) up to `last_step`, saving the states others need; prune(mask); or measure.
 
     `needs` are the keys of tasks in the same plan; `trial` is the first that asked for it.
+    A `repeat` is done already and done once more, to see whether it comes out the same.
     """
 
     value: Value
@@ -50,6 +54,7 @@ class Task:
     trial: int
     save: tuple[int, ...] = ()
     last_step: int = 0
+    repeat: bool = False
 
     @property
     def key(self) -> str:
@@ -100,6 +105,36 @@ def plan(trials: list[Trial], held: Holdings) -> Plan:
     return Plan(trials, _sorted(wanted.tasks()), done)
 
 
+def repeats(trials: list[Trial], held: Holdings, fraction: float) -> Plan:
+    """A fraction of the trials' finished tasks, drawn by their keys, to be done once more.
+
+    Those whose inputs are not stored any more are left out.
+    """
+    tasks: dict[str, Task] = {}
+    for number, trial in enumerate(trials):
+        for value in _asked(trial):
+            drawn = int(value.key[-8:], 16) < fraction * 2**32 and value.key in held.results
+            if drawn and all(_held(held, item) for item in inputs(value)):
+                steps = value.recipe.steps if isinstance(value, Run) else 0
+                again = Task(value, _ON_PURPOSE, (), number, last_step=steps, repeat=True)
+                tasks.setdefault(value.key, again)
+    return Plan(trials, tasks, 0)
+
+
+def _asked(trial: Trial) -> list[Value]:
+    """The run, mask and measurements that a trial asks for."""
+    asked: list[Value] = [*trial.measured]
+    asked += [trial.run] if trial.trained else []
+    asked += [trial.run.mask] if trial.run.mask else []
+    return asked
+
+
+def _held(held: Holdings, needed: State | Mask) -> bool:
+    if isinstance(needed, Mask):
+        return needed.key in held.masks and needed.key in held.results
+    return (needed.run.key, needed.step) in held.states
+
+
 def alone(trials: Iterable[Trial]) -> Iterator[tuple[Run, int]]:
     """What a trial-by-trial script trains: each trial with all that it stands on, anew.
 
@@ -141,10 +176,7 @@ class _Wanted:
 
     def answer(self, trial: Trial, number: int) -> bool:
         """Ask for a trial's run, mask and measurements; whether the store had them all."""
-        asked: list[Value] = [*trial.measured]
-        asked += [trial.run] if trial.trained else []
-        asked += [trial.run.mask] if trial.run.mask else []
-        lacking = [value for value in asked if value.key not in self._held.results]
+        lacking = [value for value in _asked(trial) if value.key not in self._held.results]
         for value in lacking:
             self._want(value, "not in the store", number)
         while self._unexplored:
@@ -178,9 +210,7 @@ class _Wanted:
         return want
 
     def _has(self, needed: State | Mask) -> bool:
-        if isinstance(needed, Mask):
-            return needed.key in self._held.masks and needed.key in self._held.results
-        return (needed.run.key, needed.step) in self._held.states
+        return _held(self._held, needed)
 
     def _task(self, want: _Want) -> Task:
         lacking = [n for n in inputs(want.value) if not self._has(n)]

@@ -16,7 +16,7 @@ from orchestrator.cost import Costs, Device, Rates
 from orchestrator.executors.base import Executor
 from orchestrator.failures import Failure
 from orchestrator.launch import Observer, Progress, launch
-from orchestrator.plan import Nothing, Plan, plan
+from orchestrator.plan import Nothing, Plan, plan, repeats
 from orchestrator.store import history, results, sweeps
 from orchestrator.store.files import open_store
 from orchestrator.sweep import Sweep
@@ -68,6 +68,11 @@ def plan_for(study: Study, store: str | Path, device: Device = "cpu") -> tuple[P
     rates: Rates = history.rates(root, device)
     with _without_collection():
         return plan(study.trials, results.inventory(root)), Costs(rates, device)
+
+
+def repeats_for(study: Study, store: str | Path, fraction: float) -> Plan:
+    """That fraction of the study's finished tasks, the same ones each time, to be done again."""
+    return repeats(study.trials, results.inventory(open_store(Path(store))), fraction)
 
 
 @contextmanager

@@ -115,7 +115,11 @@ WHENCE = tuple(_WHENCE)
 REPEATS = _table(
     _field("key", pa.string(), "run, mask or measurement that was done once more on purpose"),
     _field("kind", pa.string(), "run, mask, barrier or graphs"),
-    _field("field", pa.string(), "what is compared: loss, accuracy, kept, score_mean, …"),
+    _field(
+        "field",
+        pa.string(),
+        "what is compared: loss, kept, …; moved: weights that only one mask keeps",
+    ),
     _field("place", pa.string(), "where: step and split, or layer; empty where it is of the whole"),
     _field("first", pa.float64(), "the value of the result that counts"),
     _field("second", pa.float64(), "the value when it was done once more"),
@@ -135,6 +139,7 @@ ADDED = frozenset(
         *("measurements", "resumed_step"),
         *("top5", "effective_kept", "distance", "images_per_second", "peak_memory"),
         *("energy", "energy_source", "effective", "score_mean", "score_std"),
+        *("split", "alpha", "layer"),  # of measurements, each of which says only what it has
     }
 )
 """Columns that version 1's first files lack: left out of digests while they are null."""

@@ -102,7 +102,7 @@ def test_sql_without_a_query_shows_the_schema_and_examples_that_run(done: Path) 
     shown = tombola("sql", cwd=done).stdout
     assert "top-1 on test at the last step" in shown
     examples = [line.split('"')[1] for line in shown.splitlines() if 'tombola sql "' in line]
-    assert len(examples) == 3
+    assert len(examples) == 4
     for example in examples:
         assert tombola("sql", example, cwd=done).returncode == 0
 
