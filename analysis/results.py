@@ -145,8 +145,9 @@ def _load(listed: Listing, counting: bool) -> duckdb.DuckDBPyConnection:
         kind = "VIEW" if counting else "TABLE"
         connection.execute(f"CREATE {kind} trials AS {views.TRIALS}")
         connection.execute(views.SWEEPS)
-        comment(connection, views.comments() | own_comments)
-        define(connection)
+        if not counting:
+            comment(connection, views.comments() | own_comments)
+            define(connection)
     except BaseException:
         connection.close()
         raise

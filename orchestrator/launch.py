@@ -127,9 +127,11 @@ class _Launch:
                 self._journal.flush()
                 self._compaction.tend(len(self._progress.done))
                 self._observe(self._progress)
+            self._journal.flush(force=True)
+            self._compaction.finish(len(self._progress.done))
         finally:
             self._journal.flush(force=True)
-            self._compaction.close(len(self._progress.done))
+            self._compaction.close()
         return self._progress
 
     def rehearse(self) -> Progress | None:

@@ -53,12 +53,16 @@ class Background:
             self._thread = threading.Thread(target=self._compact, name="compaction")
             self._thread.start()
 
-    def close(self, done: int) -> None:
-        """Wait for what is under way, and merge the rest if it is enough; after a long launch."""
-        if self._thread:
-            self._thread.join()
+    def finish(self, done: int) -> None:
+        """Merge what is left of a launch that is over, if it is enough."""
+        self.close()
         if done - self._merged >= self._enough:
             self._compact()
+
+    def close(self) -> None:
+        """Wait for what is under way."""
+        if self._thread:
+            self._thread.join()
 
     def _compact(self) -> None:
         # A convenience: where it cannot be had the launch goes on, and `verify` tells why.

@@ -122,6 +122,12 @@ def row(key: str, kind: str, density: float) -> Rows:
     return {**found, "first_step": 0, "last_step": 1000, "evals": evals}
 
 
+def write_keys(store: Path, identity: str, keys: list[str]) -> None:
+    """A segment of runs of which nothing but the key matters."""
+    rows = [{"key": key, "kind": "run"} for key in keys]
+    _write(store, "tasks", identity, pa.Table.from_pylist(rows, _bare(schema.TASKS)))
+
+
 def _common(density: float) -> Rows:
     return {
         "requested_density": density,
