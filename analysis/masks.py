@@ -10,6 +10,7 @@ from duckdb.func import FunctionNullHandling
 
 from analysis.errors import StoreError
 from orchestrator.store import layout, sealed
+from orchestrator.store.place import locate
 from orchestrator.store.sealed import Arrays
 
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -21,7 +22,7 @@ class Masks:
     """Masks of a store by key, each file read and checked once while it is in use."""
 
     def __init__(self, store: str | Path) -> None:
-        self._store = Path(store)
+        self._store = locate(store)
         self._bits = lru_cache(_HELD)(self._read)
 
     def kept_by_both(self, mask_a: str | None, mask_b: str | None, layer: str) -> int | None:

@@ -8,10 +8,7 @@ scanned when asked for, in the columns and rows asked for.
 
 import atexit
 import json
-import os
-import socket
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,11 +18,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis import files, macros, masks, views
+from analysis import files, macros, masks, own, views
 from analysis.errors import StoreError
 from analysis.files import Listing
-from orchestrator.store import layout
-from orchestrator.store.place import locate, remote
+from orchestrator.store.place import locate
 
 TABLES = views.TABLES
 
@@ -70,8 +66,11 @@ _REGISTERED = pa.schema(
 )
 
 
-def connect(store: str | Path) -> duckdb.DuckDBPyConnection:
+def connect(store: str | Path, *, counting: bool = False) -> duckdb.DuckDBPyConnection:
     """A connection with the tables of views.TABLES, as of now.
+
+    With `counting`, for those who only ask how far sweeps are: soon there, but trials have their
+    keys and status alone, their labels and metrics are null.
 
     Raises
     ------
@@ -85,51 +84,11 @@ def connect(store: str | Path) -> duckdb.DuckDBPyConnection:
     for _ in range(TRIES):
         try:
             with scanning(root):
-                return _opened(_load(files.listing(root)), root)
+                connection = _load(files.listing(root), counting)
+                return connection if counting else _opened(connection, root)
         except FileNotFoundError:
             continue  # compacted between listing and reading: list again
     raise StoreError(f"store {root}: files vanish while they are read; try again when it is quiet")
-
-
-def publish(store: str | Path) -> Path:
-    """Write `results.duckdb`, whole, with native tables for any DuckDB client.
-
-    Derived: it may be deleted. Written aside and moved, so readers have the old or the new.
-    """
-    root = locate(store)
-    path = root / layout.DATABASE
-    if place := remote(path):
-        with tempfile.TemporaryDirectory(prefix="tombola-") as folder:
-            aside = Path(folder) / layout.DATABASE
-            _write_database(root, aside)
-            place.upload(str(aside))
-        return path
-    aside = root / f".{layout.DATABASE}.{socket.gethostname()}.{os.getpid()}.tmp"
-    aside.unlink(missing_ok=True)
-    try:
-        _write_database(root, aside)
-        aside.replace(path)
-    finally:
-        for left in root.glob(f"{aside.name}*"):
-            left.unlink()
-    return path
-
-
-def _write_database(root: Path, file: Path) -> None:
-    connection = connect(root)
-    try:
-        with scanning(root), duckdb.connect(str(file)) as published:
-            for table in TABLES:
-                _create(published, table, connection.sql(f"FROM {table}").to_arrow_reader())
-            _comment(published)
-            _define(published)
-            published.execute("CHECKPOINT")  # closing does it, too, but is silent where it fails
-    except (duckdb.IOException, duckdb.FatalException) as error:
-        said = str(error).splitlines()[0].rpartition(": ")[2]
-        what = f"{layout.DATABASE} of {root} cannot be written ({said})"
-        raise StoreError(f"{what}; every result is kept, `tombola run` makes it anew") from None
-    finally:
-        connection.close()
 
 
 def describe(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str, str]]:
@@ -168,7 +127,7 @@ def scanning(store: str | Path) -> Iterator[None]:
         yield
     except duckdb.Error as error:
         found = masks.complaint(error) or (
-            "'segment_" in str(error) and files.damaged(files.listing(locate(store)).segments)
+            "'segment_" in str(error) and files.damaged(files.listing(locate(store)))
         )
         if not found:
             raise
@@ -196,18 +155,23 @@ def _close() -> None:
         connection.close()
 
 
-def _load(listed: Listing) -> duckdb.DuckDBPyConnection:
+def _load(listed: Listing, counting: bool) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(":memory:", config=_CLOSED)
     try:
         connection.execute("CREATE SCHEMA stored")
         _load_results(connection, listed)
-        _load_sweeps(connection, listed.sweeps)
-        _create(connection, "attempts", files.read_attempts(listed.journal))
-        connection.execute(views.ANSWERS)
-        connection.execute(views.TRIALS)
+        _load_sweeps(connection, listed.sweeps, counting)
+        own_comments = _load_own(connection)
+        _load_attempts(connection, listed)
+        create(connection, "repeats", files.read_repeats(listed.repeats))
+        answers = f"{views.ANSWERS} {'LIMIT 0' if counting else ''}"
+        connection.execute(f"CREATE TABLE stored.answers AS {answers}")
+        kind = "VIEW" if counting else "TABLE"
+        connection.execute(f"CREATE {kind} trials AS {views.TRIALS}")
         connection.execute(views.SWEEPS)
-        _comment(connection)
-        _define(connection)
+        if not counting:
+            comment(connection, views.comments() | own_comments)
+            define(connection)
     except BaseException:
         connection.close()
         raise
@@ -219,7 +183,7 @@ def _load_results(connection: duckdb.DuckDBPyConnection, listed: Listing) -> Non
     whole, shared, seen = _segments(listed.segments)
     live = files.read_live([path for path in listed.live if path.stem not in seen])
     for table, declared in files.FLAT.items():
-        _create(connection, f"stored.{table}", live, _flat(table))
+        create(connection, f"stored.{table}", live, _flat(table))
         sources = [f"stored.{table}"]
         for head, keys in shared.items():
             rows = files.read_segment(head, table)
@@ -263,15 +227,17 @@ def _flat(table: str) -> str:
     )
 
 
-def _load_sweeps(connection: duckdb.DuckDBPyConnection, paths: Iterable[Path]) -> None:
+def _load_sweeps(
+    connection: duckdb.DuckDBPyConnection, paths: Iterable[Path], counting: bool
+) -> None:
     """A row for each revision; trials of the current ones, and of the others what counts."""
     revisions = [files.read_revision(path) for path in paths]
     revisions.sort(key=lambda revision: (revision.registered_at, revision.path.name))
     current = {revision.about["name"]: revision for revision in revisions}.values()
     asked = files.TRIALS.append(pa.field("revision", pa.string())).append(_CURRENT)
-    _create(connection, "stored.asked", asked.empty_table())
+    create(connection, "stored.asked", asked.empty_table())
     for revision in revisions:
-        columns = files.TRIALS.names if revision in current else _COUNTED
+        columns = _COUNTED if counting or revision not in current else files.TRIALS.names
         added = f"*, '{revision.about['revision']}', {revision in current}"
         rows = files.read_trials(revision, columns)
         _insert(connection, "stored.asked", rows, f"SELECT {added} FROM incoming")
@@ -285,10 +251,40 @@ def _load_sweeps(connection: duckdb.DuckDBPyConnection, paths: Iterable[Path]) -
         }
         for revision in revisions
     ]
-    _create(connection, "stored.registered", pa.Table.from_pylist(rows, _REGISTERED))
+    create(connection, "stored.registered", pa.Table.from_pylist(rows, _REGISTERED))
 
 
-def _create(
+def _load_attempts(connection: duckdb.DuckDBPyConnection, listed: Listing) -> None:
+    """A view over the journals' parts and the tables that they were folded into."""
+    create(connection, "stored.noted", files.read_attempts(listed.journal))
+    sources = ["stored.noted"]
+    if folded := files.scan(listed.folded_journal, files.ATTEMPTS):
+        connection.register("segment_attempts", folded)
+        sources.append("segment_attempts")
+    union = " UNION ALL ".join(f"SELECT * FROM {source}" for source in sources)
+    connection.execute(f"CREATE VIEW attempts AS {union}")
+    [(fallen,)] = connection.execute(f"CREATE TABLE stored.fallen AS {views.FALLEN}").fetchall()
+    limit = "" if fallen else "LIMIT 0"
+    connection.execute(f"CREATE TABLE stored.troubled AS {views.TROUBLED} {limit}")
+
+
+def _load_own(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], str]:
+    """A user's own fields, flat; what their columns in `trials` mean."""
+    comments: dict[tuple[str, str], str] = {}
+    for column in own.FIELDS:
+        asked = f"FROM stored.asked WHERE current AND {column} IS NOT NULL"
+        texts = connection.execute(f"SELECT DISTINCT {column} {asked} ORDER BY ALL").fetchall()
+        flat = own.flattened(column, [text for (text,) in texts])
+        create(connection, f"stored.{column}", flat)
+        comments |= {
+            ("trials", field.name): field.metadata[b"comment"].decode()
+            for field in flat.schema
+            if field.metadata
+        }
+    return comments
+
+
+def create(
     connection: duckdb.DuckDBPyConnection, table: str, incoming: Any, sql: str = "FROM incoming"
 ) -> None:
     """A native table of the types that Arrow data, or a query on it, has."""
@@ -307,12 +303,14 @@ def _run(connection: duckdb.DuckDBPyConnection, sql: str, incoming: Any) -> None
     connection.unregister("incoming")
 
 
-def _comment(connection: duckdb.DuckDBPyConnection) -> None:
-    for (table, column), comment in views.comments().items():
-        text = comment.replace("'", "''")
-        connection.execute(f"COMMENT ON COLUMN {table}.{column} IS '{text}'")
+def comment(connection: duckdb.DuckDBPyConnection, comments: Mapping[tuple[str, str], str]) -> None:
+    """Say what each (table, column) means."""
+    for (table, column), said in comments.items():
+        text = said.replace("'", "''")
+        connection.execute(f"COMMENT ON COLUMN {table}.\"{column}\" IS '{text}'")
 
 
-def _define(connection: duckdb.DuckDBPyConnection) -> None:
+def define(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the macros that need nothing but the tables."""
     for statement in macros.statements():
         connection.execute(statement)

@@ -1,14 +1,14 @@
 """The tables that people query: their SQL, and what their columns mean.
 
-`stored` holds what was read: `asked` (trials of every revision), `registered` (revisions).
+`stored` holds what was read: `asked` (trials of every revision), `registered` (revisions),
+`options` and `tags` (a user's own fields, see own.py).
 """
 
 from orchestrator.store import schema
 
-TABLES = ("trials", "evals", "layers", "measurements", "tasks", "attempts", "sweeps")
+TABLES = ("trials", "evals", "layers", "measurements", "tasks", "attempts", "repeats", "sweeps")
 
 ANSWERS = """
-CREATE TABLE stored.answers AS
 WITH metrics AS (
     SELECT run_key, arg_max(accuracy, step) FILTER (split = 'test') AS accuracy,
            arg_max(loss, step) FILTER (split = 'test') AS loss,
@@ -30,26 +30,36 @@ chosen AS (
     FROM held_out JOIN evals USING (run_key) WHERE split = 'test' GROUP BY run_key)
 SELECT * FROM metrics LEFT JOIN chosen USING (run_key)
 """
-"""What each run's evaluations come to, reckoned once for a connection: `trials` asks it often."""
+"""What each run's evaluations come to."""
+
+FALLEN = """
+SELECT DISTINCT key FROM attempts WHERE event IN ('failed', 'blocked')
+"""
+"""Tasks that failed or were blocked at some time: few, and found by reading one column."""
+
+TROUBLED = """
+SELECT key, arg_max(event, noted_at) AS event FROM attempts
+WHERE key IN (FROM stored.fallen)
+GROUP BY key HAVING arg_max(event, noted_at) IN ('failed', 'blocked')
+"""
+"""Tasks whose last event is that they failed or were blocked."""
 
 TRIALS = f"""
-CREATE VIEW trials AS
 WITH barriers AS (
     SELECT measurement_key, any_value(value) FILTER (split = 'test') AS barrier,
            any_value(value) FILTER (split = 'train') AS train_barrier
     FROM measurements WHERE name = 'barrier' GROUP BY measurement_key),
 graphs AS (
     SELECT measurement_key, avg(value) FILTER (name = 'imdb') AS imdb
-    FROM measurements GROUP BY measurement_key),
-latest AS (SELECT key, arg_max(event, rowid) AS event FROM attempts GROUP BY key)
+    FROM measurements GROUP BY measurement_key)
 SELECT {", ".join(f"asked.{name}" for name in schema.TRIALS.names)},
        CASE WHEN (run.key IS NOT NULL OR asked.run_key IS NULL)
               AND (asked.mask_key IS NULL OR mask.key IS NOT NULL)
               AND (asked.barrier_key IS NULL OR barriers.measurement_key IS NOT NULL)
               AND (asked.graphs_key IS NULL OR graphs.measurement_key IS NOT NULL)
             THEN 'done'
-            WHEN 'failed' IN (run_latest.event, mask_latest.event) THEN 'failed'
-            WHEN 'blocked' IN (run_latest.event, mask_latest.event) THEN 'blocked'
+            WHEN 'failed' IN (run_trouble.event, mask_trouble.event) THEN 'failed'
+            WHEN 'blocked' IN (run_trouble.event, mask_trouble.event) THEN 'blocked'
             ELSE 'pending' END AS status,
        round(1 - asked.requested_density, 12) AS sparsity,
        1 / asked.requested_density AS compression,
@@ -67,18 +77,22 @@ SELECT {", ".join(f"asked.{name}" for name in schema.TRIALS.names)},
        coalesce(run.flops, mask.flops) AS flops,
        coalesce(run.flops, mask.flops) / coalesce(run.kept_flops, mask.kept_flops) AS speedup,
        mask.effective_kept / mask.size AS effective_density, run.distance, run.seconds,
-       barriers.barrier, barriers.train_barrier, graphs.imdb
+       barriers.barrier, barriers.train_barrier, graphs.imdb,
+       own_options.* EXCLUDE (text), own_tags.* EXCLUDE (text)
 FROM stored.asked
+LEFT JOIN stored.options own_options ON own_options.text = asked.options
+LEFT JOIN stored.tags own_tags ON own_tags.text = asked.tags
 LEFT JOIN tasks run ON run.key = asked.run_key
 LEFT JOIN tasks mask ON mask.key = asked.mask_key
 LEFT JOIN stored.answers answers ON answers.run_key = asked.run_key
 LEFT JOIN barriers ON barriers.measurement_key = asked.barrier_key
 LEFT JOIN graphs ON graphs.measurement_key = asked.graphs_key
 LEFT JOIN stored.answers dense ON dense.run_key = asked.dense_key
-LEFT JOIN latest run_latest ON run_latest.key = asked.run_key
-LEFT JOIN latest mask_latest ON mask_latest.key = asked.mask_key
+LEFT JOIN stored.troubled run_trouble ON run_trouble.key = asked.run_key
+LEFT JOIN stored.troubled mask_trouble ON mask_trouble.key = asked.mask_key
 WHERE asked.current
 """
+"""Trials with their answers: a table of a connection, for it is asked more often than made."""
 
 SWEEPS = """
 CREATE VIEW sweeps AS
@@ -147,6 +161,7 @@ _DECLARED = {
     "measurements": schema.MEASUREMENTS,
     "tasks": schema.TASKS,
     "attempts": schema.ATTEMPTS,
+    "repeats": schema.REPEATS,
 }
 
 

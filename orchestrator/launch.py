@@ -146,6 +146,8 @@ class _Launch:
                 self._observe(self._progress)
                 if not self._progress.running and not self._scheduler.finished:
                     time.sleep(WAIT_SECONDS)  # all that is left is paused
+            self._journal.flush(force=True)
+            self._compaction.finish(len(self._progress.done))
         finally:
             self._journal.flush(force=True)
             self._compaction.close()
@@ -329,6 +331,8 @@ class _Launch:
             self._progress.running.pop(key, None)
 
     def _committed(self, task: Task) -> bool:
+        if task.repeat:
+            return (self._store / layout.repeat(task.key, self._identity)).exists()
         if results.find(self._store, task.key) is None:
             return False
         if isinstance(task.value, Mask):
@@ -354,6 +358,7 @@ def _job(task: Task, attempt: int, timeout: float | None = None) -> Job:
         save=task.save,
         last_step=task.last_step,
         timeout=timeout,
+        repeat=task.repeat,
     )
 
 

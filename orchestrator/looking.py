@@ -36,21 +36,22 @@ _COUNTS = """
 """
 
 _LAUNCH = """
-    WITH launch AS (SELECT arg_max(launch, noted_at) AS latest FROM attempts),
+    WITH newest AS MATERIALIZED (SELECT arg_max(launch, noted_at) AS launch FROM attempts),
     latest AS (
-        SELECT key, kind, arg_max(event, noted_at) AS event
-        FROM attempts WHERE launch = (SELECT latest FROM launch) GROUP BY key, kind)
-    SELECT (SELECT latest FROM launch),
+        SELECT arg_max(event, noted_at) AS event, max(noted_at) AS noted_at
+        FROM attempts WHERE launch = (FROM newest) GROUP BY key)
+    SELECT (FROM newest),
            count(*) FILTER (event = 'finished'), count(*) FILTER (event = 'dispatched'),
            count(*) FILTER (event = 'failed'), count(*) FILTER (event = 'blocked'),
-           (SELECT greatest(0, date_diff('second', max(noted_at), ?::TIMESTAMP)) FROM attempts)
+           greatest(0, date_diff('second', max(noted_at), ?::TIMESTAMP))
     FROM latest
 """
 
 _FAILURES = r"""
     WITH latest AS (
-        SELECT key, arg_max((event, failure, message, traceback), rowid) AS last
-        FROM attempts GROUP BY key),
+        SELECT key, arg_max((event, failure, message, traceback), noted_at) AS last
+        FROM attempts WHERE key IN (SELECT key FROM attempts WHERE event = 'failed')
+        GROUP BY key),
     placed AS (
         SELECT key, last[2] AS failure, last[3] AS message,
                regexp_extract_all(last[4], 'File "([^"]*/)?([^"/]+", line \d+, in \w+)', 2)[-1]

@@ -17,6 +17,9 @@ Kind = Literal["run", "mask", "barrier", "graphs"]
 Value: TypeAlias = Run | Mask | Measurement
 
 
+_ON_PURPOSE = "done once more on purpose"
+
+
 class Holdings(Protocol):
     """What a store holds already (orchestrator.store.results.Inventory)."""
 
@@ -42,6 +45,7 @@ class Task:
     """train(run) up to `last_step`, saving the states others need; prune(mask); or measure.
 
     `needs` are the keys of tasks in the same plan; `trial` is the first that asked for it.
+    A `repeat` is done already and done once more, to see whether it comes out the same.
     """
 
     value: Value
@@ -50,6 +54,7 @@ class Task:
     trial: int
     save: tuple[int, ...] = ()
     last_step: int = 0
+    repeat: bool = False
 
     @property
     def key(self) -> str:
@@ -109,6 +114,27 @@ def answers(trial: Trial) -> list[Value]:
     return asked
 
 
+def repeats(
+    trials: list[Trial], held: Holdings, fraction: float, only: Set[int] | None = None
+) -> Plan:
+    """A fraction of the trials' finished tasks, drawn by their keys, to be done once more.
+
+    Those whose inputs are not stored any more are left out. With `only`, of the trials with
+    these numbers.
+    """
+    tasks: dict[str, Task] = {}
+    for number, trial in enumerate(trials):
+        if only is not None and number not in only:
+            continue
+        for value in answers(trial):
+            drawn = int(value.key[-8:], 16) < fraction * 2**32 and value.key in held.results
+            if drawn and all(_held(held, item) for item in inputs(value)):
+                steps = value.recipe.steps if isinstance(value, Run) else 0
+                again = Task(value, _ON_PURPOSE, (), number, last_step=steps, repeat=True)
+                tasks.setdefault(value.key, again)
+    return Plan(trials, tasks, 0)
+
+
 def only_for(planned: Plan, trials: Set[int]) -> frozenset[str]:
     """Keys of the tasks that nothing but these trials (by number) needs."""
     tasks = planned.tasks
@@ -126,6 +152,12 @@ def only_for(planned: Plan, trials: Set[int]) -> frozenset[str]:
 def all_for(planned: Plan, trials: Set[int]) -> frozenset[str]:
     """Keys of the tasks that these trials (by number) need."""
     return frozenset(planned.tasks) - only_for(planned, set(range(len(planned.trials))) - trials)
+
+
+def _held(held: Holdings, needed: State | Mask) -> bool:
+    if isinstance(needed, Mask):
+        return needed.key in held.masks and needed.key in held.results
+    return (needed.run.key, needed.step) in held.states
 
 
 def alone(trials: Iterable[Trial]) -> Iterator[tuple[Run, int]]:
@@ -203,9 +235,7 @@ class _Wanted:
         return want
 
     def _has(self, needed: State | Mask) -> bool:
-        if isinstance(needed, Mask):
-            return needed.key in self._held.masks and needed.key in self._held.results
-        return (needed.run.key, needed.step) in self._held.states
+        return _held(self._held, needed)
 
     def _task(self, want: _Want) -> Task:
         lacking = [n for n in inputs(want.value) if not self._has(n)]

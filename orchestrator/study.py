@@ -16,7 +16,7 @@ from orchestrator.cost import Costs, Device, Rates
 from orchestrator.executors.base import Executor
 from orchestrator.failures import Failure
 from orchestrator.launch import Observer, Progress, launch
-from orchestrator.plan import Nothing, Plan, plan
+from orchestrator.plan import Nothing, Plan, plan, repeats
 from orchestrator.store import history, results, sweeps
 from orchestrator.store.files import open_store
 from orchestrator.store.place import locate
@@ -72,6 +72,17 @@ def plan_for(
     rates: Rates = history.rates(root, device)
     with _without_collection():
         return plan(study.trials, results.inventory(root), only), Costs(rates, device)
+
+
+def repeats_for(
+    study: Study, store: str | Path, fraction: float, only: Set[int] | None = None
+) -> Plan:
+    """That fraction of the study's finished tasks, the same ones each time, to be done again.
+
+    With `only`, of these trials.
+    """
+    held = results.inventory(open_store(locate(store)))
+    return repeats(study.trials, held, fraction, only)
 
 
 @contextmanager

@@ -41,11 +41,7 @@ def surplus(store: Path) -> Surplus:
         When a sweep's definition cannot be read: then nothing is known to be surplus.
     """
     held = results.inventory(store)
-    kept: set[Path] = set()
-    for sweep in _current(store):
-        asked = trials(sweep)
-        kept |= {_path(store, item) for item in _needed(plan(asked, held))}
-        kept |= {_path(store, item) for item in _kept(sweep, asked)}
+    kept = wanted(store, held)
     found = [path for path in _files(store) if path not in kept]
     found += [
         path
@@ -53,6 +49,23 @@ def surplus(store: Path) -> Surplus:
         if path.stem in held.results
     ]
     return Surplus(tuple(found), total_size(found))
+
+
+def wanted(store: Path, held: results.Inventory | None = None) -> set[Path]:
+    """Files of states and masks that the current sweeps of a store keep or still need.
+
+    Raises
+    ------
+    StoreError
+        When a sweep's definition cannot be read.
+    """
+    held = held or results.inventory(store)
+    found: set[Path] = set()
+    for sweep in _current(store):
+        asked = trials(sweep)
+        found |= {_path(store, item) for item in _needed(plan(asked, held))}
+        found |= {_path(store, item) for item in _kept(sweep, asked)}
+    return found
 
 
 def free(found: Surplus) -> None:

@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    FiniteFloat,
     ValidationError,
     model_validator,
 )
@@ -133,6 +134,11 @@ class InitFields(_Model):
 # ---------------------------------------------------------------- grids
 
 
+Tag = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+Tags = dict[Tag, bool | int | FiniteFloat | str]
+"""What a user wants to find trials by, columns tag_… of `trials`; in no key."""
+
+
 class Compression(_Model):
     """Compression on a logarithmic grid: `{log10: 0..3..0.25}`."""
 
@@ -199,6 +205,7 @@ class Grid(_Model):
     layer_rates: dict[str, Annotated[float, Field(ge=0, lt=1)]] = {}
     found_on: DatasetName | None = None
     train: bool = True
+    tags: Tags = {}
     measure: Annotated[
         list[Literal["barrier", "ramanujan"]], BeforeValidator(listed), AfterValidator(distinct)
     ] = []
@@ -274,6 +281,7 @@ class Sweep(_Model):
     validation: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
     grids: Annotated[list[Grid], Field(min_length=1)]
     keep: Literal["all", "tickets", "metrics"] = "all"
+    tags: Tags = {}
     figures: list[str | dict[str, dict[str, Any]]] = []
 
     @model_validator(mode="before")

@@ -92,9 +92,8 @@ def trials(sweep: Sweep, source: Source | None = None) -> list[Trial]:
             for trial in _grid_trials(sweep, number, grid):
                 found.append(trial)
                 if trial.trained and trial.dense.key not in dense:
-                    dense[trial.dense.key] = Trial(
-                        (_dense_labels(trial),), trial.dense, trial.dense
-                    )
+                    labels = _dense_labels(trial), _tag_labels(sweep)
+                    dense[trial.dense.key] = Trial(labels, trial.dense, trial.dense)
         except (ValueError, TypeError) as error:
             problems[f"{place}: grids.{number}: {error}"] = None
     if problems:
@@ -103,6 +102,7 @@ def trials(sweep: Sweep, source: Source | None = None) -> list[Trial]:
 
 
 def _grid_trials(sweep: Sweep, number: int, grid: Grid) -> Iterator[Trial]:
+    tags = _tag_labels(sweep, grid)
     combinations = product(
         grid.dataset or sweep.dataset, grid.network or sweep.network, sweep.replicates
     )
@@ -117,7 +117,7 @@ def _grid_trials(sweep: Sweep, number: int, grid: Grid) -> Iterator[Trial]:
             for chosen, scope in product(grid.method, grid.scope):
                 finetune = _finetune(recipe, grid, chosen, per_epoch)
                 for choices in _choices(grid, chosen, scope, finetune, per_epoch):
-                    shared = {**_labels(setting, chosen, choices), "grid": number}
+                    shared = {**_labels(setting, chosen, choices), "grid": number, **tags}
                     branch = choices.rewind_step if _rewinds(chosen) else choices.prune_step
                     for labels, run in _answers(sweep, setting, grid, chosen, choices):
                         if run.mask is None and not grid.train:
@@ -337,6 +337,12 @@ def _labels(s: Setting, chosen: MethodChoice, c: Choices) -> Labels:
         "finetune": _finetune_label(c.finetune),
         "score_seed": s.score_seed,
     }
+
+
+def _tag_labels(sweep: Sweep, grid: Grid | None = None) -> Labels:
+    """A grid's tags over the sweep's; a sweep without any has no such label."""
+    tags = {**sweep.tags, **(grid.tags if grid else {})}
+    return {"tags": json.dumps(tags, sort_keys=True)} if tags else {}
 
 
 def _layer_rates_label(c: Choices) -> str | None:

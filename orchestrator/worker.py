@@ -24,9 +24,10 @@ from orchestrator.deadline import TaskTimeout, deadline
 from orchestrator.errors import DamagedFile, DeterminismAlarm, StoreError
 from orchestrator.executors.base import Job, Outcome, Pack
 from orchestrator.failures import Failure
-from orchestrator.store import artifacts, layout, results
+from orchestrator.store import artifacts, layout, repeats, results
 from orchestrator.store.clock import now
 from orchestrator.store.place import locate
+from orchestrator.store.sealed import Arrays
 from tasks import catalog, measure, resources
 from tasks.connectivity import barrier
 from tasks.data import load
@@ -158,6 +159,9 @@ class _Worker:
         return Outcome(job.key, self._name, time.perf_counter() - clock)
 
     def _commit(self, job: Job, row: results.Row) -> None:
+        if job.repeat:
+            repeats.record(self._store, row)
+            return
         whole = job.kind != "run" or row["last_step"] == json.loads(job.value)["recipe"]["steps"]
         if whole:
             results.commit(self._store, row)
@@ -238,7 +242,11 @@ class _Worker:
             scores=self._scores[1],
         )
         arrays = {name: tensor.cpu().numpy() for name, tensor in found.kept.items()}
-        artifacts.write_mask(self._store, job.key, arrays)
+        if job.repeat:
+            moved = self._moved(job.key, arrays)
+        else:
+            artifacts.write_mask(self._store, job.key, arrays)
+            moved = None
         layers = measure.layers(network, found.kept)
         rows = self._layers(network, layers, found.kept)
         return {
@@ -247,7 +255,15 @@ class _Worker:
             "effective_kept": sum(row["effective"] for row in rows),
             "ties": found.ties,
             "requested_density": value["density"],
+            repeats.MOVED: moved,
         }
+
+    def _moved(self, key: str, again: Arrays) -> int | None:
+        """Weights that only one of the stored mask and this one keeps."""
+        if not (self._store / layout.mask(key)).exists():
+            return None
+        stored = artifacts.read_mask(self._store, key)
+        return sum(int((stored[name] != again[name]).sum()) for name in stored)
 
     def _layers(
         self, network: Network, layers: list[measure.Layer], kept: Kept

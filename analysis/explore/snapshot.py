@@ -38,7 +38,7 @@ SELECT max(launch) FROM attempts WHERE key IN (
 """
 _TASKS = f"""
 WITH latest AS (
-    SELECT key, any_value(kind) AS kind, arg_max(event, rowid) AS event
+    SELECT key, any_value(kind) AS kind, arg_max(event, noted_at) AS event
     FROM attempts WHERE launch = ({_LAUNCH}) GROUP BY key)
 SELECT kind AS task, count(*) FILTER (event = 'finished') AS finished,
        count(*) FILTER (event = 'dispatched') AS running,

@@ -122,7 +122,7 @@ WITH launches AS (
         SELECT unnest([run_key, mask_key, barrier_key, graphs_key])
         FROM trials WHERE sweep = {quoted(sweep)})),
 latest AS (
-    SELECT key, arg_max((event, kind, failure, message), rowid) AS last
+    SELECT key, arg_max((event, kind, failure, message), noted_at) AS last
     FROM attempts WHERE launch IN (FROM launches) GROUP BY key)
 SELECT last[3] AS class, last[4] AS message, last[2] AS kind, count(*) AS tasks,
        min(key)[:12] AS "for example"

@@ -1,12 +1,14 @@
 """Commands that look after a store."""
 
-from typing import Annotated
+import sys
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from orchestrator.cli import shared
 from orchestrator.cli.shared import DEFAULT_STORE, Store, app, guarded
-from orchestrator.errors import ExitCode
+from orchestrator.errors import ExitCode, TombolaError
 
 
 @app.command()
@@ -68,3 +70,72 @@ def gc(
         typer.echo("nothing to free: sweeps keep or need every state and mask")
     else:
         typer.echo(f"freed {said}" if delete else f"{said} could be freed: tombola gc --delete")
+
+
+@app.command()
+@guarded
+def export(
+    to: Annotated[
+        Path, typer.Option("--to", help="File: .duckdb, .parquet or .csv.", metavar="FILE")
+    ],
+    sweep: Annotated[
+        str | None, typer.Argument(help="Sweep file, or name in the store.", metavar="[SWEEP]")
+    ] = None,
+    whole: Annotated[bool, typer.Option("--all", help="Every sweep of the store.")] = False,
+    table: Annotated[str, typer.Option(help="The table that Parquet and CSV hold.")] = "trials",
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Write a sweep to one file for others, with what each column means."""
+    from analysis import export as exporting
+
+    if (sweep is None) != whole:
+        raise TombolaError("name a sweep, or --all for every sweep of the store")
+    name = shared.name_of(sweep) if sweep else None
+    for path in exporting.export(shared.opened(store), to, name, table):
+        typer.echo(path)
+
+
+@app.command("import")
+@guarded
+def import_store(
+    other: Annotated[str, typer.Argument(help="Another store: directory or URL.", metavar="STORE")],
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Take over what another store has and this one lacks; what is in both is compared."""
+    from orchestrator import exchange, merge
+
+    taken = shared.opened(other)
+    merged = merge.merge(shared.opened(store, create=True), taken)
+    exchange.print_merged(shared.console(), taken, merged)
+    if merged.alarms:
+        raise typer.Exit(ExitCode.TASKS_FAILED)
+
+
+@app.command()
+@guarded
+def diff(
+    first: Annotated[str, typer.Argument(help="A sweep, or a store: directory or URL.")],
+    second: Annotated[str, typer.Argument(help="Another of the same.")],
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Compare two sweeps of a store, or two stores: results that differ, trials in one alone."""
+    from analysis import differences, results
+    from analysis import sql as reading
+    from orchestrator import exchange
+
+    def show(rows: Any) -> None:
+        reading.write(rows, "table", sys.stdout)
+
+    console = shared.console()
+    if not any("://" in name or Path(name).is_dir() for name in (first, second)):
+        root, names = shared.opened(store), (shared.name_of(first), shared.name_of(second))
+        with results.scanning(root), results.connect(root) as connection:
+            found = differences.between(connection, *names)
+        exchange.print_sweeps(console, *names, found, show)
+        return
+    one, other = shared.opened(first), shared.opened(second)
+    broken = exchange.print_stores(console, one, other)
+    with results.connect(one) as ours, results.connect(other) as theirs:
+        exchange.print_store_sweeps(console, one, other, differences.of_stores(ours, theirs))
+    if broken:
+        raise typer.Exit(ExitCode.TASKS_FAILED)

@@ -100,6 +100,14 @@ def run(
             help="Before a long launch try each kind of task on a few examples.",
         ),
     ] = True,
+    repeat_fraction: Annotated[
+        float,
+        typer.Option(
+            help="Do this fraction of the finished tasks once more, to compare: 0.02.",
+            min=0,
+            max=1,
+        ),
+    ] = 0.0,
     on_finish: Annotated[
         str | None,
         typer.Option(help="Command to run at the end; TOMBOLA_SWEEP, _DONE, _FAILED tell how."),
@@ -116,7 +124,7 @@ def run(
     only = shared.selected(root, asked.name, where) if where else None
     count = len(asked.trials) if only is None else len(only)
     planned, costs = study.plan_for(asked, root, only=only)
-    if not planned.tasks:
+    if not planned.tasks and not repeat_fraction:
         console.print(f"Nothing to do: all {count:,} trials are answered.", highlight=False)
         _summarise(asked.name, sweep, root)
         return
@@ -147,7 +155,7 @@ def run(
         "canary": canary,
         "inbox": inbox,
     }
-    _launch(asked, root, planned, costs, engine, limits, on_finish, only)
+    _launch(asked, root, planned, costs, engine, limits, repeat_fraction, on_finish, only)
 
 
 def _launch(
@@ -157,35 +165,45 @@ def _launch(
     costs: Any,
     engine: Callable[[], Any],
     limits: dict[str, Any],
+    repeat_fraction: float,
     on_finish: str | None,
     only: frozenset[int] | None,
 ) -> None:
-    from analysis import results
+    from analysis import export as exporting
     from orchestrator import render, study
     from orchestrator.launch import launch
     from orchestrator.live import Display
 
     console = shared.console()
-    workers = None
+    workers: Any = None
+
+    def go(planned: Any, limits: dict[str, Any]) -> Any:
+        with Display(console, planned, costs) as display:
+            shown = display.observe
+            return launch(planned, root, workers, costs=costs, observe=shown, **limits)
+
     try:
         workers = engine()
         signal.signal(signal.SIGTERM, _interrupt)  # Ray has put its own in place
         for _ in range(study.ROUNDS):
-            with Display(console, planned, costs) as display:
-                shown = display.observe
-                progress = launch(planned, root, workers, costs=costs, observe=shown, **limits)
+            progress = go(planned, limits)
             if not study.met_damage(progress):
                 break
             console.print("Damaged files were found and removed; what they held is done again.")
             planned, costs = study.plan_for(asked, root, only=only)
+        if repeat_fraction:
+            again = study.repeats_for(asked, root, repeat_fraction, only)
+            progress.failures += _repeat(
+                console, again, lambda: go(again, {**limits, "canary": False})
+            )
     except KeyboardInterrupt:
-        again = f"tombola run {shared.words(asked.path, root)}"
-        typer.echo(f"\ninterrupted; what is finished is kept. Go on with: {again}", err=True)
+        words = f"tombola run {shared.words(asked.path, root)}"
+        typer.echo(f"\ninterrupted; what is finished is kept. Go on with: {words}", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     finally:
         if workers is not None:
             workers.close()
-    results.publish(root)
+    exporting.publish(root)
     if on_finish:
         _notify(on_finish, asked.name, len(progress.done), len(progress.failures))
     _summarise(asked.name, asked.path, root)
@@ -193,6 +211,17 @@ def _launch(
     if progress.failures:
         render.print_failures(console, progress.failures, len(progress.blocked))
         raise typer.Exit(ExitCode.TASKS_FAILED)
+
+
+def _repeat(console: Any, again: Any, go: Callable[[], Any]) -> list[Any]:
+    """Do finished tasks once more; those that failed or came out differently."""
+    if not again.tasks:
+        return []
+    console.print(f"{len(again.tasks):,} finished tasks are done once more, to compare")
+    repeated = go()
+    alike = len(repeated.done)
+    console.print(f"{alike:,} of {len(again.tasks):,} came out the same; see table repeats")
+    return list(repeated.failures)
 
 
 def _notify(command: str, name: str, done: int, failed: int) -> None:

@@ -10,7 +10,7 @@ from orchestrator.failures import Failure
 class Job:
     """One task as a worker gets it: canonical text, and keys for what it reads.
 
-    After `timeout` seconds it counts as hung.
+    After `timeout` seconds it counts as hung. A `repeat` has a result, which it is compared with.
     """
 
     key: str
@@ -21,6 +21,7 @@ class Job:
     save: tuple[int, ...] = ()
     last_step: int = 0
     timeout: float | None = None
+    repeat: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,18 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from orchestrator.store import layout
+from orchestrator.store.place import source
 
 _SECOND = len("20260101T000000Z")
 """Characters of a launch's name that tell its second."""
+
+_TICK = timedelta(microseconds=1)
+"""What the journal tells apart."""
 
 
 def now() -> datetime:
@@ -25,29 +33,38 @@ def now() -> datetime:
 
 def after(moments: Iterable[str]) -> datetime:
     """Now, or just after the latest of these moments (ISO) where the clock was set back."""
-    tick = timedelta(microseconds=1)
-    return max([now(), *(datetime.fromisoformat(moment) + tick for moment in moments)])
+    return max([now(), *(datetime.fromisoformat(moment) + _TICK for moment in moments)])
 
 
 class LaunchClock:
-    """The time of a launch's events: after those of all launches before, and never backwards."""
+    """The time of a launch's events: after those of all launches before, and always later."""
 
     def __init__(self, store: Path) -> None:
         self.began = after(_last_noted(store))
-        self._origin = time.monotonic()
+        self._origin, self._last = time.monotonic(), self.began
 
     def now(self) -> datetime:
-        """The launch's beginning and the time since then."""
-        return self.began + timedelta(seconds=time.monotonic() - self._origin)
+        """The launch's beginning and the time since then; no moment is given twice."""
+        moment = self.began + timedelta(seconds=time.monotonic() - self._origin)
+        self._last = max(moment, self._last + _TICK)
+        return self._last
 
 
 def _last_noted(store: Path) -> Iterable[str]:
     """When the last launch noted its last event; of several in one second, all of theirs."""
-    parts = {path.parent.name: path for path in layout.published(store / layout.JOURNAL, ".jsonl")}
-    latest = max((launch[:_SECOND] for launch in parts), default="")
-    for launch, path in parts.items():
+    parts, tables = layout.journal_parts(store)
+    last = {(path.parent.name, path.suffix): path for path in [*tables, *parts]}
+    latest = max((launch[:_SECOND] for launch, _ in last), default="")
+    for (launch, _), path in last.items():
         if launch.startswith(latest):
-            with suppress(OSError, ValueError, KeyError, TypeError):  # advisory, like the journal
-                moment = json.loads(path.read_text().splitlines()[-1])["noted_at"]
+            with suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):  # advisory
+                moment = _last_in(path)
                 datetime.fromisoformat(moment)
                 yield moment
+
+
+def _last_in(path: Path) -> str:
+    if path.suffix == ".parquet":
+        noted = pq.ParquetFile(source(path)).read(["noted_at"])["noted_at"]
+        return str(pc.max(noted).as_py().isoformat())
+    return str(json.loads(path.read_text().splitlines()[-1])["noted_at"])

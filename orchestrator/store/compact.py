@@ -13,20 +13,26 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from orchestrator.errors import TombolaError
-from orchestrator.store import layout, schema
+from orchestrator.store import journal, layout, schema
 from orchestrator.store.files import publish
 from orchestrator.store.place import contents, remote, remove
 from orchestrator.store.results import Row, encode, parse_row
 from orchestrator.store.segments import segment_keys, segments
 
+SEGMENT = 20_000
+"""Results of a segment, and in memory at a time."""
+
 
 def compact(store: Path, *, wait: bool = True) -> int:
-    """Merge all live results into one segment; how many were merged.
+    """Merge all live results into segments, and journals into tables; how many were merged.
 
     One at a time: another that is under way is waited for, or with `wait` false left to it (0).
     """
     with _alone(store, wait) as alone:
-        return _merge(store) if alone else 0
+        if not alone:
+            return 0
+        journal.fold(store)
+        return _merge(store)
 
 
 class Background:
@@ -47,6 +53,12 @@ class Background:
             self._merged = done
             self._thread = threading.Thread(target=self._compact, name="compaction")
             self._thread.start()
+
+    def finish(self, done: int) -> None:
+        """Merge what is left of a launch that is over, if it is enough."""
+        self.close()
+        if done - self._merged >= self._enough:
+            self._compact()
 
     def close(self) -> None:
         """Wait for what is under way."""
@@ -83,17 +95,22 @@ def _alone(store: Path, wait: bool) -> Iterator[bool]:
 
 def _merge(store: Path) -> int:
     paths = list(layout.published(store / layout.LIVE, ".parquet"))
-    merged = {key for segment in segments(store) for key in segment_keys(segment)}
-    fresh = [path for path in paths if path.stem not in merged]
-    read = zip(fresh, contents(fresh), strict=True)  # None: merged by another meanwhile
-    rows = [parse_row(path, content) for path, content in read if content is not None]
-    if rows:
-        _publish(store, rows)
-    remove(paths)
-    return len(rows)
+    held = {key for segment in segments(store) for key in segment_keys(segment)}
+    merged = 0
+    for first in range(0, len(paths), SEGMENT):
+        batch = paths[first : first + SEGMENT]
+        fresh = [path for path in batch if path.stem not in held]
+        read = zip(fresh, contents(fresh), strict=True)  # None: merged by another meanwhile
+        rows = [parse_row(path, content) for path, content in read if content is not None]
+        if rows:
+            publish_segment(store, rows)
+        remove(batch)
+        merged += len(rows)
+    return merged
 
 
-def _publish(store: Path, rows: list[Row]) -> None:
+def publish_segment(store: Path, rows: list[Row]) -> None:
+    """Publish results (rows of schema.LIVE) as one segment."""
     rows.sort(key=lambda row: (row["kind"], row["key"]))
     tables = {table: (of, _flatten(rows, table, of.names[0])) for table, of in schema.PARTS.items()}
     if not tables["measurements"][1]:

@@ -4,12 +4,15 @@ store/
   states/<ab>/<run key>/<step>.safetensors     masks/<ab>/<mask key>.safetensors
   checkpoints/<ab>/<run key>.safetensors
   results/live/<ab>/<key>.parquet              results/segments/<table>-<id>.parquet
+  repeats/<ab>/<key>-<launch>.parquet
   sweeps/<sweep>-<revision>.parquet            journal/<launch>/<n>.jsonl
+                                               journal/<launch>/<n>-<m>.parquet
   requests/<sweep>/<id>.json                   (what people ask of a launch that runs)
   results.duckdb
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
@@ -21,12 +24,13 @@ MASKS = "masks"
 CHECKPOINTS = "checkpoints"
 LIVE = "results/live"
 SEGMENTS = "results/segments"
+REPEATS = "repeats"
 SWEEPS = "sweeps"
 JOURNAL = "journal"
 REQUESTS = "requests"
 DATABASE = "results.duckdb"
 
-FOLDERS = (STATES, MASKS, CHECKPOINTS, LIVE, SEGMENTS, SWEEPS, JOURNAL)
+FOLDERS = (STATES, MASKS, CHECKPOINTS, LIVE, SEGMENTS, REPEATS, SWEEPS, JOURNAL)
 
 
 def state(run_key: str, step: int) -> str:
@@ -59,6 +63,11 @@ def segment(table: str, identity: str) -> str:
     return f"{SEGMENTS}/{table}-{identity}.parquet"
 
 
+def repeat(key: str, launch: str) -> str:
+    """Path of how a task came out that a launch did once more on purpose."""
+    return f"{REPEATS}/{key[:2]}/{key}-{launch}.parquet"
+
+
 def sweep(name: str, revision: str) -> str:
     """Path of the trials that one revision of a sweep file asks for."""
     return f"{SWEEPS}/{name}-{revision}.parquet"
@@ -72,6 +81,42 @@ def requests(sweep: str) -> str:
 def journal(launch: str, part: int) -> str:
     """Path of the n-th closed part of a launch's journal."""
     return f"{JOURNAL}/{launch}/{part:06d}.jsonl"
+
+
+def folded_journal(launch: str, first: int, last: int) -> str:
+    """Path of parts of a launch's journal, both ends among them, as one table."""
+    return f"{JOURNAL}/{launch}/{first:06d}-{last:06d}.parquet"
+
+
+def journal_parts(store: Path) -> tuple[list[Path], list[Path]]:
+    """Parts that no table holds, and the tables that hold the others; each event once.
+
+    Parts are listed before tables, for folding moves events that way.
+    """
+    parts = list(published(store / JOURNAL, ".jsonl"))
+    folded: dict[Path, list[range]] = {}
+    tables = []
+    for path, covers in sorted(_folded(store), key=lambda one: (one[1].start, -one[1].stop)):
+        known = folded.setdefault(path.parent, [])
+        if not any(covers.start in one and covers[-1] in one for one in known):
+            known.append(covers)
+            tables.append(path)
+    unfolded = [
+        path
+        for path in parts
+        if not any(_number(path) in covers for covers in folded.get(path.parent, ()))
+    ]
+    return unfolded, tables
+
+
+def _folded(store: Path) -> Iterator[tuple[Path, range]]:
+    for path in published(store / JOURNAL, ".parquet"):
+        if found := re.fullmatch(r"(\d+)-(\d+)", path.stem):
+            yield path, range(int(found[1]), int(found[2]) + 1)
+
+
+def _number(part: Path) -> int:
+    return int(part.stem) if part.stem.isdigit() else -1
 
 
 def published(folder: Path, suffix: str) -> Iterator[Path]:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from pathlib import PurePath, PurePosixPath
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -50,7 +51,7 @@ class ObjectPath:
 
     # ------------------------------------------------------------ names
 
-    def __truediv__(self, relative: str) -> Self:
+    def __truediv__(self, relative: str | PurePath) -> Self:
         return type(self)(self.filesystem, f"{self.key}/{relative}")
 
     def __str__(self) -> str:
@@ -77,7 +78,11 @@ class ObjectPath:
 
     @property
     def stem(self) -> str:
-        return os.path.splitext(self.name)[0]  # noqa: PTH122 - of a key, not of a path
+        return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        return PurePosixPath(self.name).suffix
 
     @property
     def parent(self) -> Self:
@@ -85,6 +90,9 @@ class ObjectPath:
 
     def with_name(self, name: str) -> Self:
         return self.parent / name
+
+    def relative_to(self, root: Self) -> PurePosixPath:
+        return PurePosixPath(self.key).relative_to(root.key)
 
     def resolve(self) -> Self:
         return self

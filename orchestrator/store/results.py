@@ -7,6 +7,8 @@ that key is compared with the first and never replaces it.
 import hashlib
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,16 +18,23 @@ import pyarrow.parquet as pq
 
 from orchestrator.errors import DamagedFile, DeterminismAlarm
 from orchestrator.store import layout, schema
+from orchestrator.store.compare import RESULT, Compared, differences
 from orchestrator.store.files import publish
-from orchestrator.store.segments import GROUP, find_compacted, segment_keys, segments
+from orchestrator.store.place import contents
+from orchestrator.store.segments import (
+    GROUP,
+    find_compacted,
+    segment_digests,
+    segment_keys,
+    segment_rows,
+    segments,
+)
+from tasks.key import digest
 
 Row = dict[str, Any]
 
 _SMALL = 1 << 20
 """Bytes up to which threads cost a reader more than they give."""
-
-_PROVENANCE = schema.TASKS.names[schema.TASKS.get_field_index("launch") :]
-_RESULT = [n for n in schema.LIVE.names if n not in {"digest", "checksum", *_PROVENANCE}]
 
 
 @dataclass(frozen=True)
@@ -64,8 +73,8 @@ def commit(store: Path, row: Row) -> None:
     earlier = find(store, row["key"])
     if earlier is None:
         publish(store / layout.result(row["key"]), encode(schema.FOLDED, [schema.fold(row)]))
-    elif earlier["digest"] != row["digest"] and not _agrees(earlier, row):
-        raise DeterminismAlarm(_difference(earlier, row))
+    elif earlier["digest"] != row["digest"] and (apart := differences(earlier, row)):
+        raise DeterminismAlarm(alarm(earlier, row, apart[0]))
 
 
 def agree(store: Path, row: Row) -> None:
@@ -79,10 +88,30 @@ def agree(store: Path, row: Row) -> None:
     earlier = find(store, row["key"])
     if earlier is None:
         return
-    metrics = {(e["step"], e["split"]): e for e in earlier["evals"]}
-    both = [(metrics.get((e["step"], e["split"]), e), e) for e in row["evals"]]
-    if any(_text(_like(new, old)) != _text(_known(old)) for old, new in both):
-        raise DeterminismAlarm(_difference(earlier, row))
+    both = _moments(earlier) & _moments(row)
+    old, new = (
+        {"evals": [e for e in one["evals"] if (e["step"], e["split"]) in both]}
+        for one in (earlier, row)
+    )
+    if apart := differences(old, new):
+        raise DeterminismAlarm(alarm(earlier, row, apart[0]))
+
+
+def _moments(row: Row) -> set[tuple[int, str]]:
+    return {(one["step"], one["split"]) for one in row["evals"]}
+
+
+def alarm(earlier: Row, later: Row, apart: Compared) -> str:
+    """What to tell of two results that part, with where each came from."""
+
+    def whence(row: Row) -> str:
+        return f"{row['worker']} (launch {row['launch']}, torch {row['torch']})"
+
+    return (
+        f"determinism alarm: {later['kind']} {later['key'][:12]} came out differently on "
+        f"{whence(later)} than on {whence(earlier)}; the first result was kept; "
+        f"earlier and later {apart}"
+    )
 
 
 def find(store: Path, key: str) -> Row | None:
@@ -91,10 +120,63 @@ def find(store: Path, key: str) -> Row | None:
     return row if row is not None else find_compacted(store, key)
 
 
+def rows(store: Path) -> Iterator[tuple[Path, Row]]:
+    """Every result once, with the file that it was read from.
+
+    Raises
+    ------
+    DamagedFile
+        When a file is truncated or altered.
+    """
+    live = list(layout.published(store / layout.LIVE, ".parquet"))
+    seen: set[str] = set()
+    for head in segments(store):
+        with _whole(head):
+            for row in segment_rows(head):
+                if row["key"] not in seen:
+                    seen.add(row["key"])
+                    yield head, row
+    yield from _live_rows(store, [path for path in live if path.stem not in seen])
+
+
+def digests(store: Path) -> dict[str, str]:
+    """The digest of every result, by key; raises what `rows` does."""
+    live = list(layout.published(store / layout.LIVE, ".parquet"))
+    found: dict[str, str] = {}
+    for head in segments(store):
+        with _whole(head):
+            found = segment_digests(head) | found
+    fresh = [path for path in live if path.stem not in found]
+    return found | {path.stem: row["digest"] for path, row in _live_rows(store, fresh)}
+
+
+def _live_rows(store: Path, paths: list[Path]) -> Iterator[tuple[Path, Row]]:
+    """Live results; of what was merged meanwhile, the segment's row."""
+    for path, content in zip(paths, contents(paths), strict=True):
+        row = find(store, path.stem) if content is None else parse_row(path, content)
+        if row is not None:
+            yield path, row
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path, error) from None
+
+
+def check(path: Path, row: Row) -> None:
+    """Raise a DamagedFile where a result, read from `path`, is not what was written."""
+    whole = digest(row["value"]) == row["key"] and row_checksum(row) == row["checksum"]
+    if not whole or (path.parent.parent.name == "live" and path.stem != row["key"]):
+        raise _damaged(path, f"{row['key'][:12]} is not what was written")
+
+
 def result_digest(row: Row) -> str:
     """SHA-256 of what a task computed, its provenance left out."""
-    found = _known({name: row.get(name) for name in _RESULT})
-    return hashlib.sha256(_text(found).encode()).hexdigest()
+    found = _known({name: row.get(name) for name in RESULT})
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
 def row_checksum(row: Row) -> str:
@@ -105,12 +187,15 @@ def row_checksum(row: Row) -> str:
 
 
 def encode(
-    table_schema: pa.Schema, rows: list[Row], metadata: dict[str, str] | None = None
+    table_schema: pa.Schema, rows: list[Row] | pa.Table, metadata: dict[str, str] | None = None
 ) -> bytes:
     """Rows as the bytes of a Parquet file with checksummed pages."""
-    bare = _bared(table_schema)
     about = {**(table_schema.metadata or {}), **(metadata or {})}
-    table = pa.Table.from_pylist(rows, schema=bare.with_metadata(about))
+    bare = _bared(table_schema).with_metadata(about)
+    if isinstance(rows, pa.Table):
+        table = rows.select(bare.names).cast(bare)
+    else:
+        table = pa.Table.from_pylist(rows, schema=bare)
     sink = io.BytesIO()
     many = len(rows) > 1  # for one row statistics, dictionaries and compression are dead weight
     pq.write_table(
@@ -170,7 +255,7 @@ def _parse(path: Path, content: bytes) -> pa.Table:
         raise _damaged(path, error) from None
 
 
-def _damaged(path: Path, error: Exception) -> DamagedFile:
+def _damaged(path: Path, error: object) -> DamagedFile:
     reason = next(iter(str(error).splitlines()), type(error).__name__)
     cure = "`tombola verify --repair` removes what is damaged"
     return DamagedFile(path, f"is truncated or altered ({reason}); {cure}")
@@ -196,13 +281,6 @@ def _bare(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def _agrees(earlier: Row, later: Row) -> bool:
-    """Whether a later version found the same, and more."""
-    old = _known({name: earlier.get(name) for name in _RESULT})
-    new = _known({name: later.get(name) for name in _RESULT})
-    return _text(_like(new, old)) == _text(old)
-
-
 def _known(value: Any) -> Any:
     """Without those columns that files of the first version lack, while they are null."""
     if isinstance(value, dict):
@@ -212,30 +290,3 @@ def _known(value: Any) -> Any:
             if item is not None or name not in schema.ADDED
         }
     return [_known(item) for item in value] if isinstance(value, list) else value
-
-
-def _like(new: Any, old: Any) -> Any:
-    """What the newer value says of the columns that the older one has."""
-    if isinstance(new, dict) and isinstance(old, dict):
-        return {
-            name: _like(item, old.get(name))
-            for name, item in new.items()
-            if name not in schema.ADDED or old.get(name) is not None
-        }
-    if isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
-        return [_like(a, b) for a, b in zip(new, old, strict=True)]
-    return new
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)
-
-
-def _difference(earlier: Row, later: Row) -> str:
-    def whence(row: Row) -> str:
-        return f"{row['worker']} (launch {row['launch']}, torch {row['torch']})"
-
-    return (
-        f"determinism alarm: {later['kind']} {later['key'][:12]} came out differently on "
-        f"{whence(later)} than on {whence(earlier)}; the first result was kept"
-    )

@@ -100,6 +100,37 @@ MEASUREMENTS = _table(
     _field("value", pa.float64(), "what was measured; null where it is not defined"),
 )
 
+_WHENCE = {
+    "launch": (pa.string(), "launch"),
+    "worker": (pa.string(), "host:process"),
+    "device": (pa.string(), "cpu or the accelerator's name"),
+    "torch": (pa.string(), "version of PyTorch"),
+    "code": (pa.string(), "git commit of this software"),
+    "started_at": (pa.timestamp("us"), "when it began, UTC"),
+}
+"""Columns of TASKS that say of each of two results where it was computed."""
+
+WHENCE = tuple(_WHENCE)
+
+REPEATS = _table(
+    _field("key", pa.string(), "run, mask or measurement that was done once more on purpose"),
+    _field("kind", pa.string(), "run, mask, barrier or graphs"),
+    _field(
+        "field",
+        pa.string(),
+        "what is compared: loss, kept, …; moved: weights that only one mask keeps",
+    ),
+    _field("place", pa.string(), "where: step and split, or layer; empty where it is of the whole"),
+    _field("first", pa.float64(), "the value of the result that counts"),
+    _field("second", pa.float64(), "the value when it was done once more"),
+    _field("difference", pa.float64(), "second - first; 0 where both are equal"),
+    *(
+        _field(f"{which}_{name}", kind, f"the {which} result: {comment}")
+        for which in ("first", "second")
+        for name, (kind, comment) in _WHENCE.items()
+    ),
+)
+
 PARTS = {"evals": EVALS, "layers": LAYERS, "measurements": MEASUREMENTS}
 """What a result holds in lists; in a segment each is a file, that of no measurements left out."""
 
@@ -108,6 +139,7 @@ ADDED = frozenset(
         *("measurements", "resumed_step"),
         *("top5", "effective_kept", "distance", "images_per_second", "peak_memory"),
         *("energy", "energy_source", "effective", "score_mean", "score_std"),
+        *("split", "alpha", "layer"),  # of measurements, each of which says only what it has
     }
 )
 """Columns that version 1's first files lack: left out of digests while they are null."""
@@ -177,7 +209,7 @@ TRIALS = _table(
     _field("requested_density", pa.float64(), "fraction of prunable weights to keep"),
     _field("prune_step", pa.int32(), "iteration whose weights are scored; null for dense"),
     _field("rewind_step", pa.int32(), "iteration whose weights training goes on from, if any"),
-    _field("options", pa.string(), "the method's own options, JSON"),
+    _field("options", pa.string(), "the method's own options, JSON; each is a column option_…"),
     _field("scope", pa.string(), "global or layerwise threshold; null for dense"),
     _field("steps", pa.int32(), "recipe: iterations"),
     _field("batch_size", pa.int32(), "recipe: examples per iteration"),
@@ -210,6 +242,7 @@ TRIALS = _table(
     _field("dense_key", pa.string(), "dense run of the same replicate and recipe"),
     _field("barrier_key", pa.string(), "barrier to the same run in another data order, if asked"),
     _field("graphs_key", pa.string(), "its mask's layers as graphs, if asked"),
+    _field("tags", pa.string(), "tags of the sweep file, JSON; each is a column tag_… besides"),
 )
 
 SWEEP_METADATA = ("name", "revision", "registered_at", "definition", "figures")

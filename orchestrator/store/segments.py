@@ -3,6 +3,7 @@
 A segment is never changed, so what a process has learnt of one stays true while its file stands.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -42,6 +43,26 @@ def segment_parts(head: Path) -> dict[str, Path]:
     """The other files, by table, of the segment whose `tasks` file is `head`."""
     parts = {table: layout.part(head, table) for table in schema.PARTS}
     return {t: path for t, path in parts.items() if t != "measurements" or path.exists()}
+
+
+def segment_digests(path: Path) -> dict[str, str]:
+    """Digests of the results in a segment, by key."""
+    table = _checked(path).read(["key", "digest"])
+    return dict(zip(table["key"].to_pylist(), table["digest"].to_pylist(), strict=True))
+
+
+def segment_rows(head: Path) -> Iterator[dict[str, Any]]:
+    """The rows of schema.LIVE that a segment holds."""
+    parts: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for table, path in segment_parts(head).items():
+        items = parts[table] = defaultdict(list)
+        column = schema.PARTS[table].names[0]
+        for item in _checked(path).read().to_pylist():
+            items[item.pop(column)].append(item)
+    for batch in _checked(head).iter_batches(GROUP):
+        for row in batch.to_pylist():
+            found = {table: items.get(row["key"]) for table, items in parts.items()}
+            yield {**dict.fromkeys(schema.LIVE.names), **row, **found}
 
 
 def find_compacted(store: Path, key: str) -> dict[str, Any] | None:
@@ -106,7 +127,9 @@ def _rows_of(path: Path, column: str, key: str) -> Iterator[dict[str, Any]]:
     ranges = _ranges(_Whole.of(path), column)
     groups = [group for group, (least, most) in enumerate(ranges) if least <= key <= most]
     if groups:
-        table = pq.ParquetFile(source(path), page_checksum_verification=True).read_row_groups(
-            groups
-        )
+        table = _checked(path).read_row_groups(groups)
         yield from table.filter(pc.equal(table[column], key)).to_pylist()
+
+
+def _checked(path: Path) -> pq.ParquetFile:
+    return pq.ParquetFile(source(path), page_checksum_verification=True)

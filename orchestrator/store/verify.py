@@ -55,8 +55,9 @@ def _check_all(store: Path, kept: dict[str, int]) -> Iterator[Finding | None]:
         yield _checked(path, lambda path=path: _check_state(store, path))  # type: ignore[misc]
     for path in layout.published(store / layout.CHECKPOINTS, ".safetensors"):
         yield _checked(path, lambda path=path: artifacts.read_checkpoint(store, path.stem))  # type: ignore[misc]
-    for path in layout.published(store / layout.SWEEPS, ".parquet"):
-        yield _checked(path, lambda path=path: results.read(path))  # type: ignore[misc]
+    for folder in (layout.SWEEPS, layout.REPEATS, layout.JOURNAL):
+        for path in layout.published(store / folder, ".parquet"):
+            yield _checked(path, lambda path=path: results.read(path))  # type: ignore[misc]
     for path in store.rglob(".*.tmp") if remote(store) is None else ():
         if _abandoned(path):
             yield Finding(path, "left behind by a process that was killed")

@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from analysis import results
+from analysis import export, results
 from tests.analysis.build_store import Row, Study
 
 REACHED = {("snip", 0.5): 0.90, ("snip", 0.1): 0.89, ("random", 0.5): 0.80, ("random", 0.1): 0.5}
@@ -44,6 +44,6 @@ def test_paired_puts_two_methods_side_by_side(store: Path) -> None:
 def test_macros_are_described_and_published(store: Path) -> None:
     described = {row[1]: row[2] for row in results.describe(results.connect(store))}
     assert described["matching(sweep, tolerance)"] == "TABLE"
-    with duckdb.connect(str(results.publish(store)), read_only=True) as client:
+    with duckdb.connect(str(export.publish(store)), read_only=True) as client:
         assert client.execute("SELECT count(*) FROM matching('study', 0.01)").fetchone() == (4,)
         assert len(client.execute("FROM paired('study', 'snip', 'random')").fetchall()) == 4

@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from analysis import figures, masks, results, sql
+from analysis import export, figures, masks, results, sql
 from analysis.errors import FigureError, QueryError, StoreError
 from orchestrator.store import layout
 from orchestrator.store.artifacts import write_mask
@@ -106,7 +106,7 @@ def test_nothing_but_masks_can_be_read(store: Path, key: str | None) -> None:
 
 
 def test_the_published_database_goes_without(store: Path) -> None:
-    with duckdb.connect(str(results.publish(store)), read_only=True) as client:
+    with duckdb.connect(str(export.publish(store)), read_only=True) as client:
         with pytest.raises(duckdb.Error, match="overlap"):
             client.execute("FROM overlap('a', 'b')")
         assert client.execute("SELECT count(*) FROM tasks").fetchone() == (2,)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis import export
 from analysis import results as reading
 from analysis.errors import AnalysisError
 from orchestrator import study
@@ -182,7 +183,7 @@ def test_readers_write_nothing(tmp_path: Path, filled: Path) -> None:
 def test_the_published_database_opens_in_any_client(tmp_path: Path, filled: Path) -> None:
     import duckdb
 
-    path = reading.publish(filled / "store")
+    path = export.publish(filled / "store")
     with duckdb.connect(str(path), read_only=True) as client:
         assert client.execute("SELECT count(*) FROM trials").fetchone() == (26,)
         comment = client.execute(

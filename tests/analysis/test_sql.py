@@ -83,7 +83,30 @@ ATTACKS = [
     "SELECT * FROM secret",
     "WITH x AS (COPY trials TO '{root}/out.csv') SELECT 1",
     "SELECT getenv('HOME')",
+    "IMPORT DATABASE '{root}/out'",
+    "FORCE INSTALL httpfs",
+    "USE stored",
+    "DETACH memory",
+    "CREATE SECRET s (TYPE s3)",
+    "CREATE MACRO evil() AS 1",
+    "BEGIN TRANSACTION",
+    "SET VARIABLE x = 1",
+    "SELECT * FROM read_csv('{root}/link')",
+    "SELECT * FROM read_text('{root}/store/../secret.csv')",
+    "SELECT * FROM sniff_csv('{root}/store/../link')",
+    "SELECT * FROM read_ndjson('{root}/secret.csv')",
+    "SELECT * FROM duckdb_scan('{root}/out.duckdb', 'main', 'x')",
+    "SELECT * FROM sqlite_scan('{root}/out.sqlite', 'x')",
+    "SELECT * FROM arrow_scan_dumb(1, 2, 3)",
+    "SELECT * FROM query_table('{root}/secret.csv')",
+    "SELECT * FROM query_table(['{root}/secret.csv'])",
+    "SELECT * FROM everywhere",
+    "SELECT content FROM read_blob(['{root}/link'])",
+    "SELECT (SELECT count(*) FROM '{root}/secret.csv')",
+    "FROM 'file://{root}/secret.csv'",
 ]
+
+everywhere = pa.table({"x": [1]})  # a variable of a module, which SQL must not see either
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -95,6 +118,34 @@ def test_nothing_else_is_admitted_and_no_file_is_touched(store: Path, attack: st
     assert "\n" not in str(refused.value)
     assert sorted(store.parent.rglob("*")) == before
     assert secret.num_rows == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SET enable_external_access = true",
+        "SET python_enable_replacements = true",
+        "SET temp_directory = '{root}'",
+        "SET memory_limit = '100GB'",
+        "RESET memory_limit",
+        "SET lock_configuration = false",
+        "PRAGMA enable_profiling",
+        "COPY (SELECT 1) TO '{root}/out.csv'",
+        "ATTACH '{root}/out.duckdb'",
+        "EXPORT DATABASE '{root}/out'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+    ],
+)
+def test_what_the_filter_keeps_out_the_connection_refuses_too(
+    store: Path, statement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Safety does not rest on how a statement reads: let through, it comes to nothing."""
+    monkeypatch.setattr(sql, "admit", lambda _: None)
+    before = sorted(store.parent.rglob("*"))
+    with pytest.raises(QueryError):
+        sql.query(store, statement.format(root=store.parent))
+    assert sorted(store.parent.rglob("*")) == before
 
 
 def test_a_query_that_takes_too_long_is_ended(store: Path) -> None:

@@ -7,7 +7,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from analysis import files, results, views
+from analysis import export, files, results, views
 from analysis.errors import StoreError
 from orchestrator.store import layout
 from tests.analysis.build_store import (
@@ -305,8 +305,8 @@ def test_a_damaged_file_is_named_with_the_way_out(tmp_path: Path, relative: str,
 def test_the_published_database_has_the_same_tables_and_comments(tmp_path: Path) -> None:
     Study(lambda row: 0.9).write(tmp_path)
     write_live(tmp_path, run_row(key_of("live")))
-    path = results.publish(tmp_path)
-    assert results.publish(tmp_path) == path == tmp_path / layout.DATABASE
+    path = export.publish(tmp_path)
+    assert export.publish(tmp_path) == path == tmp_path / layout.DATABASE
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
     with results.connect(tmp_path) as ours, duckdb.connect(str(path), read_only=True) as theirs:
         assert results.describe(theirs) == results.describe(ours)

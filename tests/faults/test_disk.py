@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from analysis import results
+from analysis import export, results
 from analysis.errors import StoreError as StoreErrorOfReaders
 from orchestrator import study
 from orchestrator.errors import StoreError
@@ -176,7 +176,7 @@ def test_a_database_that_does_not_fit_costs_no_result(
     with pytest.raises(
         StoreErrorOfReaders, match=r"duckdb of .* cannot be written \(No space left"
     ):
-        results.publish(store)
+        export.publish(store)
     is_undisturbed(tmp_path, undisturbed)
 
 
