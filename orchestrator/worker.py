@@ -155,8 +155,8 @@ class _Worker:
         drawn = value["kind"] == "mask" and value["of"] is None
         fresh = {named: None if drawn else {"kind": "init", "version": 1, "seed": 0}}
         with deadline(job.timeout if self._limited else None):
-            rehearse(decode({**fields, **fresh}), self._device)
-        return Outcome(job.key, self._name, time.perf_counter() - clock)
+            memory = rehearse(decode({**fields, **fresh}), self._device)
+        return Outcome(job.key, self._name, time.perf_counter() - clock, memory=memory)
 
     def _commit(self, job: Job, row: results.Row) -> None:
         if job.repeat:

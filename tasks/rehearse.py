@@ -16,15 +16,32 @@ from tasks.train import train
 STEPS = 2
 EXAMPLES = 256
 
+CONTEXT_BYTES = 600 * 2**20
+"""Of a GPU's memory, what CUDA itself takes in each process, about."""
 
-def rehearse(value: Run | Mask, device: str = "cpu") -> None:
+
+def rehearse(value: Run | Mask, device: str = "cpu") -> float:
     """Train two iterations from fresh weights, or find the mask of fresh weights.
+
+    Returns the fraction of a GPU's memory that a process for it takes; 0 on a CPU.
 
     Raises
     ------
     Exception
         Whatever the task itself would raise.
     """
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    _go_through(value, device)
+    return _fraction() if device == "cuda" else 0.0
+
+
+def _fraction() -> float:
+    total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    return min(1.0, (CONTEXT_BYTES + torch.cuda.max_memory_reserved()) / total)
+
+
+def _go_through(value: Run | Mask, device: str) -> None:
     weights = initial_weights(value.network, Init(seed=0))
     if isinstance(value, Mask):
         _rehearse_mask(value, {n: t.to(device) for n, t in weights.items()}, device)
@@ -32,7 +49,10 @@ def rehearse(value: Run | Mask, device: str = "cpu") -> None:
     steps = min(STEPS, value.recipe.steps)
     recipe = replace(value.recipe, rescale_steps=min(value.recipe.rescale_steps, 1))
     data = load(value.dataset, device)
-    few = Data(_few(data.train), _few(data.test), _few(data.val) if data.val else None)
+    count = max(EXAMPLES, value.recipe.batch_size)  # whole batches: their memory counts
+    few = Data(
+        _few(data.train, count), _few(data.test, count), _few(data.val, count) if data.val else None
+    )
     train(value.network, recipe, few, weights, order_seed=0, last_step=steps)
 
 
@@ -61,5 +81,5 @@ def _shorter(score: Score) -> Score:
     return replace(score, steps=STEPS, period=1) if isinstance(score, GemMiner) else score
 
 
-def _few(split: Split) -> Split:
-    return split.part(torch.arange(min(EXAMPLES, len(split)), device=split.labels.device))
+def _few(split: Split, count: int) -> Split:
+    return split.part(torch.arange(min(count, len(split)), device=split.labels.device))

@@ -48,7 +48,10 @@ class Pack:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended on its worker; `failure` is None when its result is committed."""
+    """How a job ended on its worker; `failure` is None when its result is committed.
+
+    `memory` is the fraction of a GPU's memory that a rehearsal took.
+    """
 
     key: str
     worker: str
@@ -56,6 +59,7 @@ class Outcome:
     failure: Failure | None = None
     message: str = ""
     traceback: str = ""
+    memory: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import s3fs
@@ -99,7 +99,8 @@ def far_away(port: int) -> Iterator[int]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(pump(reader, back, AWAY), pump(there, writer, 0.0))
+        with suppress(asyncio.CancelledError):  # at the end
+            await asyncio.gather(pump(reader, back, AWAY), pump(there, writer, 0.0))
 
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -109,9 +110,11 @@ def far_away(port: int) -> Iterator[int]:
     yield listening.sockets[0].getsockname()[1]
 
     def end() -> None:
-        for task in asyncio.all_tasks(loop):
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
             task.cancel()
-        loop.call_soon(loop.stop)
+        ended = asyncio.gather(*tasks, return_exceptions=True)
+        ended.add_done_callback(lambda _: loop.stop())
 
     loop.call_soon_threadsafe(end)
     thread.join()

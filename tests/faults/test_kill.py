@@ -33,9 +33,9 @@ def committed(folder: Path) -> int:
     return sum(1 for _ in (folder / "store" / layout.LIVE).rglob("[!.]*.parquet"))
 
 
-def start(folder: Path, *options: str) -> subprocess.Popen[bytes]:
+def start(folder: Path, *options: str, sweep: str = "tiny.yaml") -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.cli", "run", "tiny.yaml", *options],
+        [sys.executable, "-m", "orchestrator.cli", "run", sweep, *options],
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -141,6 +141,26 @@ def test_two_drivers_on_one_store_at_once(tmp_path: Path, undisturbed: dict[str,
     both = [start(tmp_path, "--executor", "inline") for _ in range(2)]
     assert [process.wait(timeout=200) for process in both] == [0, 0]
     assert outcome(tmp_path / "store") == undisturbed
+    assert verify(tmp_path / "store") == []
+
+
+def test_two_drivers_with_sweeps_that_overlap(tmp_path: Path) -> None:
+    """One asks for some levels, the other for some more: what both want is in the tables once."""
+    some = [{"method": ["random", "snip"], "levels": [2, 5]}, {"method": "imp", "levels": "1..3"}]
+    more = [{"method": ["random", "snip"], "levels": [5, 8]}, {"method": "imp", "levels": "2..5"}]
+    write_sweep(tmp_path, grids=some, recipe=RECIPE)
+    write_sweep(tmp_path, name="other", grids=more, recipe=RECIPE)
+    both = [
+        start(tmp_path, "--executor", "inline"),
+        start(tmp_path, "--executor", "inline", sweep="other.yaml"),
+    ]
+    assert [process.wait(timeout=200) for process in both] == [0, 0]
+    found = outcome(tmp_path / "store")
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    write_sweep(alone, grids=[*some, *more], recipe=RECIPE)
+    assert tombola("run", "tiny.yaml", "--executor", "inline", cwd=alone).returncode == 0
+    assert found == outcome(alone / "store")
     assert verify(tmp_path / "store") == []
 
 
