@@ -163,6 +163,10 @@ def run(
             help="Before a long launch try each kind of task on a few examples.",
         ),
     ] = True,
+    grace: Annotated[
+        float,
+        typer.Option(help="After SIGTERM, seconds to keep checkpoints and finish.", min=0),
+    ] = 30.0,
     on_finish: Annotated[
         str | None,
         typer.Option(help="Command to run at the end; TOMBOLA_SWEEP, _DONE, _FAILED tell how."),
@@ -207,6 +211,7 @@ def run(
         "least_timeout": timeout,
         "checkpoint_seconds": checkpoint_every,
         "canary": canary,
+        "grace": grace,
     }
     _launch(asked, root, planned, costs, engine, limits, on_finish)
 
@@ -226,14 +231,17 @@ def _launch(
     from orchestrator.live import Display
 
     console = _console()
-    workers = None
+    workers, kept = None, 0
     try:
         workers = engine()
-        signal.signal(signal.SIGTERM, _interrupt)  # Ray has put its own in place
+        _drain_on_sigterm(workers, limits["grace"])  # Ray has put its own handler in place
         for _ in range(study.ROUNDS):
             with Display(console, planned, costs) as display:
                 shown = display.observe
                 progress = launch(planned, root, workers, costs=costs, observe=shown, **limits)
+            if progress.stopped:
+                kept = progress.kept
+                raise KeyboardInterrupt
             if not study.met_damage(progress):
                 break
             console.print("Damaged files were found and removed; what they held is done again.")
@@ -241,6 +249,8 @@ def _launch(
     except KeyboardInterrupt:
         again = f"tombola run {_words(asked.path, root)}"
         typer.echo(f"\ninterrupted; what is finished is kept. Go on with: {again}", err=True)
+        if kept:
+            typer.echo(f"{kept} trainings go on from their checkpoints", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     finally:
         if workers is not None:
@@ -722,8 +732,16 @@ def _console() -> Any:
     return Console(width=None if sys.stdout.isatty() else 120)
 
 
-def _interrupt(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt
+def _drain_on_sigterm(workers: Any, grace: float) -> None:
+    """SIGTERM stops a launch at checkpoints; a second one, like Ctrl-C, at once."""
+
+    def stop(_signal: int, _frame: object) -> None:
+        if workers.draining:
+            raise KeyboardInterrupt
+        os.write(2, b"\nSIGTERM: stopping at checkpoints, %d s at most\n" % grace)
+        workers.drain()
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 def main() -> None:

@@ -75,7 +75,14 @@ class Lost:
     why: Failure = Failure.WORKER_LOST
 
 
-Event: TypeAlias = Finished | Failed | Ended | Lost
+@dataclass(frozen=True)
+class Resized:
+    """So many packs run side by side from now on: nodes joined or left."""
+
+    slots: int
+
+
+Event: TypeAlias = Finished | Failed | Ended | Lost | Resized
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,6 @@ class Scheduler:
         self.attempts = dict.fromkeys(self.nodes, 0)
         self._failed: Counter[tuple[str, Failure]] = Counter()
         self._slots = slots
-        self._window = slots + max(1, slots // 2)
         self._packs = 0
         self._unmet = {key: len(node.needs) for key, node in self.nodes.items()}
         self._children: dict[str, list[str]] = {key: [] for key in self.nodes}
@@ -151,6 +157,8 @@ class Scheduler:
                     for key in keys:
                         commands += self._fail(key, why)
                     self._return_unsettled(keys)
+                case Resized(slots):
+                    self._slots = slots
         commands += self._start_packs()
         return commands
 
@@ -220,7 +228,7 @@ class Scheduler:
     def _room(self) -> int:
         """Packs that may be in flight, for the most urgent ready task to be among them."""
         short = self.nodes[self._ready[0][3]].seconds < AHEAD_SECONDS
-        return self._window if short else self._slots
+        return self._slots + max(1, self._slots // 2) if short else self._slots
 
     def _next_pack(self) -> list[str]:
         """The most urgent ready task, and more until the pack lasts about a second.

@@ -23,6 +23,7 @@ from orchestrator.deadline import TaskTimeout, deadline
 from orchestrator.errors import DamagedFile, DeterminismAlarm, StoreError
 from orchestrator.executors.base import Job, Outcome, Pack
 from orchestrator.failures import Failure
+from orchestrator.preemption import Notice, Preempted
 from orchestrator.store import artifacts, layout, results
 from tasks import catalog, measure, resources
 from tasks.connectivity import barrier
@@ -38,16 +39,20 @@ from tasks.train import train
 Value = dict[str, Any]
 
 
-def run_pack(pack: Pack, *, limited: bool = False) -> list[Outcome]:
+def run_pack(pack: Pack, *, limited: bool = False, notice: Notice | None = None) -> list[Outcome]:
     """Run a pack's jobs in order; an outcome for each but those whose needs failed here.
 
-    `limited` keeps the jobs' timeouts, for which this process may have to end itself.
+    `limited` keeps the jobs' timeouts, for which this process may have to end itself. Given
+    notice, a training stops at a checkpoint, and jobs that had not begun have no outcome.
     """
     torch.set_num_threads(1)
-    worker = _Worker(pack, limited)
+    notice = notice or Notice()
+    worker = _Worker(pack, limited, notice)
     outcomes: list[Outcome] = []
     failed: set[str] = set()
     for job in pack.jobs:
+        if notice.reason is not None:
+            break
         if failed.intersection(job.needs):
             failed.add(job.key)
             continue
@@ -91,8 +96,8 @@ def graph_quantities(kept: torch.Tensor) -> dict[str, float | None]:
 class _Worker:
     """One call's work: the pack, and the scores that its masks share."""
 
-    def __init__(self, pack: Pack, limited: bool) -> None:
-        self._pack, self._limited = pack, limited
+    def __init__(self, pack: Pack, limited: bool, notice: Notice) -> None:
+        self._pack, self._limited, self._notice = pack, limited, notice
         self._store = Path(pack.store)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._name = f"{socket.gethostname()}:{os.getpid()}"
@@ -161,7 +166,9 @@ class _Worker:
         if kept is not None:
             kept = measure.fitted(network, kept)
         start = self._weights(network, value["start"])
-        kept_on_the_way = RunCheckpoints(self._store, job, self._pack.checkpoint_seconds)
+        kept_on_the_way = RunCheckpoints(
+            self._store, job, self._pack.checkpoint_seconds, self._notice
+        )
         trained = train(
             network,
             recipe,
@@ -345,6 +352,8 @@ def _failure(error: Exception) -> Failure:
             return Failure.DETERMINISM_ALARM
         case DamagedFile():
             return Failure.DAMAGED_FILE
+        case Preempted():
+            return Failure.PREEMPTED
         case TaskTimeout():
             return Failure.TIMEOUT
         case torch.cuda.OutOfMemoryError() | MemoryError():

@@ -80,7 +80,12 @@ class Executor(Protocol):
 
     @property
     def slots(self) -> int:
-        """Workers side by side."""
+        """Workers side by side; on a cluster it changes as nodes come and go."""
+        ...
+
+    @property
+    def draining(self) -> bool:
+        """Whether an end was asked for."""
         ...
 
     def submit(self, pack: Pack) -> None:
@@ -89,6 +94,13 @@ class Executor(Protocol):
 
     def wait(self, seconds: float) -> list[Arrival]:
         """What has arrived, after at most about `seconds` when nothing has."""
+        ...
+
+    def drain(self) -> None:
+        """Ask what runs to stop where it can go on from. Safe in a signal's handler.
+
+        Each pack still comes back from `wait`: trainings as preempted, others when done.
+        """
         ...
 
     def close(self) -> None:
