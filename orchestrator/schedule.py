@@ -228,7 +228,11 @@ class Scheduler:
     def _room(self) -> int:
         """Packs that may be in flight, for the most urgent ready task to be among them."""
         short = self.nodes[self._ready[0][3]].seconds < AHEAD_SECONDS
-        return self._slots + max(1, self._slots // 2) if short else self._slots
+        return self._window if short else self._slots
+
+    @property
+    def _window(self) -> int:
+        return self._slots + max(1, self._slots // 2)
 
     def _next_pack(self) -> list[str]:
         """The most urgent ready task, and more until the pack lasts about a second.

@@ -173,7 +173,7 @@ def unreached(address: Address | None, error: Exception) -> str:
         return f"{where} runs {there}, and this is {here}: install the same on both"
     if "uthenticat" in f"{type(error).__name__} {said}":
         return f"{where} does not take this token: copy its ~/.ray/auth_token here"
-    return f"{where} cannot be joined: {(said.splitlines() or [type(error).__name__])[0]}"
+    return f"{where} cannot be had: {(said.splitlines() or [type(error).__name__])[0]}"
 
 
 def slots(nodes: list[dict[str, Any]], cpus: float, gpus: float) -> int:

@@ -300,7 +300,7 @@ def _resolve(said: str) -> Address:
 
 def _ask_head(address: Address) -> None:
     """Ask the head who it is, once: Ray does it for twenty seconds, with a line of log each."""
-    from ray._raylet import GcsClient
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
     stderr = os.dup(2)
     with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - what C++ writes goes by number

@@ -98,3 +98,17 @@ def test_packs_in_flight_all_come_back(executor: Executor, store: Path, tmp_path
     assert sorted(a.pack.identity for a in found) == ["0", "1", "2", "3", "4"]
     assert not any(isinstance(a, WorkerLost) for a in found)
     assert len(outcome(store)) == 1, "the same work done five times is one result"
+
+
+def test_told_to_drain_each_pack_comes_back_and_nothing_more_is_begun(
+    executor: Executor, store: Path, tmp_path: Path
+) -> None:
+    """Last, since an executor that was drained stays so."""
+    executor.submit(pack_of(store, *jobs(tmp_path)))
+    executor.drain()
+    assert executor.draining
+    [arrival] = arrivals(executor, 1)
+    assert isinstance(arrival, Returned)
+    assert set(outcome(store)) == {o.key for o in arrival.outcomes if o.failure is None}
+    assert {o.failure for o in arrival.outcomes} <= {None, Failure.PREEMPTED}
+    assert len(arrival.outcomes) < len(arrival.pack.jobs)
