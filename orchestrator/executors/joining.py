@@ -78,8 +78,25 @@ def parse(said: str) -> Address:
     return Address(host, int(port), client)
 
 
-def probe(address: Address) -> None:
+def dashboard(said: str) -> Address:
+    """Where a dashboard's URL leads.
+
+    Raises
+    ------
+    TombolaError
+        When it is not http://HOST:PORT or https://HOST:PORT.
+    """
+    scheme, _, rest = said.rstrip("/").partition("://")
+    host, _, port = rest.rpartition(":")
+    if scheme not in {"http", "https"} or not host or not port.isdigit():
+        raise TombolaError(f"submit's --address takes the dashboard's http://HOST:8265, not {said}")
+    return Address(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def probe(address: Address, *, grpc: bool = True) -> None:
     """Say hello in HTTP/2, which carries Ray's gRPC, and hear whether that is understood.
+
+    Without `grpc` it is enough that somebody listens.
 
     Raises
     ------
@@ -88,7 +105,7 @@ def probe(address: Address) -> None:
     """
     try:
         with socket.create_connection((address.host, address.port), PROBE_SECONDS) as connection:
-            if os.environ.get("RAY_USE_TLS", "0") not in {"", "0"}:
+            if not grpc or os.environ.get("RAY_USE_TLS", "0") not in {"", "0"}:
                 return
             connection.sendall(HELLO)
             if connection.recv(9)[3:4] == SETTINGS:
@@ -98,7 +115,7 @@ def probe(address: Address) -> None:
         why = f"no answer in {PROBE_SECONDS:g} s"
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-    kind = "Ray client server" if address.client else "Ray head"
+    kind = "Ray client server" if address.client else "Ray head" if grpc else "Ray dashboard"
     raise TombolaError(f"no {kind} at {address}: {why}; is the cluster running, is this its port?")
 
 
@@ -171,6 +188,8 @@ def unreached(address: Address | None, error: Exception) -> str:
     if len(versions) == 2:
         there, here = (f"Ray {ray} on Python {python}" for ray, python in versions)
         return f"{where} runs {there}, and this is {here}: install the same on both"
+    if isinstance(error, ImportError):
+        return f"{where} needs more of Ray here ({said}): pip install 'tombola[cluster]'"
     if "uthenticat" in f"{type(error).__name__} {said}":
         return f"{where} does not take this token: copy its ~/.ray/auth_token here"
     return f"{where} cannot be had: {(said.splitlines() or [type(error).__name__])[0]}"

@@ -79,7 +79,7 @@ class RayExecutor:
             with chdir(SOURCE), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 ray.init(**(_join(self._where) if self._where else _start(num_cpus, num_gpus)))
-        except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
+        except (ray.exceptions.RayError, ImportError, OSError, RuntimeError, ValueError) as error:
             raise TombolaError(joining.unreached(self._where, error)) from None
         if gpus_per_task is None:
             gpus_per_task = 1.0 if ray.cluster_resources().get("GPU") else 0.0
@@ -193,6 +193,34 @@ class RayExecutor:
                 wrong = joining.unguarded(mode, host)
             if wrong is not None:
                 raise TombolaError(f"{node}: {wrong}")
+
+
+def submit_job(
+    url: str, identity: str, entrypoint: str, folder: Path, environment: dict[str, str]
+) -> None:
+    """Start a command on a cluster through its dashboard at `url`, in a copy of `folder`.
+
+    Raises
+    ------
+    TombolaError
+        When there is no dashboard, no token for it, or it does not take the job.
+    """
+    address = joining.dashboard(url)
+    ray = _import_ray(local=False)
+    joining.require_token(address)
+    joining.probe(address, grpc=False)
+    from ray.job_submission import JobSubmissionClient
+
+    try:
+        logging.disable(logging.INFO)  # Ray tells of each file that it packs
+        environment = {**_WORKER_ENVIRONMENT, **environment}
+        JobSubmissionClient(url).submit_job(
+            entrypoint=entrypoint,
+            submission_id=identity,
+            runtime_env={"working_dir": str(folder), "env_vars": environment},
+        )
+    except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
+        raise TombolaError(joining.unreached(address, error)) from None
 
 
 # ---------------------------------------------------------------- on the node
