@@ -38,7 +38,7 @@ stop() {
     trap - EXIT
     scancel --quiet --signal=TERM "$SLURM_JOB_ID" # the steps, and not this script
     wait "${steps[@]}" 2> /dev/null
-    srun --quiet --ntasks-per-node=1 rm -rf "$folder"
+    timeout 30 srun --quiet --overlap --ntasks-per-node=1 rm -rf "$folder"
 }
 trap stop EXIT
 trap 'kill -TERM $driver 2> /dev/null' TERM # Slurm's notice: to the driver, which tells the rest
