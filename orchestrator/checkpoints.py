@@ -13,18 +13,19 @@ import torch
 
 from orchestrator.errors import DamagedFile
 from orchestrator.executors.base import Job
+from orchestrator.preemption import Notice, Preempted
 from orchestrator.store import artifacts, layout
 from tasks.train import Checkpoint, Eval
 
 
 class RunCheckpoints:
-    """Keeps one checkpoint of a job's run, at most every `every` seconds.
+    """Keeps one checkpoint of a job's run, at most every `every` seconds and upon notice.
 
     `resumed_step` is where the run went on from, or None.
     """
 
-    def __init__(self, store: Path, job: Job, every: float) -> None:
-        self._store, self._job, self._every = store, job, every
+    def __init__(self, store: Path, job: Job, every: float, notice: Notice) -> None:
+        self._store, self._job, self._every, self._notice = store, job, every, notice
         self._kept = time.monotonic()
         self.resumed_step: int | None = None
 
@@ -56,11 +57,17 @@ class RunCheckpoints:
         )
 
     def due(self) -> bool:
-        """Whether the last one is old enough."""
-        return time.monotonic() - self._kept >= self._every
+        """Whether the last one is old enough, or this worker is to stop."""
+        return self._notice.reason is not None or time.monotonic() - self._kept >= self._every
 
     def keep(self, checkpoint: Checkpoint) -> None:
-        """Publish it in place of the one before."""
+        """Publish it in place of the one before.
+
+        Raises
+        ------
+        Preempted
+            When this worker is to stop: the run goes on from here, elsewhere or later.
+        """
         tensors = {f"weights/{name}": t for name, t in checkpoint.weights.items()}
         tensors |= {f"optimizer/{n}": t for n, t in enumerate(checkpoint.optimizer)}
         tensors["losses/"] = checkpoint.losses
@@ -76,6 +83,8 @@ class RunCheckpoints:
         with suppress(OSError):  # a store that is full or away: the training can go on
             artifacts.write_checkpoint(self._store, self._job.key, arrays, about)
         self._kept = time.monotonic()
+        if self._notice.reason is not None:
+            raise Preempted(f"{self._notice.reason}; goes on from step {checkpoint.step}")
 
     def _of(self) -> dict[str, object]:
         """What must be the same for the run to go on as if it had not stopped."""

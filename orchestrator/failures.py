@@ -19,6 +19,7 @@ class Failure(Enum):
     STORE = "store", 3
     WORKER_LOST = "worker lost", 3
     NODE_LOST = "node lost", 10
+    PREEMPTED = "preempted", 100
 
     def __init__(self, word: str, tries: int) -> None:
         self.word = word

@@ -21,6 +21,7 @@ from orchestrator.schedule import (
     Finished,
     GiveUp,
     Lost,
+    Resized,
     Retried,
     Scheduler,
     Start,
@@ -53,7 +54,10 @@ class Failed:
 
 @dataclass
 class Progress:
-    """How far a launch is; passed to its observer after each change."""
+    """How far a launch is; passed to its observer after each change.
+
+    `stopped` is that it was asked to end before its time, with `kept` trainings at checkpoints.
+    """
 
     total: int
     done: list[Task] = field(default_factory=list)
@@ -63,6 +67,8 @@ class Progress:
     paused: int = 0
     fenced: list[str] = field(default_factory=list)
     running: dict[str, Task] = field(default_factory=dict)
+    stopped: bool = False
+    kept: int = 0
 
     @property
     def settled(self) -> int:
@@ -85,6 +91,7 @@ def launch(
     checkpoint_seconds: float = 300.0,
     canary: bool = True,
     inbox: Inbox | None = None,
+    grace: float = 30.0,
 ) -> Progress:
     """Run a plan's tasks on an executor until each is done, failed or blocked.
 
@@ -93,8 +100,10 @@ def launch(
     and tried once more. Before a launch of some minutes a `canary` of each kind of task is
     tried on a few examples; where one fails nothing is started. A training keeps a
     checkpoint every `checkpoint_seconds`. What people ask in the `inbox` is heeded meanwhile.
+    Once the executor is told to drain nothing more is started, and what runs has `grace`
+    seconds to keep a checkpoint or to finish.
     """
-    costs, limits = costs or Costs(), (least_timeout, checkpoint_seconds)
+    costs, limits = costs or Costs(), (least_timeout, checkpoint_seconds, grace)
     launched = _Launch(plan, store, executor, costs, observe, *limits, inbox)
     expected = sum(map(costs.seconds, plan.tasks.values())) / executor.slots
     if canary and expected >= WORTH_SECONDS and (fallen := launched.rehearse()):
@@ -112,6 +121,7 @@ class _Launch:
         observe: Observer,
         least_timeout: float,
         checkpoint_seconds: float,
+        grace: float,
         inbox: Inbox | None,
     ) -> None:
         clock = LaunchClock(store)
@@ -119,11 +129,13 @@ class _Launch:
         self._plan, self._store, self._executor, self._observe = plan, store, executor, observe
         self._journal = Journal(store, self._identity, clock)
         self._compaction = Background(store)
-        self._scheduler = Scheduler(nodes(plan, costs), executor.slots, executor.widest)
+        self._slots = executor.slots
+        self._scheduler = Scheduler(nodes(plan, costs), self._slots, executor.widest)
         self._progress = Progress(total=len(plan.tasks))
-        self._packs = 0
+        self._packs = self._in_flight = 0
         self._costs, self._least_timeout = costs, least_timeout
-        self._checkpoint_seconds = checkpoint_seconds
+        self._checkpoint_seconds, self._grace = checkpoint_seconds, grace
+        self._stop_by: float | None = None
         self._last: dict[str, Failed] = {}
         self._fuses = Fuses()
         self._inbox, self._steering = inbox, Steering(plan)
@@ -132,7 +144,7 @@ class _Launch:
     def run(self) -> Progress:
         try:
             self._obey()
-            while not self._scheduler.finished:
+            while not self._scheduler.finished and not self._stopped():
                 for arrival in self._executor.wait(WAIT_SECONDS):
                     match arrival:
                         case Returned(pack, outcomes, node):
@@ -141,6 +153,9 @@ class _Launch:
                         case WorkerLost(pack, reason, why):
                             self._lost(pack, reason, why)
                 self._heed()
+                if self._slots != self._executor.slots:
+                    self._slots = self._executor.slots
+                    self._obey(Resized(self._slots))
                 self._journal.flush()
                 self._compaction.tend(len(self._progress.done))
                 self._observe(self._progress)
@@ -153,6 +168,15 @@ class _Launch:
             self._compaction.close()
         return self._progress
 
+    def _stopped(self) -> bool:
+        """Whether it was asked to end, and what ran came back or had its time."""
+        if not self._executor.draining:
+            return False
+        self._progress.stopped = True
+        now = time.monotonic()
+        self._stop_by = now + self._grace if self._stop_by is None else self._stop_by
+        return not self._in_flight or now >= self._stop_by
+
     def rehearse(self) -> Progress | None:
         """Try a canary of each kind of task; the progress of a launch that is over if one fell."""
         tasks = {task.key: task for task in canaries(self._plan)}
@@ -160,7 +184,7 @@ class _Launch:
             job = replace(_job(task, 1, self._least_timeout), kind="rehearsal", needs=())
             self._executor.submit(self._pack(f"canary {task.key[:12]}", (job,)))
         waiting = len(tasks)
-        while waiting:
+        while waiting and not self._executor.draining:
             for arrival in self._executor.wait(WAIT_SECONDS):
                 waiting -= 1
                 if isinstance(arrival, WorkerLost):
@@ -187,7 +211,8 @@ class _Launch:
         for command in self._scheduler.handle(*events):
             match command:
                 case Start(keys, width):
-                    self._start(keys, width)
+                    if not self._executor.draining:
+                        self._start(keys, width)
                 case GiveUp(key, because):
                     self._give_up(key, because)
 
@@ -202,6 +227,7 @@ class _Launch:
             self._progress.running[task.key] = task
             self._note("dispatched", task, attempt=job.attempt, pack=pack.identity)
         self._executor.submit(pack)
+        self._in_flight += 1
 
     def _pack(self, name: str, jobs: tuple[Job, ...], width: int = 1) -> Pack:
         return Pack(
@@ -256,10 +282,12 @@ class _Launch:
                 self._note("finished", task, **details)
                 continue
             events.append(schedule.Failed(task.key, outcome.failure))
+            self._progress.kept += outcome.failure is Failure.PREEMPTED
             said = outcome.message, outcome.traceback
             self._last[task.key] = Failed(task, outcome.failure, *said)
             if outcome.failure.tries > 1:
-                self._note("retried", task, **details, message=outcome.message)
+                why = outcome.failure.word
+                self._note("retried", task, **details, failure=why, message=outcome.message)
         self._forget(pack)
         self._obey(*events, Ended(pack.keys))
 
@@ -327,6 +355,7 @@ class _Launch:
     # ------------------------------------------------------------ shared
 
     def _forget(self, pack: Pack) -> None:
+        self._in_flight -= 1
         for key in pack.keys:
             self._progress.running.pop(key, None)
 

@@ -110,7 +110,16 @@ class Retried:
     keys: frozenset[str]
 
 
-Event: TypeAlias = Finished | Failed | Ended | Lost | Cancelled | Paused | Resumed | Retried
+@dataclass(frozen=True)
+class Resized:
+    """So many packs run side by side from now on: nodes joined or left."""
+
+    slots: int
+
+
+Event: TypeAlias = (
+    Finished | Failed | Ended | Lost | Resized | Cancelled | Paused | Resumed | Retried
+)
 
 
 @dataclass(frozen=True)
@@ -151,7 +160,6 @@ class Scheduler:
         self.attempts = dict.fromkeys(self.nodes, 0)
         self._failed: Counter[tuple[str, Failure]] = Counter()
         self._slots, self._widest = slots, widest
-        self._window = slots + max(1, slots // 2)
         self._packs = 0
         self._unmet = {key: len(node.needs) for key, node in self.nodes.items()}
         self._children: dict[str, list[str]] = {key: [] for key in self.nodes}
@@ -190,6 +198,8 @@ class Scheduler:
                     for key in keys:
                         commands += self._fail(key, why)
                     self._return_unsettled(keys)
+                case Resized(slots):
+                    self._slots = slots
                 case Cancelled(keys):
                     self._cancel(keys)
                 case Paused(keys):
@@ -331,6 +341,10 @@ class Scheduler:
     def _tries(self, why: Failure) -> int:
         doublings = (self._widest - 1).bit_length()
         return why.tries + (doublings if why is Failure.OUT_OF_MEMORY else 0)
+
+    @property
+    def _window(self) -> int:
+        return self._slots + max(1, self._slots // 2)
 
     def _next_pack(self) -> list[str]:
         """The most urgent ready task, and more until the pack lasts about a second.

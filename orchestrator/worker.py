@@ -24,6 +24,7 @@ from orchestrator.deadline import TaskTimeout, deadline
 from orchestrator.errors import DamagedFile, DeterminismAlarm, StoreError
 from orchestrator.executors.base import Job, Outcome, Pack
 from orchestrator.failures import Failure
+from orchestrator.preemption import Notice, Preempted
 from orchestrator.store import artifacts, layout, repeats, results
 from orchestrator.store.clock import now
 from orchestrator.store.place import locate
@@ -43,17 +44,23 @@ from tasks.train import train
 Value = dict[str, Any]
 
 
-def run_pack(pack: Pack, *, limited: bool = False, gpus: int = 1) -> list[Outcome]:
+def run_pack(
+    pack: Pack, *, limited: bool = False, gpus: int = 1, notice: Notice | None = None
+) -> list[Outcome]:
     """Run a pack's jobs in order; an outcome for each but those whose needs failed here.
 
     `limited` keeps the jobs' timeouts, for which this process may have to end itself. With
-    more `gpus` than one each training divides its batches among them.
+    more `gpus` than one each training divides its batches among them. Given notice, a
+    training stops at a checkpoint, and jobs that had not begun have no outcome.
     """
     torch.set_num_threads(1)
-    worker = _Worker(pack, limited, gpus)
+    notice = notice or Notice()
+    worker = _Worker(pack, limited, gpus, notice)
     outcomes: list[Outcome] = []
     failed: set[str] = set()
     for job in pack.jobs:
+        if notice.reason is not None:
+            break
         if failed.intersection(job.needs):
             failed.add(job.key)
             continue
@@ -97,8 +104,8 @@ def graph_quantities(kept: torch.Tensor) -> dict[str, float | None]:
 class _Worker:
     """One call's work: the pack, and the scores that its masks share."""
 
-    def __init__(self, pack: Pack, limited: bool, gpus: int) -> None:
-        self._pack, self._limited, self._gpus = pack, limited, gpus
+    def __init__(self, pack: Pack, limited: bool, gpus: int, notice: Notice) -> None:
+        self._pack, self._limited, self._gpus, self._notice = pack, limited, gpus, notice
         self._store = locate(pack.store, patient=True)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._name = f"{socket.gethostname()}:{os.getpid()}"
@@ -177,7 +184,9 @@ class _Worker:
         if kept is not None:
             kept = measure.fitted(network, kept)
         start = self._weights(network, value["start"])
-        kept_on_the_way = RunCheckpoints(self._store, job, self._pack.checkpoint_seconds)
+        kept_on_the_way = RunCheckpoints(
+            self._store, job, self._pack.checkpoint_seconds, self._notice
+        )
         how = {
             "order_seed": value["order_seed"],
             "first_step": value["first_step"],
@@ -375,6 +384,8 @@ def _failure(error: Exception) -> Failure:
             return Failure.DETERMINISM_ALARM
         case DamagedFile():
             return Failure.DAMAGED_FILE
+        case Preempted():
+            return Failure.PREEMPTED
         case TaskTimeout():
             return Failure.TIMEOUT
         case torch.cuda.OutOfMemoryError() | MemoryError():

@@ -40,7 +40,16 @@ def load(name: str) -> Callable[..., Any]:
 def digest(name: str) -> str:
     """First 16 hex digits of the SHA-256 of the file that defines `module:function`.
 
-    The module is not run for it.
+    Raises
+    ------
+    ValueError
+        When there is no such module.
+    """
+    return hashlib.sha256(file(name).read_bytes()).hexdigest()[:16]
+
+
+def file(name: str) -> Path:
+    """The file that defines `module:function`; the module is not run for it.
 
     Raises
     ------
@@ -60,7 +69,7 @@ def digest(name: str) -> str:
             f"no module {module_name!r} for {name!r}; it is looked for in the current folder "
             "and where Python finds modules (PYTHONPATH)"
         )
-    return hashlib.sha256(Path(spec.origin).read_bytes()).hexdigest()[:16]
+    return Path(spec.origin)
 
 
 def _look_here() -> None:

@@ -108,6 +108,10 @@ def run(
             max=1,
         ),
     ] = 0.0,
+    grace: Annotated[
+        float,
+        typer.Option(help="After SIGTERM, seconds to keep checkpoints and finish.", min=0),
+    ] = 30.0,
     on_finish: Annotated[
         str | None,
         typer.Option(help="Command to run at the end; TOMBOLA_SWEEP, _DONE, _FAILED tell how."),
@@ -154,6 +158,7 @@ def run(
         "checkpoint_seconds": checkpoint_every,
         "canary": canary,
         "inbox": inbox,
+        "grace": grace,
     }
     _launch(asked, root, planned, costs, engine, limits, repeat_fraction, on_finish, only)
 
@@ -176,6 +181,7 @@ def _launch(
 
     console = shared.console()
     workers: Any = None
+    kept = 0
 
     def go(planned: Any, limits: dict[str, Any]) -> Any:
         with Display(console, planned, costs) as display:
@@ -184,9 +190,12 @@ def _launch(
 
     try:
         workers = engine()
-        signal.signal(signal.SIGTERM, _interrupt)  # Ray has put its own in place
+        _drain_on_sigterm(workers, limits["grace"])  # Ray has put its own handler in place
         for _ in range(study.ROUNDS):
             progress = go(planned, limits)
+            if progress.stopped:
+                kept = progress.kept
+                raise KeyboardInterrupt
             if not study.met_damage(progress):
                 break
             console.print("Damaged files were found and removed; what they held is done again.")
@@ -199,6 +208,8 @@ def _launch(
     except KeyboardInterrupt:
         words = f"tombola run {shared.words(asked.path, root)}"
         typer.echo(f"\ninterrupted; what is finished is kept. Go on with: {words}", err=True)
+        if kept:
+            typer.echo(f"{kept} trainings go on from their checkpoints", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     finally:
         if workers is not None:
@@ -246,8 +257,16 @@ def _summarise(name: str, sweep: Path, root: Path) -> None:
     typer.echo(f"      tombola sql {query}")
 
 
-def _interrupt(_signal: int, _frame: object) -> None:
-    raise KeyboardInterrupt
+def _drain_on_sigterm(workers: Any, grace: float) -> None:
+    """SIGTERM stops a launch at checkpoints; a second one, like Ctrl-C, at once."""
+
+    def stop(_signal: int, _frame: object) -> None:
+        if workers.draining:
+            raise KeyboardInterrupt
+        os.write(2, b"\nSIGTERM: stopping at checkpoints, %d s at most\n" % grace)
+        workers.drain()
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 @app.command()

@@ -88,7 +88,12 @@ class Executor(Protocol):
 
     @property
     def slots(self) -> int:
-        """Workers side by side."""
+        """Workers side by side; on a cluster it changes as nodes come and go."""
+        ...
+
+    @property
+    def draining(self) -> bool:
+        """Whether an end was asked for."""
         ...
 
     @property
@@ -106,6 +111,13 @@ class Executor(Protocol):
 
     def avoid(self, nodes: frozenset[str]) -> bool:
         """Send packs to other nodes than these from now on; False where there is no other."""
+        ...
+
+    def drain(self) -> None:
+        """Ask what runs to stop where it can go on from. Safe in a signal's handler.
+
+        Each pack still comes back from `wait`: trainings as preempted, others when done.
+        """
         ...
 
     def close(self) -> None:

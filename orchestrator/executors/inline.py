@@ -3,6 +3,7 @@
 from collections import deque
 
 from orchestrator.executors.base import Arrival, Pack, Returned
+from orchestrator.preemption import Notice
 
 
 class InlineExecutor:
@@ -12,6 +13,7 @@ class InlineExecutor:
 
     def __init__(self) -> None:
         self._waiting: deque[Pack] = deque()
+        self._notice = Notice()
 
     def submit(self, pack: Pack) -> None:
         """Queue the pack."""
@@ -24,7 +26,16 @@ class InlineExecutor:
         if not self._waiting:
             return []
         pack = self._waiting.popleft()
-        return [Returned(pack, tuple(run_pack(pack)))]
+        return [Returned(pack, tuple(run_pack(pack, notice=self._notice)))]
+
+    @property
+    def draining(self) -> bool:
+        """Whether an end was asked for."""
+        return self._notice.reason is not None
+
+    def drain(self) -> None:
+        """Stop at the next iteration; what is queued comes back undone."""
+        self._notice.give("the launch is stopping")
 
     def avoid(self, nodes: frozenset[str]) -> bool:
         """There is no other node."""

@@ -110,3 +110,17 @@ def test_a_wide_pack_runs_too_and_the_only_node_cannot_be_avoided(
     assert arrival.outcomes[0].failure is None
     assert not executor.avoid(frozenset({arrival.node or "here"}))
     assert executor.avoid(frozenset())
+
+
+def test_told_to_drain_each_pack_comes_back_and_nothing_more_is_begun(
+    executor: Executor, store: Path, tmp_path: Path
+) -> None:
+    """Last, since an executor that was drained stays so."""
+    executor.submit(pack_of(store, *jobs(tmp_path)))
+    executor.drain()
+    assert executor.draining
+    [arrival] = arrivals(executor, 1)
+    assert isinstance(arrival, Returned)
+    assert set(outcome(store)) == {o.key for o in arrival.outcomes if o.failure is None}
+    assert {o.failure for o in arrival.outcomes} <= {None, Failure.PREEMPTED}
+    assert len(arrival.outcomes) < len(arrival.pack.jobs)

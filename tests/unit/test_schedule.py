@@ -17,6 +17,7 @@ from orchestrator.schedule import (
     Lost,
     Node,
     Paused,
+    Resized,
     Resumed,
     Retried,
     Scheduler,
@@ -52,6 +53,17 @@ def long() -> Callable[..., Node]:
 
 def finish(*keys: str) -> tuple[object, ...]:
     return (*(Finished(key) for key in keys), Ended(keys))
+
+
+def test_nodes_that_join_are_used_at_once_and_those_that_left_no_more(long) -> None:
+    scheduler = Scheduler([long(f"t{i}") for i in range(9)], slots=1)
+    assert len(scheduler.handle()) == 1
+    assert len(scheduler.handle(Resized(4))) == 3
+    assert scheduler.handle(Resized(2)) == []
+    running = [key for key, status in scheduler.status.items() if status is Status.RUNNING]
+    assert scheduler.handle(*finish(running[0])) == []
+    assert scheduler.handle(*finish(running[1])) == []
+    assert len(scheduler.handle(*finish(running[2]))) == 1
 
 
 def test_the_head_of_a_chain_goes_before_a_hundred_leaves(long) -> None:

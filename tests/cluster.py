@@ -1,0 +1,128 @@
+"""Real Ray nodes for tests, behind a token: several on this machine, or in network namespaces."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SMALL = ("--disable-usage-stats", "--object-store-memory=80000000")
+RAY = str(Path(sys.executable).with_name("ray"))
+
+
+def until(condition: Callable[[], object], seconds: float = 120) -> None:
+    """Wait for a condition; an error when it does not come true."""
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, "it never came true"
+        time.sleep(0.02)
+
+
+def processes(session: int, name: bytes = b"") -> list[int]:
+    """Processes of a session whose command line begins with `name`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            same = os.getsid(int(entry.name)) == session
+            if same and (entry / "cmdline").read_bytes().startswith(name):
+                found.append(int(entry.name))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+@dataclass
+class Node:
+    """A `ray start --block` and all that it started, in a session of its own."""
+
+    process: subprocess.Popen[bytes]
+
+    def workers(self) -> list[int]:
+        """Its workers that are at work on a pack."""
+        return processes(self.process.pid, b"ray::_run_pack")
+
+    def kill(self) -> None:
+        """As if the machine lost its power."""
+        for pid in processes(self.process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@dataclass
+class Cluster:
+    """Where nodes are started: environment, address, and what has to be removed."""
+
+    address: str
+    folder: Path
+    environment: dict[str, str]
+    nodes: list[Node] = field(default_factory=list)
+
+    def start(self, *options: str, prefix: tuple[str, ...] = (), cpus: int = 1) -> Node:
+        """Start a node and wait until it is part of the cluster."""
+        log = (self.folder / f"node{len(self.nodes)}.log").open("wb")
+        process = subprocess.Popen(
+            [*prefix, RAY, "start", "--block", *SMALL, f"--num-cpus={cpus}", *options],
+            env=self.environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        node = Node(process)
+        self.nodes.append(node)
+        until(lambda: b"--block" in Path(log.name).read_bytes() or process.poll() is not None)
+        assert process.poll() is None, Path(log.name).read_text()
+        return node
+
+    def head(self, *options: str, prefix: tuple[str, ...] = (), cpus: int = 0) -> Node:
+        """Start the head; by default without a CPU, so that nothing runs on it."""
+        host, _, port = self.address.rpartition(":")
+        named = [f"--port={port}", f"--node-ip-address={host}", f"--temp-dir={self.folder}/ray"]
+        named += ["--head", "--include-dashboard=false"]
+        return self.start(*named, *options, prefix=prefix, cpus=cpus)
+
+    def worker(self, *options: str, prefix: tuple[str, ...] = (), cpus: int = 1) -> Node:
+        """Start a node that joins."""
+        return self.start(f"--address={self.address}", *options, prefix=prefix, cpus=cpus)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        return int(asked.getsockname()[1])
+
+
+def own_address() -> str:
+    """This machine's address, which Ray takes where loopback is asked for; sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        with suppress(OSError):
+            asked.connect(("192.0.2.1", 9))
+        return str(asked.getsockname()[0])
+
+
+@contextmanager
+def cluster(host: str | None = None, **environment: str) -> Iterator[Cluster]:
+    """A cluster with a token of its own; every node is killed at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))  # short: sockets lie below it
+    named = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        **environment,
+    }
+    made = Cluster(f"{host or own_address()}:{free_port()}", folder, {**os.environ, **named})
+    try:
+        yield made
+    finally:
+        for node in made.nodes:
+            node.kill()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,268 @@
+"""Joining a cluster: what is refused, and what a cluster of two hosts survives."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.store import layout
+from orchestrator.store.verify import repair, verify
+from tests.cluster import Cluster, cluster, free_port, until
+from tests.small import outcome, tombola, write_sweep
+
+GRIDS = [
+    {"method": ["random", "snip", "synflow"], "levels": [2, 5, 8], "ablation": ["none", "shuffle"]},
+    {"method": "imp", "levels": "1..5", "rewind_step": [0, 10]},
+]
+RECIPE = {"steps": 40, "batch_size": 64, "lr": 0.1, "evaluate_every": 10}
+
+
+RUN = (sys.executable, "-m", "orchestrator.cli", "run", "tiny.yaml")
+
+
+def join(
+    folder: Path, address: str, *options: str, prefix: tuple[str, ...] = (), **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*prefix, *RUN, "--address", address, *options],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def in_front(folder: Path) -> str:
+    """PYTHONPATH with a folder more."""
+    return os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+
+
+def refused(ended: subprocess.CompletedProcess[str], said: str) -> None:
+    """One line and no more, that says so."""
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert said in ended.stderr
+    assert ended.stderr.startswith("error: ")
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+
+
+# ---------------------------------------------------------------- refused before anything
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_where_nothing_listens_it_says_so(tmp_path: Path, scheme: str) -> None:
+    write_sweep(tmp_path)
+    ended = join(tmp_path, f"{scheme}127.0.0.1:{free_port()}", RAY_AUTH_TOKEN="t" * 64)
+    refused(ended, "connection refused; is the cluster running, is this its port?")
+
+
+def test_something_else_that_listens_is_not_taken_for_a_head(tmp_path: Path) -> None:
+    write_sweep(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+            connection.recv(1000)
+            connection.close()
+
+        threading.Thread(target=answer, daemon=True).start()
+        ended = join(tmp_path, f"ray://127.0.0.1:{server.getsockname()[1]}")
+    refused(ended, "something else answers")
+
+
+@pytest.mark.parametrize("address", ["nowhere", "http://127.0.0.1:8265", "host:0", "ray://", ":1"])
+def test_what_is_no_address_is_refused(tmp_path: Path, address: str) -> None:
+    write_sweep(tmp_path)
+    refused(join(tmp_path, address), f"takes auto, HOST:PORT or ray://HOST:PORT, not {address}")
+
+
+def test_without_a_token_nothing_beyond_loopback_is_joined(tmp_path: Path) -> None:
+    write_sweep(tmp_path)
+    nobody = {"HOME": str(tmp_path), "RAY_AUTH_TOKEN": "", "RAY_AUTH_MODE": ""}
+    refused(join(tmp_path, "192.0.2.1:6379", **nobody), "ray get-auth-token --generate")
+    off = {**nobody, "RAY_AUTH_TOKEN": "t" * 64, "RAY_AUTH_MODE": "disabled"}
+    refused(join(tmp_path, "192.0.2.1:6379", **off), "unset RAY_AUTH_MODE=disabled")
+    gone = {**nobody, "RAY_AUTH_TOKEN_PATH": "gone"}
+    refused(join(tmp_path, "192.0.2.1:6379", **gone), "RAY_AUTH_TOKEN_PATH=gone: no such file")
+
+
+def test_a_ray_with_known_holes_is_refused(tmp_path: Path) -> None:
+    """The installed Ray, told by its own module that it is an old one."""
+    write_sweep(tmp_path)
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "sitecustomize.py").write_text("import ray\nray.__version__ = '2.53.0'\n")
+    ended = join(tmp_path, "127.0.0.1:1", PYTHONPATH=in_front(old))
+    refused(ended, "Ray 2.53.0 has known holes (CVE-2026-27482")
+
+
+# ---------------------------------------------------------------- refused by a real cluster
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Cluster]:
+    """A head and a node, which see this machine's files, and a second Ray client server."""
+    with cluster() as made:
+        made.head(cpus=1)
+        yield made
+
+
+def test_another_token_is_refused_at_once(tmp_path: Path, running: Cluster) -> None:
+    write_sweep(tmp_path)
+    ended = join(tmp_path, running.address, RAY_AUTH_TOKEN="t" * 64, RAY_AUTH_MODE="token")
+    refused(ended, "does not take this token")
+
+
+def test_another_version_of_ray_is_refused_by_both_names(tmp_path: Path, running: Cluster) -> None:
+    write_sweep(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "sitecustomize.py").write_text("import ray\nray.__version__ = '2.54.1'\n")
+    named = {**running.environment, "PYTHONPATH": in_front(other)}
+    ended = join(tmp_path, running.address, **named)
+    refused(ended, "and this is Ray 2.54.1 on Python")
+
+
+def test_a_task_that_fits_on_no_node_is_refused(tmp_path: Path, running: Cluster) -> None:
+    write_sweep(tmp_path)
+    ended = join(tmp_path, running.address, "--cpus-per-task", "2", **running.environment)
+    refused(ended, "no node has 2 CPU and 0 GPU for a task: the cluster has 1 CPU and 0 GPU")
+
+
+def test_a_cluster_without_authentication_is_refused(tmp_path: Path) -> None:
+    write_sweep(tmp_path)
+    with cluster() as open_to_all:
+        token = {"RAY_AUTH_TOKEN": open_to_all.environment["RAY_AUTH_TOKEN"]}
+        open_to_all.environment |= {"RAY_AUTH_MODE": "disabled"}
+        open_to_all.head(cpus=1)
+        ended = join(tmp_path, open_to_all.address, RAY_AUTH_MODE="token", **token)
+    refused(ended, "without authentication")
+    assert not any((tmp_path / "store" / layout.LIVE).rglob("*.parquet"))
+
+
+# ---------------------------------------------------------------- two hosts
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+@pytest.fixture
+def hosts() -> Iterator[tuple[str, str]]:
+    """Two network namespaces joined by a cable, at 10.199.0.1 and 10.199.0.2."""
+    names = tuple(f"tombola-{os.getpid()}-{side}" for side in "ab")
+    if shutil.which("ip") is None or os.geteuid() != 0:
+        pytest.skip("network namespaces need `ip` (iproute2) and root")
+    try:
+        try:
+            for name in names:
+                ip("netns", "add", name)
+            cable = [f"t{os.getpid()}{side}" for side in "ab"]
+            ends = [("netns", name) for name in names]
+            ip("link", "add", cable[0], *ends[0], "type", "veth", "peer", cable[1], *ends[1])
+            for number, (name, end) in enumerate(zip(names, cable, strict=True), 1):
+                ip("-n", name, "addr", "add", f"10.199.0.{number}/24", "dev", end)
+                for device in (end, "lo"):
+                    ip("-n", name, "link", "set", device, "up")
+                ip("-n", name, "route", "add", "default", "via", f"10.199.0.{3 - number}")
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"network namespaces are not permitted here: {error.stderr.decode()}")
+        yield names[0], names[1]
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+
+def test_two_hosts_one_killed_in_the_middle_and_one_that_joins_late(
+    tmp_path: Path, hosts: tuple[str, str]
+) -> None:
+    head, other = (("ip", "netns", "exec", name) for name in hosts)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for folder in (whole, cut):
+        folder.mkdir()
+        write_sweep(folder, grids=GRIDS, recipe=RECIPE)
+    assert tombola("run", "tiny.yaml", "--executor", "inline", cwd=whole).returncode == 0
+    undisturbed = outcome(whole / "store")
+    with cluster("10.199.0.1") as nodes:
+        nodes.head(prefix=head)
+        first = nodes.worker(prefix=other)
+        process = driver(cut, nodes, prefix=head)
+        until(lambda: committed(cut) >= len(undisturbed) // 4)
+        first.kill()
+        assert committed(cut) < len(undisturbed)
+        nodes.worker(prefix=other)
+        said, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, said + errors
+    left = verify(cut / "store")  # what the killed node was writing
+    assert all(finding.path.name.endswith(".tmp") for finding in left), left
+    repair(left)
+    assert outcome(cut / "store") == undisturbed
+    assert verify(cut / "store") == []
+
+
+# ---------------------------------------------------------------- one store, or several
+
+
+@pytest.fixture
+def other_store(tmp_path: Path) -> tuple[str, ...]:
+    """Before a command: it sees another, empty disk where the store is."""
+    (tmp_path / "store").mkdir()
+    mount = f'mount -t tmpfs none {tmp_path}/store && exec "$@"'
+    prefix = ("unshare", "--mount", "sh", "-c", mount, "sh")
+    tried = subprocess.run([*prefix, "true"], check=False, capture_output=True, text=True)
+    if tried.returncode != 0:
+        pytest.skip(f"another disk cannot be mounted here: {tried.stderr.strip()}")
+    return prefix
+
+
+def test_a_node_that_sees_another_store_is_named_before_anything_runs(
+    tmp_path: Path, other_store: tuple[str, ...]
+) -> None:
+    write_sweep(tmp_path)
+    with cluster() as nodes:
+        nodes.head()
+        nodes.worker(prefix=other_store)
+        ended = join(tmp_path, nodes.address, **nodes.environment)
+    refused(ended, f"the driver's store {tmp_path}/store is not there: put it on a file system")
+    assert committed(tmp_path) == 0
+    assert not list((tmp_path / "store").rglob(".witness*")), "nothing is left behind"
+
+
+def test_a_node_that_joins_late_with_another_store_is_named(
+    tmp_path: Path, other_store: tuple[str, ...]
+) -> None:
+    long = {"steps": 3000, "batch_size": 64, "lr": 0.1, "evaluate_every": 1000}
+    write_sweep(tmp_path, grids=[{"method": "random", "levels": "1..40"}], recipe=long)
+    with cluster() as nodes:
+        nodes.head(cpus=1)
+        process = driver(tmp_path, nodes)
+        until(lambda: committed(tmp_path) >= 1)
+        nodes.worker(prefix=other_store)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2, errors
+    assert "which joined later: the driver's store" in errors
+    assert "Traceback" not in errors
+    assert verify(tmp_path / "store") == []
+
+
+def committed(folder: Path) -> int:
+    return sum(1 for _ in (folder / "store" / layout.LIVE).rglob("[!.]*.parquet"))
+
+
+def driver(folder: Path, nodes: Cluster, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*prefix, *RUN, "--address", nodes.address],
+        cwd=folder,
+        env=nodes.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
