@@ -129,8 +129,8 @@ class _Launch:
         self._plan, self._store, self._executor, self._observe = plan, store, executor, observe
         self._journal = Journal(store, self._identity, clock)
         self._compaction = Background(store)
-        self._slots = executor.slots
-        self._scheduler = Scheduler(nodes(plan, costs), self._slots, executor.widest)
+        self._size = executor.slots, executor.widest
+        self._scheduler = Scheduler(nodes(plan, costs), *self._size)
         self._progress = Progress(total=len(plan.tasks))
         self._packs = self._in_flight = 0
         self._costs, self._least_timeout = costs, least_timeout
@@ -153,9 +153,7 @@ class _Launch:
                         case WorkerLost(pack, reason, why):
                             self._lost(pack, reason, why)
                 self._heed()
-                if self._slots != self._executor.slots:
-                    self._slots = self._executor.slots
-                    self._obey(Resized(self._slots))
+                self._resize()
                 self._journal.flush()
                 self._compaction.tend(len(self._progress.done))
                 self._observe(self._progress)
@@ -177,8 +175,19 @@ class _Launch:
         self._stop_by = now + self._grace if self._stop_by is None else self._stop_by
         return not self._in_flight or now >= self._stop_by
 
+    def _resize(self) -> None:
+        """Nodes join and leave; packs turn out to need less of a device."""
+        size = self._executor.slots, self._executor.widest
+        if size != self._size:
+            self._size = size
+            self._obey(Resized(*size))
+
     def rehearse(self) -> Progress | None:
-        """Try a canary of each kind of task; the progress of a launch that is over if one fell."""
+        """Try a canary of each kind of task; the progress of a launch that is over if one fell.
+
+        As many packs share a GPU from then on as its memory holds of the largest canary.
+        """
+        memory = 0.0
         tasks = {task.key: task for task in canaries(self._plan)}
         for task in tasks.values():
             job = replace(_job(task, 1, self._least_timeout), kind="rehearsal", needs=())
@@ -192,11 +201,14 @@ class _Launch:
                     self._fall(Failed(task, arrival.why, arrival.reason))
                     continue
                 for outcome in arrival.outcomes:
+                    memory = max(memory, outcome.memory)
                     if outcome.failure is not None:
                         said = outcome.message, outcome.traceback
                         self._fall(Failed(tasks[outcome.key], outcome.failure, *said))
             self._observe(self._progress)
         self._journal.flush(force=True)
+        self._executor.fit(memory)
+        self._resize()
         return self._progress if self._progress.failures else None
 
     def _fall(self, failed: Failed) -> None:

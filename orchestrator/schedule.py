@@ -112,9 +112,10 @@ class Retried:
 
 @dataclass(frozen=True)
 class Resized:
-    """So many packs run side by side from now on: nodes joined or left."""
+    """So many packs run side by side from now on, `widest` on one device."""
 
     slots: int
+    widest: int = 1
 
 
 Event: TypeAlias = (
@@ -198,8 +199,8 @@ class Scheduler:
                     for key in keys:
                         commands += self._fail(key, why)
                     self._return_unsettled(keys)
-                case Resized(slots):
-                    self._slots = slots
+                case Resized(slots, widest):
+                    self._slots, self._widest = slots, widest
                 case Cancelled(keys):
                     self._cancel(keys)
                 case Paused(keys):

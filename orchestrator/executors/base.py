@@ -109,6 +109,10 @@ class Executor(Protocol):
         """What has arrived, after at most about `seconds` when nothing has."""
         ...
 
+    def fit(self, memory: float) -> None:
+        """Let packs that each take this fraction of a GPU's memory share one; 0: not known."""
+        ...
+
     def avoid(self, nodes: frozenset[str]) -> bool:
         """Send packs to other nodes than these from now on; False where there is no other."""
         ...

@@ -37,6 +37,9 @@ class InlineExecutor:
         """Stop at the next iteration; what is queued comes back undone."""
         self._notice.give("the launch is stopping")
 
+    def fit(self, memory: float) -> None:
+        """One pack at a time shares with none."""
+
     def avoid(self, nodes: frozenset[str]) -> bool:
         """There is no other node."""
         return not nodes

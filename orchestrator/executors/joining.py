@@ -9,6 +9,7 @@ import os
 import re
 import socket
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -201,8 +202,23 @@ def slots(nodes: list[dict[str, Any]], cpus: float, gpus: float) -> int:
 
 
 def _fits(have: dict[str, float], cpus: float, gpus: float) -> int:
-    shares = [have.get(name, 0.0) / each for name, each in (("CPU", cpus), ("GPU", gpus)) if each]
-    return int(min(shares, default=1.0) + 1e-9)
+    fits = [int(have.get("CPU", 0.0) / cpus + 1e-9)] if cpus else []
+    if gpus >= 1:
+        fits.append(int(have.get("GPU", 0.0) / gpus + 1e-9))
+    elif gpus:  # a task's share is of one GPU
+        fits.append(int(have.get("GPU", 0.0)) * int(1 / gpus + 1e-9))
+    return min(fits, default=1)
+
+
+def widest(largest: float, cpus: float, gpus: float) -> int:
+    """Tasks that share one GPU or, where they hold none, the CPUs of the largest node."""
+    whole, share = (1.0, gpus) if gpus else (largest, cpus)
+    return max(1, int(whole / share + 1e-9)) if share else 1
+
+
+def gpu_share(memory: float) -> float:
+    """Sixteenths of a GPU for a task that takes this fraction of its memory, a quarter spare."""
+    return min(1.0, ceil(16 * 1.25 * memory) / 16)
 
 
 def no_room(have: dict[str, float], cpus: float, gpus: float) -> str:

@@ -57,8 +57,9 @@ class RayExecutor:
     num_cpus, num_gpus
         Of the local cluster; None is what the machine has.
     cpus_per_task, gpus_per_task
-        Share of a node that a pack holds; by default a GPU where there are any. A pack
-        that holds none does not see any.
+        Share of a node that a pack holds; by default a GPU where there are any, or less of
+        one once a rehearsal showed how much memory a task takes. A pack that holds none does
+        not see any.
 
     Raises
     ------
@@ -78,6 +79,7 @@ class RayExecutor:
     ) -> None:
         self._ray = ray = _import_ray(local=address is None)
         self._where = _resolve(address) if address else None
+        self._may_share = False
         try:
             # Workers import from the folder Ray was started in: let that be ours, and not
             # one where some other `tasks` lies.
@@ -88,6 +90,7 @@ class RayExecutor:
             raise TombolaError(joining.unreached(self._where, error)) from None
         if gpus_per_task is None:
             gpus_per_task = 1.0 if ray.cluster_resources().get("GPU") else 0.0
+            self._may_share = bool(gpus_per_task)
         self._share = cpus_per_task, gpus_per_task
         self._looked = time.monotonic()
         self.slots = joining.slots(ray.nodes(), *self._share)
@@ -96,8 +99,7 @@ class RayExecutor:
             ray.shutdown()
             raise TombolaError(joining.no_room(have, *self._share))
         self._largest = max(node["Resources"].get("CPU", 0.0) for node in ray.nodes())
-        whole, share = (1.0, gpus_per_task) if gpus_per_task else (self._largest, cpus_per_task)
-        self.widest = max(1, int(whole / share)) if share else 1
+        self.widest = joining.widest(self._largest, *self._share)
         self._avoided: frozenset[str] = frozenset()
         self._run = ray.remote(max_retries=0)(_run_pack)
         self._running: dict[Any, Pack] = {}
@@ -124,6 +126,16 @@ class RayExecutor:
             return wide
         others = f"!in({','.join(sorted(self._avoided))})"
         return {**wide, "label_selector": {_NODE_ID: others}}
+
+    def fit(self, memory: float) -> None:
+        """Let packs that each take this fraction of a GPU's memory share one; 0: not known.
+
+        Not where the user has said how much of a GPU a task holds.
+        """
+        if memory and self._may_share:
+            self._share = self._share[0], joining.gpu_share(memory)
+            self.slots = max(1, joining.slots(self._ray.nodes(), *self._share))
+            self.widest = joining.widest(self._largest, *self._share)
 
     def avoid(self, nodes: frozenset[str]) -> bool:
         """Send packs to other nodes than these from now on; False where there is no other."""

@@ -29,6 +29,7 @@ class TwoNodes:
     """Packs in this process, in turn on a good and on a bad node."""
 
     slots = widest = 1
+    draining = False
     nodes = ("bad", "good")
 
     def __init__(self) -> None:
@@ -53,6 +54,12 @@ class TwoNodes:
             return False
         self.avoided = nodes
         return True
+
+    def fit(self, memory: float) -> None:
+        pass
+
+    def drain(self) -> None:
+        pass
 
     def close(self) -> None:
         pass
