@@ -152,7 +152,7 @@ def test_a_store_that_changes_is_noticed_and_counted(tmp_path: Path) -> None:
     note(
         tmp_path,
         {"event": "dispatched", "key": dense, **about},
-        {"event": "finished", "key": dense, **about},
+        {"event": "finished", "key": dense, **about, "noted_at": "2026-01-01T00:00:01"},
         {"event": "dispatched", "key": trials[2]["run_key"], **about},
         {"event": "failed", "key": pruned, "failure": "memory", "message": "no more", **about},
     )
@@ -163,7 +163,7 @@ def test_a_store_that_changes_is_noticed_and_counted(tmp_path: Path) -> None:
     assert tasks == {"task": "run", "finished": 1, "running": 1, "failed": 1, "blocked": 0}
     [failed] = after.failures("study").to_pylist()
     assert (failed["class"], failed["message"], failed["tasks"]) == ("memory", "no more", 1)
-    assert after.heard("study") == datetime(2026, 1, 1, tzinfo=UTC)
+    assert after.heard("study") == datetime(2026, 1, 1, second=1, tzinfo=UTC)
 
 
 def test_a_launch_of_another_sweep_is_not_this_ones(tmp_path: Path) -> None:

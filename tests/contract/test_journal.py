@@ -1,14 +1,19 @@
 """Journals: parts and the tables that they are folded into say the same, each event once."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from analysis import results as reading
+from analysis import sql
+from analysis.errors import StoreError
 from orchestrator.store import journal, layout
+from orchestrator.store.clock import LaunchClock
 from orchestrator.store.compact import compact
 from orchestrator.store.files import open_store
+from orchestrator.store.verify import repair, verify
 from tests.analysis.build_store import note
 
 
@@ -83,3 +88,30 @@ def test_small_journals_are_left_as_they_are(tmp_path: Path) -> None:
     path = note(store, *events(0))
     compact(store)
     assert json.loads(path.read_text().splitlines()[0])["key"] == "0"
+
+
+def test_a_launch_is_later_than_what_was_folded(store: Path) -> None:
+    said = {"noted_at": "2100-01-01T00:00:00.000000", "event": "finished", "key": "k"}
+    note(store, said, launch="21000101T000000Z-a")
+    compact(store)
+    assert not list(store.rglob("*.jsonl"))
+    clock = LaunchClock(store)
+    moments = [clock.now() for _ in range(1000)]
+    assert moments[0] > datetime(2100, 1, 1)  # noqa: DTZ001 (UTC, as all of a store)
+    assert moments == sorted(set(moments))
+
+
+def test_a_table_that_is_damaged_is_named_and_repaired(store: Path) -> None:
+    events = (
+        {"noted_at": f"2026-01-01T00:00:00.{n:06}", "event": "finished", "key": f"{n * 7919:064x}"}
+        for n in range(2000)
+    )
+    note(store, *events)
+    compact(store)
+    [table] = (store / layout.JOURNAL).rglob("*.parquet")
+    content = table.read_bytes()
+    table.write_bytes(content[:4000] + bytes([content[4000] ^ 1]) + content[4001:])
+    with pytest.raises(StoreError, match=f"{table.name} is damaged"):
+        sql.query(store, "FROM attempts")
+    repair(verify(store))
+    assert asked(store) == []

@@ -10,7 +10,8 @@ from typer.testing import CliRunner, Result
 from orchestrator import study
 from orchestrator.cli import app
 from orchestrator.executors.inline import InlineExecutor
-from orchestrator.store import layout, objects, place
+from orchestrator.store import journal, layout, objects, place
+from orchestrator.store.results import digests
 from orchestrator.store.segments import segments
 from tests.s3 import Server
 from tests.small import outcome, write_sweep
@@ -103,6 +104,33 @@ def assert_like(server: Server, local: Path, folder: Path) -> None:
     assert "fresh    figures/tiny/ablations.svg" in invoke("trace", drawn.output.strip()).output
     assert invoke("report", "tiny").output == "figures/tiny/report.html\n"
     assert invoke("plan", "tiny.yaml").exit_code == 0
+
+
+def test_stores_behind_urls_are_exchanged_and_compared(
+    server: Server, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "ENOUGH", 1)
+    taken = invoke("import", str(local))
+    assert taken.output.startswith("imported 20 results, "), taken.output
+    assert digests(place.locate(server.store)) == digests(local)
+    assert invoke("verify").exit_code == 0
+    same = invoke("diff", str(local), server.store)
+    assert "20 results are in both and agree" in same.output
+
+    write_sweep(tmp_path, figures=FIGURES)
+    again = invoke("run", "tiny.yaml", "--executor", "inline", "--repeat-fraction", "1")
+    assert "20 of 20 came out the same" in again.output, again.output
+    count = ["sql", "SELECT count(*) FROM attempts", "--format", "csv"]
+    noted = invoke(*count).output
+    assert invoke("compact").output == "merged 0 results\n"
+    assert list(layout.published(server.folder / layout.JOURNAL, ".jsonl")) == []
+    assert invoke(*count).output == noted
+
+    back = invoke("import", server.store, "--store", "back")
+    assert back.output.startswith("imported 20 results, "), back.output
+    assert digests(tmp_path / "back") == digests(local)
+    assert invoke(*count, "--store", "back").output == noted
+    assert invoke("export", "tiny", "--to", "tiny.parquet").output == "tiny.parquet\n"
 
 
 def test_damage_is_found_and_repaired(server: Server, local: Path, tmp_path: Path) -> None:
