@@ -109,6 +109,11 @@ def own_address() -> str:
         return str(asked.getsockname()[0])
 
 
+def _clean() -> dict[str, str]:
+    """The environment without what a local executor of this process left there for its Ray."""
+    return {k: v for k, v in os.environ.items() if k != "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}
+
+
 @contextmanager
 def cluster(host: str | None = None, **environment: str) -> Iterator[Cluster]:
     """A cluster with a token of its own; every node is killed at the end."""
@@ -119,7 +124,7 @@ def cluster(host: str | None = None, **environment: str) -> Iterator[Cluster]:
         "RAY_USAGE_STATS_ENABLED": "0",
         **environment,
     }
-    made = Cluster(f"{host or own_address()}:{free_port()}", folder, {**os.environ, **named})
+    made = Cluster(f"{host or own_address()}:{free_port()}", folder, {**_clean(), **named})
     try:
         yield made
     finally:

@@ -370,11 +370,14 @@ def _import_ray(*, local: bool) -> ModuleType:
     where there is one.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    here = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", own.FOLDER: str(Path.cwd())}
     if local:
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-        os.environ.setdefault(own.FOLDER, str(Path.cwd()))
-    elif joining.has_token():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.update(here)
+    else:
+        for name in here:  # an executor before this one may have been local
+            os.environ.pop(name, None)
+        if joining.has_token():
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "1"
     # A lost worker is told in our words, once it matters; see the journal.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed")
