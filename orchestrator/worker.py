@@ -27,7 +27,7 @@ from orchestrator.failures import Failure
 from orchestrator.preemption import Notice, Preempted
 from orchestrator.store import artifacts, layout, repeats, results
 from orchestrator.store.clock import now
-from orchestrator.store.place import locate
+from orchestrator.store.place import locate, remote
 from orchestrator.store.sealed import Arrays
 from tasks import catalog, measure, resources
 from tasks.connectivity import barrier
@@ -42,6 +42,9 @@ from tasks.spec import GemMiner, Init, Network, OnExamples
 from tasks.train import train
 
 Value = dict[str, Any]
+
+AWAY_SECONDS = 2.0
+"""How long a task waits whose store is away, times its attempt, before it is tried again."""
 
 
 def run_pack(
@@ -137,11 +140,14 @@ class _Worker:
             if isinstance(error, DamagedFile):
                 with suppress(OSError):
                     error.path.unlink(missing_ok=True)  # it is computed again; see study.run
+            failure = _failure(error)
+            if failure is Failure.STORE and remote(self._store):
+                time.sleep(AWAY_SECONDS * job.attempt)  # tried at once, all tries would be lost
             return Outcome(
                 key=job.key,
                 worker=self._name,
                 seconds=time.perf_counter() - clock,
-                failure=_failure(error),
+                failure=failure,
                 message=self._message(error),
                 traceback=traceback.format_exc(),
             )

@@ -42,6 +42,9 @@ OBJECT_STORE_BYTES = 100 * 2**20
 LOOK_SECONDS = 3.0
 """Between looks at the nodes of a cluster: which joined, which are to be drained."""
 
+AGENT_SECONDS = 60.0
+"""How long a head may take until it can start jobs."""
+
 ATTEST_SECONDS = 180.0
 """How long a node may take to unpack our code, import torch and read a file."""
 
@@ -251,11 +254,19 @@ def submit_job(
     try:
         logging.disable(logging.INFO)  # Ray tells of each file that it packs
         environment = {**_WORKER_ENVIRONMENT, **environment}
-        JobSubmissionClient(url).submit_job(
-            entrypoint=entrypoint,
-            submission_id=identity,
-            runtime_env={"working_dir": str(folder), "env_vars": environment},
-        )
+        client = JobSubmissionClient(url)
+        runtime = {"working_dir": str(folder), "env_vars": environment}
+        until = time.monotonic() + AGENT_SECONDS
+        while True:
+            try:
+                client.submit_job(
+                    entrypoint=entrypoint, submission_id=identity, runtime_env=runtime
+                )
+                return
+            except RuntimeError as error:  # a head that has just started has no agent yet
+                if "No available agent" not in str(error) or time.monotonic() > until:
+                    raise
+                time.sleep(LOOK_SECONDS)
     except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
         raise TombolaError(joining.unreached(address, error)) from None
 

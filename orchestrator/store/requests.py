@@ -9,7 +9,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -63,12 +63,16 @@ class Inbox:
                 self.answer(found, "a launch of another version of the sweep: left as it is")
 
     def answer(self, request: Request, text: str) -> None:
-        """Tell whoever asked what was done."""
+        """Tell whoever asked what was done, if that can be told."""
         name = f"{request.identity}.{os.getpid()}-{secrets.token_hex(3)}.txt"
-        publish(self._folder / name, text.encode())
+        with suppress(OSError):
+            publish(self._folder / name, text.encode())
 
     def _questions(self) -> list[Path]:
-        return list(layout.published(self._folder, ".json"))
+        try:
+            return list(layout.published(self._folder, ".json"))
+        except OSError:
+            return []  # a store that is away for a while; results have tries of their own
 
 
 def ask(

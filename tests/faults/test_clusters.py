@@ -16,6 +16,8 @@ from orchestrator.store.verify import repair, verify
 from tests.cluster import Cluster, cluster, free_port, until
 from tests.small import outcome, tombola, write_sweep
 
+pytestmark = pytest.mark.cluster
+
 GRIDS = [
     {"method": ["random", "snip", "synflow"], "levels": [2, 5, 8], "ablation": ["none", "shuffle"]},
     {"method": "imp", "levels": "1..5", "rewind_step": [0, 10]},

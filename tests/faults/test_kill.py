@@ -126,6 +126,8 @@ def test_an_interrupted_run_stops_at_once_and_says_how_to_go_on(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # Whoever runs the tests in the background of a shell has had SIGINT ignored for all.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     until(lambda: committed(tmp_path) >= 3, process)  # type: ignore[arg-type]
     process.send_signal(stop)

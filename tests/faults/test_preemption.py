@@ -118,6 +118,7 @@ def test_a_worker_told_to_stop_hands_its_training_back(
     assert verify(tmp_path / "store") == []
 
 
+@pytest.mark.cluster
 def test_a_node_that_is_drained_hands_its_training_to_another(
     tmp_path: Path,
 ) -> None:

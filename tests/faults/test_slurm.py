@@ -19,6 +19,8 @@ from orchestrator.store.verify import verify
 from tests.cluster import free_port, until
 from tests.small import outcome, tombola, write_sweep
 
+pytestmark = pytest.mark.cluster
+
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "sinfo")
 CONFIGURATION = """
 ClusterName=tombola

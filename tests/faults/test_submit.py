@@ -14,6 +14,8 @@ from orchestrator.store.verify import verify
 from tests.cluster import RAY, Cluster, cluster, free_port, until
 from tests.small import outcome, tombola, write_sweep
 
+pytestmark = pytest.mark.cluster
+
 MINE = """
 def by_size(module, weights, kept, batches, seed):
     return {n: weights[n].abs() for n, p in module.named_parameters() if p.ndim > 1}
