@@ -7,7 +7,7 @@ READY   := $(VENV)/.ready
 UV      := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-cluster baseline lint format bench lock clean
+.PHONY: help setup quickstart test test-slow baseline lint format bench lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s%s\n", $$1, $$2}' Makefile
@@ -34,10 +34,10 @@ quickstart: $(READY)  ## Run a real sweep on real data, draw its figures, write 
 	@$(VENV)/bin/tombola report sweeps/quickstart.yaml
 
 test: $(READY)  ## Run the tests
-	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "not cluster"
+	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "not slow"
 
-test-cluster: $(READY)  ## Run the tests that start clusters of several nodes, Slurm and job servers
-	@$(PYTHON) -m pytest -n 2 --dist loadfile -m cluster
+test-slow: $(READY)  ## Run the slow tests: real clusters and servers, and processes that are killed
+	@$(PYTHON) -m pytest -n 2 --dist loadfile -m slow
 
 baseline: $(READY)  ## Draw the pictures that figures are compared with anew (look at them)
 	@rm -rf tests/analysis/baseline

@@ -16,7 +16,7 @@ from orchestrator.store.verify import repair, verify
 from tests.cluster import Cluster, cluster, free_port, until
 from tests.small import outcome, tombola, write_sweep
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.slow
 
 GRIDS = [
     {"method": ["random", "snip", "synflow"], "levels": [2, 5, 8], "ablation": ["none", "shuffle"]},

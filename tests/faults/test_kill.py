@@ -62,7 +62,7 @@ def settle(folder: Path) -> None:
     repair(left)
 
 
-@pytest.mark.parametrize("executor", ["inline", "ray"])
+@pytest.mark.parametrize("executor", ["inline", pytest.param("ray", marks=pytest.mark.slow)])
 def test_a_driver_killed_at_random_moments(
     executor: str, tmp_path: Path, undisturbed: dict[str, object]
 ) -> None:
@@ -97,6 +97,7 @@ def workers(session: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_the_middle(tmp_path: Path, undisturbed: dict[str, object]) -> None:
     write_sweep(tmp_path, grids=GRIDS, recipe=RECIPE)
     process = start(tmp_path)

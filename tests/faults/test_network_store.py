@@ -17,6 +17,8 @@ from orchestrator.store.verify import verify
 from tests.s3 import Server, until
 from tests.small import outcome, tombola, write_sweep
 
+pytestmark = pytest.mark.slow
+
 GRIDS = [
     {"method": ["random", "snip"], "levels": [1, 2, 4, 8], "ablation": ["none", "shuffle"]},
     {"method": "imp", "levels": [1, 2, 3], "rewind_step": [0, 3]},

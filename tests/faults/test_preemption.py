@@ -15,6 +15,8 @@ from orchestrator.store.verify import verify
 from tests.cluster import cluster, processes, until
 from tests.small import outcome, tombola, write_sweep
 
+pytestmark = pytest.mark.slow
+
 LONG, LONGER = (
     {"steps": steps, "batch_size": 64, "lr": 0.1, "evaluate_every": 1000} for steps in (5000, 20000)
 )
@@ -118,7 +120,6 @@ def test_a_worker_told_to_stop_hands_its_training_back(
     assert verify(tmp_path / "store") == []
 
 
-@pytest.mark.cluster
 def test_a_node_that_is_drained_hands_its_training_to_another(
     tmp_path: Path,
 ) -> None:

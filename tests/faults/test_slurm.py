@@ -19,7 +19,7 @@ from orchestrator.store.verify import verify
 from tests.cluster import free_port, until
 from tests.small import outcome, tombola, write_sweep
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.slow
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "sinfo")
 CONFIGURATION = """

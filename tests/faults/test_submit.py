@@ -14,7 +14,7 @@ from orchestrator.store.verify import verify
 from tests.cluster import RAY, Cluster, cluster, free_port, until
 from tests.small import outcome, tombola, write_sweep
 
-pytestmark = pytest.mark.cluster
+pytestmark = pytest.mark.slow
 
 MINE = """
 def by_size(module, weights, kept, batches, seed):

@@ -17,6 +17,8 @@ HARMFUL = """
 import os, signal, time
 from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 def _scores(weights, module):
     return {n: weights[n].abs() for n, p in module.named_parameters() if p.ndim > 1}
 
