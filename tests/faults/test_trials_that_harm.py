@@ -13,11 +13,12 @@ from orchestrator.store import layout
 from orchestrator.store.verify import verify
 from tests.small import outcome, tombola, write_sweep
 
+pytestmark = pytest.mark.slow
+
 HARMFUL = """
 import os, signal, time
 from pathlib import Path
 
-pytestmark = pytest.mark.slow
 
 def _scores(weights, module):
     return {n: weights[n].abs() for n, p in module.named_parameters() if p.ndim > 1}
