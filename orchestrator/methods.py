@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from tasks import own
+from tasks.key import varying
 from tasks.spec import (
     Dataset,
     Examples,
@@ -77,15 +78,26 @@ class Setting:
         first_step: int = 0,
     ) -> Run:
         """A run of this replicate's problem, in its data order."""
-        return Run(
-            network=self.network,
-            dataset=self.dataset,
-            recipe=recipe or self.recipe,
-            start=start,
-            order_seed=self.order_seed,
-            mask=mask,
-            first_step=first_step,
-        )
+        recipe = recipe or self.recipe
+        same = start.key, recipe.key, first_step
+        if same not in self._families:
+            self._families[same] = varying(
+                Run(
+                    network=self.network,
+                    dataset=self.dataset,
+                    recipe=recipe,
+                    start=start,
+                    order_seed=self.order_seed,
+                    first_step=first_step,
+                ),
+                "mask",
+            )
+        return self._families[same](mask)
+
+    @cached_property
+    def _families(self) -> dict[tuple[str, str, int], Callable[[Mask | None], Run]]:
+        """What makes the runs from the same weights, by mask: most of a sweep's runs."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -133,15 +145,8 @@ def early(score: MakeScore, pattern: MakePattern = _unstructured) -> "Tickets":
 
     def tickets(s: Setting, c: Choices) -> list[Ticket]:
         start = at(s.dense, c.prune_step)
-        return [
-            Ticket(
-                mask=_pruned(s, c, d, score, pattern, start),
-                start=start,
-                recipe=s.recipe,
-                first_step=c.prune_step,
-            )
-            for d in c.densities
-        ]
+        masks = _pruned(s, c, score(s, c.options), start, pattern)
+        return [Ticket(mask, start, s.recipe, first_step=c.prune_step) for mask in masks]
 
     return tickets
 
@@ -151,10 +156,8 @@ def after_training(score: MakeScore, pattern: MakePattern = _unstructured) -> "T
 
     def tickets(s: Setting, c: Choices) -> list[Ticket]:
         trained = at(s.dense, s.recipe.steps)
-        return [
-            _retrained(s, c, _pruned(s, c, d, score, pattern, trained), trained, "finetune")
-            for d in c.densities
-        ]
+        masks = _pruned(s, c, score(s, c.options), trained, pattern)
+        return [_retrained(s, c, mask, trained, "finetune") for mask in masks]
 
     return tickets
 
@@ -169,12 +172,13 @@ def imp(s: Setting, c: Choices) -> list[Ticket]:
     be OBD's (LeCun et al. 1990, section 3).
     """
     chain = [Ticket(mask=None, start=s.init, recipe=s.recipe)]
+    score = _imp_score(s, c.options)
     for level in range(1, max((d.level or 0 for d in c.densities), default=0) + 1):
         last = chain[-1]
         run = s.train(last.start, last.mask, recipe=last.recipe, first_step=last.first_step)
         trained = at(run, last.recipe.steps)
-        density = Density((1 - c.prune_fraction) ** level, level)
-        mask = _pruned(s, c, density, _imp_score, _unstructured, trained, within=last.mask)
+        density = (1 - c.prune_fraction) ** level
+        mask = _mask(s, c, score, trained, density, within=last.mask)
         chain.append(_retrained(s, c, mask, trained, "weights"))
     return [chain[d.level or 0] for d in c.densities]
 
@@ -193,24 +197,41 @@ def gem_miner(s: Setting, c: Choices) -> list[Ticket]:
 
 
 def _pruned(
+    s: Setting, c: Choices, score: Score, of: Init | State, pattern: MakePattern
+) -> list[Mask | None]:
+    """A mask for each density, all by the same scores of the same weights."""
+    masks: list[Mask | None] = []
+    at_density: Callable[[float, Pattern | None], Mask] | None = None
+    for density in (d.value for d in c.densities):
+        blocks = pattern(density, c.options)
+        if at_density is not None and density != 1:
+            masks.append(at_density(density, blocks))
+            continue
+        masks.append(mask := _mask(s, c, score, of, density, pattern=blocks))
+        at_density = varying(mask, "density", "pattern") if mask else None
+    return masks
+
+
+def _mask(
     s: Setting,
     c: Choices,
-    density: Density,
-    score: MakeScore,
-    pattern: MakePattern,
+    score: Score,
     of: Init | State,
+    density: float,
+    *,
+    pattern: Pattern | None = None,
     within: Mask | None = None,
 ) -> Mask | None:
     return prune(
         s.network,
-        score(s, c.options),
+        score,
         of=of,
-        density=density.value,
+        density=density,
         scope=c.scope,
         within=within,
         keep_dense=c.keep_dense,
         rates=c.layer_rates,
-        pattern=pattern(density.value, c.options),
+        pattern=pattern,
     )
 
 

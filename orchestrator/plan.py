@@ -5,7 +5,7 @@ all sharing is one dictionary.
 """
 
 from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, cast
 
 from orchestrator.trials import Trial
@@ -18,6 +18,7 @@ Value: TypeAlias = Run | Mask | Measurement
 
 
 _ON_PURPOSE = "done once more on purpose"
+_NO_FILE = "its file is missing"
 
 
 class Holdings(Protocol):
@@ -103,7 +104,7 @@ def plan(trials: list[Trial], held: Holdings, only: Set[int] | None = None) -> P
     for number, trial in enumerate(trials):
         if only is None or number in only:
             done += wanted.answer(trial, number)
-    return Plan(trials, _sorted(wanted.tasks()), done)
+    return Plan(trials, wanted.tasks(), done)
 
 
 def answers(trial: Trial) -> list[Value]:
@@ -182,13 +183,21 @@ def epochs(run: Run, steps: int) -> float:
 # ---------------------------------------------------------------- what is wanted
 
 
-@dataclass
+@dataclass(slots=True)
 class _Want:
     value: Value
     reason: str
     trial: int
     whole: bool
-    save: set[int] = field(default_factory=set)
+    needs: tuple[str, ...] = ()
+    save: tuple[int, ...] = ()
+
+    def task(self) -> Task:
+        """What is to be done for it."""
+        last_step = 0
+        if isinstance(self.value, Run):
+            last_step = self.value.recipe.steps if self.whole else self.save[-1]
+        return Task(self.value, self.reason, self.needs, self.trial, self.save, last_step)
 
 
 class _Wanted:
@@ -196,61 +205,54 @@ class _Wanted:
 
     def __init__(self, held: Holdings) -> None:
         self._held = held
+        self._results = held.results
         self._wants: dict[str, _Want] = {}
         self._unexplored: list[_Want] = []
 
     def answer(self, trial: Trial, number: int) -> bool:
         """Ask for a trial's run, mask and measurements; whether the store had them all."""
-        lacking = [value for value in answers(trial) if value.key not in self._held.results]
+        lacking = [value for value in answers(trial) if value.key not in self._results]
         for value in lacking:
             self._want(value, "not in the store", number)
         while self._unexplored:
             want = self._unexplored.pop()
-            for needed in inputs(want.value):
-                self._need(needed, number)
+            needs = [self._need(needed, number) for needed in inputs(want.value)]
+            want.needs = tuple(dict.fromkeys(key for key in needs if key))
         return not lacking
 
     def tasks(self) -> dict[str, Task]:
-        """A task for each want, its needs resolved."""
-        return {key: self._task(want) for key, want in self._wants.items()}
+        """A task for each want, after those of its needs (depth first, without recursion)."""
+        placed: dict[str, Task] = {}
+        for key in self._wants:
+            path = [key]
+            while path:
+                want = self._wants[path[-1]]
+                missing = [need for need in want.needs if need not in placed]
+                path += missing
+                if not missing and (last := path.pop()) not in placed:
+                    placed[last] = want.task()
+        return placed
 
-    def _need(self, needed: State | Mask, trial: int) -> None:
-        if isinstance(needed, Mask):
-            if not self._has(needed):
-                told = needed.key in self._held.results
-                reason = "its file is missing" if told else "not in the store"
-                self._want(needed, reason, trial)
-        elif not self._has(needed):
-            told = needed.run.key in self._held.results
-            reason = f"weights at step {needed.step} are needed and not stored"
-            reason = reason if told else "not in the store"
-            self._want(needed.run, reason, trial).save.add(needed.step)
+    def _need(self, needed: State | Mask, trial: int) -> str | None:
+        """The key of the task that makes it, unless the store has it."""
+        if _held(self._held, needed):
+            return None
+        value, step = (needed, 0) if isinstance(needed, Mask) else (needed.run, needed.step)
+        reason = "not in the store"
+        if value.key in self._results:
+            reason = f"weights at step {step} are needed and not stored" if step else _NO_FILE
+        want = self._want(value, reason, trial)
+        if step and step not in want.save:
+            want.save = tuple(sorted((*want.save, step)))
+        return value.key
 
     def _want(self, value: Value, reason: str, trial: int) -> _Want:
         want = self._wants.get(value.key)
         if want is None:
-            whole = value.key not in self._held.results
+            whole = value.key not in self._results
             want = self._wants[value.key] = _Want(value, reason, trial, whole)
             self._unexplored.append(want)
         return want
-
-    def _has(self, needed: State | Mask) -> bool:
-        return _held(self._held, needed)
-
-    def _task(self, want: _Want) -> Task:
-        lacking = [n for n in inputs(want.value) if not self._has(n)]
-        needs = [n.key if isinstance(n, Mask) else n.run.key for n in lacking]
-        last_step = 0
-        if isinstance(want.value, Run):
-            last_step = want.value.recipe.steps if want.whole else max(want.save)
-        return Task(
-            value=want.value,
-            reason=want.reason,
-            needs=tuple(dict.fromkeys(needs)),
-            trial=want.trial,
-            save=tuple(sorted(want.save)),
-            last_step=last_step,
-        )
 
 
 def inputs(value: Value) -> list[State | Mask]:
@@ -266,21 +268,6 @@ def inputs(value: Value) -> list[State | Mask]:
         case Graphs():
             around = (value.mask,)
     return [item for item in around if item is not None and not isinstance(item, Init)]
-
-
-def _sorted(tasks: dict[str, Task]) -> dict[str, Task]:
-    """Needs before those who need them (depth first, without recursion)."""
-    placed: dict[str, Task] = {}
-    for key in tasks:
-        path = [key]
-        while path:
-            task = tasks[path[-1]]
-            missing = [need for need in task.needs if need not in placed]
-            if missing:
-                path.extend(missing)
-            else:
-                placed.setdefault(path.pop(), task)
-    return placed
 
 
 def _lineage(trial: Trial) -> Iterator[tuple[Run, int]]:

@@ -65,25 +65,30 @@ class Record:
         cls.kind, cls.version, cls.referenced, cls._fields = kind, version, referenced, None
         dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
         Record.kinds[kind] = cls
+        _WRITERS[cls] = _reference if referenced else _written
 
     def __post_init__(self) -> None:
         state = self.__dict__
         fields = type(self)._fields
         if fields is None:
             fields = _resolve_fields(type(self))
-        for name, coerce, _, _ in fields:
-            state[name] = coerce(state[name], name)
+        for one in fields:
+            value = state[one.name]
+            if type(value) not in one.exact:
+                state[one.name] = one.coerce(value, one.name)
+        self._identify(_canonical(self))
+
+    def _identify(self, text: str) -> None:
         self.check()
-        text = _canonical(self, fields)
-        state["key"] = hashlib.sha256(text.encode()).hexdigest()
+        self.__dict__["key"] = hashlib.sha256(text.encode()).hexdigest()
         if not self.referenced:
-            state["_written"] = text  # those that it is part of will ask for it
+            self.__dict__["_written"] = text  # those that it is part of will ask for it
 
     @property
     def canonical(self) -> str:
         """What `key` is the digest of; of referenced records written anew, to save memory."""
         written: str | None = self.__dict__.get("_written")
-        return _canonical(self, type(self)._fields or ()) if written is None else written
+        return _canonical(self) if written is None else written
 
     def check(self) -> None:
         """Refuse impossible combinations of fields (for subclasses)."""
@@ -96,6 +101,38 @@ class Record:
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.key[:12]}>"
+
+
+R = typing.TypeVar("R", bound=Record)
+
+
+def varying(record: R, *names: str) -> Callable[..., R]:
+    """What makes records that differ from this one in the named fields alone.
+
+    It takes their values, in that order. A grid's million runs are few families of runs:
+    what they share is coerced and written once.
+    """
+    cls, state = type(record), record.__dict__
+    own = [f for f in cls._fields or () if f.name in names]  # noqa: SLF001 (of this module)
+    order = [names.index(f.name) for f in own]
+    shared = {n: v for n, v in state.items() if n not in (*names, "key", "_written")}
+    texts = _around(record, names)
+
+    def make(*values: Any) -> R:
+        made = object.__new__(cls)
+        state = made.__dict__
+        state.update(shared)
+        text = texts[0]
+        for field, place, after in zip(own, order, texts[1:], strict=True):
+            value = values[place]
+            if type(value) not in field.exact:
+                value = field.coerce(value, field.name)
+            state[field.name] = value
+            text += _piece(field, value) + after
+        made._identify(f"{{{text[:-1]}}}")  # noqa: SLF001 (of this module)
+        return made
+
+    return make
 
 
 def decode(data: Any) -> Any:
@@ -127,12 +164,18 @@ def digest(text: str) -> str:
 
 
 class _Field(typing.NamedTuple):
-    """A field; `before` it comes what every record of its kind has: kind or version."""
+    """A field; values of an `exact` type are taken as they are, others coerced.
+
+    `before` it, even where it is left out, stands what every record of its kind has (kind or
+    version); its value stands after its `label`, which begins with that.
+    """
 
     name: str
     coerce: Callable[[Any, str], Any]
+    exact: frozenset[type]
     left_out: Any
     before: str
+    label: str
 
 
 _KEEP = object()
@@ -147,9 +190,11 @@ def _resolve_fields(cls: type[Record]) -> tuple[_Field, ...]:
         if f.init:
             due = [name for name in constants if name < f.name]
             before = "".join(constants.pop(name) + "," for name in due)
-            coerce = _coercer(hints[f.name])
-            found.append(_Field(f.name, coerce, f.metadata.get(_LEFT_OUT, _KEEP), before))
-    cls._fields, cls._last = tuple(found), ",".join(constants.values())
+            hint, left_out = hints[f.name], f.metadata.get(_LEFT_OUT, _KEEP)
+            label = f'{before}"{f.name}":'
+            found.append(_Field(f.name, _coercer(hint), _exact(hint), left_out, before, label))
+    cls._fields = tuple(found)
+    cls._last = "".join(f"{text}," for text in constants.values())
     return cls._fields
 
 
@@ -157,30 +202,40 @@ def _dataclass_fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(cls)  # `cls` is a dataclass since __init_subclass__
 
 
-def _canonical(record: Record, fields: "tuple[_Field, ...]") -> str:
-    """Fields are sorted by name, kind and version among them.
-
-    A million trials are several million fields: what does not depend on the record was
-    written when its fields were resolved.
-    """
-    state, text = record.__dict__, "{"
-    for name, _, left_out, before in fields:
-        value = state[name]
-        if before:
-            text += before
-        if left_out is _KEEP or value != left_out:
-            write = _WRITERS.get(type(value))
-            text += f'"{name}":{write(value) if write else _text(value)},'
-    last = type(record)._last  # noqa: SLF001 (of this module)
-    return f"{text}{last}}}" if last else f"{text[:-1]}}}"
+def _canonical(record: Record) -> str:
+    """Fields are sorted by name, kind and version among them."""
+    return f"{{{_around(record, ())[0][:-1]}}}"
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, Record):
-        return f'"{value.key}"' if value.referenced else value.canonical
-    if isinstance(value, tuple):
-        return "[" + ",".join((_WRITERS.get(type(one)) or _text)(one) for one in value) + "]"
-    return json.dumps(value)
+def _around(record: Record, names: tuple[str, ...]) -> list[str]:
+    """The canonical text before, between and after these fields, each field with a comma."""
+    texts = [""]
+    for field in type(record)._fields or ():  # noqa: SLF001 (of this module)
+        if field.name in names:
+            texts.append("")
+        else:
+            texts[-1] += _piece(field, record.__dict__[field.name])
+    texts[-1] += type(record)._last  # noqa: SLF001 (of this module)
+    return texts
+
+
+def _piece(field: "_Field", value: Any) -> str:
+    if field.left_out is _KEEP or value != field.left_out:
+        return f"{field.label}{_WRITERS.get(type(value), json.dumps)(value)},"
+    return field.before
+
+
+def _listed(values: tuple[Any, ...]) -> str:
+    return f"[{','.join(_WRITERS.get(type(one), json.dumps)(one) for one in values)}]"
+
+
+def _reference(record: Record) -> str:
+    return f'"{record.key}"'
+
+
+def _written(record: Record) -> str:
+    text: str = record.__dict__["_written"]
+    return text
 
 
 _WRITERS: dict[type, Callable[[Any], str]] = {
@@ -189,7 +244,9 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     float: repr,
     bool: {True: "true", False: "false"}.__getitem__,
     type(None): {None: "null"}.__getitem__,
+    tuple: _listed,
 }
+"""What writes a value of a type; each kind of record is added where it is declared."""
 
 
 # ---------------------------------------------------------------- coercion by field type
@@ -249,6 +306,19 @@ _SCALARS: dict[Any, Callable[[Any, str], Any]] = {
     bool: _bool,
     str: _str,
 }
+
+
+def _exact(hint: Any) -> frozenset[type]:
+    """Types whose every value the field holds as it is."""
+    if hint in (int, bool, str):
+        return frozenset({hint})
+    union = typing.get_origin(hint) in (Union, types.UnionType)
+    classes = typing.get_args(hint) if union else (hint,)
+    return frozenset(
+        one
+        for one in classes
+        if isinstance(one, type) and (one is type(None) or issubclass(one, Record))
+    )
 
 
 def _one_of(allowed: tuple[Any, ...]) -> Callable[[Any, str], Any]:
