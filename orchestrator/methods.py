@@ -4,13 +4,14 @@ A method answers a list of densities with a ticket for each: the mask, and the w
 recipe with which training goes on. An ablation is a change of the ticket.
 """
 
+import typing
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 from tasks import own
-from tasks.key import varying
+from tasks.key import changed, varying
 from tasks.spec import (
     Dataset,
     Examples,
@@ -93,6 +94,12 @@ class Setting:
                 "mask",
             )
         return self._families[same](mask)
+
+    @cached_property
+    def shuffled(self) -> dict[Scope, Shuffled]:
+        """What shuffles a mask of this replicate, by scope."""
+        scopes: tuple[Scope, ...] = typing.get_args(Scope)
+        return {scope: Shuffled(seed=self.shuffle_seed, scope=scope) for scope in scopes}
 
     @cached_property
     def _families(self) -> dict[tuple[str, str, int], Callable[[Mask | None], Run]]:
@@ -178,7 +185,11 @@ def imp(s: Setting, c: Choices) -> list[Ticket]:
         run = s.train(last.start, last.mask, recipe=last.recipe, first_step=last.first_step)
         trained = at(run, last.recipe.steps)
         density = (1 - c.prune_fraction) ** level
-        mask = _mask(s, c, score, trained, density, within=last.mask)
+        mask = (
+            changed(last.mask, of=trained, density=density, within=last.mask)
+            if last.mask
+            else _mask(s, c, score, trained, density)
+        )
         chain.append(_retrained(s, c, mask, trained, "weights"))
     return [chain[d.level or 0] for d in c.densities]
 
@@ -220,7 +231,6 @@ def _mask(
     density: float,
     *,
     pattern: Pattern | None = None,
-    within: Mask | None = None,
 ) -> Mask | None:
     return prune(
         s.network,
@@ -228,7 +238,6 @@ def _mask(
         of=of,
         density=density,
         scope=c.scope,
-        within=within,
         keep_dense=c.keep_dense,
         rates=c.layer_rates,
         pattern=pattern,
@@ -265,11 +274,11 @@ def ablate(s: Setting, ticket: Ticket, ablation: AblationName) -> Run:
         return s.dense
     if ablation.startswith("shuffle") and not isinstance(mask.score, Random):
         scope: Scope = "global" if ablation == "shuffle_global" else "layerwise"
-        mask = replace(mask, ablation=Shuffled(seed=s.shuffle_seed, scope=scope))
+        mask = changed(mask, ablation=s.shuffled[scope])
     elif ablation == "invert" and not isinstance(mask.score, Random):
         if isinstance(mask.score, GemMiner) or isinstance(mask.pattern, Units):
             raise ValueError("invert applies to scores of single weights alone")
-        mask = replace(mask, ablation=Inverted())
+        mask = changed(mask, ablation=Inverted())
     return s.train(ticket.start, mask, recipe=ticket.recipe, first_step=ticket.first_step)
 
 

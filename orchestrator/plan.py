@@ -6,7 +6,7 @@ all sharing is one dictionary.
 
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, cast
+from typing import Literal, NamedTuple, Protocol, TypeAlias, cast
 
 from orchestrator.trials import Trial
 from tasks import catalog
@@ -17,8 +17,8 @@ Kind = Literal["run", "mask", "barrier", "graphs"]
 Value: TypeAlias = Run | Mask | Measurement
 
 
+_UNKNOWN = "not in the store"
 _ON_PURPOSE = "done once more on purpose"
-_NO_FILE = "its file is missing"
 
 
 class Holdings(Protocol):
@@ -41,8 +41,7 @@ class Nothing:
     states: frozenset[tuple[str, int]] = frozenset()
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """train(run) up to `last_step`, saving the states others need; prune(mask); or measure.
 
     `needs` are the keys of tasks in the same plan; `trial` is the first that asked for it.
@@ -183,76 +182,54 @@ def epochs(run: Run, steps: int) -> float:
 # ---------------------------------------------------------------- what is wanted
 
 
-@dataclass(slots=True)
-class _Want:
-    value: Value
-    reason: str
-    trial: int
-    whole: bool
-    needs: tuple[str, ...] = ()
-    save: tuple[int, ...] = ()
-
-    def task(self) -> Task:
-        """What is to be done for it."""
-        last_step = 0
-        if isinstance(self.value, Run):
-            last_step = self.value.recipe.steps if self.whole else self.save[-1]
-        return Task(self.value, self.reason, self.needs, self.trial, self.save, last_step)
-
-
 class _Wanted:
     """Everything undone that was asked for so far, and what that stands on in turn."""
 
     def __init__(self, held: Holdings) -> None:
         self._held = held
         self._results = held.results
-        self._wants: dict[str, _Want] = {}
-        self._unexplored: list[_Want] = []
+        self._tasks: dict[str, Task] = {}
+        self._saves: dict[str, set[int]] = {}
 
     def answer(self, trial: Trial, number: int) -> bool:
         """Ask for a trial's run, mask and measurements; whether the store had them all."""
-        lacking = [value for value in answers(trial) if value.key not in self._results]
-        for value in lacking:
-            self._want(value, "not in the store", number)
-        while self._unexplored:
-            want = self._unexplored.pop()
-            needs = [self._need(needed, number) for needed in inputs(want.value)]
-            want.needs = tuple(dict.fromkeys(key for key in needs if key))
+        lacking = [(v, _UNKNOWN) for v in answers(trial) if v.key not in self._results]
+        path: list[tuple[Value, str]] = list(lacking)
+        while path:  # depth first, without recursion; what is placed is placed once
+            value, reason = path[-1]
+            if value.key in self._tasks:
+                path.pop()
+                continue
+            made = [self._made(item) for item in inputs(value) if not _held(self._held, item)]
+            missing = [one for one in made if one[0].key not in self._tasks]
+            path += missing
+            if not missing:
+                needs = tuple({one.key: None for one, _ in made})
+                steps = value.recipe.steps if isinstance(value, Run) else 0
+                self._tasks[value.key] = Task(value, reason, needs, number, last_step=steps)
         return not lacking
 
     def tasks(self) -> dict[str, Task]:
-        """A task for each want, after those of its needs (depth first, without recursion)."""
-        placed: dict[str, Task] = {}
-        for key in self._wants:
-            path = [key]
-            while path:
-                want = self._wants[path[-1]]
-                missing = [need for need in want.needs if need not in placed]
-                path += missing
-                if not missing and (last := path.pop()) not in placed:
-                    placed[last] = want.task()
-        return placed
+        """All tasks, needs before those who need them.
 
-    def _need(self, needed: State | Mask, trial: int) -> str | None:
-        """The key of the task that makes it, unless the store has it."""
-        if _held(self._held, needed):
-            return None
-        value, step = (needed, 0) if isinstance(needed, Mask) else (needed.run, needed.step)
-        reason = "not in the store"
-        if value.key in self._results:
-            reason = f"weights at step {step} are needed and not stored" if step else _NO_FILE
-        want = self._want(value, reason, trial)
-        if step and step not in want.save:
-            want.save = tuple(sorted((*want.save, step)))
-        return value.key
+        A run saves its weights at the steps at which others need them; a finished one ends there.
+        """
+        for key, steps in self._saves.items():
+            task = self._tasks[key]
+            last_step = max(steps) if key in self._results else task.last_step
+            self._tasks[key] = task._replace(save=tuple(sorted(steps)), last_step=last_step)
+        return self._tasks
 
-    def _want(self, value: Value, reason: str, trial: int) -> _Want:
-        want = self._wants.get(value.key)
-        if want is None:
-            whole = value.key not in self._results
-            want = self._wants[value.key] = _Want(value, reason, trial, whole)
-            self._unexplored.append(want)
-        return want
+    def _made(self, needed: State | Mask) -> tuple[Run | Mask, str]:
+        """What makes something that the store lacks, and why it is to be done."""
+        if isinstance(needed, Mask):
+            told = needed.key in self._results
+            return needed, "its file is missing" if told else _UNKNOWN
+        run, step = needed.run, needed.step
+        self._saves.setdefault(run.key, set()).add(step)
+        if run.key in self._results:
+            return run, f"weights at step {step} are needed and not stored"
+        return run, _UNKNOWN
 
 
 def inputs(value: Value) -> list[State | Mask]:

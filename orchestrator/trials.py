@@ -3,9 +3,9 @@
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.errors import SweepError
 from orchestrator.fields import NetworkChoice, iterations
@@ -20,6 +20,7 @@ from orchestrator.sweep import (
 )
 from orchestrator.yaml_source import Source
 from tasks import catalog
+from tasks.key import changed
 from tasks.measurements import Barrier, Graphs, Measurement
 from tasks.spec import (
     SPLITS,
@@ -48,8 +49,7 @@ OTHER_ORDER_OFFSET = 2_000_000
 Labels = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Trial:
+class Trial(NamedTuple):
     """One labelled point of a sweep: the run that answers it, and the dense run beside it.
 
     `labels` are columns of schema.TRIALS; they name the point to people and are in no key.
@@ -102,7 +102,7 @@ def trials(sweep: Sweep, source: Source | None = None) -> list[Trial]:
 
 
 def _grid_trials(sweep: Sweep, number: int, grid: Grid) -> Iterator[Trial]:
-    tags = _tag_labels(sweep, grid)
+    tags, points = _tag_labels(sweep, grid), _points(grid)
     combinations = product(
         grid.dataset or sweep.dataset, grid.network or sweep.network, sweep.replicates
     )
@@ -114,16 +114,18 @@ def _grid_trials(sweep: Sweep, number: int, grid: Grid) -> Iterator[Trial]:
             recipe = _recipe({**fields, "evaluate": _evaluated(sweep)}, per_epoch)
             setting = _setting(sweep, dataset, network, replicate, recipe)
             of_setting = {**_setting_labels(setting.dense), "replicate": replicate}
+            of_runs: dict[tuple[str, bool], Labels] = {}
             for chosen, scope in product(grid.method, grid.scope):
                 finetune = _finetune(recipe, grid, chosen, per_epoch)
                 for choices in _choices(grid, chosen, scope, finetune, per_epoch):
                     shared = {**_labels(setting, chosen, choices), "grid": number, **tags}
                     branch = choices.rewind_step if _rewinds(chosen) else choices.prune_step
-                    for labels, run in _answers(sweep, setting, grid, chosen, choices):
+                    answers = _answers(sweep, setting, grid, chosen, choices)
+                    for point, run in zip(points, answers, strict=True):
                         if run.mask is None and not grid.train:
                             continue  # a mask that keeps everything asks for nothing
                         measured = _measured(grid, run, branch)
-                        parts = (of_setting, shared, labels)
+                        parts = (of_setting, shared, point, _run_labels(run, of_runs))
                         yield Trial(parts, run, setting.dense, grid.train, measured)
 
 
@@ -145,8 +147,8 @@ def _sibling(run: Run, branch: int) -> Run:
     """
     order = run.order_seed + OTHER_ORDER_OFFSET
     if run.mask is None:
-        return replace(run, start=at(run, branch), first_step=branch, order_seed=order)
-    return replace(run, order_seed=order)
+        return changed(run, start=at(run, branch), first_step=branch, order_seed=order)
+    return changed(run, order_seed=order)
 
 
 def _dataset(sweep: Sweep, name: str) -> Dataset:
@@ -164,20 +166,27 @@ def _evaluated(sweep: Sweep) -> tuple[str, ...]:
 
 def _answers(
     sweep: Sweep, setting: Setting, grid: Grid, chosen: MethodChoice, choices: Choices
-) -> Iterator[tuple[Labels, Run]]:
+) -> Iterator[Run]:
+    """A run for each point of the grid."""
     source = setting if grid.found_on is None else _moved(sweep, setting, grid.found_on)
-    tickets = method(chosen.name).tickets(source, choices)
-    for density, ticket in zip(choices.densities, tickets, strict=True):
+    for ticket in method(chosen.name).tickets(source, choices):
         brought = ticket if source is setting else _transferred(setting, ticket)
         for ablation in grid.ablation:
-            run = ablate(setting, brought, ablation)
-            labels = {
-                "level": density.level,
-                "requested_density": float(f"{density.value:.12g}"),
-                "found_on": grid.found_on,
-                "ablation": ablation,
-            }
-            yield {**labels, **_run_labels(run)}, run
+            yield ablate(setting, brought, ablation)
+
+
+def _points(grid: Grid) -> list[Labels]:
+    """What tells apart the answers to one choice of method: density and ablation."""
+    return [
+        {
+            "level": density.level,
+            "requested_density": float(f"{density.value:.12g}"),
+            "found_on": grid.found_on,
+            "ablation": ablation,
+        }
+        for density in grid.densities()
+        for ablation in grid.ablation
+    ]
 
 
 def _moved(sweep: Sweep, setting: Setting, name: str) -> Setting:
@@ -395,16 +404,19 @@ def _finetune_label(recipe: Recipe | None) -> str | None:
     return f"{recipe.steps} iterations at {recipe.lr:g}, {schedule}"
 
 
-def _run_labels(run: Run) -> Labels:
+def _run_labels(run: Run, known: dict[tuple[str, bool], Labels]) -> Labels:
+    """Of a setting's run; few of them differ, so that those `known` are shared."""
     ablation = run.mask.ablation if run.mask else None
-    init = _init(run)
-    return {
-        "init_weights": init.weights,
-        "init_batch_norm": init.batch_norm,
-        "init_seed": init.seed,
-        "order_seed": run.order_seed,
-        "shuffle_seed": ablation.seed if isinstance(ablation, Shuffled) else None,
-    }
+    init, shuffled = _init(run), isinstance(ablation, Shuffled)
+    if (init.key, shuffled) not in known:
+        known[init.key, shuffled] = {
+            "init_weights": init.weights,
+            "init_batch_norm": init.batch_norm,
+            "init_seed": init.seed,
+            "order_seed": run.order_seed,
+            "shuffle_seed": ablation.seed if isinstance(ablation, Shuffled) else None,
+        }
+    return known[init.key, shuffled]
 
 
 def _init(run: Run) -> Init:
@@ -421,5 +433,5 @@ def _dense_labels(trial: Trial) -> Labels:
         "requested_density": 1.0,
         "options": "{}",
         **_setting_labels(trial.dense),
-        **_run_labels(trial.dense),
+        **_run_labels(trial.dense, {}),
     }

@@ -6,12 +6,13 @@ honest are in docs/architecture.md; tests/spec and tests/golden hold them.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal, Union, dataclass_transform
 
 SIGNIFICANT_DIGITS = 12
@@ -80,9 +81,10 @@ class Record:
 
     def _identify(self, text: str) -> None:
         self.check()
-        self.__dict__["key"] = hashlib.sha256(text.encode()).hexdigest()
+        state = self.__dict__
+        state["key"] = hashlib.sha256(text.encode()).hexdigest()
         if not self.referenced:
-            self.__dict__["_written"] = text  # those that it is part of will ask for it
+            state["_written"] = text  # those that it is part of will ask for it
 
     @property
     def canonical(self) -> str:
@@ -106,30 +108,40 @@ class Record:
 R = typing.TypeVar("R", bound=Record)
 
 
+def changed(record: R, **changes: Any) -> R:
+    """The same record but for these fields: dataclasses.replace, in a third of the time."""
+    made = object.__new__(type(record))
+    state = made.__dict__
+    state.update(record.__dict__)
+    for field in _named(record, changes):
+        state[field.name] = field.coerce(changes[field.name], field.name)
+    made._identify(_canonical(made))
+    return made
+
+
 def varying(record: R, *names: str) -> Callable[..., R]:
     """What makes records that differ from this one in the named fields alone.
 
     It takes their values, in that order. A grid's million runs are few families of runs:
     what they share is coerced and written once.
     """
-    cls, state = type(record), record.__dict__
-    own = [f for f in cls._fields or () if f.name in names]  # noqa: SLF001 (of this module)
-    order = [names.index(f.name) for f in own]
-    shared = {n: v for n, v in state.items() if n not in (*names, "key", "_written")}
-    texts = _around(record, names)
+    cls, own = type(record), _named(record, names)
+    shared = {n: v for n, v in record.__dict__.items() if n not in (*names, "key", "_written")}
+    before, *after = _around(record, names)
+    places = [(names.index(f.name), f, text) for f, text in zip(own, after, strict=True)]
 
     def make(*values: Any) -> R:
         made = object.__new__(cls)
         state = made.__dict__
         state.update(shared)
-        text = texts[0]
-        for field, place, after in zip(own, order, texts[1:], strict=True):
+        text = before
+        for place, field, after in places:
             value = values[place]
             if type(value) not in field.exact:
                 value = field.coerce(value, field.name)
             state[field.name] = value
             text += _piece(field, value) + after
-        made._identify(f"{{{text[:-1]}}}")  # noqa: SLF001 (of this module)
+        made._identify(f"{{{text[:-1]}}}")
         return made
 
     return make
@@ -161,6 +173,15 @@ def digest(text: str) -> str:
 
 
 # ---------------------------------------------------------------- canonical text
+
+
+def _named(record: Record, names: Iterable[str]) -> "list[_Field]":
+    wanted = set(names)
+    found = [field for field in type(record)._fields or () if field.name in wanted]
+    if len(found) < len(wanted):
+        strange = wanted - {field.name for field in found}
+        raise TypeError(f"{record.kind} has no {', '.join(sorted(strange))}")
+    return found
 
 
 class _Field(typing.NamedTuple):
@@ -210,11 +231,12 @@ def _canonical(record: Record) -> str:
 def _around(record: Record, names: tuple[str, ...]) -> list[str]:
     """The canonical text before, between and after these fields, each field with a comma."""
     texts = [""]
-    for field in type(record)._fields or ():  # noqa: SLF001 (of this module)
+    state = record.__dict__
+    for field in type(record)._fields or ():
         if field.name in names:
             texts.append("")
         else:
-            texts[-1] += _piece(field, record.__dict__[field.name])
+            texts[-1] += _piece(field, state[field.name])
     texts[-1] += type(record)._last  # noqa: SLF001 (of this module)
     return texts
 
@@ -285,6 +307,11 @@ def _float(value: Any, name: str, wanted: str = "a number") -> float:
         raise ValueError(f"{name} takes {wanted}, not {value!r}") from None
     if not math.isfinite(number) or (number == 0 and math.copysign(1, number) < 0):
         raise ValueError(f"{name} takes {wanted}, not {number}")
+    return _rounded(number)
+
+
+@functools.lru_cache(maxsize=1024)  # a million masks have few densities
+def _rounded(number: float) -> float:
     return float(f"{number:.{SIGNIFICANT_DIGITS}g}")
 
 

@@ -1,6 +1,7 @@
 """Keys: equal for equal expressions, different for any change of meaning."""
 
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.key import SIGNIFICANT_DIGITS, decode
+from tasks.key import SIGNIFICANT_DIGITS, changed, decode, varying
 from tasks.spec import (
     Constant,
     Cosine,
@@ -105,6 +106,37 @@ def test_an_expression_built_twice_is_one_value(value: Any) -> None:
     assert again == value
     assert hash(again) == hash(value)
     assert repr(again) == repr(value)
+
+
+@given(
+    st.one_of(st.lists(masks(), min_size=2, max_size=2), st.lists(recipes, min_size=2, max_size=2)),
+    st.data(),
+)
+def test_a_record_made_from_another_is_the_one_made_anew(
+    pair: list[Any], data: st.DataObject
+) -> None:
+    one, other = pair
+    fields = [n for n in one.__dict__ if n not in ("key", "_written")]
+    names = data.draw(st.lists(st.sampled_from(fields), unique=True, min_size=1))
+    values = {n: getattr(other, n) for n in names}
+    try:
+        anew = replace(one, **values)
+    except ValueError as error:
+        with pytest.raises(ValueError, match=re.escape(str(error))):
+            changed(one, **values)
+        with pytest.raises(ValueError, match=re.escape(str(error))):
+            varying(one, *names)(*values.values())
+        return
+    for made in (changed(one, **values), varying(one, *names)(*values.values())):
+        assert made.__dict__ == anew.__dict__
+        assert made.canonical == anew.canonical
+
+
+def test_a_record_made_from_another_has_no_other_fields() -> None:
+    with pytest.raises(TypeError, match="init has no size"):
+        changed(Init(seed=0), size=3)
+    with pytest.raises(TypeError, match="init has no size"):
+        varying(Init(seed=0), "seed", "size")
 
 
 @given(st.one_of(recipes, inits, scores))

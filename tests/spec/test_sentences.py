@@ -22,7 +22,6 @@ from orchestrator.store import layout, results
 from orchestrator.store.compact import Background, compact
 from orchestrator.store.files import open_store
 from orchestrator.store.segments import segments
-from tasks import key as keys
 from tasks.key import Record, added, digest
 from tasks.spec import Dataset, Init, Magnitude, Mask, Network, Recipe, Run, State, at, prune
 from tests.small import outcome, write_sweep
