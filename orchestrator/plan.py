@@ -4,7 +4,8 @@ Pure: what the store holds comes in as an inventory. Equal expressions have equa
 all sharing is one dictionary.
 """
 
-from collections.abc import Iterable, Iterator, Set
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, TypeAlias, cast
 
@@ -71,10 +72,12 @@ class Task(NamedTuple):
         """Iterations that the task trains; 0 where it is no run."""
         return self.last_step - self.value.first_step if isinstance(self.value, Run) else 0
 
-    @property
-    def epochs(self) -> float:
-        """Passes over the training data that the task makes."""
-        return epochs(self.value, self.steps) if isinstance(self.value, Run) else 0.0
+
+class Trained(NamedTuple):
+    """How much is trained: iterations, and passes over the training data."""
+
+    steps: int
+    epochs: float
 
 
 @dataclass(frozen=True)
@@ -86,14 +89,10 @@ class Plan:
     done: int
 
     @property
-    def steps(self) -> int:
-        """Iterations to train."""
-        return sum(task.steps for task in self.tasks.values())
-
-    @property
-    def epochs(self) -> float:
-        """Epochs to train."""
-        return sum(task.epochs for task in self.tasks.values())
+    def trained(self) -> Trained:
+        """What is to be trained."""
+        tasks = ((task.value, task.steps) for task in self.tasks.values())
+        return trained((value, steps) for value, steps in tasks if isinstance(value, Run))
 
 
 def plan(trials: list[Trial], held: Holdings, only: Set[int] | None = None) -> Plan:
@@ -166,17 +165,36 @@ def alone(trials: Iterable[Trial]) -> Iterator[tuple[Run, int]]:
     Yields runs with their iterations; a run that only lends its weights at step k is
     trained to k.
     """
-    lineages: dict[tuple[object, ...], list[tuple[Run, int]]] = {}
+    known: dict[str, _Lineage] = {}
     for trial in trials:
-        identity = trial.run.key, trial.trained, *(asked.key for asked in trial.measured)
-        if identity not in lineages:
-            lineages[identity] = list(_lineage(trial))
-        yield from lineages[identity]
+        if (mask := trial.mask) and mask.key not in known:
+            if len(known) == _LINEAGES:
+                known.clear()
+            known[mask.key] = _lineage(inputs(mask), known)
+        asked = [needed for value in trial.measured for needed in inputs(value)]
+        lineage: _Lineage = {}
+        if trial.trained:
+            asked += inputs(trial.run)
+            lineage[trial.run.key] = trial.run, trial.run.recipe.steps
+        elif mask:
+            asked.append(mask)
+        for run, last_step in _lineage(asked, known, lineage).values():
+            yield run, last_step - run.first_step
 
 
-def epochs(run: Run, steps: int) -> float:
-    """Iterations of a run in passes over its training data."""
-    return steps / catalog.steps_per_epoch(run.dataset, run.recipe.batch_size)
+def trained(runs: Iterable[tuple[Run, int]]) -> Trained:
+    """Iterations and epochs of runs that each train so many iterations."""
+    steps: Counter[tuple[str, int]] = Counter()
+    first: dict[tuple[str, int], Run] = {}
+    for run, n in runs:
+        same = run.dataset.key, run.recipe.batch_size
+        steps[same] += n
+        first.setdefault(same, run)
+    epochs = (
+        n / catalog.steps_per_epoch(first[same].dataset, first[same].recipe.batch_size)
+        for same, n in steps.items()
+    )
+    return Trained(steps.total(), sum(epochs))
 
 
 # ---------------------------------------------------------------- what is wanted
@@ -247,31 +265,35 @@ def inputs(value: Value) -> list[State | Mask]:
     return [item for item in around if item is not None and not isinstance(item, Init)]
 
 
-def _lineage(trial: Trial) -> Iterator[tuple[Run, int]]:
-    """A trial's run and all runs it stands on, each once, with the iterations that are needed."""
-    last_steps: dict[str, int] = {}
-    runs: dict[str, Run] = {}
+_Lineage: TypeAlias = dict[str, tuple[Run, int]]
+"""Runs by key, each with the last step that is needed of it."""
+
+_LINEAGES = 10_000
+"""Masks whose lineage is remembered: levels that follow one another stand on each other."""
+
+
+def _lineage(
+    items: list[State | Mask], known: Mapping[str, _Lineage], found: _Lineage | None = None
+) -> _Lineage:
+    """All runs that these stand on, besides those `found`; `known` says it of some masks."""
+    found = {} if found is None else found
     masks: set[str] = set()
-    unexplored: list[State | Mask] = []
 
-    def reach(reached: Run, step: int) -> None:
-        if reached.key not in runs:
-            runs[reached.key] = reached
-            unexplored.extend(inputs(reached))
-        last_steps[reached.key] = max(step, last_steps.get(reached.key, 0))
+    def reach(run: Run, step: int) -> bool:
+        before = found.get(run.key)
+        if before is None or before[1] < step:
+            found[run.key] = run, step
+        return before is None
 
-    if trial.trained:
-        reach(trial.run, trial.run.recipe.steps)
-    elif trial.mask:
-        unexplored.append(trial.mask)
-    for asked in trial.measured:
-        unexplored += inputs(asked)
-    while unexplored:
-        item = unexplored.pop()
+    while items:
+        item = items.pop()
         if isinstance(item, State):
-            reach(item.run, item.step)
+            if reach(item.run, item.step):
+                items += inputs(item.run)
+        elif item.key in known:
+            for run, step in known[item.key].values():
+                reach(run, step)
         elif item.key not in masks:
             masks.add(item.key)
-            unexplored.extend(inputs(item))
-    for key, reached in runs.items():
-        yield reached, last_steps[key] - reached.first_step
+            items += inputs(item)
+    return found

@@ -10,7 +10,7 @@ from rich.table import Table
 from orchestrator.cost import Costs, critical_path
 from orchestrator.failures import Failure
 from orchestrator.launch import Failed, Progress
-from orchestrator.plan import Nothing, Plan, Task, Value, alone, epochs, plan
+from orchestrator.plan import Nothing, Plan, Task, Value, alone, plan, trained
 from orchestrator.store.results import Row
 from orchestrator.store.verify import Finding
 from orchestrator.study import Study
@@ -41,9 +41,10 @@ def print_plan(console: Console, study: Study, planned: Plan, costs: Costs, slot
     """Trials, tasks, what sharing saves, and what is expected to be spent."""
     tasks = list(planned.tasks.values())
     kinds = Counter(task.kind for task in tasks)
-    lonely = list(alone(study.trials))
-    lonely_steps = sum(steps for _, steps in lonely)
-    least = planned if planned.done == 0 and _is_whole(planned) else plan(study.trials, Nothing())
+    lonely = trained(alone(study.trials))
+    left = planned.trained
+    whole = planned.done == 0 and _is_whole(planned)
+    least = left if whole else plan(study.trials, Nothing()).trained
     seconds = sum(map(costs.seconds, tasks))
     path_seconds, path = critical_path(tasks, costs)
 
@@ -61,19 +62,16 @@ def print_plan(console: Console, study: Study, planned: Plan, costs: Costs, slot
     table.add_row("tasks to run", f"{len(tasks):,}", what)
     table.add_row(
         "trial by trial",
-        f"{lonely_steps:,}",
-        f"iterations ({sum(epochs(r, n) for r, n in lonely):,.0f} epochs): each trial alone, "
-        "with the runs it stands on",
+        f"{lonely.steps:,}",
+        f"iterations ({lonely.epochs:,.0f} epochs): each trial alone, with the runs it stands on",
     )
-    share = f" = {least.steps / lonely_steps:.0%} of that" if lonely_steps else ""
+    share = f" = {least.steps / lonely.steps:.0%} of that" if lonely.steps else ""
     table.add_row(
         "shared",
         f"{least.steps:,}",
         f"iterations ({least.epochs:,.0f} epochs){share}: equal work is done once",
     )
-    table.add_row(
-        "left to train", f"{planned.steps:,}", f"iterations ({planned.epochs:,.0f} epochs)"
-    )
+    table.add_row("left to train", f"{left.steps:,}", f"iterations ({left.epochs:,.0f} epochs)")
     table.add_row("critical path", duration(path_seconds), f"{len(path):,} tasks one after another")
     wall = max(seconds / slots, path_seconds)
     measured = "from this store's history" if costs.rates else "a rough model until something ran"

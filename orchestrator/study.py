@@ -87,12 +87,16 @@ def repeats_for(
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """No garbage collection: it would look at millions of new objects again and again."""
+    """No garbage collection: it would look at millions of new objects again and again.
+
+    Nor does a later one: what was planned stays until the process ends.
+    """
     was = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         if was:
             gc.enable()
 

@@ -1,5 +1,6 @@
 """What exists, by name, with the facts that planning needs. Imports nothing heavy."""
 
+import functools
 from dataclasses import dataclass
 
 from tasks import own
@@ -109,6 +110,7 @@ def dataset_facts(name: str) -> DatasetFacts:
     return facts
 
 
+@functools.lru_cache(maxsize=256)
 def size(network: Network) -> tuple[int, int]:
     """About how many prunable weights, and multiply-adds of one example."""
     facts = NETWORKS.get(network.name, _OF_UNKNOWN_SIZE)

@@ -56,7 +56,7 @@ def main() -> None:
     report("plan of 10,000 trials", f"{total:.2f} s", "<= 5 s")
     report("tasks", f"{done:,}")
     report("scheduling", f"{done / scheduling:,.0f} tasks/s")
-    report("trained, of what a script trains", f"{planned.steps / steps:.1%}")
+    report("trained, of what a script trains", f"{planned.trained.steps / steps:.1%}")
 
 
 if __name__ == "__main__":

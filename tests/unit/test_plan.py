@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator import study
 from orchestrator.cost import Costs, critical_path
-from orchestrator.plan import Nothing, Plan, alone, plan
+from orchestrator.plan import Nothing, Plan, alone, plan, trained
 from orchestrator.store.results import Inventory
 from orchestrator.trials import Trial
 from tasks.spec import Mask, Run
@@ -80,7 +80,7 @@ def test_a_script_trains_each_trial_with_all_it_stands_on(tmp_path: Path) -> Non
     )
     per_trial = {trial: [n for _, n in alone([trial])] for trial in map(_hashable, asked.trials)}
     assert sorted(map(len, per_trial.values())) == [1, 1, 1, 2, 3]
-    assert asked.steps == 4 * 12
+    assert asked.trained.steps == 4 * 12
 
 
 def test_a_run_that_only_lends_its_weights_is_trained_that_far(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_quickstart_trains_less_than_half_of_what_a_script_would() -> None:
     sweep = Path(__file__).parents[2] / "sweeps" / "quickstart.yaml"
     trials = study.read(sweep).trials
     assert len(trials) >= 150
-    assert plan(trials, Nothing()).steps < 0.5 * sum(steps for _, steps in alone(trials))
+    assert plan(trials, Nothing()).trained.steps < 0.5 * trained(alone(trials)).steps
 
 
 def test_the_critical_path_is_the_longest_chain(tmp_path: Path) -> None:
