@@ -1,7 +1,7 @@
 """What tasks are expected to cost: from the store's history, or a model before there is any."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -83,20 +83,20 @@ def nodes(plan: Plan, costs: Costs) -> Iterator[Node]:
         yield Node(task.key, costs.seconds(task), task.needs, _group(task))
 
 
-def critical_path(tasks: Iterable[Task], costs: Costs) -> tuple[float, list[Task]]:
-    """Seconds of the longest chain of tasks, and the chain. Tasks come needs first."""
+def critical_path(plan: Plan, costs: Costs) -> tuple[float, list[Task]]:
+    """Seconds of the longest chain of tasks, and the chain."""
     ends: dict[str, float] = {}
-    chain: dict[str, str | None] = {}
-    by_key: dict[str, Task] = {}
-    for task in tasks:
-        before = max(task.needs, key=ends.__getitem__, default=None)
-        ends[task.key] = costs.seconds(task) + (ends[before] if before else 0.0)
-        chain[task.key], by_key[task.key] = before, task
-    key = max(ends, key=ends.__getitem__, default=None)
-    seconds, path = ends[key] if key else 0.0, []
-    while key:
-        path.append(by_key[key])
-        key = chain[key]
+    for key, task in plan.tasks.items():
+        starts = 0.0
+        for need in task.needs:
+            starts = max(starts, ends[need])
+        ends[key] = starts + costs.seconds(task)
+    path: list[Task] = []
+    last = max(ends, key=ends.__getitem__, default=None)
+    seconds = ends[last] if last else 0.0
+    while last:
+        path.append(plan.tasks[last])
+        last = max(path[-1].needs, key=ends.__getitem__, default=None)
     return seconds, path[::-1]
 
 

@@ -34,7 +34,7 @@ def print_schedule(console: Console, plan: Plan, costs: Costs, workers: int) -> 
         "lower bound", f"{duration(found.lower_bound)}, by {limit}; {found.beyond_bound:.1%} above"
     )
     table.add_row("utilisation", f"{found.utilisation:.1%}  {sparkline(found.busy(_BINS))}")
-    _, path = critical_path(plan.tasks.values(), costs)
+    _, path = critical_path(plan, costs)
     table.add_row("critical path", _path(path))
     console.print(table)
 

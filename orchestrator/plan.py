@@ -167,19 +167,19 @@ def alone(trials: Iterable[Trial]) -> Iterator[tuple[Run, int]]:
     """
     known: dict[str, _Lineage] = {}
     for trial in trials:
-        if (mask := trial.mask) and mask.key not in known:
+        mask, run = trial.mask, trial.run
+        if mask and mask.key not in known:
             if len(known) == _LINEAGES:
                 known.clear()
-            known[mask.key] = _lineage(inputs(mask), known)
+            known[mask.key] = _lineage(inputs(mask), known, {})
+        found = known[mask.key].copy() if mask else {}
         asked = [needed for value in trial.measured for needed in inputs(value)]
-        lineage: _Lineage = {}
         if trial.trained:
-            asked += inputs(trial.run)
-            lineage[trial.run.key] = trial.run, trial.run.recipe.steps
-        elif mask:
-            asked.append(mask)
-        for run, last_step in _lineage(asked, known, lineage).values():
-            yield run, last_step - run.first_step
+            found[run.key] = run, run.recipe.steps
+            if isinstance(run.start, State):
+                asked.append(run.start)
+        for one, last_step in _lineage(asked, known, found).values():
+            yield one, last_step - one.first_step
 
 
 def trained(runs: Iterable[tuple[Run, int]]) -> Trained:
@@ -272,11 +272,10 @@ _LINEAGES = 10_000
 """Masks whose lineage is remembered: levels that follow one another stand on each other."""
 
 
-def _lineage(
-    items: list[State | Mask], known: Mapping[str, _Lineage], found: _Lineage | None = None
-) -> _Lineage:
-    """All runs that these stand on, besides those `found`; `known` says it of some masks."""
-    found = {} if found is None else found
+def _lineage(items: list[State | Mask], known: Mapping[str, _Lineage], found: _Lineage) -> _Lineage:
+    """All runs that these stand on, added to those found; `known` says it of some masks."""
+    if not items:
+        return found
     masks: set[str] = set()
 
     def reach(run: Run, step: int) -> bool:

@@ -46,7 +46,7 @@ def print_plan(console: Console, study: Study, planned: Plan, costs: Costs, slot
     whole = planned.done == 0 and _is_whole(planned)
     least = left if whole else plan(study.trials, Nothing()).trained
     seconds = sum(map(costs.seconds, tasks))
-    path_seconds, path = critical_path(tasks, costs)
+    path_seconds, path = critical_path(planned, costs)
 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column(style="bold")

@@ -4,6 +4,7 @@ study = read("sweeps/quickstart.yaml")
 result = run(study, "store", InlineExecutor())
 """
 
+import atexit
 import gc
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
@@ -97,6 +98,7 @@ def _without_collection() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
+        atexit.register(gc.unfreeze)  # the interpreter's own last collection looks at all
         if was:
             gc.enable()
 

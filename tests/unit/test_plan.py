@@ -98,7 +98,7 @@ def test_quickstart_trains_less_than_half_of_what_a_script_would() -> None:
 
 def test_the_critical_path_is_the_longest_chain(tmp_path: Path) -> None:
     asked = planned(tmp_path, grids=[{"method": "imp", "levels": [3]}])
-    seconds, path = critical_path(asked.tasks.values(), Costs())
+    seconds, path = critical_path(asked, Costs())
     assert [task.kind for task in path] == ["run", "mask"] * 3 + ["run"]
     assert seconds == pytest.approx(sum(map(Costs().seconds, path)))
 
