@@ -1,6 +1,8 @@
 """What queries can call besides the tables: their SQL, and what they mean."""
 
-_STANDS_ON = """TABLE
+from orchestrator.store import schema
+
+_STANDS_ON = f"""TABLE
 WITH RECURSIVE needs AS MATERIALIZED (
     SELECT key, value->>'$.mask' AS need, NULL::INT AS step FROM tasks
     UNION ALL SELECT key, value->>'$.within', NULL FROM tasks
@@ -9,7 +11,7 @@ WITH RECURSIVE needs AS MATERIALIZED (
     UNION ALL SELECT key, value->>'$.one.run', (value->>'$.one.step')::INT FROM tasks
     UNION ALL SELECT key, value->>'$.other.run', (value->>'$.other.step')::INT FROM tasks),
 asked AS (
-    SELECT trial, unnest([run_key, mask_key, barrier_key, graphs_key]) AS root
+    SELECT trial, unnest([{", ".join(schema.ANSWERS)}]) AS root
     FROM trials WHERE trials.sweep = sweep),
 behind AS (
     SELECT DISTINCT root, root AS key, NULL::INT AS step FROM asked WHERE root IS NOT NULL

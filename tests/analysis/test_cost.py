@@ -104,9 +104,11 @@ def test_the_figure_shows_accuracy_against_the_whole_cost(
 def test_the_pareto_front_is_what_nothing_else_beats(store: Path) -> None:
     with results.connect(store) as connection:
         [panel] = figures.select(connection, "study", "pareto", {}).panels
-    found = {one.label: (one.points[0].flops, one.points[0].best) for one in panel.curves}
+    found = {one.label: (one.points[0].work, one.points[0].best) for one in panel.curves}
     assert found == {"Dense": (100, True), "IMP": (40, True), "Gem-Miner": (50, False)}
-    assert panel.dense_flops == 1000
+    assert "(% of 1k)" in panel.work
+    with results.connect(store) as connection, pytest.raises(FigureError, match="measure: latency"):
+        figures.select(connection, "study", "pareto", {"against": "latency"})
 
 
 def test_the_timeline_shows_who_was_busy_when(store: Path) -> None:
