@@ -41,6 +41,30 @@ JOIN trials ON trials.sweep = sweep AND trials.trial = behind.trial
 GROUP BY ALL ORDER BY method, density DESC, device
 """
 
+_LEDGER_BY = """TABLE
+WITH drawn_ AS (
+    SELECT DISTINCT part_.part, trial
+    FROM (SELECT unnest(parts, recursive := true)) part_
+    JOIN trials ON coalesce(run_key, mask_key) = part_.key WHERE trials.sweep = sweep),
+each_ AS (
+    SELECT part, trial, key, seconds FROM drawn_ JOIN (FROM stands_on(sweep)) USING (trial)),
+whole_ AS (
+    SELECT part, trial, key, seconds FROM each_
+    UNION ALL SELECT DISTINCT NULL, trial, key, seconds FROM each_),
+parts_ AS (
+    SELECT part, key, max(seconds) AS seconds, sum(seconds ORDER BY trial) AS apart
+    FROM whole_ GROUP BY ALL),
+counted_ AS (SELECT part, count(*) AS trials FROM drawn_ GROUP BY ALL
+             UNION ALL SELECT NULL, count(DISTINCT trial) FROM drawn_)
+SELECT parts_.part, any_value(trials) AS trials, count(*) AS tasks,
+       sum(seconds ORDER BY key) / 3600 AS hours,
+       sum(CASE WHEN users = 1 THEN seconds ELSE 0 END ORDER BY key) / 3600 AS own_hours,
+       sum(apart ORDER BY key) / 3600 AS alone_hours, alone_hours - hours AS saved_hours
+FROM parts_ JOIN (SELECT key, count(DISTINCT part) AS users FROM each_ GROUP BY key) USING (key)
+JOIN counted_ ON counted_.part IS NOT DISTINCT FROM parts_.part
+GROUP BY parts_.part ORDER BY parts_.part NULLS LAST
+"""
+
 # Aliases that a query would not have: DuckDB puts arguments into a macro's text as they are.
 # Unnesting holds a row's pair together: compared with `layers` directly, DuckDB turns the
 # question round and counts the bits of every pair of the store's masks first.
@@ -108,6 +132,13 @@ MACROS = {
         "cost by method and density, in hours of a device: `hours` were spent, a shared task in "
         "equal parts on the trials that stand on it, so that they add up to the total; "
         "`alone_hours` is what each trial alone, with all that it stands on, would have taken",
+    ),
+    "ledger_by(sweep, parts)": (
+        _LEDGER_BY,
+        "cost of parts of a sweep, and (part null) of all of them together, in hours: `parts` is "
+        "a list of {part, key}, the trials of each by run_key, or mask_key where nothing is "
+        "trained. `hours` for equal work done once, `own_hours` of it for no other part, "
+        "`alone_hours` for each trial alone; `tombola figures --cost` asks it of figures",
     ),
 }
 """By signature: what a query can call, and what it means."""

@@ -9,6 +9,7 @@ import pytest
 
 from analysis import figures, results
 from analysis.errors import FigureError
+from analysis.figures import costing
 from tests.analysis.build_store import Row, key_of, mask_row, note, run_row, trial, write_segment
 from tests.analysis.build_store import write_sweep as register
 
@@ -77,6 +78,19 @@ def test_the_ledger_adds_up_to_what_was_spent(store: Path) -> None:
     assert found["imp"] == pytest.approx([12, 17, 5])
     assert found["gem_miner"] == pytest.approx([40, 40, 0])
     assert sum(hours for hours, *_ in found.values()) == pytest.approx(spent)
+
+
+def test_figures_share_what_is_behind_the_trials_that_they_draw(store: Path) -> None:
+    drawn = {"tickets": [DENSE, TICKET], "mined": [DENSE, MINED]}
+    with results.connect(store) as connection:
+        found = costing.by_figure(connection, "study", drawn).to_pylist()
+    tickets, mined, both = ([3600 * v for k, v in r.items() if "hours" in k] for r in found)
+    assert [row["figure"] for row in found] == ["tickets", "mined", "all together"]
+    assert [row["trials"] for row in found] == [2, 2, 3]
+    assert [row["tasks"] for row in found] == [3, 3, 5]
+    assert tickets == pytest.approx([17, 7, 27, 10])
+    assert mined == pytest.approx([50, 40, 50, 0])
+    assert both == pytest.approx([57, 47, 67, 10]), "the dense run once"
 
 
 @pytest.mark.parametrize(
