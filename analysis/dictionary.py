@@ -20,11 +20,12 @@ _COLUMNS_BY_UNIT = {
         "early_stop_step warmup rescale_steps"
     ),
     "epochs": "epochs",
-    "examples": "batch_size validation",
+    "examples": "batch_size validation latency_batch_size",
     "examples/s": "images_per_second",
     "weights": "size kept effective effective_kept ties parameters",
     "multiply-adds": "flops kept_flops",
-    "bytes": "peak_memory",
+    "bytes": "peak_memory bytes dense_bytes",
+    "ms": "latency dense_latency",
     "J": "energy",
     "UTC": "started_at noted_at registered_at first_started_at second_started_at",
 }

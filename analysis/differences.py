@@ -9,7 +9,7 @@ import pyarrow as pa
 from analysis import results
 from orchestrator.store import schema
 
-_KEYS = ("run_key", "mask_key", "dense_key", "barrier_key", "graphs_key")
+_KEYS = ("dense_key", *schema.ANSWERS)
 _LABELS = [n for n in schema.TRIALS.names if n not in {"sweep", "trial", "grid", "tags", *_KEYS}]
 _MATCHING = " AND ".join(f"a.{name} IS NOT DISTINCT FROM b.{name}" for name in _LABELS)
 

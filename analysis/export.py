@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from analysis import dictionary, results
 from analysis.dictionary import Entry
 from analysis.errors import StoreError
-from orchestrator.store import layout
+from orchestrator.store import layout, schema
 from orchestrator.store.place import locate, remote
 
 FORMATS = (".duckdb", ".parquet", ".csv")
@@ -28,13 +28,13 @@ FORMATS = (".duckdb", ".parquet", ".csv")
 _ROWS = 100_000
 """Rows in memory at a time."""
 
-_KEYS = """
+_KEYS = f"""
 CREATE TEMP TABLE wanted AS
 WITH RECURSIVE reached(key) AS (
-    SELECT DISTINCT unnest([run_key, mask_key, dense_key, barrier_key, graphs_key]) AS key
+    SELECT DISTINCT unnest([dense_key, {", ".join(schema.ANSWERS)}]) AS key
     FROM trials WHERE sweep = $sweep
     UNION
-    SELECT unnest(regexp_extract_all(tasks.value, '"([0-9a-f]{64})"', 1)) AS key
+    SELECT unnest(regexp_extract_all(tasks.value, '"([0-9a-f]{{64}})"', 1)) AS key
     FROM reached JOIN tasks USING (key))
 SELECT key FROM reached WHERE key IS NOT NULL
 """

@@ -1,6 +1,8 @@
 """What queries can call besides the tables: their SQL, and what they mean."""
 
-_STANDS_ON = """TABLE
+from orchestrator.store import schema
+
+_STANDS_ON = f"""TABLE
 WITH RECURSIVE needs AS MATERIALIZED (
     SELECT key, value->>'$.mask' AS need, NULL::INT AS step FROM tasks
     UNION ALL SELECT key, value->>'$.within', NULL FROM tasks
@@ -9,7 +11,7 @@ WITH RECURSIVE needs AS MATERIALIZED (
     UNION ALL SELECT key, value->>'$.one.run', (value->>'$.one.step')::INT FROM tasks
     UNION ALL SELECT key, value->>'$.other.run', (value->>'$.other.step')::INT FROM tasks),
 asked AS (
-    SELECT trial, unnest([run_key, mask_key, barrier_key, graphs_key]) AS root
+    SELECT trial, unnest([{", ".join(schema.ANSWERS)}]) AS root
     FROM trials WHERE trials.sweep = sweep),
 behind AS (
     SELECT DISTINCT root, root AS key, NULL::INT AS step FROM asked WHERE root IS NOT NULL
@@ -39,14 +41,42 @@ JOIN trials ON trials.sweep = sweep AND trials.trial = behind.trial
 GROUP BY ALL ORDER BY method, density DESC, device
 """
 
+_LEDGER_BY = """TABLE
+WITH drawn_ AS (
+    SELECT DISTINCT part_.part, trial
+    FROM (SELECT unnest(parts, recursive := true)) part_
+    JOIN trials ON coalesce(run_key, mask_key) = part_.key WHERE trials.sweep = sweep),
+each_ AS (
+    SELECT part, trial, key, seconds FROM drawn_ JOIN (FROM stands_on(sweep)) USING (trial)),
+whole_ AS (
+    SELECT part, trial, key, seconds FROM each_
+    UNION ALL SELECT DISTINCT NULL, trial, key, seconds FROM each_),
+parts_ AS (
+    SELECT part, key, max(seconds) AS seconds, sum(seconds ORDER BY trial) AS apart
+    FROM whole_ GROUP BY ALL),
+counted_ AS (SELECT part, count(*) AS trials FROM drawn_ GROUP BY ALL
+             UNION ALL SELECT NULL, count(DISTINCT trial) FROM drawn_)
+SELECT parts_.part, any_value(trials) AS trials, count(*) AS tasks,
+       sum(seconds ORDER BY key) / 3600 AS hours,
+       sum(CASE WHEN users = 1 THEN seconds ELSE 0 END ORDER BY key) / 3600 AS own_hours,
+       sum(apart ORDER BY key) / 3600 AS alone_hours, alone_hours - hours AS saved_hours
+FROM parts_ JOIN (SELECT key, count(DISTINCT part) AS users FROM each_ GROUP BY key) USING (key)
+JOIN counted_ ON counted_.part IS NOT DISTINCT FROM parts_.part
+GROUP BY parts_.part ORDER BY parts_.part NULLS LAST
+"""
+
 # Aliases that a query would not have: DuckDB puts arguments into a macro's text as they are.
+# Unnesting holds a row's pair together: compared with `layers` directly, DuckDB turns the
+# question round and counts the bits of every pair of the store's masks first.
 _OVERLAP = """TABLE
 WITH each AS (
     SELECT one_.position, one_.layer, one_.size, one_.kept AS kept_a, two_.kept AS kept_b,
-           kept_by_both(mask_a, mask_b, one_.layer) AS shared,
+           kept_by_both(pair_.a, pair_.b, one_.layer) AS shared,
            one_.kept * two_.kept / one_.size AS drawn
-    FROM layers one_ JOIN layers two_ ON two_.layer = one_.layer AND two_.size = one_.size
-    WHERE one_.mask_key = mask_a AND two_.mask_key = mask_b),
+    FROM (SELECT unnest([{a: mask_a, b: mask_b}], recursive := true)) pair_
+    JOIN layers one_ ON one_.mask_key = pair_.a
+    JOIN layers two_ ON two_.mask_key = pair_.b AND two_.layer = one_.layer
+                    AND two_.size = one_.size),
 parts AS (
     SELECT position, layer, size, kept_a, kept_b, shared, drawn FROM each
     UNION ALL SELECT NULL, NULL, sum(size)::BIGINT, sum(kept_a)::BIGINT, sum(kept_b)::BIGINT,
@@ -102,6 +132,13 @@ MACROS = {
         "cost by method and density, in hours of a device: `hours` were spent, a shared task in "
         "equal parts on the trials that stand on it, so that they add up to the total; "
         "`alone_hours` is what each trial alone, with all that it stands on, would have taken",
+    ),
+    "ledger_by(sweep, parts)": (
+        _LEDGER_BY,
+        "cost of parts of a sweep, and (part null) of all of them together, in hours: `parts` is "
+        "a list of {part, key}, the trials of each by run_key, or mask_key where nothing is "
+        "trained. `hours` for equal work done once, `own_hours` of it for no other part, "
+        "`alone_hours` for each trial alone; `tombola figures --cost` asks it of figures",
     ),
 }
 """By signature: what a query can call, and what it means."""

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from analysis import files, macros, masks, own, views
 from analysis.errors import StoreError
 from analysis.files import Listing
+from orchestrator.store import schema
 from orchestrator.store.place import locate
 
 TABLES = views.TABLES
@@ -48,7 +49,7 @@ _CLOSED: dict[str, str | bool | int | float | list[str]] = {
     "temp_directory": "",
 }
 
-_COUNTED = ["sweep", "run_key", "mask_key", "barrier_key", "graphs_key"]
+_COUNTED = ["sweep", *schema.ANSWERS]
 """Columns of trials that are enough to tell whether they are answered."""
 
 _CURRENT = pa.field("current", pa.bool_())

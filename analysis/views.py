@@ -51,12 +51,21 @@ WITH barriers AS (
     FROM measurements WHERE name = 'barrier' GROUP BY measurement_key),
 graphs AS (
     SELECT measurement_key, avg(value) FILTER (name = 'imdb') AS imdb
-    FROM measurements GROUP BY measurement_key)
+    FROM measurements GROUP BY measurement_key),
+sizes AS (
+    SELECT measurement_key, any_value(value) FILTER (name = 'bytes')::BIGINT AS bytes,
+           any_value(value) FILTER (name = 'dense_bytes')::BIGINT AS dense_bytes
+    FROM measurements WHERE name IN ('bytes', 'dense_bytes') GROUP BY measurement_key),
+latencies AS (
+    SELECT key AS latency_key, latency, dense_latency, device AS latency_device,
+           (value->>'$.batch_size')::INT AS latency_batch_size, bytes, dense_bytes
+    FROM tasks JOIN sizes ON measurement_key = key WHERE kind = 'latency')
 SELECT {", ".join(f"asked.{name}" for name in schema.TRIALS.names)},
        CASE WHEN (run.key IS NOT NULL OR asked.run_key IS NULL)
               AND (asked.mask_key IS NULL OR mask.key IS NOT NULL)
               AND (asked.barrier_key IS NULL OR barriers.measurement_key IS NOT NULL)
               AND (asked.graphs_key IS NULL OR graphs.measurement_key IS NOT NULL)
+              AND (asked.latency_key IS NULL OR latencies.latency_key IS NOT NULL)
             THEN 'done'
             WHEN 'failed' IN (run_trouble.event, mask_trouble.event) THEN 'failed'
             WHEN 'blocked' IN (run_trouble.event, mask_trouble.event) THEN 'blocked'
@@ -78,6 +87,7 @@ SELECT {", ".join(f"asked.{name}" for name in schema.TRIALS.names)},
        coalesce(run.flops, mask.flops) / coalesce(run.kept_flops, mask.kept_flops) AS speedup,
        mask.effective_kept / mask.size AS effective_density, run.distance, run.seconds,
        barriers.barrier, barriers.train_barrier, graphs.imdb,
+       latencies.* EXCLUDE (latency_key),
        own_options.* EXCLUDE (text), own_tags.* EXCLUDE (text)
 FROM stored.asked
 LEFT JOIN stored.options own_options ON own_options.text = asked.options
@@ -87,6 +97,7 @@ LEFT JOIN tasks mask ON mask.key = asked.mask_key
 LEFT JOIN stored.answers answers ON answers.run_key = asked.run_key
 LEFT JOIN barriers ON barriers.measurement_key = asked.barrier_key
 LEFT JOIN graphs ON graphs.measurement_key = asked.graphs_key
+LEFT JOIN latencies ON latencies.latency_key = asked.latency_key
 LEFT JOIN stored.answers dense ON dense.run_key = asked.dense_key
 LEFT JOIN stored.troubled run_trouble ON run_trouble.key = asked.run_key
 LEFT JOIN stored.troubled mask_trouble ON mask_trouble.key = asked.mask_key
@@ -94,14 +105,11 @@ WHERE asked.current
 """
 """Trials with their answers: a table of a connection, for it is asked more often than made."""
 
-SWEEPS = """
+SWEEPS = f"""
 CREATE VIEW sweeps AS
 WITH answered AS (
     SELECT sweep, revision, count(*) AS done FROM stored.asked
-    WHERE (run_key IS NULL OR run_key IN (SELECT key FROM tasks))
-      AND (mask_key IS NULL OR mask_key IN (SELECT key FROM tasks))
-      AND (barrier_key IS NULL OR barrier_key IN (SELECT key FROM tasks))
-      AND (graphs_key IS NULL OR graphs_key IN (SELECT key FROM tasks))
+    WHERE {" AND ".join(f"({k} IS NULL OR {k} IN (SELECT key FROM tasks))" for k in schema.ANSWERS)}
     GROUP BY ALL)
 SELECT r.sweep, r.revision, r.registered_at, r.current, r.trials,
        coalesce(answered.done, 0) AS done, r.definition, r.figures
@@ -141,6 +149,13 @@ _DERIVED = {
         "less the mean of the ends; below 0.02 is linearly connected",
         "train_barrier": "the same on train",
         "imdb": "IMDB (a Ramanujan quantity), mean over the mask's layers",
+        "latency": "median forward pass of latency_batch_size images without the units that keep "
+        "no incoming weight, ms; of one machine, so compare it with dense_latency",
+        "dense_latency": "the same of the dense network, timed in turns with it, ms",
+        "latency_device": "where both were timed: cpu (one thread) or the accelerator's name",
+        "latency_batch_size": "images in the pass that is timed",
+        "bytes": "float32 bytes of the network without those units",
+        "dense_bytes": "float32 bytes of the dense network",
     },
     "sweeps": {
         "sweep": "name of the sweep",

@@ -8,7 +8,7 @@ from typing import Literal
 from orchestrator.plan import Plan, Task
 from orchestrator.schedule import Node
 from tasks import catalog
-from tasks.measurements import Barrier, Graphs
+from tasks.measurements import Barrier, Graphs, Latency, Measurement
 from tasks.spec import GemMiner, Grasp, Mask, Network, OnExamples, Run, Snip, Synflow, is_one_shot
 
 Rates = Mapping[tuple[str, str], float]
@@ -39,13 +39,13 @@ class Costs:
         if isinstance(value, Run):
             rate = self.rates.get((value.network.name, "step")) or self._step(value)
             return 0.02 + task.steps * rate
-        if isinstance(value, Barrier | Graphs):
+        if isinstance(value, Measurement):
             return self._measuring(value)
         return self.rates.get((value.network.name, value.score.kind)) or self._mask(value)
 
     def bytes(self, task: Task) -> int:
         """Expected size on disk: the result, and the states or the mask."""
-        if isinstance(task.value, Barrier | Graphs):
+        if isinstance(task.value, Measurement):
             return RESULT_BYTES
         weights = catalog.size(task.value.network)[0]
         if isinstance(task.value, Mask):
@@ -68,11 +68,14 @@ class Costs:
         )
         return 0.01 + passes * (2.5 * iteration + 2e-8 * weights + 12 * flops * examples / rate)
 
-    def _measuring(self, value: Barrier | Graphs) -> float:
+    def _measuring(self, value: Measurement) -> float:
         """Every point evaluates all examples; a layer's singular values take (weights)^1.5."""
         weights, flops = catalog.size(_network(value))
         if isinstance(value, Graphs):
             return 0.01 + 2.5e-10 * math.sqrt(weights) * weights
+        if isinstance(value, Latency):
+            one = _ITERATION[self.device] + value.batch_size * flops / _FLOPS[self.device]
+            return 0.05 + max(0.25, 3 * 21 * one)  # three forms of the network, 20 times and once
         facts = catalog.dataset_facts(value.one.run.dataset.name)
         return 0.05 + value.points * (facts.train + facts.test) * 2 * flops / _FLOPS[self.device]
 
@@ -109,5 +112,5 @@ def _group(task: Task) -> str:
     return "/".join(str(part) for part in parts)
 
 
-def _network(value: Barrier | Graphs) -> Network:
-    return value.mask.network if isinstance(value, Graphs) else value.one.run.network
+def _network(value: Measurement) -> Network:
+    return value.one.run.network if isinstance(value, Barrier) else value.mask.network

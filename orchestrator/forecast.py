@@ -104,4 +104,10 @@ def _path(path: Sequence[Task]) -> str:
     return f"{counted}; it ends with: {describe(path[-1].value)}"
 
 
-_NOUNS = {"run": "trainings", "mask": "prunings", "barrier": "barriers", "graphs": "measurements"}
+_NOUNS = {
+    "run": "trainings",
+    "mask": "prunings",
+    "barrier": "barriers",
+    "graphs": "measurements",
+    "latency": "latencies",
+}

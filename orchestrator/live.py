@@ -17,7 +17,13 @@ from orchestrator.render import duration
 from tasks.spec import Mask, Run
 
 PLAIN_SECONDS = 10.0
-_VERBS = {"run": "train", "mask": "prune", "barrier": "interpolate", "graphs": "measure"}
+_VERBS = {
+    "run": "train",
+    "mask": "prune",
+    "barrier": "interpolate",
+    "graphs": "measure",
+    "latency": "time",
+}
 
 
 class Display:

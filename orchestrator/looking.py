@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.errors import TombolaError
+from orchestrator.store import schema
 
 SHORT_KEY = 12
 EARLY = ("random", "magnitude", "snip", "grasp", "synflow")
@@ -225,14 +226,14 @@ def _find(connection: Connection, prefix: str) -> tuple[str, str, str | None]:
     prefix = prefix.strip().lower()
     if not prefix or set(prefix) - set("0123456789abcdef"):
         raise TombolaError(f"{prefix!r} is no key: keys are hexadecimal, see `run_key` in trials")
+    asked = " UNION ALL ".join(
+        f"SELECT {column}, '{column.removesuffix('_key')}', NULL FROM trials"
+        for column in schema.ANSWERS
+    )
     found = connection.execute(
-        """
+        f"""
         SELECT key, any_value(kind), any_value(value) FROM (
-            SELECT key, kind, value FROM tasks
-            UNION ALL SELECT run_key, 'run', NULL FROM trials
-            UNION ALL SELECT mask_key, 'mask', NULL FROM trials WHERE mask_key IS NOT NULL
-            UNION ALL SELECT barrier_key, 'barrier', NULL FROM trials WHERE barrier_key IS NOT NULL
-            UNION ALL SELECT graphs_key, 'graphs', NULL FROM trials WHERE graphs_key IS NOT NULL)
+            SELECT key, kind, value FROM tasks UNION ALL {asked})
         WHERE starts_with(key, ?) GROUP BY key ORDER BY key LIMIT 3
         """,
         [prefix],
@@ -334,10 +335,11 @@ def _print_users(console: Console, connection: Connection, key: str) -> None:
     tasks = connection.execute(
         "SELECT kind, key FROM tasks WHERE contains(value, ?) ORDER BY kind, key", [f'"{key}"']
     ).fetchall()
+    keys = ", ".join(schema.ANSWERS)
     trials = connection.execute(
-        """
+        f"""
         SELECT sweep, trial, method, ablation, replicate, requested_density FROM trials
-        WHERE ? IN (run_key, mask_key, dense_key, barrier_key, graphs_key) ORDER BY sweep, trial
+        WHERE ? IN (dense_key, {keys}) ORDER BY sweep, trial
         """,
         [key],
     ).fetchall()

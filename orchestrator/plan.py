@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias, cast
 
 from orchestrator.trials import Trial
 from tasks import catalog
-from tasks.measurements import Barrier, Graphs, Measurement
+from tasks.measurements import Barrier, Graphs, Latency, Measurement
 from tasks.spec import Init, Mask, Run, State
 
-Kind = Literal["run", "mask", "barrier", "graphs"]
+Kind = Literal["run", "mask", "barrier", "graphs", "latency"]
 Value: TypeAlias = Run | Mask | Measurement
 
 
@@ -260,7 +260,7 @@ def inputs(value: Value) -> list[State | Mask]:
             around = value.of, value.within
         case Barrier():
             around = value.one, value.other
-        case Graphs():
+        case Graphs() | Latency():
             around = (value.mask,)
     return [item for item in around if item is not None and not isinstance(item, Init)]
 

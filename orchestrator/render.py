@@ -14,7 +14,7 @@ from orchestrator.plan import Nothing, Plan, Task, Value, alone, plan, trained
 from orchestrator.store.results import Row
 from orchestrator.store.verify import Finding
 from orchestrator.study import Study
-from tasks.measurements import Barrier, Graphs
+from tasks.measurements import Barrier, Graphs, Latency
 from tasks.spec import Run, State
 
 SHORT_KEY = 12
@@ -27,6 +27,8 @@ def describe(value: Value) -> str:
         return f"measure the barrier between {ends}"
     if isinstance(value, Graphs):
         return f"measure the graphs of {value.mask.key[:SHORT_KEY]}"
+    if isinstance(value, Latency):
+        return f"measure the latency of {value.mask.key[:SHORT_KEY]}"
     if isinstance(value, Run):
         start = "from " + _start(value.start)
         masked = f"at {_percent(value.mask.density)}" if value.mask else "dense"
@@ -56,7 +58,7 @@ def print_plan(console: Console, study: Study, planned: Plan, costs: Costs, slot
     table.add_row(
         "trials", f"{len(study.trials):,}", f"{planned.done:,} answered, {missing:,} not yet"
     )
-    measuring = kinds["barrier"] + kinds["graphs"]
+    measuring = kinds["barrier"] + kinds["graphs"] + kinds["latency"]
     what = f"{kinds['run']:,} train, {kinds['mask']:,} prune"
     what += f", {measuring:,} measure" if measuring else ""
     table.add_row("tasks to run", f"{len(tasks):,}", what)

@@ -207,8 +207,11 @@ class Grid(_Model):
     train: bool = True
     tags: Tags = {}
     measure: Annotated[
-        list[Literal["barrier", "ramanujan"]], BeforeValidator(listed), AfterValidator(distinct)
+        list[Literal["barrier", "ramanujan", "latency"]],
+        BeforeValidator(listed),
+        AfterValidator(distinct),
     ] = []
+    latency_batch_size: Annotated[int, Field(ge=1, le=100_000)] = 1
 
     @model_validator(mode="after")
     def _consistent(self) -> "Grid":
@@ -219,6 +222,8 @@ class Grid(_Model):
             raise ValueError(f"takes one of sparsity, density, compression or levels, not {got}")
         if "barrier" in self.measure and not self.train:
             raise ValueError("measure: barrier lies between trained networks: it takes train: true")
+        if "latency_batch_size" in self.model_fields_set and "latency" not in self.measure:
+            raise ValueError("latency_batch_size goes with measure: latency")
         for method in self.method:
             self._check_axes(method.name)
         self.densities()

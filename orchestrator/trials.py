@@ -21,7 +21,7 @@ from orchestrator.sweep import (
 from orchestrator.yaml_source import Source
 from tasks import catalog
 from tasks.key import changed
-from tasks.measurements import Barrier, Graphs, Measurement
+from tasks.measurements import Barrier, Graphs, Latency, Measurement
 from tasks.spec import (
     SPLITS,
     Constant,
@@ -130,13 +130,15 @@ def _grid_trials(sweep: Sweep, number: int, grid: Grid) -> Iterator[Trial]:
 
 
 def _measured(grid: Grid, run: Run, branch: int) -> tuple[Measurement, ...]:
-    """What the grid wants measured of one ticket; a dense run has no graphs."""
+    """What the grid wants measured of one ticket; a dense run has a barrier alone."""
     asked: list[Measurement] = []
     if "barrier" in grid.measure:
         ends = [State(run=r, step=r.recipe.steps) for r in (run, _sibling(run, branch))]
         asked.append(Barrier(one=ends[0], other=ends[1]))
     if "ramanujan" in grid.measure and run.mask is not None:
         asked.append(Graphs(mask=run.mask))
+    if "latency" in grid.measure and run.mask is not None:
+        asked.append(Latency(mask=run.mask, batch_size=grid.latency_batch_size))
     return tuple(asked)
 
 

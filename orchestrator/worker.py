@@ -118,6 +118,7 @@ class _Worker:
             "mask": self._prune,
             "barrier": self._interpolate,
             "graphs": self._connect,
+            "latency": self._time,
         }
 
     def run(self, job: Job) -> Outcome:
@@ -322,6 +323,28 @@ class _Worker:
             for name, quantity in graph_quantities(kept).items()
         ]
         return {**self._labels(job), "measurements": rows}
+
+    def _time(self, job: Job, value: Value) -> results.Row:
+        """What the network takes without its pruned units: bytes, and time on this machine."""
+        from tasks.latency import latencies
+
+        row = results.find(self._store, value["mask"])
+        if row is None:
+            raise StoreError(f"mask {value['mask'][:12]} is gone; launch again")
+        network = decode(json.loads(row["value"])["network"])
+        kept = self._kept(value["mask"]) or {}
+        drawn = initial_weights(network, Init(seed=0))
+        weights = {name: tensor.to(self._device) for name, tensor in drawn.items()}
+        timed = latencies(network, weights, kept, batch_size=value["batch_size"])
+        forms = {one.form: one for one in timed}
+        dense, shrunk = forms["dense"], forms["shrunk"]
+        sizes = {"bytes": shrunk.bytes, "dense_bytes": dense.bytes}
+        return {
+            **self._labels(job),
+            "measurements": [{"name": n, "value": float(size)} for n, size in sizes.items()],
+            "latency": shrunk.milliseconds,
+            "dense_latency": dense.milliseconds,
+        }
 
     # ------------------------------------------------------------ what jobs read
 

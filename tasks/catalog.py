@@ -49,18 +49,20 @@ class NetworkFacts:
     """Prunable weights and multiply-adds of one example on its published dataset's images.
 
     `side` is those images' height; a plan scales by area, which is near enough for costs.
+    `least` is the least side of images that the network can be built for.
     tests/science/test_networks.py holds the numbers against the networks.
     """
 
     weights: int
     flops: int
     side: int
+    least: int = 1
 
 
 NETWORKS = {
     "lenet_300_100": NetworkFacts(266_200, 266_200, 28),
-    "lenet_5": NetworkFacts(61_470, 416_520, 28),
-    "lenet_5_caffe": NetworkFacts(430_500, 2_293_000, 28),
+    "lenet_5": NetworkFacts(61_470, 416_520, 28, least=16),
+    "lenet_5_caffe": NetworkFacts(430_500, 2_293_000, 28, least=16),
     "conv2_bn": NetworkFacts(6_032, 84_224, 8),
     "conv_2": NetworkFacts(4_300_992, 43_780_608, 32),
     "conv_4": NetworkFacts(2_425_024, 98_306_560, 32),
@@ -120,8 +122,21 @@ def size(network: Network) -> tuple[int, int]:
 
 
 def network(name: str, dataset: str, width: float = 1.0) -> Network:
-    """The named architecture, shaped for the named dataset."""
+    """The named architecture, shaped for the named dataset.
+
+    Raises
+    ------
+    ValueError
+        When the dataset's images are too small for it.
+    """
     facts = dataset_facts(dataset)
+    least = NETWORKS.get(name, _OF_UNKNOWN_SIZE).least
+    _, height, across = facts.input_shape
+    if min(height, across) < least:
+        raise ValueError(
+            f"{name} takes images of at least {least} x {least}; "
+            f"those of {dataset} are {height} x {across}"
+        )
     return Network(
         name=name,
         input_shape=facts.input_shape,

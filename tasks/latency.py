@@ -13,9 +13,15 @@ from tasks.networks.build import Weights, build
 from tasks.spec import Network
 from tasks.structured import shrink
 
+REPEATS = 20
+"""Timed passes of each form, at least."""
+
+SECONDS = 0.25
+"""How long all forms are timed, at least: a pass of a small network takes a tenth of a ms."""
+
 
 @dataclass(frozen=True)
-class Latency:
+class Form:
     """One form of a network: median milliseconds of a pass, and bytes of its float32 tensors."""
 
     form: str
@@ -23,13 +29,12 @@ class Latency:
     bytes: int
 
 
-def latencies(
-    network: Network, weights: Weights, kept: Kept, *, batch_size: int = 1, repeats: int = 20
-) -> list[Latency]:
+def latencies(network: Network, weights: Weights, kept: Kept, *, batch_size: int = 1) -> list[Form]:
     """Dense, masked (zeros are computed with, so no faster) and shrunk, on the weights' device.
 
     Shrunk is without the units that keep no incoming weight, so a gain shows where whole
-    units are pruned. The forms take turns, so that a busy machine slows all alike.
+    units are pruned. The forms take turns, so that a busy machine slows all alike, for
+    REPEATS turns or SECONDS, whichever is later.
     """
     device = next(iter(weights.values())).device
     masked = {n: t * kept[n] if n in kept else t for n, t in weights.items()}
@@ -42,13 +47,14 @@ def latencies(
     }
     images = torch.ones(batch_size, *network.input_shape, device=device)
     seconds: dict[str, list[float]] = {form: [] for form in forms}
-    for turn in range(repeats + 1):
+    for module, tensors in forms.values():  # warm up
+        _pass(module, tensors, images)
+    began = time.perf_counter()
+    while len(seconds["dense"]) < REPEATS or time.perf_counter() - began < SECONDS:
         for form, (module, tensors) in forms.items():
-            taken = _pass(module, tensors, images)
-            if turn:  # the first warms up
-                seconds[form].append(taken)
+            seconds[form].append(_pass(module, tensors, images))
     return [
-        Latency(
+        Form(
             form,
             1000 * median(seconds[form]),
             sum(t.numel() * t.element_size() for t in tensors.values()),

@@ -30,4 +30,18 @@ class Graphs(Record, kind="graphs", referenced=True):
     mask: Mask
 
 
-Measurement: TypeAlias = Barrier | Graphs
+class Latency(Record, kind="latency", referenced=True):
+    """Time of a forward pass, and size, of a network without its pruned units: tasks.latency.
+
+    The time is of the machine, so what two machines must agree on is the size alone.
+    """
+
+    mask: Mask
+    batch_size: int = 1
+
+    def check(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size takes 1 image or more, not {self.batch_size}")
+
+
+Measurement: TypeAlias = Barrier | Graphs | Latency

@@ -16,6 +16,7 @@ from analysis.figures.options import parse
 from analysis.report import contents, queries
 from analysis.report.contents import Picture
 from analysis.report.tables import quoted
+from orchestrator.store import schema
 
 STATUSES = ("done", "failed", "blocked", "pending")
 """What a trial can be."""
@@ -31,9 +32,9 @@ _PROGRESS = """
 SELECT sweep, status, count(*) FROM trials JOIN sweeps USING (sweep) WHERE current
 GROUP BY sweep, status, registered_at ORDER BY registered_at DESC, sweep
 """
-_LAUNCH = """
+_LAUNCH = f"""
 SELECT max(launch) FROM attempts WHERE key IN (
-    SELECT unnest([run_key, mask_key, barrier_key, graphs_key])
+    SELECT unnest([{", ".join(schema.ANSWERS)}])
     FROM trials WHERE sweep = $sweep)
 """
 _TASKS = f"""

@@ -24,6 +24,7 @@ __all__ = [
     "draw",
     "draw_published",
     "known_formats",
+    "ledger",
     "made",
     "prepare",
     "select",
@@ -144,6 +145,16 @@ def compare(
             path = out_dir / f"{stem}.{suffix}"
             found[path] = _differences(path, now)
     return found
+
+
+def ledger(store: str | Path, sweep_name: str, figures: list[Any]) -> Any:
+    """What each figure took, as an Arrow table (see costing.by_figure). Raises as `draw` does."""
+    from analysis import results
+    from analysis.figures import costing
+
+    drawn = {stem: one.facts.runs for stem, one in _prepared(store, sweep_name, figures)}
+    with results.scanning(store), results.connect(store) as connection:
+        return costing.by_figure(connection, sweep_name, drawn)
 
 
 def draw_published(

@@ -20,20 +20,10 @@ from analysis.figures import selection
 from analysis.figures.options import OverlapOptions
 from analysis.figures.selection import Row
 
-# As overlap(a, b) has it, for many pairs at once.
 _OVERLAPS = """
-WITH each AS (
-    SELECT pair.a, pair.b, one.position, one.kept AS kept_a, two.kept AS kept_b,
-           kept_by_both(pair.a, pair.b, one.layer) AS shared,
-           one.kept * two.kept / one.size AS drawn
-    FROM (SELECT unnest($pairs, recursive := true)) pair JOIN layers one ON one.mask_key = pair.a
-    JOIN layers two ON two.mask_key = pair.b AND two.layer = one.layer AND two.size = one.size),
-summed AS (
-    SELECT a, b, sum(kept_a) + sum(kept_b) AS kept, sum(drawn ORDER BY position) AS drawn,
-           CASE WHEN count(shared) = count(*) THEN sum(shared) END AS shared
-    FROM each GROUP BY a, b)
-SELECT a, b, shared / (kept - shared), drawn / (kept - drawn) FROM summed
-WHERE shared < kept ORDER BY a, b
+SELECT a, b, jaccard, chance
+FROM (SELECT unnest($pairs, recursive := true)) pair, overlap(pair.a, pair.b)
+WHERE layer IS NULL AND jaccard IS NOT NULL ORDER BY a, b
 """
 SQL = f"{selection.SQL}; {_OVERLAPS}"
 

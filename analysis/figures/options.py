@@ -98,8 +98,12 @@ class LearningOptions(LayerOptions):
 
 @dataclass(frozen=True)
 class ParetoOptions(StepOptions):
-    """`floor` is where the upright axis begins (a fraction, of accuracies)."""
+    """Against multiply-adds, or measured latency; `floor`: where the upright axis begins.
 
+    `floor` is a fraction, of accuracies.
+    """
+
+    against: Literal["flops", "latency"] = "flops"
     floor: float | None = None
 
 
@@ -276,5 +280,6 @@ _TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "launch": ("the name of a launch (`SELECT DISTINCT launch FROM tasks`)", _is_text),
     "trial": ("the number of a trial", _is_count),
     "unit": _one_of("iterations", "seconds"),
+    "against": _one_of("flops", "latency"),
     "densities": ("a list of numbers above 0, up to 1", _is_densities),
 }

@@ -1,8 +1,11 @@
-"""Accuracy against the multiply-adds that are left, and which methods nothing else beats."""
+"""Accuracy against the work that is left, and which methods nothing else beats.
 
-from collections.abc import Iterable, Sequence
+Work is multiply-adds, or how long a forward pass was measured to take.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 import duckdb
@@ -22,33 +25,47 @@ from analysis.stats import Summary
 from analysis.style import Look
 
 SQL = f"""
-SELECT {", ".join(f"t.{name}" for name in selection.COLUMNS)}, t.flops, t.kept_flops
+SELECT {", ".join(f"t.{name}" for name in selection.COLUMNS)}, t.flops, t.kept_flops,
+       t.latency, t.dense_latency, t.latency_device, t.latency_batch_size
 FROM trials t WHERE t.sweep = $sweep ORDER BY t.trial
 """
 
 _FRONT = Look("#BBBBBB", "", "Pareto front")
+_IMAGES = "images", "image"
+_NEAR = 4
+_BELOW = (1, 2, 5), (1, 2, 3, 4, 5, 6, 7, 8, 9)
+_ABOVE = (1, 2, 5), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7)
+_LACKING = {
+    "flops": "no multiply-adds to show: its store is too old",
+    "latency": "no latency to show; it takes grids with `measure: latency`",
+}
+_BEST = {
+    "flops": " Filled: no other has as few multiply-adds and does better.",
+    "latency": " Filled: no other is as fast and does better. Timed without pruned units, in turns "
+    "with the dense network.",
+}
 
 
 @dataclass(frozen=True)
 class Point:
-    """Replicates at one density: mean multiply-adds left, per cent of dense, and the metric.
+    """Replicates at one density: mean work left, per cent of dense, and the metric.
 
-    `best` where no other point of the panel has as few and does better, or fewer and as well.
+    `best` where no other point of the panel has as little and does better, or less and as well.
     """
 
-    flops: float
+    work: float
     shown: Summary
     best: bool = False
 
     @property
     def x(self) -> float:
         """Where it is drawn."""
-        return self.flops
+        return self.work
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One method's points, most multiply-adds first."""
+    """One method's points, densest first."""
 
     label: str
     look: Look
@@ -57,10 +74,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """One network and dataset; `dense_flops` is multiply-adds of one example."""
+    """One network and dataset, and device; `work` says what the axis counts, `gain` its inverse."""
 
     problem: str
-    dense_flops: int
+    work: str
+    gain: str
     curves: tuple[Curve, ...]
 
 
@@ -82,32 +100,22 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: ParetoOpt
         When no trial that the options let pass is done.
     """
     chosen = selection.choose(connection, sweep, options, SQL)
-    rows = [row for row in chosen.rows if row["kept_flops"]]
-    if not any(row["method"] != "dense" for row in rows):
-        raise FigureError(f"sweep {sweep} has no multiply-adds to show: its store is too old")
-    problems = selection.grouped(rows, lambda row: (row["network"], row["dataset"]))
-    named = selection.labels(rows)
-    panels = tuple(
-        Panel(
-            style.problem(*problem),
-            members[0]["flops"],
-            _marked(_curves(members, named, chosen, options), chosen.metric.sign),
-        )
-        for problem, members in problems.items()
-    )
+    made = _measured if options.against == "latency" else _counted
+    panels = tuple(made(chosen, options))
+    if not panels:
+        raise FigureError(f"sweep {sweep} has {_LACKING[options.against]}")
     counts = {p.shown.n for panel in panels for one in panel.curves for p in one.points}
     common = shared.common(chosen, counts, options)
-    best = " Filled: no other has as few multiply-adds and does better."
     return Facts(
         panels=panels,
         metric=chosen.metric.label,
         floor=options.floor,
-        **common | {"note": common["note"] + best},
+        **common | {"note": common["note"] + _BEST[options.against]},
     )
 
 
 def draw(facts: Facts) -> Figure:
-    """Fewer multiply-adds to the right, as sparser is everywhere; speed-up on the upper axis."""
+    """Less work to the right, as sparser is everywhere; speed-up on the upper axis."""
     curves = {one.label: one.look for panel in facts.panels for one in panel.curves}
     handles = [marks.handle(look, label) for label, look in curves.items()]
     handles.append(marks.handle(_FRONT))
@@ -130,22 +138,62 @@ def draw(facts: Facts) -> Figure:
 # ---------------------------------------------------------------- details
 
 
+def _counted(chosen: selection.Selection, options: ParetoOptions) -> Iterator[Panel]:
+    """A panel for each network and dataset, against multiply-adds."""
+    rows = [row for row in chosen.rows if row["kept_flops"]]
+    for problem, members in selection.grouped(rows, _problem).items():
+        if any(row["method"] != "dense" for row in members):
+            of = _said(members[0]["flops"])
+            work = f"Multiply-adds remaining (% of {of})"
+            shares = {row["trial"]: 100 * row["kept_flops"] / row["flops"] for row in members}
+            curves = _curves(members, shares, chosen, options)
+            yield Panel(style.problem(*problem), work, "Theoretical speed-up", curves)
+
+
+def _measured(chosen: selection.Selection, options: ParetoOptions) -> Iterator[Panel]:
+    """A panel for each network, dataset, device and batch, against what was timed there.
+
+    The dense network was timed beside each pruned one: a trial of it is where they all begin.
+    """
+    pruned = [row for row in chosen.rows if row["latency"] and row["shown"] is not None]
+    for timed, members in selection.grouped(pruned, _timed).items():
+        *problem, device, batch = timed
+        dense = [r for r in chosen.rows if r["method"] == "dense" and _problem(r) == (*problem,)]
+        of = median(row["dense_latency"] for row in members)
+        work = f"Measured latency (% of {of:.3g} ms for {batch:,} {_IMAGES[batch == 1]})"
+        shares = {row["trial"]: 100 * row["latency"] / row["dense_latency"] for row in members}
+        shares |= {row["trial"]: 100.0 for row in dense}
+        where = f"{style.problem(*problem)}, {'CPU' if device == 'cpu' else device}"
+        curves = _curves([*dense, *members], shares, chosen, options)
+        yield Panel(where, work, "Measured speed-up", curves)
+
+
+def _problem(row: Row) -> tuple[str, str]:
+    return row["network"], row["dataset"]
+
+
+def _timed(row: Row) -> tuple[Any, ...]:
+    return *_problem(row), row["latency_device"], row["latency_batch_size"]
+
+
 def _curves(
     members: Sequence[Row],
-    named: dict[selection.Setting, tuple[str, int]],
+    shares: Mapping[int, float],
     chosen: selection.Selection,
     options: ParetoOptions,
-) -> list[Curve]:
+) -> tuple[Curve, ...]:
+    named = selection.labels(chosen.rows)
+
     def points(rows: Iterable[Row]) -> tuple[Point, ...]:
         by_density = selection.grouped(rows, lambda row: row["requested_density"])
         found = [
             Point(
-                mean(100 * row["kept_flops"] / row["flops"] for row in same),
-                series.summarised(same, chosen.metric, options.spread),
+                mean(shares[row["trial"]] for row in by_density[density]),
+                series.summarised(by_density[density], chosen.metric, options.spread),
             )
-            for same in by_density.values()
+            for density in sorted(by_density, reverse=True)
         ]
-        return tuple(sorted(found, key=lambda point: -point.flops))
+        return tuple(found)
 
     dense = [row for row in members if row["method"] == "dense" and row["shown"] is not None]
     curves = [
@@ -158,7 +206,7 @@ def _curves(
         label, variant = named[key]
         look = marks.look(key[0], variant, ablation)
         curves.append(Curve(style.ablated(label, ablation), look, points(rows)))
-    return curves
+    return _marked(curves, chosen.metric.sign)
 
 
 def _marked(curves: Sequence[Curve], sign: int) -> tuple[Curve, ...]:
@@ -168,8 +216,8 @@ def _marked(curves: Sequence[Curve], sign: int) -> tuple[Curve, ...]:
     def best(point: Point) -> bool:
         own = sign * point.shown.centre
         return not any(
-            (other.flops <= point.flops and sign * other.shown.centre > own)
-            or (other.flops < point.flops and sign * other.shown.centre >= own)
+            (other.work <= point.work and sign * other.shown.centre > own)
+            or (other.work < point.work and sign * other.shown.centre >= own)
             for other in everything
         )
 
@@ -181,10 +229,10 @@ def _marked(curves: Sequence[Curve], sign: int) -> tuple[Curve, ...]:
 def _draw_panel(ax: Axes, panel: Panel) -> None:
     front = sorted(
         (point for one in panel.curves for point in one.points if point.best),
-        key=lambda point: point.flops,
+        key=lambda point: point.work,
     )
     ax.plot(
-        [point.flops for point in front],
+        [point.work for point in front],
         [point.shown.centre for point in front],
         drawstyle="steps-pre",
         color=_FRONT.colour,
@@ -195,7 +243,7 @@ def _draw_panel(ax: Axes, panel: Panel) -> None:
         marks.curve(ax, one.points, one.look, linewidth=0.8)
         best = [point for point in one.points if point.best]
         ax.plot(
-            [point.flops for point in best],
+            [point.work for point in best],
             [point.shown.centre for point in best],
             color=one.look.colour,
             marker=one.look.marker,
@@ -204,18 +252,24 @@ def _draw_panel(ax: Axes, panel: Panel) -> None:
         )
     ax.set_xscale("log")
     ax.invert_xaxis()
-    ax.xaxis.set_major_locator(LogLocator(10, (1, 2, 5), numticks=9))
+    ax.xaxis.set_major_locator(_ticks(ax, *_BELOW))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
-    ax.set_xlabel(f"Multiply-adds remaining (% of {_counted(panel.dense_flops)})")
+    ax.set_xlabel(panel.work)
     above = ax.secondary_xaxis("top", functions=(_inverse, _inverse))
-    above.xaxis.set_major_locator(LogLocator(10, (1, 2, 5), numticks=9))
+    above.xaxis.set_major_locator(_ticks(ax, *_ABOVE))
     above.xaxis.set_minor_locator(NullLocator())
     above.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
-    above.set_xlabel("Theoretical speed-up")
+    above.set_xlabel(panel.gain)
     above.spines["top"].set_visible(False)
     ax.set_title(panel.problem)
+
+
+def _ticks(ax: Axes, far: tuple[float, ...], near: tuple[float, ...]) -> LogLocator:
+    """Marks at these digits, or, where the axis spans less than a factor of four, at more."""
+    left, right = ax.get_xlim()
+    return LogLocator(10, near if left / right < _NEAR else far, numticks=9)
 
 
 def _inverse(percent: Any) -> Any:
@@ -223,7 +277,7 @@ def _inverse(percent: Any) -> Any:
     return 100 / np.maximum(percent, 1e-9)
 
 
-def _counted(flops: int) -> str:
+def _said(flops: int) -> str:
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if flops >= size:
             return f"{flops / size:.3g}{unit}"

@@ -16,9 +16,10 @@ from analysis.figures import axes as marks
 from analysis.figures import facts as shared
 from analysis.figures.options import TimelineOptions
 from analysis.style import Look
+from orchestrator.store import schema
 
-_LAUNCHES = """
-SELECT launch FROM trials JOIN tasks ON key IN (run_key, mask_key, barrier_key, graphs_key)
+_LAUNCHES = f"""
+SELECT launch FROM trials JOIN tasks ON key IN ({", ".join(schema.ANSWERS)})
 WHERE sweep = $sweep AND launch IS NOT NULL
 GROUP BY launch ORDER BY max(tasks.started_at) DESC, launch
 """

@@ -28,6 +28,7 @@ class Picture:
     note: str = ""
     about: dict[str, Any] | None = None
     problem: str = ""
+    runs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ def gather(connection: duckdb.DuckDBPyConnection, sweep: str) -> Report:
     names = [column[0] for column in cursor.description or ()]
     counts = dict(zip(names, cursor.fetchall()[0], strict=True))
     said = json.loads(definition)
+    pictures = [picture(connection, sweep, entry, number) for number, entry in enumerate(asked, 1)]
+    drawn = {f"{n}. {one.title}": one.runs for n, one in enumerate(pictures, 1) if one.runs}
     return Report(
         name=sweep,
         description=str(said.get("description") or ""),
@@ -68,10 +71,8 @@ def gather(connection: duckdb.DuckDBPyConnection, sweep: str) -> Report:
         done=counts["done"],
         trials=counts["trials"],
         progress=_progress(counts),
-        pictures=tuple(
-            picture(connection, sweep, entry, number) for number, entry in enumerate(asked, 1)
-        ),
-        sections=sections.sections(connection, sweep),
+        pictures=tuple(pictures),
+        sections=sections.sections(connection, sweep, drawn),
         definition=yaml.safe_dump(
             said, sort_keys=False, allow_unicode=True, default_flow_style=None
         ),
@@ -130,7 +131,8 @@ def picture(
             (f"phone{number}", min(made.facts.width, _PHONE)),
         )
     )
-    return Picture(titled(made.name), wide, narrow, made.facts.note, json.loads(made.about))
+    about = json.loads(made.about)
+    return Picture(titled(made.name), wide, narrow, made.facts.note, about, runs=made.facts.runs)
 
 
 def titled(name: str) -> str:

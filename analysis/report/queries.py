@@ -8,6 +8,7 @@ import duckdb
 
 from analysis.figures.selection import SETTING
 from analysis.report.tables import quoted
+from orchestrator.store import schema
 
 MOST_TRIALS = 2000
 """Trials that the report lists."""
@@ -119,7 +120,7 @@ def failures(sweep: str) -> str:
     return f"""
 WITH launches AS (
     SELECT DISTINCT launch FROM attempts WHERE key IN (
-        SELECT unnest([run_key, mask_key, barrier_key, graphs_key])
+        SELECT unnest([{", ".join(schema.ANSWERS)}])
         FROM trials WHERE sweep = {quoted(sweep)})),
 latest AS (
     SELECT key, arg_max((event, kind, failure, message), noted_at) AS last

@@ -1,12 +1,15 @@
 """The report's tables, each with a heading and what has to be said of it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from analysis import lint as checking
 from analysis import views
+from analysis.figures import costing
 from analysis.figures.selection import SETTING
 from analysis.report import queries
 from analysis.report.queries import Columns
@@ -24,7 +27,13 @@ class Section:
     tall: bool = False
 
 
-def sections(connection: duckdb.DuckDBPyConnection, sweep: str) -> tuple[Section, ...]:
+Drawn = Mapping[str, Sequence[str]]
+"""The runs behind each figure, by its name."""
+
+
+def sections(
+    connection: duckdb.DuckDBPyConnection, sweep: str, drawn: Drawn
+) -> tuple[Section, ...]:
     """Every table of the report, in its order."""
     columns = queries.columns(connection, sweep)
     failed = ask(connection, queries.failures(sweep))
@@ -39,7 +48,7 @@ def sections(connection: duckdb.DuckDBPyConnection, sweep: str) -> tuple[Section
         ),
         _checklist(connection, sweep),
         _hyperparameters(connection, sweep),
-        _cost(connection, sweep),
+        _cost(connection, sweep, drawn),
         Section(
             "environment",
             "Environment",
@@ -91,7 +100,7 @@ def _hyperparameters(connection: duckdb.DuckDBPyConnection, sweep: str) -> Secti
     return Section("hyperparameters", "Hyperparameters", text, tables)
 
 
-def _cost(connection: duckdb.DuckDBPyConnection, sweep: str) -> Section:
+def _cost(connection: duckdb.DuckDBPyConnection, sweep: str, drawn: Drawn) -> Section:
     """What each method took, and what sharing saved, in words."""
     found = ask(connection, queries.cost(sweep))
     _, tasks, training, pruning, measuring, alone = found.values[-1]
@@ -112,8 +121,27 @@ def _cost(connection: duckdb.DuckDBPyConnection, sweep: str) -> Section:
         " By density, a shared task is split evenly over the trials that stand on it: what is "
         "spent adds up to the total."
     )
-    ledger = ask(connection, queries.ledger(sweep))
-    return Section("cost", "Cost", said, {"By method": found, "By method and density": ledger})
+    tables = {"By method": found, "By method and density": ask(connection, queries.ledger(sweep))}
+    if drawn:
+        said += (
+            " By figure, work is that behind the trials that it draws, equal work once; its own "
+            "is what no other figure needs."
+        )
+        tables["By figure"] = _by_figure(costing.by_figure(connection, sweep, drawn))
+    return Section("cost", "Cost", said, tables)
+
+
+def _by_figure(hours: pa.Table) -> Table:
+    rows = [
+        (
+            *(row[name] for name in ("figure", "trials", "tasks")),
+            *(round(3600 * row[f"{name}hours"], 1) for name in ("", "own_", "alone_")),
+            round(100 * row["saved_hours"] / row["alone_hours"], 1) if row["alone_hours"] else None,
+        )
+        for row in hours.to_pylist()
+    ]
+    seconds = ("work (s)", "its own (s)", "each trial alone (s)", "saved (%)")
+    return table(("figure", "trials", "tasks", *seconds), rows)
 
 
 def _trials(connection: duckdb.DuckDBPyConnection, sweep: str, columns: Columns) -> Section:

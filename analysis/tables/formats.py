@@ -3,8 +3,9 @@
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Iterable
-from math import isfinite
+from math import ceil, isfinite
 from typing import Any
 
 from analysis import style
@@ -12,6 +13,7 @@ from analysis.samples import Sample
 from analysis.tables.content import Block, Cell, Table, words
 
 _NONE = "–"
+_ACROSS = 4
 
 _LATEX = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
@@ -89,7 +91,7 @@ def _escaped(text: str) -> str:
 
 def latex(table: Table, about: str) -> str:
     """A `table` with a caption and a label; takes booktabs and siunitx."""
-    most = max(len(block.densities) for block in table.blocks)
+    most = max(len(part) for block in table.blocks for part in _parts(block.densities))
     caption = _tex(words(table, "Bold", "†", "‡"))
     body = [line for block in table.blocks for line in _latex_block(table, block, most)]
     lines = [
@@ -97,6 +99,7 @@ def latex(table: Table, about: str) -> str:
         r"\begin{table}",
         r"  \centering",
         r"  \small",
+        r"  \setlength{\belowcaptionskip}{6pt}",
         rf"  \caption{{{caption}}}",
         rf"  \label{{tab:{re.sub(r'[^A-Za-z0-9]+', '-', table.sweep)}}}",
         rf"  \begin{{tabular}}{{l{'r' * most}}}",
@@ -116,12 +119,22 @@ def _latex_block(table: Table, block: Block, most: int) -> Iterable[str]:
     dense = "; ".join(f"{_tex(d.name)} {_latex_number(table, d)}" for d in block.dense)
     title = _tex(block.title) + (f" ({dense})" if dense else "")
     yield rf"\multicolumn{{{most + 1}}}{{l}}{{{title}}} \\"
-    heads = [rf"\num{{{style.percent(d)}}}\,\%" for d in block.densities]
-    yield _latex_line(["Weights remaining", *heads], most)
-    yield r"\midrule"
-    for name in block.names:
-        found = (block.cells.get((name, density)) for density in block.densities)
-        yield _latex_line([_tex(name), *(_latex_cell(table, cell) for cell in found)], most)
+    for number, densities in enumerate(_parts(block.densities)):
+        if number:
+            yield r"\midrule"
+        heads = [rf"\num{{{style.percent(d)}}}\,\%" for d in densities]
+        yield _latex_line(["Weights remaining", *heads], most)
+        yield r"\midrule"
+        for name in block.names:
+            found = (block.cells.get((name, density)) for density in densities)
+            yield _latex_line([_tex(name), *(_latex_cell(table, cell) for cell in found)], most)
+
+
+def _parts(densities: tuple[float, ...]) -> list[tuple[float, ...]]:
+    """Densities that stand side by side, as many as fit a text width of 5.5 inches."""
+    lines = ceil(len(densities) / _ACROSS)
+    each = ceil(len(densities) / max(lines, 1))
+    return [densities[at : at + each] for at in range(0, len(densities), max(each, 1))]
 
 
 def _latex_line(cells: list[str], most: int) -> str:
@@ -150,7 +163,13 @@ def _num(value: float, text: str) -> str:
 
 
 def _tex(text: str) -> str:
-    return "".join(_LATEX.get(char, char) for char in text)
+    return "".join(_LATEX.get(char) or _letter(char) for char in text)
+
+
+def _letter(char: str) -> str:
+    """A letter that every LaTeX has, or the number of what only some of them have."""
+    known = char.isascii() or unicodedata.name(char, "").startswith("LATIN")
+    return char if known else f"U+{ord(char):04X}"
 
 
 # ---------------------------------------------------------------- CSV

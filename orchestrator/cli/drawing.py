@@ -28,6 +28,10 @@ def figures(
     check: Annotated[
         bool, typer.Option("--check", help="Draw nothing; say which files are stale or missing.")
     ] = False,
+    cost: Annotated[
+        bool,
+        typer.Option("--cost", help="Draw nothing; say what each took, and what sharing saved."),
+    ] = False,
 ) -> None:
     """Draw the figures that a sweep file asks for, as PDF, PNG or SVG, from SQL alone."""
     from analysis import figures as drawing
@@ -39,6 +43,11 @@ def figures(
         name, wanted = asked.name, asked.sweep.figures
     else:
         name, wanted = sweep, results.figures_of(results.connect(root), sweep)
+    if cost:
+        from analysis import sql as reading
+
+        reading.write(drawing.ledger(root, name, wanted), "table", sys.stdout)
+        return
     folder, formats = out or Path("figures") / name, _formats(format)
     if not check:
         for path in drawing.draw(root, name, wanted, folder, formats):

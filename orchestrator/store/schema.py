@@ -24,7 +24,7 @@ _KEY = _field("key", pa.string(), "key of the run, mask or measurement (SHA-256 
 
 TASKS = _table(
     _KEY,
-    _field("kind", pa.string(), "run (a training trajectory), mask, barrier or graphs"),
+    _field("kind", pa.string(), "run (a training trajectory), mask, barrier, graphs or latency"),
     _field("value", pa.string(), "canonical JSON of what was computed"),
     _field("digest", pa.string(), "SHA-256 of what came out: metrics, layers and counts"),
     _field("checksum", pa.string(), "SHA-256 of the whole row, provenance included"),
@@ -58,6 +58,8 @@ TASKS = _table(
     _field("peak_memory", pa.int64(), "peak memory, bytes: the device's, or the process's on CPU"),
     _field("energy", pa.float64(), "J: the GPU's own counter, or an estimate"),
     _field("energy_source", pa.string(), "nvml (measured) or estimate (seconds x nominal watts)"),
+    _field("latency", pa.float64(), "latency: median forward pass without pruned units, ms"),
+    _field("dense_latency", pa.float64(), "latency: the same of the dense network, in turns, ms"),
     _field("tombola", pa.string(), "version of this software"),
     _field("code", pa.string(), "git commit of this software, + if modified, or null"),
     _field("torch", pa.string(), "version of PyTorch"),
@@ -87,12 +89,13 @@ LAYERS = _table(
 )
 
 MEASUREMENTS = _table(
-    _field("measurement_key", pa.string(), "barrier or graphs measured"),
+    _field("measurement_key", pa.string(), "barrier, graphs or latency measured"),
     _field(
         "name",
         pa.string(),
         "barrier: error on the way, and the barrier (largest error - mean of the ends); "
-        "graphs: delta_regular, delta_spectral, imdb, imdb_normalised, random_bound of a layer",
+        "graphs: delta_regular, delta_spectral, imdb, imdb_normalised, random_bound of a layer; "
+        "latency: bytes (float32, without pruned units) and dense_bytes; its times are in tasks",
     ),
     _field("split", pa.string(), "barrier: train or test"),
     _field("alpha", pa.float64(), "barrier: share of the way from the one network to the other"),
@@ -114,7 +117,7 @@ WHENCE = tuple(_WHENCE)
 
 REPEATS = _table(
     _field("key", pa.string(), "run, mask or measurement that was done once more on purpose"),
-    _field("kind", pa.string(), "run, mask, barrier or graphs"),
+    _field("kind", pa.string(), "run, mask, barrier, graphs or latency"),
     _field(
         "field",
         pa.string(),
@@ -139,6 +142,7 @@ ADDED = frozenset(
         *("measurements", "resumed_step"),
         *("top5", "effective_kept", "distance", "images_per_second", "peak_memory"),
         *("energy", "energy_source", "effective", "score_mean", "score_std"),
+        *("latency", "dense_latency"),
         *("split", "alpha", "layer"),  # of measurements, each of which says only what it has
     }
 )
@@ -155,7 +159,7 @@ LIVE = pa.schema(
         *TASKS,
         _field("evals", _nested(EVALS), "runs: metrics by step and split"),
         _field("layers", _nested(LAYERS), "masks: what each layer keeps"),
-        _field("measurements", _nested(MEASUREMENTS), "barrier or graphs: what was measured"),
+        _field("measurements", _nested(MEASUREMENTS), "what was measured on request"),
     ],
     metadata=TASKS.metadata,
 )
@@ -242,8 +246,12 @@ TRIALS = _table(
     _field("dense_key", pa.string(), "dense run of the same replicate and recipe"),
     _field("barrier_key", pa.string(), "barrier to the same run in another data order, if asked"),
     _field("graphs_key", pa.string(), "its mask's layers as graphs, if asked"),
+    _field("latency_key", pa.string(), "latency of its mask's network, if asked"),
     _field("tags", pa.string(), "tags of the sweep file, JSON; each is a column tag_… besides"),
 )
+
+ANSWERS = ("run_key", "mask_key", "barrier_key", "graphs_key", "latency_key")
+"""Columns of TRIALS whose keys answer the trial: it is done when all that are not null are."""
 
 SWEEP_METADATA = ("name", "revision", "registered_at", "definition", "figures")
 """Parquet key-value metadata of a sweep's file: text, ISO time, and two JSON documents."""

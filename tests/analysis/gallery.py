@@ -34,8 +34,12 @@ _DENSER = {"random": (1.0, 1.0, 1.0), "snip": (0.8, 1.0, 1.8), "synflow": (0.7, 
 
 
 def build(store: Path) -> Path:
-    """Sweeps `study` (methods, ablations, IMP with barriers) and `early` (steps of pruning)."""
+    """Sweeps `study` (methods, ablations, IMP with barriers), `early` (steps of pruning) and
+    `timed` (part of `study`, with latencies).
+    """
     for row in _placed(_study(store)):
+        write_live(store, row)
+    for row in _timed(store):
         write_live(store, row)
     early = list(_early(store))
     write_sweep(store, "early", [one for one, _ in early])
@@ -86,6 +90,34 @@ def _early(store: Path) -> Iterator[tuple[Row, list[Row]]]:
         one = trial(key, mask_key=mask, dense_key=key_of("dense", replicate), **more)
         reached = accuracy(method, 0.16, "none", replicate) + step / 2000
         yield one, [mask_row(mask, 0.5, [150, 150], 300), _run(key, reached, 0.5)]
+
+
+def _timed(store: Path) -> Iterator[Row]:
+    """Runs of `study`: SNIP gains nothing, whole units of a sparse network go."""
+    trials = []
+    for replicate in REPLICATES:
+        dense = key_of("dense", replicate)
+        shared = {"replicate": replicate, "dense_key": dense}
+        trials.append(
+            trial(dense, **shared, method="dense", requested_density=1.0, prune_step=None)
+        )
+        for method, density in product(("snip", "synflow"), DENSITIES):
+            key, mask = (key_of(x, method, "none", replicate, density) for x in "rm")
+            asked = {"method": method, "requested_density": density}
+            timed = key_of("l", method, replicate, density)
+            trials.append(trial(key, mask_key=mask, latency_key=timed, **shared, **asked))
+            share = 1.0 if method == "snip" else density**0.5
+            yield _latency(timed, 2.0 + 0.1 * replicate, share)
+    write_sweep(store, "timed", trials)
+
+
+def _latency(key: str, dense: float, share: float) -> Row:
+    """A network that takes `dense` ms, and `share` of it without its pruned units."""
+    found = [{"name": "bytes", "value": 1e4 * share}, {"name": "dense_bytes", "value": 1e4}]
+    blank = {"requested_density": None, "density": None, "size": None, "kept": None}
+    timed = {"latency": dense * share, "dense_latency": dense, "device": "cpu"}
+    about = {"kind": "latency", "value": json.dumps({"batch_size": 64}), "measurements": found}
+    return {**run_row(key), "evals": [], **about, **blank, **timed}
 
 
 def _run(key: str, reached: float, density: float, value: dict[str, Any] | None = None) -> Row:

@@ -9,6 +9,7 @@ import pytest
 
 from analysis import figures, results
 from analysis.errors import FigureError
+from analysis.figures import costing
 from tests.analysis.build_store import Row, key_of, mask_row, note, run_row, trial, write_segment
 from tests.analysis.build_store import write_sweep as register
 
@@ -79,6 +80,19 @@ def test_the_ledger_adds_up_to_what_was_spent(store: Path) -> None:
     assert sum(hours for hours, *_ in found.values()) == pytest.approx(spent)
 
 
+def test_figures_share_what_is_behind_the_trials_that_they_draw(store: Path) -> None:
+    drawn = {"tickets": [DENSE, TICKET], "mined": [DENSE, MINED]}
+    with results.connect(store) as connection:
+        found = costing.by_figure(connection, "study", drawn).to_pylist()
+    tickets, mined, both = ([3600 * v for k, v in r.items() if "hours" in k] for r in found)
+    assert [row["figure"] for row in found] == ["tickets", "mined", "all together"]
+    assert [row["trials"] for row in found] == [2, 2, 3]
+    assert [row["tasks"] for row in found] == [3, 3, 5]
+    assert tickets == pytest.approx([17, 7, 27, 10])
+    assert mined == pytest.approx([50, 40, 50, 0])
+    assert both == pytest.approx([57, 47, 67, 10]), "the dense run once"
+
+
 @pytest.mark.parametrize(
     ("unit", "costs", "axis"),
     [
@@ -104,9 +118,11 @@ def test_the_figure_shows_accuracy_against_the_whole_cost(
 def test_the_pareto_front_is_what_nothing_else_beats(store: Path) -> None:
     with results.connect(store) as connection:
         [panel] = figures.select(connection, "study", "pareto", {}).panels
-    found = {one.label: (one.points[0].flops, one.points[0].best) for one in panel.curves}
+    found = {one.label: (one.points[0].work, one.points[0].best) for one in panel.curves}
     assert found == {"Dense": (100, True), "IMP": (40, True), "Gem-Miner": (50, False)}
-    assert panel.dense_flops == 1000
+    assert "(% of 1k)" in panel.work
+    with results.connect(store) as connection, pytest.raises(FigureError, match="measure: latency"):
+        figures.select(connection, "study", "pareto", {"against": "latency"})
 
 
 def test_the_timeline_shows_who_was_busy_when(store: Path) -> None:

@@ -27,6 +27,7 @@ SHOWN: dict[str, tuple[str, str, dict[str, Any]]] = {
     "accuracy-vs-pruning-step": ("accuracy-vs-pruning-step", "early", {}),
     "mask-overlap-densities": ("mask-overlap", "study", {"across": "densities"}),
     "mask-overlap-replicates": ("mask-overlap", "study", {"across": "replicates"}),
+    "pareto-latency": ("pareto", "timed", {"against": "latency"}),
     "cost-column": ("cost", "study", {"unit": "seconds", "width": "icml-column"}),
 }
 """By the name of the image; every other figure is of `study`, with no options."""

@@ -134,6 +134,26 @@ def study(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_only_the_masks_of_the_pairs_asked_for_are_compared(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = []
+    count = masks.Masks.kept_by_both
+
+    def counting(held: masks.Masks, a: str, b: str, layer: str) -> int | None:
+        counted.append((a, b))
+        return count(held, a, b, layer)
+
+    monkeypatch.setattr(masks.Masks, "kept_by_both", counting)
+    asked = (
+        "SELECT jaccard FROM trials a JOIN trials b USING (requested_density, replicate),"
+        " overlap(a.mask_key, b.mask_key)"
+        " WHERE a.method < b.method AND replicate = 0 AND layer IS NOT NULL"
+    )
+    assert len(results.connect(study).execute(asked).fetchall()) == 2
+    assert len(counted) == 2, "of 64 pairs that the store's masks make"
+
+
 def panels(store: Path, **given: Any) -> Any:
     with results.connect(store) as connection:
         return figures.select(connection, "study", "mask-overlap", given).panels

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -205,6 +207,45 @@ def test_a_run_that_diverged_breaks_no_table(tmp_path: Path) -> None:
     assert r"$\mathrm{nan} \pm \mathrm{nan}$" in tables.render(
         tmp_path, "study", "latex", metric="loss"
     )
+
+
+def has_latex() -> bool:
+    if not shutil.which("pdflatex") or not (find := shutil.which("kpsewhich")):
+        return False
+    packages = [find, "booktabs.sty", "siunitx.sty"]
+    found = subprocess.run(packages, capture_output=True, text=True, check=False)
+    return found.stdout.count("\n") == 2
+
+
+@pytest.mark.skipif(not has_latex(), reason="takes pdflatex with booktabs and siunitx")
+def test_pdflatex_sets_the_tables_within_the_text_of_a_paper(tmp_path: Path) -> None:
+    """Odd names, marks, several networks, and more densities than fit a line."""
+    odd = json.dumps({"a_b|c": "50% R&D #1 {x} ^~\\ <é> $5 μ"})
+    settings: list[Row] = [{"options": odd}, {"options": "{}"}]
+    study = build_store.Study(accuracy, ("snip",), (0.5,), of_method={"snip": settings})
+    study.write(tmp_path / "odd")
+    axes: dict[str, Any] = {"networks": ("vgg16_bn", "my_net&"), "replicates": range(5)}
+    levels = tuple(0.8**n for n in range(1, 7))
+    build_store.Study(accuracy, METHODS, levels, **axes).write(tmp_path / "levels")
+    found = [tables.render(tmp_path / name, "study", "latex") for name in ("odd", "levels")]
+    document = [
+        r"\documentclass{article}\usepackage[textwidth=5.5in]{geometry}",
+        r"\usepackage{booktabs}\usepackage{siunitx}\begin{document}",
+        *found,
+        r"\end{document}",
+    ]
+    (tmp_path / "paper.tex").write_text("\n".join(document))
+    ran = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )
+    said = ran.stdout.decode(errors="replace")
+    assert ran.returncode == 0, said[-2000:]
+    assert "Overfull" not in said
+    assert "Output written on paper.pdf" in said
 
 
 # ---------------------------------------------------------------- the command

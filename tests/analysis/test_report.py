@@ -131,7 +131,7 @@ def test_figures_stand_beside_each_other_without_sharing_an_id(store: Path) -> N
     assert referred
     assert set(referred) <= set(ids)
     assert text.count("<svg") == 2 * len(FIGURES), "for a sheet and for a phone"
-    for words in ("Mean of 3 replicates", "FROM trials", "runs with digest"):
+    for words in ("Mean of 3 replicates", "FROM trials", "runs with digest", "By figure"):
         assert words in text
 
 

@@ -1,4 +1,4 @@
-"""What a grid asks to be measured besides: barriers between data orders, masks as graphs."""
+"""What a grid asks to be measured besides: barriers, masks as graphs, latency."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,12 @@ import pytest
 
 from analysis import results
 from orchestrator import study
-from orchestrator.errors import SweepError
+from orchestrator.errors import DeterminismAlarm, SweepError
 from orchestrator.executors.inline import InlineExecutor
+from orchestrator.store import results as stored
 from orchestrator.store.compact import compact
 from orchestrator.store.verify import verify
+from tasks import latency
 from tasks.measurements import Barrier, Graphs
 from tests.small import tombola, write_sweep
 
@@ -91,6 +93,46 @@ def test_the_stored_ends_of_the_way_are_the_two_runs_own_errors(tmp_path: Path) 
                 [value[end]["run"]],
             ).fetchall()
             assert error == pytest.approx(1 - accuracy, abs=1e-12)
+
+
+def test_latency_is_kept_where_it_was_measured_and_is_compared_with_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "SECONDS", 0)
+    asked = {"measure": "latency", "latency_batch_size": 8}
+    grid = {"method": "structured", "density": 0.5, **asked}
+    path, store = write_sweep(tmp_path, grids=[grid]), tmp_path / "store"
+    study.run(study.read(path), store, InlineExecutor())
+    [found] = (
+        results.connect(store)
+        .execute(
+            "SELECT status, latency, dense_latency, latency_device, latency_batch_size,"
+            " bytes / dense_bytes, latency_key FROM trials WHERE method = 'structured'"
+        )
+        .fetchall()
+    )
+    assert found[0] == "done"
+    assert min(found[1:3]) > 0
+    assert found[4] == 8
+    assert found[5] < 0.5, "half of the units of two layers went"
+    compact(store)
+    assert verify(store) == []
+    row = stored.find(store, found[6])
+    assert row is not None
+    assert row["device"].startswith(found[3])
+    slower = {**row, "latency": 2 * row["latency"], "launch": "another"}
+    assert stored.result_digest(slower) == row["digest"]
+    stored.commit(store, slower)
+    assert stored.find(store, found[6]) == row, "the first observation stays"
+    larger = {**row, "measurements": [{**m, "value": 1.0} for m in row["measurements"]]}
+    with pytest.raises(DeterminismAlarm, match="value of bytes"):
+        stored.commit(store, larger)
+
+
+def test_the_batch_of_a_latency_that_nobody_asked_for_is_refused(tmp_path: Path) -> None:
+    grid = {"method": "random", "levels": 1, "latency_batch_size": 8}
+    with pytest.raises(SweepError, match="goes with measure: latency"):
+        study.read(write_sweep(tmp_path, grids=[grid]))
 
 
 def test_a_store_without_measurements_has_an_empty_table(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import study
-from tasks.measurements import Barrier, Graphs
+from tasks.measurements import Barrier, Graphs, Latency
 from tasks.spec import (
     Constant,
     Cosine,
@@ -130,6 +130,7 @@ def expressions() -> dict[str, str]:
         "ticket": ticket,
         "barrier": Barrier(one=State(run=ticket, step=600), other=State(run=dense, step=600)),
         "graphs": Graphs(mask=mask),
+        "latency": Latency(mask=mask, batch_size=64),
         **_later(network, digits, examples),
     }
     return {name: value.key for name, value in values.items()}

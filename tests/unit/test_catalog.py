@@ -34,6 +34,18 @@ def test_unknown_names_are_refused_with_the_known() -> None:
         load(Dataset(name="emnist"))
 
 
+def test_a_network_is_refused_for_images_that_it_cannot_be_built_for() -> None:
+    with pytest.raises(ValueError, match="at least 16 x 16; those of digits are 8 x 8"):
+        catalog.network("lenet_5", "digits")
+    for name, facts in catalog.NETWORKS.items():
+        side = max(facts.least, 8)
+        build(Network(name=name, input_shape=(3, side, side), classes=10))
+        if facts.least > 1:
+            side = facts.least - 1
+            with pytest.raises(ValueError, match="images of at least"):
+                build(Network(name=name, input_shape=(3, side, side), classes=10))
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
