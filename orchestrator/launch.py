@@ -33,6 +33,7 @@ from orchestrator.store.clock import LaunchClock
 from orchestrator.store.compact import Background
 from orchestrator.store.files import check_writable
 from orchestrator.store.journal import Journal
+from orchestrator.store.place import remote
 from orchestrator.store.requests import Inbox
 from tasks.spec import Mask, Run
 
@@ -40,6 +41,28 @@ WAIT_SECONDS = 0.5
 
 TIMEOUT_FACTOR = 20.0
 """A task counts as hung after so many times its expected seconds, and the least timeout."""
+
+
+NODE_CACHE_BYTES = 4 << 30
+"""What a node keeps of weights and masks where the store is in object storage."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a launch allows, in seconds but for `node_cache`.
+
+    A task that takes longer than `timeout`, and 20 times what was expected, is stopped and
+    tried once more; so is a training that does not get through a batch in `stall`. A training
+    keeps a checkpoint every `checkpoint`. Once a launch is told to end, what runs has `grace`
+    to keep a checkpoint or to finish. A node keeps `node_cache` bytes of weights and masks on
+    its own disk; by default some GiB where the store is in object storage, and else nothing.
+    """
+
+    timeout: float = 3600.0
+    stall: float = 600.0
+    checkpoint: float = 300.0
+    grace: float = 30.0
+    node_cache: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +102,8 @@ class Progress:
 
 Observer = Callable[[Progress], None]
 
+DEFAULTS = Limits()
+
 
 def launch(
     plan: Plan,
@@ -87,24 +112,19 @@ def launch(
     *,
     costs: Costs | None = None,
     observe: Observer = lambda _: None,
-    least_timeout: float = 3600.0,
-    checkpoint_seconds: float = 300.0,
+    limits: Limits = DEFAULTS,
     canary: bool = True,
     inbox: Inbox | None = None,
-    grace: float = 30.0,
 ) -> Progress:
     """Run a plan's tasks on an executor until each is done, failed or blocked.
 
-    Whatever ends this process, launching the same sweep again goes on from the store. A task
-    that takes longer than `least_timeout` seconds, and 20 times what was expected, is stopped
-    and tried once more. Before a launch of some minutes a `canary` of each kind of task is
-    tried on a few examples; where one fails nothing is started. A training keeps a
-    checkpoint every `checkpoint_seconds`. What people ask in the `inbox` is heeded meanwhile.
-    Once the executor is told to drain nothing more is started, and what runs has `grace`
-    seconds to keep a checkpoint or to finish.
+    Whatever ends this process, launching the same sweep again goes on from the store. Before a
+    launch of some minutes a `canary` of each kind of task is tried on a few examples; where one
+    fails nothing is started. What people ask in the `inbox` is heeded meanwhile. Once the
+    executor is told to drain nothing more is started.
     """
-    costs, limits = costs or Costs(), (least_timeout, checkpoint_seconds, grace)
-    launched = _Launch(plan, store, executor, costs, observe, *limits, inbox)
+    costs = costs or Costs()
+    launched = _Launch(plan, store, executor, costs, observe, limits, inbox)
     expected = sum(map(costs.seconds, plan.tasks.values())) / executor.slots
     if canary and expected >= WORTH_SECONDS and (fallen := launched.rehearse()):
         return fallen
@@ -119,9 +139,7 @@ class _Launch:
         executor: Executor,
         costs: Costs,
         observe: Observer,
-        least_timeout: float,
-        checkpoint_seconds: float,
-        grace: float,
+        limits: Limits,
         inbox: Inbox | None,
     ) -> None:
         clock = LaunchClock(store)
@@ -133,8 +151,7 @@ class _Launch:
         self._scheduler = Scheduler(nodes(plan, costs), *self._size)
         self._progress = Progress(total=len(plan.tasks))
         self._packs = self._in_flight = 0
-        self._costs, self._least_timeout = costs, least_timeout
-        self._checkpoint_seconds, self._grace = checkpoint_seconds, grace
+        self._costs, self._limits = costs, limits
         self._stop_by: float | None = None
         self._last: dict[str, Failed] = {}
         self._fuses = Fuses()
@@ -172,7 +189,7 @@ class _Launch:
             return False
         self._progress.stopped = True
         now = time.monotonic()
-        self._stop_by = now + self._grace if self._stop_by is None else self._stop_by
+        self._stop_by = now + self._limits.grace if self._stop_by is None else self._stop_by
         return not self._in_flight or now >= self._stop_by
 
     def _resize(self) -> None:
@@ -190,7 +207,7 @@ class _Launch:
         memory = 0.0
         tasks = {task.key: task for task in canaries(self._plan)}
         for task in tasks.values():
-            job = replace(_job(task, 1, self._least_timeout), kind="rehearsal", needs=())
+            job = replace(_job(task, 1, self._limits.timeout), kind="rehearsal", needs=())
             self._executor.submit(self._pack(f"canary {task.key[:12]}", (job,)))
         waiting = len(tasks)
         while waiting and not self._executor.draining:
@@ -242,14 +259,19 @@ class _Launch:
         self._in_flight += 1
 
     def _pack(self, name: str, jobs: tuple[Job, ...], width: int = 1) -> Pack:
+        cache = self._limits.node_cache
+        if cache is None:
+            cache = NODE_CACHE_BYTES if remote(self._store) else 0
         return Pack(
             identity=f"{self._identity}/{name}",
             jobs=jobs,
             store=str(self._store.resolve()),
             launch=self._identity,
             code=self._code,
-            checkpoint_seconds=self._checkpoint_seconds,
+            checkpoint_seconds=self._limits.checkpoint,
+            stall_seconds=self._limits.stall,
             width=width,
+            node_cache=cache,
         )
 
     def _give_up(self, key: str, because: str | None) -> None:
@@ -383,7 +405,7 @@ class _Launch:
         return all((self._store / layout.state(task.key, step)).exists() for step in task.save)
 
     def _timeout(self, task: Task) -> float:
-        return max(self._least_timeout, TIMEOUT_FACTOR * self._costs.seconds(task))
+        return max(self._limits.timeout, TIMEOUT_FACTOR * self._costs.seconds(task))
 
     def _note(self, event: str, task: Task, **details: object) -> None:
         self._journal.note(event, key=task.key, kind=task.kind, **details)
