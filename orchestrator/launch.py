@@ -152,6 +152,8 @@ class _Launch:
         self._progress = Progress(total=len(plan.tasks))
         self._packs = self._in_flight = 0
         self._costs, self._limits = costs, limits
+        by_default = NODE_CACHE_BYTES if remote(store) else 0
+        self._node_cache = by_default if limits.node_cache is None else limits.node_cache
         self._stop_by: float | None = None
         self._last: dict[str, Failed] = {}
         self._fuses = Fuses()
@@ -165,7 +167,7 @@ class _Launch:
                 for arrival in self._executor.wait(WAIT_SECONDS):
                     match arrival:
                         case Returned(pack, outcomes, node):
-                            self._returned(pack, outcomes)
+                            self._returned(pack, outcomes, node)
                             self._watch(node, outcomes)
                         case WorkerLost(pack, reason, why):
                             self._lost(pack, reason, why)
@@ -239,29 +241,26 @@ class _Launch:
     def _obey(self, *events: Event) -> None:
         for command in self._scheduler.handle(*events):
             match command:
-                case Start(keys, width):
+                case Start(keys, width, near):
                     if not self._executor.draining:
-                        self._start(keys, width)
+                        self._start(keys, width, near)
                 case GiveUp(key, because):
                     self._give_up(key, because)
 
-    def _start(self, keys: tuple[str, ...], width: int) -> None:
+    def _start(self, keys: tuple[str, ...], width: int, near: str) -> None:
         self._packs += 1
         tasks = [self._plan.tasks[key] for key in keys]
         jobs = tuple(
             _job(task, self._scheduler.attempts[task.key], self._timeout(task)) for task in tasks
         )
-        pack = self._pack(str(self._packs), jobs, width)
+        pack = self._pack(str(self._packs), jobs, width, near)
         for job, task in zip(jobs, tasks, strict=True):
             self._progress.running[task.key] = task
             self._note("dispatched", task, attempt=job.attempt, pack=pack.identity)
         self._executor.submit(pack)
         self._in_flight += 1
 
-    def _pack(self, name: str, jobs: tuple[Job, ...], width: int = 1) -> Pack:
-        cache = self._limits.node_cache
-        if cache is None:
-            cache = NODE_CACHE_BYTES if remote(self._store) else 0
+    def _pack(self, name: str, jobs: tuple[Job, ...], width: int = 1, near: str = "") -> Pack:
         return Pack(
             identity=f"{self._identity}/{name}",
             jobs=jobs,
@@ -271,7 +270,8 @@ class _Launch:
             checkpoint_seconds=self._limits.checkpoint,
             stall_seconds=self._limits.stall,
             width=width,
-            node_cache=cache,
+            near=near,
+            node_cache=self._node_cache,
         )
 
     def _give_up(self, key: str, because: str | None) -> None:
@@ -299,8 +299,9 @@ class _Launch:
 
     # ------------------------------------------------------------ arrivals
 
-    def _returned(self, pack: Pack, outcomes: tuple[Outcome, ...]) -> None:
+    def _returned(self, pack: Pack, outcomes: tuple[Outcome, ...], node: str) -> None:
         events: list[Event] = []
+        keeper = node if self._node_cache else ""
         for outcome in outcomes:
             task = self._plan.tasks[outcome.key]
             self._progress.running.pop(task.key, None)
@@ -311,7 +312,7 @@ class _Launch:
                 "seconds": outcome.seconds,
             }
             if outcome.failure is None:
-                events.append(Finished(task.key))
+                events.append(Finished(task.key, keeper))
                 self._progress.done.append(task)
                 self._note("finished", task, **details)
                 continue
@@ -323,7 +324,7 @@ class _Launch:
                 why = outcome.failure.word
                 self._note("retried", task, **details, failure=why, message=outcome.message)
         self._forget(pack)
-        self._obey(*events, Ended(pack.keys))
+        self._obey(*events, Ended(pack.keys, keeper))
 
     def _lost(self, pack: Pack, reason: str, why: Failure) -> None:
         """Some of the pack may be committed: the store knows."""

@@ -30,7 +30,8 @@ class Pack:
 
     A training keeps a checkpoint every so many seconds, and counts as hung after so many
     without a batch. `width` is how many usual shares of a node the pack is to hold,
-    `node_cache` how many bytes of weights and masks its node keeps.
+    `node_cache` how many bytes of weights and masks its node keeps. What it begins with was
+    made on the node that is `near`: better there, but not at the price of waiting.
     """
 
     identity: str
@@ -42,6 +43,7 @@ class Pack:
     stall_seconds: float = 600.0
     width: int = 1
     node_cache: int = 0
+    near: str = ""
 
     @property
     def keys(self) -> tuple[str, ...]:
