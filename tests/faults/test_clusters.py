@@ -282,16 +282,16 @@ sys.exit(main())
 
 
 def test_levels_of_imp_go_on_where_their_weights_are(tmp_path: Path) -> None:
-    """Two nodes, each with a disk of its own, a store in object storage, and four chains."""
+    """Two nodes, each with a disk of its own, a store in object storage, and eight chains."""
     server = Server(tmp_path / "buckets").start()
     try:
         with cluster(**server.environment) as nodes:
             nodes.head()
             for name in ("one", "other"):
                 nodes.worker(prefix=("env", f"TOMBOLA_CACHE={tmp_path / name}"))
-            recipe = {"steps": 300, "batch_size": 64, "lr": 0.1, "evaluate_every": 300}
-            grids = [{"method": "imp", "levels": "1..5"}]
-            write_sweep(tmp_path, network="conv2_bn", replicates=4, recipe=recipe, grids=grids)
+            recipe = {"steps": 60, "batch_size": 64, "lr": 0.1, "evaluate_every": 60}
+            grids = [{"method": "imp", "levels": "1..4"}]
+            write_sweep(tmp_path, network="conv2_bn", replicates=8, recipe=recipe, grids=grids)
             ended = subprocess.run(
                 [sys.executable, "-c", LONG_TASKS, *RUN[3:], "--address", nodes.address],
                 cwd=tmp_path,
@@ -307,6 +307,6 @@ def test_levels_of_imp_go_on_where_their_weights_are(tmp_path: Path) -> None:
             assert len(said.stdout.splitlines()) >= 3, said.stdout + said.stderr
     finally:
         server.kill()
-    masks = runs = 4 * 5
+    masks = runs = 8 * 4
     assert len(server.gets("states")) <= masks / 4, "of the weights that were pruned"
-    assert len(server.gets("masks")) <= (runs + masks - 4) / 4
+    assert len(server.gets("masks")) <= (runs + masks - 8) / 4

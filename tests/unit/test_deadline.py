@@ -39,12 +39,16 @@ def test_what_ends_in_time_is_left_alone() -> None:
         assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
-def test_a_process_that_cannot_be_interrupted_ends_itself_and_says_where_it_was() -> None:
-    program = """
+@pytest.mark.parametrize("limits", ["0.1", "60, 0.1"], ids=["too long", "stands still"])
+def test_a_process_that_cannot_be_interrupted_ends_itself_and_says_where_it_was(
+    limits: str,
+) -> None:
+    program = f"""
         import signal
         from orchestrator import deadline
         deadline.GRACE_SECONDS = 0.2
-        with deadline.deadline(0.1):
+        with deadline.deadline({limits}) as pulse:
+            pulse.beat()
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
             while True:
                 pass
