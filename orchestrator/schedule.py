@@ -370,9 +370,13 @@ class Scheduler:
             heapq.heappush(self._ready, entry)
 
     def _room(self) -> int:
-        """Packs that may be in flight, for the most urgent ready task to be among them."""
-        short = self.nodes[self._ready[0][3]].seconds < AHEAD_SECONDS
-        return self._window if short else self._slots
+        """Packs that may be in flight, for the most urgent ready task to be among them.
+
+        What some node has what it needs for waits until one is free, to choose with it in view.
+        """
+        key = self._ready[0][3]
+        ahead = self.nodes[key].seconds < AHEAD_SECONDS and key not in self._near
+        return self._window if ahead else self._slots
 
     def _width(self, key: str) -> int:
         """Twice as much of the device each time that a task ran out of its memory."""
@@ -393,18 +397,22 @@ class Scheduler:
         What becomes ready inside the pack (its needs are in it) competes with the heap. One
         that lasts longer runs alone, since results are told when a pack ends. So does one
         that failed before, so that a task which kills its worker takes no other with it
-        again. Near the end packs shrink, to share the work.
+        again, and what is near another node than the first task is. Near the end packs shrink,
+        to share the work.
         """
         enough = min(PACK_SECONDS, self._ready_seconds / (2 * self._slots))
         pack: list[str] = []
         inside: list[tuple[float, str, int, str]] = []
         unmet: dict[str, int] = {}
-        seconds = 0.0
+        seconds, near = 0.0, ""
         while (self._ready or inside) and len(pack) < PACK_TASKS and (not pack or seconds < enough):
             from_heap = bool(self._ready) and (not inside or self._ready[0] < inside[0])
             key = (self._ready if from_heap else inside)[0][3]
             if pack and (self.attempts[key] or self.nodes[key].seconds >= PACK_SECONDS):
                 break
+            if pack and self._near.get(key, near) != near:
+                break
+            near = near if pack else self._near.get(key, "")
             heapq.heappop(self._ready if from_heap else inside)
             if from_heap:
                 self._ready_seconds -= self.nodes[key].seconds

@@ -306,7 +306,7 @@ def played(chains: int, nodes: int, *, told: bool) -> tuple[float, float]:
     tasks = [Node(f"run {c} 0", 30.0) for c in range(chains)]
     for level in range(1, 8):
         for c in range(chains):
-            tasks.append(Node(f"mask {c} {level}", 0.5, (f"run {c} {level - 1}",)))
+            tasks.append(Node(f"mask {c} {level}", 0.1, (f"run {c} {level - 1}",)))
             tasks.append(Node(f"run {c} {level}", 30.0, (f"mask {c} {level}",)))
     story = Story(tasks, slots=nodes)
     free, made, near = [str(n) for n in range(nodes)], {}, []
@@ -333,7 +333,7 @@ def test_of_what_is_as_urgent_a_free_node_gets_what_it_made_itself_and_nothing_w
     for chains, nodes, least in ((1, 4, 1.0), (8, 8, 1.0), (8, 2, 0.9), (24, 4, 0.9)):
         end, near = played(chains, nodes, told=True)
         untold_end, untold = played(chains, nodes, told=False)
-        assert end == untold_end
+        assert end <= untold_end * 1.001
         assert near >= max(least, untold)
 
 
