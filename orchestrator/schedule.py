@@ -23,7 +23,7 @@ AHEAD_SECONDS = 10.0
 longer one would make more urgent tasks wait behind it that become ready meanwhile."""
 
 
-ALIKE = 0.99
+ALIKE = 0.95
 """Ready tasks whose remaining paths differ by less than this factor are as urgent as each other."""
 
 _LOOKED_AT = 64

@@ -306,7 +306,7 @@ def played(chains: int, nodes: int, *, told: bool) -> tuple[float, float]:
     tasks = [Node(f"run {c} 0", 30.0) for c in range(chains)]
     for level in range(1, 8):
         for c in range(chains):
-            tasks.append(Node(f"mask {c} {level}", 0.1, (f"run {c} {level - 1}",)))
+            tasks.append(Node(f"mask {c} {level}", 0.125, (f"run {c} {level - 1}",)))
             tasks.append(Node(f"run {c} {level}", 30.0, (f"mask {c} {level}",)))
     story = Story(tasks, slots=nodes)
     free, made, near = [str(n) for n in range(nodes)], {}, []
