@@ -67,8 +67,11 @@ class Pulse:
         now = time.monotonic()
         self._put_off = -inf if self._last == inf else now + self._stall / 4
         seconds = max(min(self._end, self._last + self._stall) - now, 1e-3)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        # faulthandler's thread must not take the alarm: seen to be lost where it rang there
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
         faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 @contextmanager
