@@ -16,6 +16,7 @@ class Failure(Enum):
     DAMAGED_FILE = "damaged file", 1
     OUT_OF_MEMORY = "out of memory", 2
     TIMEOUT = "timeout", 2
+    STALLED = "stalled", 2
     STORE = "store", 3
     WORKER_LOST = "worker lost", 3
     NODE_LOST = "node lost", 10

@@ -33,6 +33,7 @@ from orchestrator.store.clock import LaunchClock
 from orchestrator.store.compact import Background
 from orchestrator.store.files import check_writable
 from orchestrator.store.journal import Journal
+from orchestrator.store.place import remote
 from orchestrator.store.requests import Inbox
 from tasks.spec import Mask, Run
 
@@ -40,6 +41,28 @@ WAIT_SECONDS = 0.5
 
 TIMEOUT_FACTOR = 20.0
 """A task counts as hung after so many times its expected seconds, and the least timeout."""
+
+
+NODE_CACHE_BYTES = 4 << 30
+"""What a node keeps of weights and masks where the store is in object storage."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a launch allows, in seconds but for `node_cache`.
+
+    A task that takes longer than `timeout`, and 20 times what was expected, is stopped and
+    tried once more; so is a training that does not get through a batch in `stall`. A training
+    keeps a checkpoint every `checkpoint`. Once a launch is told to end, what runs has `grace`
+    to keep a checkpoint or to finish. A node keeps `node_cache` bytes of weights and masks on
+    its own disk; by default some GiB where the store is in object storage, and else nothing.
+    """
+
+    timeout: float = 3600.0
+    stall: float = 600.0
+    checkpoint: float = 300.0
+    grace: float = 30.0
+    node_cache: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +102,8 @@ class Progress:
 
 Observer = Callable[[Progress], None]
 
+DEFAULTS = Limits()
+
 
 def launch(
     plan: Plan,
@@ -87,24 +112,19 @@ def launch(
     *,
     costs: Costs | None = None,
     observe: Observer = lambda _: None,
-    least_timeout: float = 3600.0,
-    checkpoint_seconds: float = 300.0,
+    limits: Limits = DEFAULTS,
     canary: bool = True,
     inbox: Inbox | None = None,
-    grace: float = 30.0,
 ) -> Progress:
     """Run a plan's tasks on an executor until each is done, failed or blocked.
 
-    Whatever ends this process, launching the same sweep again goes on from the store. A task
-    that takes longer than `least_timeout` seconds, and 20 times what was expected, is stopped
-    and tried once more. Before a launch of some minutes a `canary` of each kind of task is
-    tried on a few examples; where one fails nothing is started. A training keeps a
-    checkpoint every `checkpoint_seconds`. What people ask in the `inbox` is heeded meanwhile.
-    Once the executor is told to drain nothing more is started, and what runs has `grace`
-    seconds to keep a checkpoint or to finish.
+    Whatever ends this process, launching the same sweep again goes on from the store. Before a
+    launch of some minutes a `canary` of each kind of task is tried on a few examples; where one
+    fails nothing is started. What people ask in the `inbox` is heeded meanwhile. Once the
+    executor is told to drain nothing more is started.
     """
-    costs, limits = costs or Costs(), (least_timeout, checkpoint_seconds, grace)
-    launched = _Launch(plan, store, executor, costs, observe, *limits, inbox)
+    costs = costs or Costs()
+    launched = _Launch(plan, store, executor, costs, observe, limits, inbox)
     expected = sum(map(costs.seconds, plan.tasks.values())) / executor.slots
     if canary and expected >= WORTH_SECONDS and (fallen := launched.rehearse()):
         return fallen
@@ -119,9 +139,7 @@ class _Launch:
         executor: Executor,
         costs: Costs,
         observe: Observer,
-        least_timeout: float,
-        checkpoint_seconds: float,
-        grace: float,
+        limits: Limits,
         inbox: Inbox | None,
     ) -> None:
         clock = LaunchClock(store)
@@ -133,8 +151,9 @@ class _Launch:
         self._scheduler = Scheduler(nodes(plan, costs), *self._size)
         self._progress = Progress(total=len(plan.tasks))
         self._packs = self._in_flight = 0
-        self._costs, self._least_timeout = costs, least_timeout
-        self._checkpoint_seconds, self._grace = checkpoint_seconds, grace
+        self._costs, self._limits = costs, limits
+        by_default = NODE_CACHE_BYTES if remote(store) else 0
+        self._node_cache = by_default if limits.node_cache is None else limits.node_cache
         self._stop_by: float | None = None
         self._last: dict[str, Failed] = {}
         self._fuses = Fuses()
@@ -148,7 +167,7 @@ class _Launch:
                 for arrival in self._executor.wait(WAIT_SECONDS):
                     match arrival:
                         case Returned(pack, outcomes, node):
-                            self._returned(pack, outcomes)
+                            self._returned(pack, outcomes, node)
                             self._watch(node, outcomes)
                         case WorkerLost(pack, reason, why):
                             self._lost(pack, reason, why)
@@ -172,7 +191,7 @@ class _Launch:
             return False
         self._progress.stopped = True
         now = time.monotonic()
-        self._stop_by = now + self._grace if self._stop_by is None else self._stop_by
+        self._stop_by = now + self._limits.grace if self._stop_by is None else self._stop_by
         return not self._in_flight or now >= self._stop_by
 
     def _resize(self) -> None:
@@ -190,7 +209,7 @@ class _Launch:
         memory = 0.0
         tasks = {task.key: task for task in canaries(self._plan)}
         for task in tasks.values():
-            job = replace(_job(task, 1, self._least_timeout), kind="rehearsal", needs=())
+            job = replace(_job(task, 1, self._limits.timeout), kind="rehearsal", needs=())
             self._executor.submit(self._pack(f"canary {task.key[:12]}", (job,)))
         waiting = len(tasks)
         while waiting and not self._executor.draining:
@@ -222,34 +241,37 @@ class _Launch:
     def _obey(self, *events: Event) -> None:
         for command in self._scheduler.handle(*events):
             match command:
-                case Start(keys, width):
+                case Start(keys, width, near):
                     if not self._executor.draining:
-                        self._start(keys, width)
+                        self._start(keys, width, near)
                 case GiveUp(key, because):
                     self._give_up(key, because)
 
-    def _start(self, keys: tuple[str, ...], width: int) -> None:
+    def _start(self, keys: tuple[str, ...], width: int, near: str) -> None:
         self._packs += 1
         tasks = [self._plan.tasks[key] for key in keys]
         jobs = tuple(
             _job(task, self._scheduler.attempts[task.key], self._timeout(task)) for task in tasks
         )
-        pack = self._pack(str(self._packs), jobs, width)
+        pack = self._pack(str(self._packs), jobs, width, near)
         for job, task in zip(jobs, tasks, strict=True):
             self._progress.running[task.key] = task
             self._note("dispatched", task, attempt=job.attempt, pack=pack.identity)
         self._executor.submit(pack)
         self._in_flight += 1
 
-    def _pack(self, name: str, jobs: tuple[Job, ...], width: int = 1) -> Pack:
+    def _pack(self, name: str, jobs: tuple[Job, ...], width: int = 1, near: str = "") -> Pack:
         return Pack(
             identity=f"{self._identity}/{name}",
             jobs=jobs,
             store=str(self._store.resolve()),
             launch=self._identity,
             code=self._code,
-            checkpoint_seconds=self._checkpoint_seconds,
+            checkpoint_seconds=self._limits.checkpoint,
+            stall_seconds=self._limits.stall,
             width=width,
+            near=near,
+            node_cache=self._node_cache,
         )
 
     def _give_up(self, key: str, because: str | None) -> None:
@@ -277,8 +299,9 @@ class _Launch:
 
     # ------------------------------------------------------------ arrivals
 
-    def _returned(self, pack: Pack, outcomes: tuple[Outcome, ...]) -> None:
+    def _returned(self, pack: Pack, outcomes: tuple[Outcome, ...], node: str) -> None:
         events: list[Event] = []
+        keeper = node if self._node_cache else ""
         for outcome in outcomes:
             task = self._plan.tasks[outcome.key]
             self._progress.running.pop(task.key, None)
@@ -289,7 +312,7 @@ class _Launch:
                 "seconds": outcome.seconds,
             }
             if outcome.failure is None:
-                events.append(Finished(task.key))
+                events.append(Finished(task.key, keeper))
                 self._progress.done.append(task)
                 self._note("finished", task, **details)
                 continue
@@ -301,7 +324,7 @@ class _Launch:
                 why = outcome.failure.word
                 self._note("retried", task, **details, failure=why, message=outcome.message)
         self._forget(pack)
-        self._obey(*events, Ended(pack.keys))
+        self._obey(*events, Ended(pack.keys, keeper))
 
     def _lost(self, pack: Pack, reason: str, why: Failure) -> None:
         """Some of the pack may be committed: the store knows."""
@@ -383,7 +406,7 @@ class _Launch:
         return all((self._store / layout.state(task.key, step)).exists() for step in task.save)
 
     def _timeout(self, task: Task) -> float:
-        return max(self._least_timeout, TIMEOUT_FACTOR * self._costs.seconds(task))
+        return max(self._limits.timeout, TIMEOUT_FACTOR * self._costs.seconds(task))
 
     def _note(self, event: str, task: Task, **details: object) -> None:
         self._journal.note(event, key=task.key, kind=task.kind, **details)

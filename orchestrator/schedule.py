@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from typing import TypeAlias
 
 from orchestrator.failures import Failure
@@ -20,6 +21,13 @@ PACK_TASKS = 64
 AHEAD_SECONDS = 10.0
 """Packs shorter than this are queued ahead of free workers, to hide the way there and back. A
 longer one would make more urgent tasks wait behind it that become ready meanwhile."""
+
+
+ALIKE = 0.95
+"""Ready tasks whose remaining paths differ by less than this factor are as urgent as each other."""
+
+_LOOKED_AT = 64
+"""So many ready tasks at most are asked whether what they need lies on the node that is free."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +62,10 @@ FALLEN = frozenset({Status.FAILED, Status.BLOCKED, Status.CANCELLED})
 
 @dataclass(frozen=True)
 class Finished:
-    """The task's result is committed."""
+    """The task's result is committed; its `node`, where that matters, keeps what it made."""
 
     key: str
+    node: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,9 +78,13 @@ class Failed:
 
 @dataclass(frozen=True)
 class Ended:
-    """A worker call returned; what it did not settle of its pack (skipped) is settled now."""
+    """A worker call returned; what it did not settle of its pack (skipped) is settled now.
+
+    Its `node`, where that matters, has a slot free.
+    """
 
     keys: tuple[str, ...]
+    node: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,10 +138,14 @@ Event: TypeAlias = (
 
 @dataclass(frozen=True)
 class Start:
-    """Run these tasks in order, on one worker of `width` times the usual share of a device."""
+    """Run these tasks in order, on one worker of `width` times the usual share of a device.
+
+    What the first needs was made on the node that is `near`, if that is not busy.
+    """
 
     keys: tuple[str, ...]
     width: int = 1
+    near: str = ""
 
 
 @dataclass(frozen=True)
@@ -172,6 +189,7 @@ class Scheduler:
         self._ready: list[tuple[float, str, int, str]] = []
         self._ready_seconds = 0.0
         self._held: set[str] = set()
+        self._near: dict[str, str] = {}
         for key, unmet in self._unmet.items():
             self.status[key] = Status.WAITING
             if not unmet:
@@ -185,13 +203,14 @@ class Scheduler:
     def handle(self, *events: Event) -> list[Command]:
         """Take in what happened; what to do about it, and what to start next."""
         commands: list[Command] = []
+        free = ""
         for event in events:
             match event:
-                case Finished(key):
-                    self._finish(key)
+                case Finished(key, node):
+                    self._finish(key, node)
                 case Failed(key, why):
                     commands += self._fail(key, why)
-                case Ended(keys):
+                case Ended(keys, free):
                     self._packs -= 1
                     self._return_unsettled(keys)
                 case Lost(keys, why):
@@ -209,18 +228,20 @@ class Scheduler:
                     self._release(keys)
                 case Retried(keys):
                     self._retry(keys)
-        commands += self._start_packs()
+        commands += self._start_packs(free)
         return commands
 
     # ------------------------------------------------------------ transitions
 
-    def _finish(self, key: str) -> None:
+    def _finish(self, key: str, node: str) -> None:
         if self.status[key] in (Status.DONE, Status.FAILED, Status.BLOCKED):
             return
         self._settle(key, Status.DONE)
         for child in self._children[key]:
             self._unmet[child] -= 1
             if not self._unmet[child] and self.status[child] is Status.WAITING:
+                if node:
+                    self._near[child] = node
                 self._make_ready(child)
 
     def _settle(self, key: str, status: Status) -> None:
@@ -318,21 +339,44 @@ class Scheduler:
 
     # ------------------------------------------------------------ packs
 
-    def _start_packs(self) -> list[Command]:
+    def _start_packs(self, free: str) -> list[Command]:
         commands: list[Command] = []
         while self._ready and self._packs < self._room():
+            if free and self._packs < self._slots:
+                self._put_first_what_is_near(free)
+            free = ""
             pack = self._next_pack()
+            near = self._near.get(pack[0], "")
             for key in pack:
                 self.status[key] = Status.RUNNING
                 self.attempts[key] += 1
+                self._near.pop(key, None)
             self._packs += 1
-            commands.append(Start(tuple(pack), self._width(pack[0])))
+            commands.append(Start(tuple(pack), self._width(pack[0]), near))
         return commands
 
+    def _put_first_what_is_near(self, node: str) -> None:
+        """Among the most urgent ready tasks, the first one whose need was made on that node."""
+        if not self._near:
+            return
+        urgent = self._ready[0][0] * ALIKE
+        passed: list[tuple[float, str, int, str]] = []
+        while self._ready and self._ready[0][0] <= urgent and len(passed) < _LOOKED_AT:
+            passed.append(heapq.heappop(self._ready))
+            if self._near.get(passed[-1][-1]) == node:
+                passed[-1] = (-inf, *passed[-1][1:])
+                break
+        for entry in passed:
+            heapq.heappush(self._ready, entry)
+
     def _room(self) -> int:
-        """Packs that may be in flight, for the most urgent ready task to be among them."""
-        short = self.nodes[self._ready[0][3]].seconds < AHEAD_SECONDS
-        return self._window if short else self._slots
+        """Packs that may be in flight, for the most urgent ready task to be among them.
+
+        What some node has what it needs for waits until one is free, to choose with it in view.
+        """
+        key = self._ready[0][3]
+        ahead = self.nodes[key].seconds < AHEAD_SECONDS and key not in self._near
+        return self._window if ahead else self._slots
 
     def _width(self, key: str) -> int:
         """Twice as much of the device each time that a task ran out of its memory."""
@@ -353,18 +397,22 @@ class Scheduler:
         What becomes ready inside the pack (its needs are in it) competes with the heap. One
         that lasts longer runs alone, since results are told when a pack ends. So does one
         that failed before, so that a task which kills its worker takes no other with it
-        again. Near the end packs shrink, to share the work.
+        again, and what is near another node than the first task is. Near the end packs shrink,
+        to share the work.
         """
         enough = min(PACK_SECONDS, self._ready_seconds / (2 * self._slots))
         pack: list[str] = []
         inside: list[tuple[float, str, int, str]] = []
         unmet: dict[str, int] = {}
-        seconds = 0.0
+        seconds, near = 0.0, ""
         while (self._ready or inside) and len(pack) < PACK_TASKS and (not pack or seconds < enough):
             from_heap = bool(self._ready) and (not inside or self._ready[0] < inside[0])
             key = (self._ready if from_heap else inside)[0][3]
             if pack and (self.attempts[key] or self.nodes[key].seconds >= PACK_SECONDS):
                 break
+            if pack and self._near.get(key, near) != near:
+                break
+            near = near if pack else self._near.get(key, "")
             heapq.heappop(self._ready if from_heap else inside)
             if from_heap:
                 self._ready_seconds -= self.nodes[key].seconds

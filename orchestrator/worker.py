@@ -13,6 +13,7 @@ import traceback
 from contextlib import suppress
 from dataclasses import asdict, fields
 from datetime import datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ import torch
 
 from orchestrator import __version__
 from orchestrator.checkpoints import RunCheckpoints
-from orchestrator.deadline import TaskTimeout, deadline
+from orchestrator.deadline import Pulse, TaskStalled, TaskTimeout, deadline
 from orchestrator.errors import DamagedFile, DeterminismAlarm, StoreError
 from orchestrator.executors.base import Job, Outcome, Pack
 from orchestrator.failures import Failure
 from orchestrator.preemption import Notice, Preempted
 from orchestrator.store import artifacts, layout, repeats, results
 from orchestrator.store.clock import now
+from orchestrator.store.nearby import nearby
 from orchestrator.store.place import locate, remote
 from orchestrator.store.sealed import Arrays
 from tasks import catalog, measure, resources
@@ -110,9 +112,11 @@ class _Worker:
     def __init__(self, pack: Pack, limited: bool, gpus: int, notice: Notice) -> None:
         self._pack, self._limited, self._gpus, self._notice = pack, limited, gpus, notice
         self._store = locate(pack.store, patient=True)
+        self._nearby = nearby(pack.launch, pack.node_cache)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._scores: tuple[str, Scores | None] = ("", None)
+        self._pulse = Pulse(inf, inf)
         self._verbs = {
             "run": self._train,
             "mask": self._prune,
@@ -129,7 +133,8 @@ class _Worker:
             value = json.loads(job.value)
             if job.kind == "rehearsal":
                 return self._rehearse(job, clock)
-            with deadline(job.timeout if self._limited else None):
+            limits = job.timeout if self._limited else None, self._pack.stall_seconds
+            with deadline(*limits) as self._pulse:
                 found = self._verbs[job.kind](job, value)
             seconds = time.perf_counter() - clock
             row = {**found, **self._provenance(job, began, seconds), **meter.read(seconds)}
@@ -192,7 +197,7 @@ class _Worker:
             kept = measure.fitted(network, kept)
         start = self._weights(network, value["start"])
         kept_on_the_way = RunCheckpoints(
-            self._store, job, self._pack.checkpoint_seconds, self._notice
+            self._store, job, self._pack.checkpoint_seconds, self._notice, self._pulse
         )
         how = {
             "order_seed": value["order_seed"],
@@ -206,9 +211,10 @@ class _Worker:
             trained = train_on(devices, network, recipe, dataset, start, kept, **how)
         else:
             trained = train(network, recipe, load(dataset, self._device), start, kept, **how)
+        self._pulse.rest()
         for step, weights in trained.states.items():
             arrays = {name: tensor.cpu().numpy() for name, tensor in weights.items()}
-            artifacts.write_state(self._store, job.key, step, arrays)
+            artifacts.write_state(self._store, job.key, step, arrays, self._nearby)
         steps = job.last_step - value["first_step"]
         return {
             **self._row(job, network, measure.layers(network, kept)),
@@ -261,7 +267,7 @@ class _Worker:
         if job.repeat:
             moved = self._moved(job.key, arrays)
         else:
-            artifacts.write_mask(self._store, job.key, arrays)
+            artifacts.write_mask(self._store, job.key, arrays, self._nearby)
             moved = None
         layers = measure.layers(network, found.kept)
         rows = self._layers(network, layers, found.kept)
@@ -350,7 +356,8 @@ class _Worker:
 
     def _weights(self, network: Network, start: Value) -> Weights:
         if start["kind"] == "state":
-            arrays = artifacts.read_state(self._store, start["run"], start["step"])
+            named = start["run"], start["step"]
+            arrays = artifacts.read_state(self._store, *named, self._nearby)
             weights = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
         else:
             init: Init = decode(start)
@@ -360,7 +367,7 @@ class _Worker:
     def _kept(self, mask_key: str | None) -> Kept | None:
         if mask_key is None:
             return None
-        arrays = artifacts.read_mask(self._store, mask_key)
+        arrays = artifacts.read_mask(self._store, mask_key, self._nearby)
         return {name: torch.from_numpy(array).to(self._device) for name, array in arrays.items()}
 
     # ------------------------------------------------------------ what is recorded
@@ -415,6 +422,8 @@ def _failure(error: Exception) -> Failure:
             return Failure.DAMAGED_FILE
         case Preempted():
             return Failure.PREEMPTED
+        case TaskStalled():
+            return Failure.STALLED
         case TaskTimeout():
             return Failure.TIMEOUT
         case torch.cuda.OutOfMemoryError() | MemoryError():

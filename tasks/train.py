@@ -4,7 +4,7 @@ Plain tensors in, plain tensors out; the module holds no weights. Nothing outsid
 is read or written, so that many trials of one shape can later be trained side by side.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from math import cos, isfinite, pi
 from typing import Protocol
@@ -81,6 +81,10 @@ class Checkpoints(Protocol):
         """Keep it, in place of the one before."""
         ...
 
+    def beat(self) -> None:
+        """Told after each batch, be it for training or evaluation."""
+        ...
+
 
 class Group(Protocol):
     """The place of this process among those that train one run together (tasks.gang)."""
@@ -115,6 +119,9 @@ class _Never:
 
     def keep(self, checkpoint: Checkpoint) -> None:
         raise NotImplementedError
+
+    def beat(self) -> None:
+        pass
 
 
 class _Alone:
@@ -196,7 +203,7 @@ def train(
         if due:
             _check_masks(params, updates.buffers, masks)
             ghosts.haunt(None)
-            evals += evaluate(module, state, data, step, recipe.evaluate, group)
+            evals += evaluate(module, state, data, step, recipe.evaluate, group, checkpoints.beat)
             diverged_at = _first_non_finite(losses, first_step, step)
         if step in save:
             states[step] = {n: t.detach().clone() for n, t in state.items()}
@@ -219,6 +226,7 @@ def train(
                 torch._foreach_mul_([gradients[i] for i in positions], mask_list)
             gradients = updates.direction(gradients)
             torch._foreach_add_(tensors, gradients, alpha=-learning_rate(recipe, step))
+        checkpoints.beat()
 
     for step in save:
         states.setdefault(step, {n: t.detach().clone() for n, t in state.items()})
@@ -270,14 +278,23 @@ def evaluate(
     step: int,
     splits: Collection[str] = ("train", "test"),
     group: Group = _ALONE,
+    beat: Callable[[], None] = _NEVER.beat,
 ) -> list[Eval]:
     """Loss and accuracy on all of each split, unaugmented, batch norm in evaluation."""
     module.eval()
-    return [_evaluate(module, weights, name, data.split(name), step, group) for name in splits]
+    return [
+        _evaluate(module, weights, name, data.split(name), step, group, beat) for name in splits
+    ]
 
 
 def _evaluate(
-    module: nn.Module, weights: Weights, name: str, split: Split, step: int, group: Group
+    module: nn.Module,
+    weights: Weights,
+    name: str,
+    split: Split,
+    step: int,
+    group: Group,
+    beat: Callable[[], None],
 ) -> Eval:
     loss, correct, among = 0.0, 0, 0
     numbers = torch.arange(len(split), device=split.labels.device)
@@ -288,6 +305,7 @@ def _evaluate(
         correct += int((logits.argmax(1) == batch.labels).sum())
         best = logits.topk(min(5, logits.shape[1])).indices
         among += int((best == batch.labels[:, None]).any(1).sum())
+        beat()
     sums = torch.tensor([loss, correct, among], dtype=torch.float64, device=numbers.device)
     group.sum([sums])
     loss, correct, among = sums.tolist()

@@ -26,5 +26,6 @@ def project_root() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _no_store_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+def _nothing_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TOMBOLA_STORE", raising=False)
+    monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "node"))

@@ -28,6 +28,7 @@ class Server:
         (root / "bucket").mkdir(parents=True)
         self.store = "s3://bucket/some/where"
         self.folder = root / "bucket" / "some" / "where"
+        self._log = root.with_name(f"{root.name}.log")
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -49,6 +50,7 @@ class Server:
             [
                 *(rclone(), "serve", "s3", str(self.root), "--config", os.devnull),
                 *("--addr", f"127.0.0.1:{self.port}", "--auth-key", f"{ACCESS},{SECRET}"),
+                *("-vv", "--log-file", str(self._log)),
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -67,6 +69,15 @@ class Server:
         if self._process:
             self._process.kill()
             self._process.wait()
+
+    def gets(self, folder: str) -> list[str]:
+        """Objects below that folder of the store that were read, as often as they were."""
+        prefix = (
+            f"GET OBJECT Bucket: bucket Object: {self.folder.relative_to(self.root / 'bucket')}/"
+        )
+        lines = self._log.read_text(errors="replace").splitlines()
+        found = [line.rpartition(prefix)[2] for line in lines if prefix in line]
+        return [name for name in found if name.startswith(f"{folder}/")]
 
     def waiting(self) -> int:
         """Bytes that clients have sent, and connections begun, that a held server has not taken."""

@@ -89,6 +89,12 @@ def run(
             min=0.1,
         ),
     ] = 3600.0,
+    stall: Annotated[
+        float,
+        typer.Option(
+            help="Seconds without a batch after which a training counts as hung.", min=0.1
+        ),
+    ] = 600.0,
     checkpoint_every: Annotated[
         float,
         typer.Option(help="Seconds between checkpoints inside a training, to go on from.", min=0),
@@ -112,6 +118,14 @@ def run(
         float,
         typer.Option(help="After SIGTERM, seconds to keep checkpoints and finish.", min=0),
     ] = 30.0,
+    node_cache: Annotated[
+        float | None,
+        typer.Option(
+            help="GiB of weights and masks that each node keeps on its own disk; default: 4 where "
+            "the store is in object storage, else 0.",
+            min=0,
+        ),
+    ] = None,
     on_finish: Annotated[
         str | None,
         typer.Option(help="Command to run at the end; TOMBOLA_SWEEP, _DONE, _FAILED tell how."),
@@ -119,6 +133,7 @@ def run(
 ) -> None:
     """Run what the store lacks for a sweep. Launched again, it goes on where it was."""
     from orchestrator import study
+    from orchestrator.launch import Limits
     from orchestrator.store.requests import Inbox
 
     console = shared.console()
@@ -153,14 +168,10 @@ def run(
             gpus_per_task=gpus_per_task,
         )
 
-    limits = {
-        "least_timeout": timeout,
-        "checkpoint_seconds": checkpoint_every,
-        "canary": canary,
-        "inbox": inbox,
-        "grace": grace,
-    }
-    _launch(asked, root, planned, costs, engine, limits, repeat_fraction, on_finish, only)
+    cache = None if node_cache is None else int(node_cache * 2**30)
+    limits = Limits(timeout, stall, checkpoint_every, grace, cache)
+    how = {"limits": limits, "canary": canary, "inbox": inbox}
+    _launch(asked, root, planned, costs, engine, how, repeat_fraction, on_finish, only)
 
 
 def _launch(
@@ -169,7 +180,7 @@ def _launch(
     planned: Any,
     costs: Any,
     engine: Callable[[], Any],
-    limits: dict[str, Any],
+    how: dict[str, Any],
     repeat_fraction: float,
     on_finish: str | None,
     only: frozenset[int] | None,
@@ -183,16 +194,16 @@ def _launch(
     workers: Any = None
     kept = 0
 
-    def go(planned: Any, limits: dict[str, Any]) -> Any:
+    def go(planned: Any, how: dict[str, Any]) -> Any:
         with Display(console, planned, costs) as display:
             shown = display.observe
-            return launch(planned, root, workers, costs=costs, observe=shown, **limits)
+            return launch(planned, root, workers, costs=costs, observe=shown, **how)
 
     try:
         workers = engine()
-        _drain_on_sigterm(workers, limits["grace"])  # Ray has put its own handler in place
+        _drain_on_sigterm(workers, how["limits"].grace)  # Ray has put its own handler in place
         for _ in range(study.ROUNDS):
-            progress = go(planned, limits)
+            progress = go(planned, how)
             if progress.stopped:
                 kept = progress.kept
                 raise KeyboardInterrupt
@@ -203,7 +214,7 @@ def _launch(
         if repeat_fraction:
             again = study.repeats_for(asked, root, repeat_fraction, only)
             progress.failures += _repeat(
-                console, again, lambda: go(again, {**limits, "canary": False})
+                console, again, lambda: go(again, {**how, "canary": False})
             )
     except KeyboardInterrupt:
         words = f"tombola run {shared.words(asked.path, root)}"

@@ -28,8 +28,10 @@ class Job:
 class Pack:
     """Jobs that one worker runs in order, and where their results belong.
 
-    A training keeps a checkpoint every so many seconds. `width` is how many usual shares of
-    a node the pack is to hold.
+    A training keeps a checkpoint every so many seconds, and counts as hung after so many
+    without a batch. `width` is how many usual shares of a node the pack is to hold,
+    `node_cache` how many bytes of weights and masks its node keeps. What it begins with was
+    made on the node that is `near`: better there, but not at the price of waiting.
     """
 
     identity: str
@@ -38,7 +40,10 @@ class Pack:
     launch: str
     code: str | None = None
     checkpoint_seconds: float = 300.0
+    stall_seconds: float = 600.0
     width: int = 1
+    node_cache: int = 0
+    near: str = ""
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -116,7 +116,7 @@ class RayExecutor:
             self._witnesses[pack.store] = witness = Witness(locate(pack.store))
             self._call_witness(witness, pack.store)
         name = self._witnesses[pack.store].name if self._where else None
-        run = self._run.options(**self._options(pack.width))
+        run = self._run.options(**self._options(pack.width), **self._nodes(pack.near))
         self._running[run.remote(pack, name)] = pack
 
     def _options(self, width: int) -> dict[str, Any]:
@@ -125,10 +125,18 @@ class RayExecutor:
         wide = {"num_cpus": cpus, "num_gpus": min(width * gpus, max(gpus, 1.0))}
         if not gpus:
             wide["num_cpus"] = min(width * cpus, max(cpus, self._largest))
-        if not self._avoided:
-            return wide
-        others = f"!in({','.join(sorted(self._avoided))})"
-        return {**wide, "label_selector": {_NODE_ID: others}}
+        return wide
+
+    def _nodes(self, near: str) -> dict[str, Any]:
+        """None of those to avoid, and the one that is near unless it is busy.
+
+        A fallback is taken at once, where a soft NodeAffinitySchedulingStrategy waits.
+        """
+        others = {_NODE_ID: f"!in({','.join(sorted(self._avoided))})"} if self._avoided else {}
+        if not near or near in self._avoided:
+            return {"label_selector": others} if others else {}
+        fallback = [{"label_selector": others}]
+        return {"label_selector": {_NODE_ID: near}, "fallback_strategy": fallback}
 
     def fit(self, memory: float) -> None:
         """Let packs that each take this fraction of a GPU's memory share one; 0: not known.

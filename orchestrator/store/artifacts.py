@@ -1,23 +1,31 @@
-"""States and masks as files (see `sealed`) that hold what their names say, checked at each read."""
+"""States and masks as files (see `sealed`) that hold what their names say, checked at each read.
 
+Where a reader names what its node has `nearby`, a file is looked for there first, and put there
+when it was read or written. Those who look after a store itself do not.
+"""
+
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import DamagedFile
 from orchestrator.store import layout, sealed
 from orchestrator.store.files import publish
+from orchestrator.store.nearby import Nearby
 from orchestrator.store.sealed import Arrays, seal
 
 _CURE = "`tombola verify --repair` removes what is damaged; run the sweep again after it"
 
 
-def write_state(store: Path, run_key: str, step: int, weights: Arrays) -> None:
+def write_state(
+    store: Path, run_key: str, step: int, weights: Arrays, nearby: Nearby | None = None
+) -> None:
     """Publish a run's weights and buffers after `step` iterations."""
     about = {"run": run_key, "step": step}
-    publish(store / layout.state(run_key, step), seal(weights, about))
+    _write(store / layout.state(run_key, step), seal(weights, about), nearby)
 
 
-def read_state(store: Path, run_key: str, step: int) -> Arrays:
+def read_state(store: Path, run_key: str, step: int, nearby: Nearby | None = None) -> Arrays:
     """Weights and buffers by name.
 
     Raises
@@ -25,17 +33,18 @@ def read_state(store: Path, run_key: str, step: int) -> Arrays:
     DamagedFile
         When the file is missing, truncated or altered.
     """
-    return _decode(store / layout.state(run_key, step), {"run": run_key, "step": step})[0]
+    about = {"run": run_key, "step": step}
+    return _decode(store / layout.state(run_key, step), about, nearby)[0]
 
 
-def write_mask(store: Path, key: str, kept: Arrays) -> None:
+def write_mask(store: Path, key: str, kept: Arrays, nearby: Nearby | None = None) -> None:
     """Publish a mask: bool arrays by the name of the prunable tensor."""
     shapes = {name: list(array.shape) for name, array in kept.items()}
     about = {"mask": key, "shapes": shapes}
-    publish(store / layout.mask(key), seal(sealed.packed(kept), about))
+    _write(store / layout.mask(key), seal(sealed.packed(kept), about), nearby)
 
 
-def read_mask(store: Path, key: str) -> Arrays:
+def read_mask(store: Path, key: str, nearby: Nearby | None = None) -> Arrays:
     """Bool arrays by the name of the prunable tensor.
 
     Raises
@@ -43,7 +52,7 @@ def read_mask(store: Path, key: str) -> Arrays:
     DamagedFile
         When the file is missing, truncated or altered.
     """
-    packed, about = _decode(store / layout.mask(key), {"mask": key})
+    packed, about = _decode(store / layout.mask(key), {"mask": key}, nearby)
     return sealed.unpacked(packed, about["shapes"])
 
 
@@ -63,11 +72,32 @@ def read_checkpoint(store: Path, run_key: str) -> tuple[Arrays, dict[str, Any]]:
     return _decode(store / layout.checkpoint(run_key), {"checkpoint": run_key})
 
 
-def _decode(path: Path, expected: dict[str, Any]) -> tuple[Arrays, dict[str, Any]]:
+def _write(path: Path, content: bytes, nearby: Nearby | None) -> None:
+    publish(path, content)
+    if nearby is not None:
+        nearby.keep(path, content)
+
+
+def _decode(
+    path: Path, expected: dict[str, Any], nearby: Nearby | None = None
+) -> tuple[Arrays, dict[str, Any]]:
+    if nearby is not None and (content := nearby.find(path)) is not None:
+        with suppress(DamagedFile):
+            return _opened(path, content, expected)
+        nearby.forget(path)
     try:
-        tensors, about = sealed.unseal(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError:
         raise DamagedFile(path, "is missing; run the sweep again") from None
+    found = _opened(path, content, expected)
+    if nearby is not None:
+        nearby.keep(path, content)
+    return found
+
+
+def _opened(path: Path, content: bytes, expected: dict[str, Any]) -> tuple[Arrays, dict[str, Any]]:
+    try:
+        tensors, about = sealed.unseal(content)
     except ValueError as error:
         raise DamagedFile(path, f"{error}; {_CURE}") from None
     if any(about.get(name) != value for name, value in expected.items()):

@@ -198,3 +198,24 @@ def test_any_url_of_fsspec_will_do(tmp_path: Path, local: Path) -> None:
     root: Any = place.locate(url)
     assert outcome(root) == outcome(local)
     assert place.locate(f"file://{local}") == local
+
+
+IMP = {"method": "imp", "levels": [6], "rewind_step": 3}
+
+
+@pytest.mark.slow
+def test_a_node_reads_from_the_store_none_of_the_weights_and_masks_that_it_wrote(
+    server: Server, tmp_path: Path
+) -> None:
+    write_sweep(tmp_path, name="near", grids=[IMP])
+    run = ("run", "near.yaml", "--executor", "inline")
+    assert invoke(*run).exit_code == 0
+    assert server.gets("states") + server.gets("masks") == []
+    near = outcome(server.folder)
+
+    server.folder = server.root / "bucket" / "other"
+    far = (*run, "--store", "s3://bucket/other", "--node-cache", "0")
+    assert invoke(*far).exit_code == 0
+    assert len(server.gets("states")) == 6 + 6, "what each mask is of, and where each run starts"
+    assert len(server.gets("masks")) == 6 + 5, "for the run on it, and for the next mask"
+    assert outcome(server.folder) == near

@@ -14,6 +14,7 @@ import pytest
 from orchestrator.store import layout
 from orchestrator.store.verify import repair, verify
 from tests.cluster import Cluster, cluster, free_port, until
+from tests.s3 import Server
 from tests.small import outcome, tombola, write_sweep
 
 pytestmark = pytest.mark.slow
@@ -269,3 +270,43 @@ def driver(folder: Path, nodes: Cluster, prefix: tuple[str, ...] = ()) -> subpro
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+LONG_TASKS = """
+import sys
+from orchestrator import schedule
+from orchestrator.cli import main
+schedule.AHEAD_SECONDS = schedule.PACK_SECONDS = 0.05  # as if these seconds were hours
+sys.exit(main())
+"""
+
+
+def test_levels_of_imp_go_on_where_their_weights_are(tmp_path: Path) -> None:
+    """Two nodes, each with a disk of its own, a store in object storage, and eight chains."""
+    server = Server(tmp_path / "buckets").start()
+    try:
+        with cluster(**server.environment) as nodes:
+            nodes.head()
+            for name in ("one", "other"):
+                nodes.worker(prefix=("env", f"TOMBOLA_CACHE={tmp_path / name}"))
+            recipe = {"steps": 60, "batch_size": 64, "lr": 0.1, "evaluate_every": 60}
+            grids = [{"method": "imp", "levels": "1..4"}]
+            write_sweep(tmp_path, network="conv2_bn", replicates=8, recipe=recipe, grids=grids)
+            ended = subprocess.run(
+                [sys.executable, "-c", LONG_TASKS, *RUN[3:], "--address", nodes.address],
+                cwd=tmp_path,
+                env={**os.environ, **nodes.environment},
+                capture_output=True,
+                text=True,
+                timeout=400,
+                check=False,
+            )
+            assert ended.returncode == 0, ended.stdout + ended.stderr
+            asked = "SELECT worker, count(*) AS n FROM tasks GROUP BY ALL"
+            said = tombola("sql", asked, "--format", "csv", cwd=tmp_path, **server.environment)
+            assert len(said.stdout.splitlines()) >= 3, said.stdout + said.stderr
+    finally:
+        server.kill()
+    masks = runs = 8 * 4
+    assert len(server.gets("states")) <= masks / 4, "of the weights that were pruned"
+    assert len(server.gets("masks")) <= (runs + masks - 8) / 4

@@ -9,7 +9,7 @@ import traceback
 
 import pytest
 
-from orchestrator.deadline import TaskTimeout, deadline
+from orchestrator.deadline import TaskStalled, TaskTimeout, deadline
 
 
 def test_a_sleep_is_interrupted_and_the_traceback_says_where() -> None:
@@ -39,12 +39,16 @@ def test_what_ends_in_time_is_left_alone() -> None:
         assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
-def test_a_process_that_cannot_be_interrupted_ends_itself_and_says_where_it_was() -> None:
-    program = """
+@pytest.mark.parametrize("limits", ["0.1", "60, 0.1"], ids=["too long", "stands still"])
+def test_a_process_that_cannot_be_interrupted_ends_itself_and_says_where_it_was(
+    limits: str,
+) -> None:
+    program = f"""
         import signal
         from orchestrator import deadline
         deadline.GRACE_SECONDS = 0.2
-        with deadline.deadline(0.1):
+        with deadline.deadline({limits}) as pulse:
+            pulse.beat()
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
             while True:
                 pass
@@ -59,3 +63,47 @@ def test_a_process_that_cannot_be_interrupted_ends_itself_and_says_where_it_was(
     assert ended.returncode == 1
     assert "Timeout" in ended.stderr
     assert "<string>" in ended.stderr
+
+
+def test_what_shows_no_more_sign_of_life_is_interrupted_long_before_its_limit() -> None:
+    def stands_still() -> None:
+        with deadline(60, 0.05) as it:
+            it.beat()
+            time.sleep(30)
+
+    with pytest.raises(TaskStalled, match=r"no batch in 0 s \(--stall\)"):
+        stands_still()
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_beats_put_the_alarm_off_and_what_never_beat_or_rests_is_left_alone() -> None:
+    with deadline(60, 0.5) as it:
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 50
+        it.beat()
+        assert signal.getitimer(signal.ITIMER_REAL)[0] <= 0.5
+        it.rest()
+        assert signal.getitimer(signal.ITIMER_REAL)[0] > 50
+        it.beat()
+        it._put_off = 0.0  # as if a quarter of the time had passed
+        it.beat()
+        assert 0.4 < signal.getitimer(signal.ITIMER_REAL)[0] <= 0.5
+        it._last -= 0.2  # the beats since then did not put it off
+        it.ring(signal.SIGALRM, None)
+        assert 0.2 < signal.getitimer(signal.ITIMER_REAL)[0] <= 0.3
+
+
+def test_however_lively_a_task_has_a_limit() -> None:
+    def goes_on_for_ever() -> None:
+        with deadline(0.1, 60) as it:
+            while True:
+                it.beat()
+
+    with pytest.raises(TaskTimeout, match="longer than its limit"):
+        goes_on_for_ever()
+
+
+def test_a_pulse_without_a_limit_rings_no_alarm() -> None:
+    with deadline(None, 0.001) as it:
+        it.beat()
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+        it.rest()

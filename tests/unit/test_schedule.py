@@ -1,5 +1,6 @@
 """The scheduler as stories: events in, commands out. Every story ends with its invariants."""
 
+import heapq
 from collections.abc import Callable
 
 import pytest
@@ -297,3 +298,50 @@ def test_a_task_without_memory_gets_twice_the_share_until_it_has_the_device(long
         commands = story.handle(Failed("a", Failure.OUT_OF_MEMORY), Ended(("a",)))
     assert widths == [1, 2, 4, 4]
     assert commands == [GiveUp("a")]
+
+
+def played(chains: int, nodes: int, *, told: bool) -> tuple[float, float]:
+    """Play IMP chains on nodes of one slot: when all are done, and the share of tasks whose need
+    was made where they run. Packs go where they are near if that is free, as an executor's do."""
+    tasks = [Node(f"run {c} 0", 30.0) for c in range(chains)]
+    for level in range(1, 8):
+        for c in range(chains):
+            tasks.append(Node(f"mask {c} {level}", 0.125, (f"run {c} {level - 1}",)))
+            tasks.append(Node(f"run {c} {level}", 30.0, (f"mask {c} {level}",)))
+    story = Story(tasks, slots=nodes)
+    free, made, near = [str(n) for n in range(nodes)], {}, []
+    queue, running, now = list(story.handle()), [], 0.0
+    while queue or running:
+        while queue and free:
+            pack = next((p for p in queue if p.near in free), queue[0])
+            queue.remove(pack)
+            node = pack.near if pack.near in free else free[0]
+            free.remove(node)
+            near += [made[n] == node for n in story.nodes[pack.keys[0]].needs]
+            made |= dict.fromkeys(pack.keys, node)
+            seconds = sum(story.nodes[key].seconds for key in pack.keys)
+            heapq.heappush(running, (now + seconds, int(node), pack.keys))
+        now, number, keys = heapq.heappop(running)
+        free.append(str(number))
+        where = str(number) if told else ""
+        queue += story.handle(*(Finished(k, where) for k in keys), Ended(keys, where))
+    assert story.finished
+    return now, sum(near) / len(near)
+
+
+def test_of_what_is_as_urgent_a_free_node_gets_what_it_made_itself_and_nothing_waits() -> None:
+    for chains, nodes, least in ((1, 4, 1.0), (8, 8, 1.0), (8, 2, 0.9), (24, 4, 0.9)):
+        end, near = played(chains, nodes, told=True)
+        untold_end, untold = played(chains, nodes, told=False)
+        assert end <= untold_end * 1.001
+        assert near >= max(least, untold)
+
+
+def test_what_is_more_urgent_goes_first_wherever_it_was_made(long) -> None:
+    chains = [long("a0"), long("a1", "a0"), long("b0"), long("b1", "b0"), long("b2", "b1")]
+    story = Story(chains, slots=1)
+    assert story.handle() == [Start(("b0",))]
+    alike = story.handle(Finished("b0", "x"), Ended(("b0",), "x"))
+    assert alike == [Start(("b1",), near="x")], "not a0, which is as urgent"
+    less = story.handle(Finished("b1", "x"), Ended(("b1",), "x"))
+    assert less == [Start(("a0",))], "not b2, which is near"
