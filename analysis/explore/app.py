@@ -19,10 +19,10 @@ with app.setup:
 
     import marimo as mo
 
-    from analysis import sql
+    from analysis import files, sql
     from analysis.errors import AnalysisError
     from analysis.explore import markup
-    from analysis.explore.snapshot import Asked, Filter, Snapshot, mark
+    from analysis.explore.snapshot import Asked, Filter, Snapshot
 
     STORE = Path(str(mo.cli_args()["store"]))
     MOST_CURVES = 12
@@ -61,7 +61,7 @@ def _look(
 ) -> Any:
     every.value  # noqa: B018 (each tick of it runs this cell)
     held.seen = get_seen()
-    if getattr(held.seen, "mark", None) != mark(STORE):
+    if getattr(held.seen, "mark", None) != files.mark(STORE):
         held.seen = said(lambda: Snapshot(STORE))
         set_seen(held.seen)
     if isinstance(held.seen, Snapshot) and held.seen.sweeps != get_sweeps():

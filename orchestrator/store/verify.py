@@ -58,7 +58,7 @@ def _check_all(store: Path, kept: dict[str, int]) -> Iterator[Finding | None]:
     for folder in (layout.SWEEPS, layout.REPEATS, layout.JOURNAL):
         for path in layout.published(store / folder, ".parquet"):
             yield _checked(path, lambda path=path: results.read(path))  # type: ignore[misc]
-    for path in store.rglob(".*.tmp") if remote(store) is None else ():
+    for path in store.rglob(".*.tmp*") if remote(store) is None else ():
         if _abandoned(path):
             yield Finding(path, "left behind by a process that was killed")
 
@@ -110,7 +110,9 @@ def _check_state(store: Path, path: Path) -> None:
 
 def _abandoned(path: Path) -> bool:
     """Temporary files are named for host and process (files.temporary)."""
-    found = re.search(rf"\.{re.escape(socket.gethostname())}\.(\d+)\.(\d+\.)?tmp$", path.name)
+    found = re.search(
+        rf"\.{re.escape(socket.gethostname())}\.(\d+)\.(\d+\.)?tmp(\.wal)?$", path.name
+    )
     if found is None:
         return False
     process = int(found.group(1))

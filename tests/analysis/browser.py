@@ -37,6 +37,11 @@ def found() -> str | None:
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
+def reads(text: str) -> str:
+    """Whether that is to be read, as an expression."""
+    return f"text().includes({json.dumps(text)})"
+
+
 def chosen(label: str, option: str) -> str:
     """Whether the list with that label says that such an option is chosen, as an expression."""
     of_list = f"all('label').find(one => one.textContent.includes({json.dumps(label)}))"
@@ -92,19 +97,23 @@ class Page:
 
         Both reach into custom elements. It is an error when that takes too long.
         """
-        said = "" if self._becomes(script) else self.ask(f"(() => {{{_ROOTS} return text()}})()")
-        assert not said, f"never true: {script}; the page says:\n{said}"
+        assert self._becomes(script), f"never true: {script}; the page says:\n{self._text()}"
 
     def await_text(self, text: str) -> None:
         """Go on once that is to be read."""
-        self.await_true(f"text().includes({json.dumps(text)})")
+        self.await_true(reads(text))
 
-    def click(self, selector: str, text: str = "") -> None:
+    def click(self, selector: str, text: str = "", *, until: str = "true") -> None:
         """A real click in the middle of the first element with that text, once it lies still.
 
-        A page may be drawn anew at any moment: a click that the element did not get is repeated.
+        A page may be drawn anew at any moment: a click that the element did not get, or that
+        does not have the effect `until` (as in `await_true`) in time, is repeated.
         """
-        self._try(lambda: self._clicked(selector, text), f"click {selector} {text}")
+
+        def tried() -> bool:
+            return self._clicked(selector, text) and self._becomes(until, TRY_S)
+
+        self._try(tried, f"click {selector} {text} until {until}")
 
     def choose(self, label: str, option: str, *, wanted: bool = True) -> None:
         """Have an option of the list with that label chosen, or not, and the list closed.
@@ -161,7 +170,10 @@ class Page:
     def _try(self, act: Callable[[], bool], what: str) -> None:
         until = time.monotonic() + PATIENCE_S
         while not act():
-            assert time.monotonic() < until, f"the page does not let one {what}"
+            assert time.monotonic() < until, f"the page does not let one {what}:\n{self._text()}"
+
+    def _text(self) -> Any:
+        return self.ask(f"(() => {{{_ROOTS} return text()}})()")
 
     def _becomes(self, script: str, seconds: float = PATIENCE_S / 2) -> bool:
         """Whether an expression is true, now or within so many seconds."""

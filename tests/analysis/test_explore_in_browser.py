@@ -149,10 +149,10 @@ def test_choices_change_what_is_shown(page: browser.Page, store: Path, tmp_path:
 
         page.choose("Methods", "imp")
         page.await_text("15 rows")
-        page.click("th:nth-child(2) [data-testid=data-table-sort-button]")
-        page.await_true(f"{COLUMN.format(1)} === '0 5 10 3 4 8 9 13 14 1'")
-        page.click("[data-testid=next-page-button]")
-        page.await_true(f"{COLUMN.format(1)} === '2 6 7 11 12'")  # the last of them by method
+        by_method = f"{COLUMN.format(1)} === '0 5 10 3 4 8 9 13 14 1'"
+        page.click("th:nth-child(2) [data-testid=data-table-sort-button]", until=by_method)
+        last = f"{COLUMN.format(1)} === '2 6 7 11 12'"
+        page.click("[data-testid=next-page-button]", until=last)
         page.await_true(f"{COLUMN.format(6)} === 'done pending pending pending pending'")
 
         # Results come, and another sweep, for which every list is made anew.
@@ -163,7 +163,7 @@ def test_choices_change_what_is_shown(page: browser.Page, store: Path, tmp_path:
         page.await_text("Mean of 2 replicates")
         page.await_true(browser.chosen("Methods", "snip"))
         page.await_true(f"{COLUMN.format(6)} === 'done done done pending pending'")
-        page.await_true(f"{COLUMN.format(1)} === '2 6 7 11 12'")
+        page.await_true(last)
         page.await_true(browser.chosen("Trials", "SNIP"))
         page.await_true(f"{PICTURES}.length === 2")
         assert page.errors == []
@@ -173,16 +173,16 @@ def test_sql_answers_or_says_why_not(page: browser.Page, store: Path, tmp_path: 
     with explored(store, tmp_path) as (address, _):
         page.open(address)
         page.await_true("all('.cm-content').length === 1")
+        answer = "all('td').some(one => one.textContent.trim() === '315')"
         page.write(".cm-content", "SELECT 21 * count(*) AS answer FROM trials")
-        page.click("button", "Ask")
-        page.await_true("all('td').some(one => one.textContent.trim() === '315')")
+        page.click("button", "Ask", until=answer)
         page.write(".cm-content", f"COPY trials TO '{tmp_path / 'stolen.csv'}'")
-        page.click("button", "Ask")
-        page.await_text("takes one SELECT, DESCRIBE or EXPLAIN, not COPY: this only reads")
+        page.click(
+            "button", "Ask", until=browser.reads("DESCRIBE or EXPLAIN, not COPY: this only reads")
+        )
         assert not (tmp_path / "stolen.csv").exists()
         page.write(".cm-content", "SELECT * FROM read_text('/etc/passwd')")
-        page.click("button", "Ask")
-        page.await_text("file system operations are disabled")
+        page.click("button", "Ask", until=browser.reads("file system operations are disabled"))
         assert page.errors == []
 
 
