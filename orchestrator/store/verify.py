@@ -17,6 +17,8 @@ from orchestrator.store import artifacts, layout, results, schema, segments
 from orchestrator.store.place import remote, remove
 from tasks.key import digest
 
+_LEFTOVER = "left behind by a process that was killed"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -24,6 +26,11 @@ class Finding:
 
     path: Path
     problem: str
+
+    @property
+    def leftover(self) -> bool:
+        """Whether it is what a killed process was writing, which damages nothing."""
+        return self.problem == _LEFTOVER
 
 
 def verify(store: Path, observe: Callable[[int], None] = lambda _: None) -> list[Finding]:
@@ -60,7 +67,7 @@ def _check_all(store: Path, kept: dict[str, int]) -> Iterator[Finding | None]:
             yield _checked(path, lambda path=path: results.read(path))  # type: ignore[misc]
     for path in store.rglob(".*.tmp*") if remote(store) is None else ():
         if _abandoned(path):
-            yield Finding(path, "left behind by a process that was killed")
+            yield Finding(path, _LEFTOVER)
 
 
 def _checked(path: Path, check: Callable[[], object]) -> Finding | None:
