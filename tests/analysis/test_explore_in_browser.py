@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -45,22 +46,34 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def started(store: Path, cwd: Path) -> tuple[str, subprocess.Popen[str]]:
+    """The address that a store's page will have, and its server; listening may take a while."""
+    for _ in range(5):
+        port = free_port()
+        server = serving(store, port, cwd)
+        assert server.stdout
+        said = server.stdout.readline()
+        if f"port {port}: " not in said:  # another process took it in the meantime
+            break
+        server.wait()
+    advice = server.stdout.readline()
+    assert "Ctrl-C ends it" in advice, said + advice
+    return said.strip(), server
+
+
 @contextmanager
 def explored(store: Path, cwd: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The address of a store's page, once it is there, and its server."""
-    port = free_port()
-    with serving(store, port, cwd) as server:
+    address, server = started(store, cwd)
+    with server:
         try:
-            assert server.stdout
-            address, advice = server.stdout.readline().strip(), server.stdout.readline()
-            assert "Ctrl-C ends it" in advice
             until = time.monotonic() + browser.PATIENCE_S
             while server.poll() is None and time.monotonic() < until:
                 with socket.socket() as caller:
-                    if caller.connect_ex(("127.0.0.1", port)) == 0:
+                    if caller.connect_ex(("127.0.0.1", urlsplit(address).port)) == 0:
                         break
                 time.sleep(0.05)
-            assert server.poll() is None, server.stdout.read()
+            assert server.poll() is None, server.stdout and server.stdout.read()
             yield address, server
         finally:
             server.kill()
