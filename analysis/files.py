@@ -6,7 +6,8 @@ the listing it came from is worthless.
 """
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from pyarrow.fs import LocalFileSystem
 
 from analysis.errors import StoreError
 from orchestrator.store import layout, schema
-from orchestrator.store.place import contents, source
+from orchestrator.store.place import contents, source, version
 
 
 def _bare(declared: pa.Schema) -> pa.Schema:
@@ -86,6 +87,18 @@ def listing(root: Path) -> Listing:
         journal=tuple(journal),
         folded_journal=tuple(folded),
     )
+
+
+def mark(root: Path) -> Hashable:
+    """What changes whenever a store does: its files, and the versions of those replaced."""
+    listed = listing(root)
+    return listed, tuple(map(_version, listed.sweeps))
+
+
+def _version(path: Path) -> Hashable:
+    with suppress(FileNotFoundError):
+        return version(path)
+    return None
 
 
 # ---------------------------------------------------------------- results

@@ -83,7 +83,7 @@ def chaos(
         killed += _round(words, war, dice, len(expected), kills, victims, strike, tell)
     _finish(words, war)
     # What a killed process was writing is left over and named by verify; it is no damage.
-    damage = [found for found in verify(war) if not found.path.name.endswith(".tmp")]
+    damage = [found for found in verify(war) if not found.leftover]
     return Verdict(killed, digests(war), expected, len(damage))
 
 

@@ -9,18 +9,20 @@ import marimo
 app = marimo.App(width="medium", app_title="Tombola", css_file="style.css")
 
 with app.setup:
+    from collections import defaultdict
     from collections.abc import Callable
     from datetime import UTC, datetime
+    from functools import partial
     from pathlib import Path
     from types import SimpleNamespace
     from typing import Any
 
     import marimo as mo
 
-    from analysis import sql
+    from analysis import files, sql
     from analysis.errors import AnalysisError
     from analysis.explore import markup
-    from analysis.explore.snapshot import Asked, Filter, Snapshot, mark
+    from analysis.explore.snapshot import Asked, Filter, Snapshot
 
     STORE = Path(str(mo.cli_args()["store"]))
     MOST_CURVES = 12
@@ -47,7 +49,8 @@ def _states() -> Any:
     every = mo.ui.refresh(options=["2s", "5s", "30s"], default_interval="5s")
     get_seen, set_seen = mo.state(said(lambda: Snapshot(STORE)))
     get_sweeps, set_sweeps = mo.state(dict[str, Asked]())
-    held = SimpleNamespace(sweep=None, seen=None)  # what no cell waits for
+    # What no cell waits for: what was chosen, of each sweep by name, outlives what it is chosen in.
+    held = SimpleNamespace(sweep=None, seen=None, of=defaultdict(dict))
     mo.hstack([mo.md("# Tombola"), every], align="center")
     return every, get_seen, get_sweeps, held, set_seen, set_sweeps
 
@@ -58,7 +61,7 @@ def _look(
 ) -> Any:
     every.value  # noqa: B018 (each tick of it runs this cell)
     held.seen = get_seen()
-    if getattr(held.seen, "mark", None) != mark(STORE):
+    if getattr(held.seen, "mark", None) != files.mark(STORE):
         held.seen = said(lambda: Snapshot(STORE))
         set_seen(held.seen)
     if isinstance(held.seen, Snapshot) and held.seen.sweeps != get_sweeps():
@@ -101,13 +104,20 @@ def _progress(every: Any, get_seen: Any, sweep: Any) -> Any:
 
 
 @app.cell
-def _filters(get_sweeps: Any, sweep: Any) -> Any:
+def _filters(get_sweeps: Any, held: Any, sweep: Any) -> Any:
     mo.stop(sweep.value is None)
+    _chosen = held.of[sweep.value]
     filters = mo.ui.dictionary(
         {
-            name: mo.ui.multiselect(values, label=name.capitalize(), full_width=True)
+            name: mo.ui.multiselect(
+                values,
+                value=[one for one in values if one in _chosen.get(name, ())],
+                label=name.capitalize(),
+                full_width=True,
+            )
             for name, values in vars(get_sweeps()[sweep.value].everything).items()
-        }
+        },
+        on_change=_chosen.update,
     )
     _shown = "".join(element.text for element in filters.elements.values())
     mo.vstack([mo.md("## Trials"), mo.Html(f'<div class="filters">{_shown}</div>')])
@@ -128,10 +138,16 @@ def _trials(get_seen: Any, passing: Any, sweep: Any) -> Any:
 
 
 @app.cell
-def _which_figure(get_sweeps: Any, sweep: Any) -> Any:
+def _which_figure(get_sweeps: Any, held: Any, sweep: Any) -> Any:
     mo.stop(sweep.value is None)
-    _figures = get_sweeps()[sweep.value].figures
-    figure = mo.ui.dropdown(_figures, value=next(iter(_figures)), allow_select_none=False)
+    _figures, _chosen = get_sweeps()[sweep.value].figures, held.of[sweep.value]
+    _titles = [title for title, entry in _figures.items() if entry == _chosen.get("figure")]
+    figure = mo.ui.dropdown(
+        _figures,
+        value=next(iter(_titles or _figures)),
+        on_change=partial(_chosen.__setitem__, "figure"),
+        allow_select_none=False,
+    )
     mo.vstack([mo.md("## Figures"), figure])
     return (figure,)
 
@@ -146,8 +162,11 @@ def _figure(figure: Any, get_seen: Any, passing: Any, sweep: Any) -> Any:
 @app.cell
 def _which_trials(held: Any, passing: Any, sweep: Any) -> Any:
     mo.stop(not isinstance(held.seen, Snapshot))
+    _named, _chosen = held.seen.trained(sweep.value, passing), held.of[sweep.value]
     curves = mo.ui.multiselect(
-        held.seen.trained(sweep.value, passing),
+        _named,
+        value=[label for label, number in _named.items() if number in _chosen.get("curves", ())],
+        on_change=partial(_chosen.__setitem__, "curves"),
         label="Trials",
         full_width=True,
         max_selections=MOST_CURVES,

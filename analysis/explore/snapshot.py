@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,7 +91,7 @@ class Asked:
 
 
 class Snapshot:
-    """A store as it was when this was made; `mark` says whether it still is so.
+    """A store as it was when this was made; `files.mark` says whether it still is so.
 
     `sweeps` is what each asks for, the latest launched first.
 
@@ -103,7 +103,7 @@ class Snapshot:
 
     def __init__(self, store: Path) -> None:
         self.store = store
-        self.mark = mark(store)  # before reading: what comes meanwhile shows at the next look
+        self.mark = files.mark(store)  # before reading: what comes meanwhile shows at the next look
         self._connection = results.connect(store)
         self.sweeps = {
             name: Asked(Filter(*map(sorted, values)), _figures(json.loads(figures)))
@@ -165,19 +165,6 @@ class Snapshot:
     def _table(self, query: str, values: Any = None) -> pa.Table:
         with results.scanning(self.store):
             return self._connection.sql(query, params=values).to_arrow_table()
-
-
-def mark(store: Path) -> Hashable:
-    """What changes whenever the store does: its files, and the ages of those that are replaced."""
-    listed = files.listing(store)
-    return listed, tuple(map(_age, listed.sweeps))
-
-
-def _age(path: Path) -> int:
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return 0
 
 
 def _figures(asked: list[Any]) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """From a figure's provenance back to the store: the runs behind it, and whether it is fresh."""
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import duckdb
 import pyarrow as pa
 
-from analysis import figures, reference, sql
+from analysis import figures, reference, results, sql
 from analysis.errors import AnalysisError, FigureError
 from analysis.figures import options, selection
 
@@ -24,8 +25,44 @@ _RUNS = pa.schema(
         ("started_at", pa.timestamp("us")),
     ]
 )
+_SWEEPS = "SELECT DISTINCT sweep FROM sweeps"
 _WHERE = "SELECT key, host, device, started_at FROM tasks WHERE key IN (SELECT unnest($keys))"
 _SHORT = 12
+
+
+class Standing(NamedTuple):
+    """How a figure's file stands to a store, and why.
+
+    `unknown`: the store has nothing that it was drawn from; `foreign`: it does not say what it
+    comes from.
+    """
+
+    word: Literal["fresh", "stale", "unknown", "foreign"]
+    why: Sequence[str] = ()
+
+
+def standings(store: str | Path, places: Iterable[Path]) -> dict[Path, Standing]:
+    """Each file, and each PDF, PNG and SVG below a folder, by what the file itself says.
+
+    Raises
+    ------
+    FigureError
+        When a place is not there.
+    StoreError
+        When the store is missing or damaged.
+    """
+    said = {path: _said(path) for place in places for path in _pictures(place)}
+    with results.scanning(store), results.connect(store) as connection:
+        known = _known(connection)
+        # Each once: the PDF and the PNG of a figure say the same.
+        found = {one: _standing(connection, known, json.loads(one)) for one in set(said.values())}
+    return {path: found[one] for path, one in said.items()}
+
+
+def sweeps(store: str | Path) -> set[str]:
+    """Names of the sweeps that a store knows."""
+    with results.connect(store, counting=True) as connection:
+        return _known(connection)
 
 
 def runs(connection: duckdb.DuckDBPyConnection, about: dict[str, Any]) -> pa.Table:
@@ -81,6 +118,43 @@ def published_changes(about: dict[str, Any]) -> list[str]:
 
 
 # ---------------------------------------------------------------- details
+
+
+def _known(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    return {name for (name,) in connection.execute(_SWEEPS).fetchall()}
+
+
+def _pictures(place: Path) -> list[Path]:
+    if not place.exists():
+        raise FigureError(f"{place}: no such file or folder")
+    if not place.is_dir():
+        return [place]
+    endings = {f".{one}" for one in figures.FORMATS}
+    return sorted(path for path in place.rglob("*") if path.suffix in endings)
+
+
+def _said(path: Path) -> str:
+    try:
+        return json.dumps(figures.trace(path), sort_keys=True)
+    except FigureError:
+        return "null"
+
+
+def _standing(
+    connection: duckdb.DuckDBPyConnection, known: set[str], about: dict[str, Any] | None
+) -> Standing:
+    if about is None:
+        return Standing("foreign", ["it does not say where it comes from"])
+    published = is_published(about)
+    if not published and "sql" not in about:
+        return Standing("unknown", ["it is not drawn from results"])
+    if not published and about.get("sweep") not in known:
+        return Standing("unknown", [f"the store has no sweep {about.get('sweep')}"])
+    try:
+        why = published_changes(about) if published else changes(connection, about)
+    except AnalysisError as error:  # a figure, an option, a reference that there was once
+        why = [str(error)]
+    return Standing("stale", why) if why else Standing("fresh")
 
 
 def _chosen(

@@ -2,8 +2,9 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -19,7 +20,14 @@ Format = Annotated[
 @app.command()
 @guarded
 def figures(
-    sweep: SweepName,
+    sweeps: Annotated[
+        list[str],
+        typer.Argument(
+            help="Sweep file, or the name of a sweep in the store; with --check also several, "
+            "and figures' files and folders, whatever they are called.",
+            metavar="SWEEP",
+        ),
+    ],
     store: Store = DEFAULT_STORE,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the figures; default: figures/<sweep>.")
@@ -35,28 +43,59 @@ def figures(
 ) -> None:
     """Draw the figures that a sweep file asks for, as PDF, PNG or SVG, from SQL alone."""
     from analysis import figures as drawing
-    from analysis import results
 
     root = shared.opened(store)
-    if shared.is_file(sweep):
-        asked = shared.read(Path(sweep), None)
-        name, wanted = asked.name, asked.sweep.figures
-    else:
-        name, wanted = sweep, results.figures_of(results.connect(root), sweep)
+    if check:
+        _check(root, sweeps, out, format)
+        return
+    if len(sweeps) > 1:
+        raise TombolaError(f"one sweep at a time is drawn, not {len(sweeps)}; --check takes more")
+    name, wanted = _asked(root, sweeps[0])
     if cost:
         from analysis import sql as reading
 
         reading.write(drawing.ledger(root, name, wanted), "table", sys.stdout)
         return
-    folder, formats = out or Path("figures") / name, _formats(format)
-    if not check:
-        for path in drawing.draw(root, name, wanted, folder, formats):
-            typer.echo(path)
-        return
-    found = drawing.compare(root, name, wanted, folder, formats)
-    for path, why in found.items():
-        _say_fresh(why, path)
-    if any(found.values()):
+    for path in drawing.draw(root, name, wanted, out or Path("figures") / name, _formats(format)):
+        typer.echo(path)
+
+
+def _asked(root: Path, sweep: str) -> tuple[str, list[Any]]:
+    """A sweep's name, and the figures that it asks for."""
+    from analysis import results
+
+    if shared.is_file(sweep):
+        asked = shared.read(Path(sweep), None)
+        return asked.name, asked.sweep.figures
+    return sweep, results.figures_of(results.connect(root), sweep)
+
+
+def _check(root: Path, given: list[str], out: Path | None, format: str) -> None:
+    """Say how files stand to the store; whoever waits for the exit code learns if all are fresh."""
+    from analysis import figures as drawing
+    from analysis.figures import tracing
+
+    known = tracing.sweeps(root)
+    drawn = {f".{one}" for one in drawing.FORMATS}
+    places = [
+        one
+        for one in given
+        if one not in known and (Path(one).is_dir() or Path(one).suffix in drawn)
+    ]
+    fresh = []
+    for sweep in (one for one in given if one not in places):
+        name, wanted = _asked(root, sweep)
+        folder = out or Path("figures") / name
+        for path, why in drawing.compare(root, name, wanted, folder, _formats(format)).items():
+            _say_fresh(why, path)
+            fresh.append(not why)
+    for path, found in tracing.standings(root, map(Path, places)).items():
+        _say(found.word, path, found.why)
+        if found.word != "foreign":
+            fresh.append(found.word == "fresh")
+    if not fresh:
+        raise TombolaError(f"no figure that was drawn here in {', '.join(given)}")
+    if not all(fresh):
         raise typer.Exit(ExitCode.TASKS_FAILED)
 
 
@@ -235,9 +274,11 @@ def _formats(said: str) -> tuple[str, ...]:
 
 def _say_fresh(why: list[str], path: Path) -> None:
     """A figure's standing against the store: fresh, missing, or stale and why."""
-    if not why:
-        typer.echo(f"fresh    {path}")
-    elif why == ["missing"]:
-        typer.echo(f"missing  {path}")
+    if why == ["missing"]:
+        _say("missing", path, ())
     else:
-        typer.echo(f"stale    {path}: {'; '.join(why)}")
+        _say("stale" if why else "fresh", path, why)
+
+
+def _say(word: str, path: Path, why: Sequence[str]) -> None:
+    typer.echo(f"{word:<8} {path}{': ' if why else ''}{'; '.join(why)}")

@@ -186,6 +186,7 @@ def _launch(
     only: frozenset[int] | None,
 ) -> None:
     from analysis import export as exporting
+    from analysis.refresh import refreshing
     from orchestrator import render, study
     from orchestrator.launch import launch
     from orchestrator.live import Display
@@ -195,7 +196,7 @@ def _launch(
     kept = 0
 
     def go(planned: Any, how: dict[str, Any]) -> Any:
-        with Display(console, planned, costs) as display:
+        with refreshing(root), Display(console, planned, costs) as display:
             shown = display.observe
             return launch(planned, root, workers, costs=costs, observe=shown, **how)
 

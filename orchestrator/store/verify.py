@@ -17,6 +17,8 @@ from orchestrator.store import artifacts, layout, results, schema, segments
 from orchestrator.store.place import remote, remove
 from tasks.key import digest
 
+_LEFTOVER = "left behind by a process that was killed"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -24,6 +26,11 @@ class Finding:
 
     path: Path
     problem: str
+
+    @property
+    def leftover(self) -> bool:
+        """Whether it is what a killed process was writing, which damages nothing."""
+        return self.problem == _LEFTOVER
 
 
 def verify(store: Path, observe: Callable[[int], None] = lambda _: None) -> list[Finding]:
@@ -58,9 +65,9 @@ def _check_all(store: Path, kept: dict[str, int]) -> Iterator[Finding | None]:
     for folder in (layout.SWEEPS, layout.REPEATS, layout.JOURNAL):
         for path in layout.published(store / folder, ".parquet"):
             yield _checked(path, lambda path=path: results.read(path))  # type: ignore[misc]
-    for path in store.rglob(".*.tmp") if remote(store) is None else ():
+    for path in store.rglob(".*.tmp*") if remote(store) is None else ():
         if _abandoned(path):
-            yield Finding(path, "left behind by a process that was killed")
+            yield Finding(path, _LEFTOVER)
 
 
 def _checked(path: Path, check: Callable[[], object]) -> Finding | None:
@@ -110,7 +117,9 @@ def _check_state(store: Path, path: Path) -> None:
 
 def _abandoned(path: Path) -> bool:
     """Temporary files are named for host and process (files.temporary)."""
-    found = re.search(rf"\.{re.escape(socket.gethostname())}\.(\d+)\.(\d+\.)?tmp$", path.name)
+    found = re.search(
+        rf"\.{re.escape(socket.gethostname())}\.(\d+)\.(\d+\.)?tmp(\.wal)?$", path.name
+    )
     if found is None:
         return False
     process = int(found.group(1))

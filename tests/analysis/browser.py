@@ -6,8 +6,9 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from base64 import b64decode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from select import select
@@ -15,6 +16,8 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE_S = 60.0
+TRY_S = 5.0
+"""Until a click that had no effect is repeated."""
 
 # The document and what custom elements keep to themselves.
 _ROOTS = """
@@ -26,10 +29,23 @@ const text = () => roots.flatMap(root => root.body ? [root.body] : [...root.chil
   .map(one => one.tagName === 'STYLE' ? '' : one.innerText).join('\\n');
 """
 
+_OPENED = "(all('[role=option]').length > 0)"
+
 
 def found() -> str | None:
     """The program, where there is one."""
     return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+def reads(text: str) -> str:
+    """Whether that is to be read, as an expression."""
+    return f"text().includes({json.dumps(text)})"
+
+
+def chosen(label: str, option: str) -> str:
+    """Whether the list with that label says that such an option is chosen, as an expression."""
+    of_list = f"all('label').find(one => one.textContent.includes({json.dumps(label)}))"
+    return f"(!!{of_list}?.control?.textContent.includes({json.dumps(option)}))"
 
 
 class Page:
@@ -81,52 +97,58 @@ class Page:
 
         Both reach into custom elements. It is an error when that takes too long.
         """
-        found = self.ask(
-            f"""new Promise(resolve => {{
-              const until = Date.now() + {500 * PATIENCE_S};
-              const look = () => {{
-                {_ROOTS}
-                if ({script}) resolve(true);
-                else if (Date.now() > until) resolve(text());
-                else setTimeout(look, 50);
-              }};
-              look();
-            }})"""
-        )
-        assert found is True, f"never true: {script}; the page says:\n{found}"
+        assert self._becomes(script), f"never true: {script}; the page says:\n{self._text()}"
 
     def await_text(self, text: str) -> None:
         """Go on once that is to be read."""
-        self.await_true(f"text().includes({json.dumps(text)})")
+        self.await_true(reads(text))
 
-    def click(self, selector: str, text: str = "") -> None:
-        """A real click in the middle of the first element with that text, once it lies still."""
-        found = (
-            f"all({json.dumps(selector)}).find(one => one.textContent.includes({json.dumps(text)}))"
-        )
-        self.await_true(found)
-        x, y = self.ask(
-            f"""new Promise(resolve => {{
-              {_ROOTS}
-              const one = {found};
-              one.scrollIntoView({{block: 'center', behavior: 'instant'}});
-              const look = before => {{
-                const box = one.getBoundingClientRect();
-                const now = [box.x + box.width / 2, box.y + box.height / 2];
-                if (String(now) === String(before)) resolve(now);
-                else requestAnimationFrame(() => requestAnimationFrame(() => look(now)));
-              }};
-              look();
-            }})"""
-        )
-        for kind in ("mousePressed", "mouseReleased"):
-            self._send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+    def click(self, selector: str, text: str = "", *, until: str = "true") -> None:
+        """A real click in the middle of the first element with that text, once it lies still.
+
+        A page may be drawn anew at any moment: a click that the element did not get, or that
+        does not have the effect `until` (as in `await_true`) in time, is repeated.
+        """
+
+        def tried() -> bool:
+            return self._clicked(selector, text) and self._becomes(until, TRY_S)
+
+        self._try(tried, f"click {selector} {text} until {until}")
+
+    def choose(self, label: str, option: str, *, wanted: bool = True) -> None:
+        """Have an option of the list with that label chosen, or not, and the list closed.
+
+        As `click`: a list that is drawn anew, and so closed, is opened again.
+        """
+        shown = chosen(label, option)
+
+        def tried() -> bool:
+            if not self._becomes(_OPENED, 0):
+                self._clicked("label", label)
+            return (
+                self._becomes(_OPENED, TRY_S)
+                and self._clicked("[role=option]", option)
+                and self._becomes(f"{shown} === {json.dumps(wanted)}", TRY_S)
+            )
+
+        def closed() -> bool:
+            self.press("Escape", 27)
+            return self._becomes(f"!{_OPENED}", TRY_S)
+
+        self._try(tried, f"choose {option} of {label}")
+        self._try(closed, f"close {label}")
 
     def write(self, selector: str, text: str) -> None:
         """Text in place of what an editor holds."""
-        self.click(selector)
-        self._send("Input.dispatchKeyEvent", type="keyDown", commands=["selectAll"])
-        self._send("Input.insertText", text=text)
+
+        def tried() -> bool:
+            self.click(selector)
+            self._send("Input.dispatchKeyEvent", type="keyDown", commands=["selectAll"])
+            self._send("Input.insertText", text=text)
+            held = f"all({json.dumps(selector)}).some(one => one.textContent === "
+            return self._becomes(f"{held}{json.dumps(text)})", TRY_S)
+
+        self._try(tried, f"write {text}")
 
     def press(self, key: str, code: int, text: str = "") -> None:
         """A key, where the focus is."""
@@ -144,6 +166,60 @@ class Page:
         """What the window shows, or the whole page, as PNG."""
         shot = self._send("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(b64decode(shot["data"]))
+
+    def _try(self, act: Callable[[], bool], what: str) -> None:
+        until = time.monotonic() + PATIENCE_S
+        while not act():
+            assert time.monotonic() < until, f"the page does not let one {what}:\n{self._text()}"
+
+    def _text(self) -> Any:
+        return self.ask(f"(() => {{{_ROOTS} return text()}})()")
+
+    def _becomes(self, script: str, seconds: float = PATIENCE_S / 2) -> bool:
+        """Whether an expression is true, now or within so many seconds."""
+        found: bool = self.ask(
+            f"""new Promise(resolve => {{
+              const until = Date.now() + {1000 * seconds};
+              const look = () => {{
+                {_ROOTS}
+                if ({script}) resolve(true);
+                else if (Date.now() >= until) resolve(false);
+                else setTimeout(look, 50);
+              }};
+              look();
+            }})"""
+        )
+        return found
+
+    def _clicked(self, selector: str, text: str) -> bool:
+        """Whether there was such an element, and it got the click."""
+        found = (
+            f"all({json.dumps(selector)}).find(one => one.textContent.includes({json.dumps(text)}))"
+        )
+        if not self._becomes(f"!!{found}", TRY_S):
+            return False
+        place = self.ask(
+            f"""new Promise(resolve => {{
+              {_ROOTS}
+              const one = {found};
+              if (!one) return resolve(null);
+              window.clicked = false;
+              one.addEventListener('click', () => window.clicked = true, {{capture: true}});
+              one.scrollIntoView({{block: 'center', behavior: 'instant'}});
+              const look = before => {{
+                const box = one.getBoundingClientRect();
+                const now = [box.x + box.width / 2, box.y + box.height / 2];
+                if (String(now) === String(before)) resolve(now);
+                else requestAnimationFrame(() => requestAnimationFrame(() => look(now)));
+              }};
+              look();
+            }})"""
+        )
+        if place:
+            at = {"x": place[0], "y": place[1], "button": "left", "clickCount": 1}
+            for kind in ("mousePressed", "mouseReleased"):
+                self._send("Input.dispatchMouseEvent", type=kind, **at)
+        return bool(place) and bool(self.ask("window.clicked"))
 
     def _send(self, method: str, **params: Any) -> dict[str, Any]:
         number = next(self._ids)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from analysis import explore
+from analysis import explore, files
 from analysis.errors import ExploreError, StoreError
 from analysis.explore import markup
-from analysis.explore.snapshot import Filter, Snapshot, mark
+from analysis.explore.snapshot import Filter, Snapshot
 from analysis.report.contents import Picture
 from tests.analysis.build_store import Row, Study, key_of, note, run_row, write_live, write_sweep
 
@@ -143,7 +143,7 @@ def test_a_store_that_changes_is_noticed_and_counted(tmp_path: Path) -> None:
     write_sweep(tmp_path, "study", trials)
     before = Snapshot(tmp_path)
     assert before.progress() == {"study": {"done": 0, "failed": 0, "blocked": 0, "pending": 9}}
-    assert before.mark == mark(tmp_path)
+    assert before.mark == files.mark(tmp_path)
     assert before.heard("study") is None
 
     dense, pruned = trials[0]["run_key"], trials[1]["run_key"]
@@ -156,7 +156,7 @@ def test_a_store_that_changes_is_noticed_and_counted(tmp_path: Path) -> None:
         {"event": "dispatched", "key": trials[2]["run_key"], **about},
         {"event": "failed", "key": pruned, "failure": "memory", "message": "no more", **about},
     )
-    assert before.mark != mark(tmp_path)
+    assert before.mark != files.mark(tmp_path)
     after = Snapshot(tmp_path)
     assert after.progress()["study"] == {"done": 1, "failed": 1, "blocked": 0, "pending": 7}
     [tasks] = after.tasks("study").to_pylist()

@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -25,6 +26,7 @@ STUDY = Study(lambda row: row["requested_density"] ** 0.25, methods=["snip", "im
 TRIALS = STUDY.trials()
 PHONE = {"width": 390, "height": 844, "phone": True}
 PICTURES = "all('figure img').filter(one => one.naturalWidth > 0 && one.width > 250)"
+COLUMN = "all('td:nth-child({}):not(.few *)').map(one => one.textContent.trim()).join(' ')"
 
 
 def serving(store: Path, port: int, cwd: Path) -> subprocess.Popen[str]:
@@ -44,22 +46,34 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def started(store: Path, cwd: Path) -> tuple[str, subprocess.Popen[str]]:
+    """The address that a store's page will have, and its server; listening may take a while."""
+    for _ in range(5):
+        port = free_port()
+        server = serving(store, port, cwd)
+        assert server.stdout
+        said = server.stdout.readline()
+        if f"port {port}: " not in said:  # another process took it in the meantime
+            break
+        server.wait()
+    advice = server.stdout.readline()
+    assert "Ctrl-C ends it" in advice, said + advice
+    return said.strip(), server
+
+
 @contextmanager
 def explored(store: Path, cwd: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The address of a store's page, once it is there, and its server."""
-    port = free_port()
-    with serving(store, port, cwd) as server:
+    address, server = started(store, cwd)
+    with server:
         try:
-            assert server.stdout
-            address, advice = server.stdout.readline().strip(), server.stdout.readline()
-            assert "Ctrl-C ends it" in advice
             until = time.monotonic() + browser.PATIENCE_S
             while server.poll() is None and time.monotonic() < until:
                 with socket.socket() as caller:
-                    if caller.connect_ex(("127.0.0.1", port)) == 0:
+                    if caller.connect_ex(("127.0.0.1", urlsplit(address).port)) == 0:
                         break
                 time.sleep(0.05)
-            assert server.poll() is None, server.stdout.read()
+            assert server.poll() is None, server.stdout and server.stdout.read()
             yield address, server
         finally:
             server.kill()
@@ -140,22 +154,30 @@ def test_choices_change_what_is_shown(page: browser.Page, store: Path, tmp_path:
         page.open(address)
         page.await_text("15 rows")
         page.await_true(f"{PICTURES}.length === 1")
-        page.click("label", "Methods")
-        page.await_true("all('[role=option]').length > 1")
-        page.click("[role=option]", "snip")
+        page.choose("Methods", "snip")
         page.await_text("9 rows")  # and the dense ones
         page.await_true("!all('td').some(one => one.textContent.trim() === 'imp')")
-        page.press("Escape", 27)
-
-        page.click("label", "Trials")
-        page.await_true("all('[role=option]').length > 1")
-        page.click("[role=option]", "SNIP")
+        page.choose("Trials", "SNIP")
         page.await_true(f"{PICTURES}.length === 2")
 
+        page.choose("Methods", "imp")
+        page.await_text("15 rows")
+        by_method = f"{COLUMN.format(1)} === '0 5 10 3 4 8 9 13 14 1'"
+        page.click("th:nth-child(2) [data-testid=data-table-sort-button]", until=by_method)
+        last = f"{COLUMN.format(1)} === '2 6 7 11 12'"
+        page.click("[data-testid=next-page-button]", until=last)
+        page.await_true(f"{COLUMN.format(6)} === 'done pending pending pending pending'")
+
+        # Results come, and another sweep, for which every list is made anew.
         finish(store, [one for one in TRIALS if one["replicate"] == 1])
+        write_sweep(store, "other", TRIALS[:1], registered_at="2025-01-01T00:00:00")
         page.await_text("10 of 15 trials done")
+        page.await_text("1 of 1 trials done")
         page.await_text("Mean of 2 replicates")
-        page.await_text("9 rows")
+        page.await_true(browser.chosen("Methods", "snip"))
+        page.await_true(f"{COLUMN.format(6)} === 'done done done pending pending'")
+        page.await_true(last)
+        page.await_true(browser.chosen("Trials", "SNIP"))
         page.await_true(f"{PICTURES}.length === 2")
         assert page.errors == []
 
@@ -164,16 +186,16 @@ def test_sql_answers_or_says_why_not(page: browser.Page, store: Path, tmp_path: 
     with explored(store, tmp_path) as (address, _):
         page.open(address)
         page.await_true("all('.cm-content').length === 1")
+        answer = "all('td').some(one => one.textContent.trim() === '315')"
         page.write(".cm-content", "SELECT 21 * count(*) AS answer FROM trials")
-        page.click("button", "Ask")
-        page.await_text("315")
+        page.click("button", "Ask", until=answer)
         page.write(".cm-content", f"COPY trials TO '{tmp_path / 'stolen.csv'}'")
-        page.click("button", "Ask")
-        page.await_text("takes one SELECT, DESCRIBE or EXPLAIN, not COPY: this only reads")
+        page.click(
+            "button", "Ask", until=browser.reads("DESCRIBE or EXPLAIN, not COPY: this only reads")
+        )
         assert not (tmp_path / "stolen.csv").exists()
         page.write(".cm-content", "SELECT * FROM read_text('/etc/passwd')")
-        page.click("button", "Ask")
-        page.await_text("file system operations are disabled")
+        page.click("button", "Ask", until=browser.reads("file system operations are disabled"))
         assert page.errors == []
 
 

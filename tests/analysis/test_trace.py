@@ -163,6 +163,40 @@ def test_a_folder_is_compared_with_the_store(store: Path, tmp_path: Path) -> Non
     assert found["density-by-layer.png"] == []
 
 
+def test_files_of_any_name_are_compared_by_what_they_say(
+    store: Path, drawn: list[Path], tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(store, tmp_path / "store"))
+    folder = tmp_path / "docs" / "deep"
+    folder.mkdir(parents=True)
+    for name, file in (("one.pdf", 0), ("two.png", 1), ("three.svg", 5)):
+        shutil.copy(drawn[file], folder / name)
+    (folder / "logo.svg").write_text("<svg/>")
+    (folder / "notes.txt").write_text("no picture")
+    [published] = figures.draw_published("synflow2020", folder, ("png",))
+
+    def words(root: Path, *places: Path) -> dict[str, str]:
+        found = tracing.standings(root, places)
+        assert all(bool(one.why) == (one.word != "fresh") for one in found.values())
+        return {path.name: one.word for path, one in found.items()}
+
+    ours = ("one.pdf", "three.svg", "two.png")
+    rest = {"logo.svg": "foreign", published.name: "fresh"}
+    assert words(copy, tmp_path / "docs") == dict.fromkeys(ours, "fresh") | rest
+    assert words(copy, folder / "one.pdf", folder / "logo.svg") == {
+        "one.pdf": "fresh",
+        "logo.svg": "foreign",
+    }
+    for path in (copy / "sweeps").iterdir():
+        path.unlink()
+    Study(accuracy).write(copy, "other")
+    assert words(copy, tmp_path / "docs") == dict.fromkeys(ours, "unknown") | rest
+    write_sweep(copy, "study", Study(accuracy).trials()[:4])
+    assert words(copy, tmp_path / "docs") == dict.fromkeys(ours, "stale") | rest
+    with pytest.raises(FigureError, match="nowhere: no such file"):
+        words(copy, tmp_path / "nowhere")
+
+
 # ---------------------------------------------------------------- from Python
 
 
@@ -229,3 +263,10 @@ def test_the_commands(
     code, said = tombola(*asked, "--check")
     assert code == 1
     assert said.startswith("stale    f/accuracy-vs-sparsity.svg: ")
+    Path("f").rename("docs")
+    any_file = ("figures", "--check", "--store", copy)
+    assert tombola(*any_file, "docs") == (1, said.replace(" f/", " docs/"))
+    fresh = (0, "fresh    r/synflow2020.png\n")
+    assert tombola(*any_file, "r/synflow2020.png") == tombola(*any_file, "r") == fresh
+    assert tombola(*any_file, "s") == (2, "error: no figure that was drawn here in s\n")
+    assert tombola("figures", "study", "r", "--store", copy)[1].startswith("error: one sweep at")

@@ -165,9 +165,16 @@ def test_a_killed_writers_file_is_found(filled: Path) -> None:
     )
     process = ended.stdout.decode().strip()
     path = any_result(filled)
-    left = path.with_name(f".{path.name}.{socket.gethostname()}.{process}.0.tmp")
-    left.write_bytes(b"half")
-    assert [finding.path for finding in verify(filled)] == [left]
+    begun = f"{socket.gethostname()}.{process}"
+    left = {
+        path.with_name(f".{path.name}.{begun}.0.tmp"),
+        *(filled / f".results.duckdb.{begun}.tmp{log}" for log in ("", ".wal")),
+    }
+    for one in left:
+        one.write_bytes(b"half")
+    found = verify(filled)
+    assert {finding.path for finding in found if finding.leftover} == left
+    assert len(found) == len(left)
 
 
 def test_what_is_no_store_is_refused_in_a_sentence(tmp_path: Path) -> None:

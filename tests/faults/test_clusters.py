@@ -205,7 +205,7 @@ def test_two_hosts_one_killed_in_the_middle_and_one_that_joins_late(
         said, errors = process.communicate(timeout=240)
     assert process.returncode == 0, said + errors
     left = verify(cut / "store")  # what the killed node was writing
-    assert all(finding.path.name.endswith(".tmp") for finding in left), left
+    assert all(finding.leftover for finding in left), left
     repair(left)
     assert outcome(cut / "store") == undisturbed
     assert verify(cut / "store") == []
@@ -254,7 +254,7 @@ def test_a_node_that_joins_late_with_another_store_is_named(
     assert "which joined later: the driver's store" in errors
     assert "Traceback" not in errors
     left = verify(tmp_path / "store")  # what the killed node was writing
-    assert all(finding.path.name.endswith(".tmp") for finding in left), left
+    assert all(finding.leftover for finding in left), left
 
 
 def committed(folder: Path) -> int:

@@ -58,7 +58,7 @@ def until(condition: object, process: subprocess.Popen[bytes], seconds: float = 
 def settle(folder: Path) -> None:
     """Remove what a killed process left half-written; nothing else may be wrong."""
     left = verify(folder / "store")
-    assert all(finding.path.name.endswith(".tmp") for finding in left), left
+    assert all(finding.leftover for finding in left), left
     repair(left)
 
 

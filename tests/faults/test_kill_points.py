@@ -69,7 +69,7 @@ def test_a_driver_killed_at_two_dozen_points_loses_and_doubles_nothing(tmp_path:
         kills += 1
     assert kills >= KILLS
     left = verify(store)
-    assert all(finding.path.name.endswith(".tmp") for finding in left), left
+    assert all(finding.leftover for finding in left), left
     repair(left)
     assert outcome(store) == expected
     assert verify(store) == []

@@ -1,0 +1,80 @@
+"""`results.duckdb` while a launch goes on: any client sees what has come in since it began."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from analysis import refresh
+from orchestrator.cli import app, running
+from orchestrator.store import layout
+from tests.small import write_sweep
+
+WATCHER = '''
+"""A score that waits until another process sees, in the database, the run that it stands on."""
+import subprocess, sys, threading
+
+CLIENT = """
+import duckdb, sys, time
+until = time.monotonic() + 60
+while time.monotonic() < until:
+    try:
+        with duckdb.connect(sys.argv[1], read_only=True) as client:
+            if client.execute("SELECT count(*) FROM tasks WHERE kind = 'run'").fetchone()[0]:
+                sys.exit(0)
+    except duckdb.IOException:
+        pass  # not there yet
+    time.sleep(0.1)
+sys.exit("no result was seen")
+"""
+
+
+def score(module, weights, kept, batches, seed):
+    subprocess.run([sys.executable, "-c", CLIENT, "store/results.duckdb"], check=True)
+    assert [one for one in threading.enumerate() if one.name == "refresh"]
+    return {name: weights[name].abs() for name, p in module.named_parameters() if p.ndim > 1}
+'''
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refresh, "FIRST_SECONDS", 0.1)
+    monkeypatch.setattr(refresh, "SHARE", 0.5)
+
+
+def test_a_client_sees_results_of_the_launch_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, often: None
+) -> None:
+    (tmp_path / "watcher.py").write_text(WATCHER)
+    write_sweep(tmp_path, grids=[{"method": "watcher:score", "prune_step": 3, "sparsity": 0.5}])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(running, "_drain_on_sigterm", lambda *_: None)  # the tests' own process
+    told = CliRunner().invoke(app, ["run", "tiny.yaml", "--executor", "inline", "--no-canary"])
+    assert told.exit_code == 0, told.output
+    assert not [one for one in threading.enumerate() if one.name == "refresh"]
+    assert [path.name for path in (tmp_path / "store").iterdir() if path.is_file()] == [
+        layout.DATABASE
+    ]
+
+
+def test_what_is_half_made_at_the_end_is_dropped_and_errors_are_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, often: None
+) -> None:
+    begun: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def hanging(command: list[str], **options: object) -> "subprocess.Popen[bytes]":
+        begun.append(popen([sys.executable, "-c", "import time; time.sleep(600)"], **options))
+        return begun[-1]
+
+    with refresh.refreshing(tmp_path / "nowhere"):
+        pass
+    monkeypatch.setattr(refresh.subprocess, "Popen", hanging)
+    with refresh.refreshing(tmp_path):
+        while not begun:
+            threading.Event().wait(0.01)
+    assert begun[0].returncode is not None
+    assert list(tmp_path.iterdir()) == []
