@@ -4,7 +4,6 @@ study = read("sweeps/quickstart.yaml")
 result = run(study, "store", InlineExecutor())
 """
 
-import atexit
 import gc
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
@@ -54,7 +53,7 @@ def read(path: str | Path, overrides: tuple[str, ...] = ()) -> Study:
         With a line for every mistake in the file.
     """
     parsed, source = sweep_file.read(Path(path), overrides)
-    with _without_collection():
+    with without_collection():
         return Study(Path(path), parsed, source, trials(parsed, source))
 
 
@@ -67,11 +66,11 @@ def plan_for(
     """
     root = locate(store)
     if not root.exists():
-        with _without_collection():
+        with without_collection():
             return plan(study.trials, Nothing(), only), Costs(device=device)
     open_store(root)
     rates: Rates = history.rates(root, device)
-    with _without_collection():
+    with without_collection():
         return plan(study.trials, results.inventory(root), only), Costs(rates, device)
 
 
@@ -87,18 +86,13 @@ def repeats_for(
 
 
 @contextmanager
-def _without_collection() -> Iterator[None]:
-    """No garbage collection: it would look at millions of new objects again and again.
-
-    Nor does a later one: what was planned stays until the process ends.
-    """
+def without_collection() -> Iterator[None]:
+    """No garbage collection: it would look at millions of new objects again and again."""
     was = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
-        atexit.register(gc.unfreeze)  # the interpreter's own last collection looks at all
         if was:
             gc.enable()
 

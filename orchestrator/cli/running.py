@@ -46,7 +46,8 @@ def plan(
     device: Literal["cpu", "gpu"] = "gpu" if gpus else "cpu"
     planned, costs = study.plan_for(asked, store, device)
     slots = gpus or workers or os.cpu_count() or 1
-    render.print_plan(console, asked, planned, costs, slots)
+    with study.without_collection():
+        render.print_plan(console, asked, planned, costs, slots)
     if gpus or what_if:
         forecast.print_schedule(console, planned, costs, slots)
     if what_if or figure:
