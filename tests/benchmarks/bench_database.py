@@ -134,10 +134,10 @@ def peers(folder: Path, count: int, limit_s: float, python: str | None) -> None:
         asking, used = time.perf_counter() - began[0], time.process_time() - began[1]
         assert sum(row[-1] for row in rows) == upto
         folders = (layout.SEGMENTS, layout.SWEEPS)
-        size = total_size([p for one in folders for p in layout.published(store / one, "")])
+        size = total_size([p for one in folders for p in layout.published(store / one, "")]) / 1e6
         report(f"{name}: trials written", f"{upto:,}", f"in {peer['write_s']:,.0f} s")
         ours = {"write_s": writing, "write_cpu_s": using, "ask_s": asking, "ask_cpu_s": used}
-        for what, own in (ours | {"bytes": size}).items():
+        for what, own in (ours | {"MB": size}).items():
             said = f"{peer[what]:,.1f} / {own:,.1f}"
             report(f"{name} / ours, {what}", f"{peer[what] / own:.1f} x", said)
 
@@ -173,7 +173,7 @@ def _peer(name: str, python: str | None, count: int, limit_s: float) -> dict[str
     except (IndexError, ValueError):
         reason = next(iter(ran.stderr.splitlines()[-1:]), "it printed nothing")
         return f"could not be run: {reason}"
-    return found
+    return found | {"MB": found.pop("bytes") / 1e6}
 
 
 def main() -> None:
