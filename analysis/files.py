@@ -10,19 +10,19 @@ from collections.abc import Collection, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
-import pyarrow.json as pa_json
 import pyarrow.parquet as pq
-from pyarrow.fs import LocalFileSystem
 
 from analysis.errors import StoreError
 from orchestrator.store import layout, schema
 from orchestrator.store.place import contents, source, version
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 
 def _bare(declared: pa.Schema) -> pa.Schema:
@@ -37,15 +37,14 @@ REPEATS = _bare(schema.REPEATS)
 _LIVE = _bare(schema.LIVE)
 ATTEMPTS = _bare(schema.ATTEMPTS)
 _FOLDED = schema.FOLDED.names
-_KEYS = pa.schema([schema.TASKS.field("key")])
+KEYS = pa.schema([FLAT["tasks"].field("key")])
+"""What a segment answers."""
+
+FOLLOWED = pa.schema([ATTEMPTS.field(name) for name in ("launch", "key", "event", "noted_at")])
+"""What is enough to tell how a task is that did not fail."""
 
 _BLOCK = 1 << 24
 """Bytes of JSON that are read at a time: whole lines, each of which must fit."""
-
-_LOCAL = LocalFileSystem()
-_CHECKED = ds.ParquetFileFormat(
-    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
-)
 
 
 @dataclass(frozen=True)
@@ -132,13 +131,12 @@ def read_segment(head: Path, table: str) -> pa.Table:
     return _read(found[0], FLAT[table]) if found else FLAT[table].empty_table()
 
 
-def segment_keys(head: Path) -> list[str]:
-    """Keys of the tasks in a segment."""
-    keys: list[str] = _read(head, _KEYS)["key"].to_pylist()
-    return keys
+def segment_keys(head: Path) -> pa.Table:
+    """Keys of the tasks in a segment: one column, `key`."""
+    return _read(head, KEYS)
 
 
-def scan_segments(heads: Sequence[Path], table: str) -> ds.Dataset | None:
+def scan_segments(heads: Sequence[Path], table: str) -> "ds.Dataset | None":
     """One table (of FLAT) of segments, to be read when asked, in the columns asked for.
 
     None where no segment has any of it.
@@ -151,13 +149,15 @@ def scan_segments(heads: Sequence[Path], table: str) -> ds.Dataset | None:
     return scan(_parts(heads, table), FLAT[table])
 
 
-def scan(paths: Sequence[Path], declared: pa.Schema) -> ds.Dataset | None:
+def scan(paths: Sequence[Path], declared: pa.Schema) -> "ds.Dataset | None":
     """Files of declared columns, as `scan_segments` does."""
     for path in paths:
         _open(path)
     if not paths:
         return None
-    return ds.FileSystemDataset([_fragment(path) for path in paths], declared, _CHECKED)
+    import pyarrow.dataset as ds
+
+    return ds.FileSystemDataset([_fragment(path) for path in paths], declared, _checked())
 
 
 def damaged(listed: Listing) -> StoreError | None:
@@ -214,14 +214,18 @@ def read_revision(path: Path) -> Revision:
     return revision
 
 
-def read_trials(revision: Revision, columns: Sequence[str]) -> pa.Table:
-    """Columns of the trials of a revision; the other columns of schema.TRIALS are null."""
-    return _read(revision.path, TRIALS, columns)
+def read_trials(revision: Revision, declared: pa.Schema = TRIALS) -> pa.Table:
+    """Columns of the trials of a revision."""
+    return _read(revision.path, declared)
 
 
 def read_attempts(paths: Sequence[Path]) -> pa.Table:
     """Events of the journal (schema.ATTEMPTS), oldest first; unreadable lines are skipped."""
+    if not paths:
+        return ATTEMPTS.empty_table()
     parts = [content.decode(errors="replace").rstrip("\n") for _, content in _read_all(paths)]
+    import pyarrow.compute as pc
+
     try:
         found = _conform(_parsed([one for one in parts if one], ATTEMPTS), ATTEMPTS)
         return found.filter(pc.is_valid(found["noted_at"])).sort_by("noted_at")
@@ -233,6 +237,11 @@ def read_attempts(paths: Sequence[Path]) -> pa.Table:
         return pa.Table.from_pylist(events, ATTEMPTS)
     except (pa.ArrowException, TypeError):
         return pa.Table.from_pylist([e for e in events if _fits(e)], ATTEMPTS)
+
+
+def read_folded(paths: Sequence[Path]) -> pa.Table:
+    """The columns FOLLOWED of the tables that journals were folded into."""
+    return pa.concat_tables([FOLLOWED.empty_table(), *(_read(path, FOLLOWED) for path in paths)])
 
 
 def utc(text: str) -> datetime:
@@ -308,6 +317,8 @@ def _parsed(lines: Collection[str], declared: pa.Schema) -> pa.Table:
     content = "\n".join(lines).encode()
     if not content:
         return declared.empty_table()
+    import pyarrow.json as pa_json
+
     return pa_json.read_json(
         pa.BufferReader(content),
         read_options=pa_json.ReadOptions(block_size=max(_BLOCK, 2 * max(map(len, lines)))),
@@ -317,10 +328,20 @@ def _parsed(lines: Collection[str], declared: pa.Schema) -> pa.Table:
     )
 
 
-def _fragment(path: Path) -> ds.ParquetFileFragment:
+@cache
+def _checked() -> "ds.ParquetFileFormat":
+    import pyarrow.dataset as ds  # a tenth of what `tombola status` may take, which scans nothing
+
+    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    return ds.ParquetFileFormat(default_fragment_scan_options=options)
+
+
+def _fragment(path: Path) -> "ds.ParquetFileFragment":
+    from pyarrow.fs import LocalFileSystem
+
     found = source(path)
-    where = (str(found), _LOCAL) if isinstance(found, Path) else (found,)
-    return _CHECKED.make_fragment(*where)
+    where = (str(found), LocalFileSystem()) if isinstance(found, Path) else (found,)
+    return _checked().make_fragment(*where)
 
 
 def _open(path: Path) -> pq.ParquetFile:
@@ -339,19 +360,13 @@ def _parse(path: Path, content: Any) -> pq.ParquetFile:
         raise _damage(path, error) from None
 
 
-def _read(path: Path, declared: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
-    return _read_file(path, _open(path), declared, columns)
+def _read(path: Path, declared: pa.Schema) -> pa.Table:
+    return _read_file(path, _open(path), declared)
 
 
-def _read_file(
-    path: Path,
-    file: pq.ParquetFile,
-    declared: pa.Schema,
-    columns: Sequence[str] | None = None,
-) -> pa.Table:
-    wanted = list(declared.names if columns is None else columns)
+def _read_file(path: Path, file: pq.ParquetFile, declared: pa.Schema) -> pa.Table:
     try:
-        return _conform(file.read(columns=wanted, use_threads=False), declared)
+        return _conform(file.read(columns=declared.names, use_threads=False), declared)
     except (OSError, pa.ArrowException) as error:
         raise _damage(path, error) from None
 

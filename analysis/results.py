@@ -8,7 +8,7 @@ scanned when asked for, in the columns and rows asked for.
 
 import atexit
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,10 @@ from weakref import WeakSet
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from analysis import files, macros, masks, own, views
 from analysis.errors import StoreError
-from analysis.files import Listing
+from analysis.files import Listing, Revision
 from orchestrator.store import schema
 from orchestrator.store.place import locate
 
@@ -41,6 +40,8 @@ EXAMPLES = (
 )
 """Queries to begin with; each runs on any store."""
 
+Connection = duckdb.DuckDBPyConnection
+
 _CLOSED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
     "python_enable_replacements": "false",
@@ -49,17 +50,15 @@ _CLOSED: dict[str, str | bool | int | float | list[str]] = {
     "temp_directory": "",
 }
 
-_COUNTED = ["sweep", *schema.ANSWERS]
+_COUNTED = pa.schema([files.TRIALS.field(name) for name in ("sweep", *schema.ANSWERS)])
 """Columns of trials that are enough to tell whether they are answered."""
-
-_CURRENT = pa.field("current", pa.bool_())
 
 _REGISTERED = pa.schema(
     [
         ("sweep", pa.string()),
         ("revision", pa.string()),
         ("registered_at", pa.timestamp("us")),
-        _CURRENT,
+        ("current", pa.bool_()),
         ("trials", pa.int64()),
         ("definition", pa.string()),
         ("figures", pa.string()),
@@ -67,11 +66,8 @@ _REGISTERED = pa.schema(
 )
 
 
-def connect(store: str | Path, *, counting: bool = False) -> duckdb.DuckDBPyConnection:
+def connect(store: str | Path) -> duckdb.DuckDBPyConnection:
     """A connection with the tables of views.TABLES, as of now.
-
-    With `counting`, for those who only ask how far sweeps are: soon there, but trials have their
-    keys and status alone, their labels and metrics are null.
 
     Raises
     ------
@@ -79,17 +75,21 @@ def connect(store: str | Path, *, counting: bool = False) -> duckdb.DuckDBPyConn
         When the store is missing or a file in it is damaged.
     """
     root = locate(store)
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise StoreError(f"store {root} {what}; --store names the directory of a store")
-    for _ in range(TRIES):
-        try:
-            with scanning(root):
-                connection = _load(files.listing(root), counting)
-                return connection if counting else _opened(connection, root)
-        except FileNotFoundError:
-            continue  # compacted between listing and reading: list again
-    raise StoreError(f"store {root}: files vanish while they are read; try again when it is quiet")
+    return _opened(_snapshot(root, _load), root)
+
+
+def count(store: str | Path) -> duckdb.DuckDBPyConnection:
+    """A connection for those who only ask how far sweeps are: soon there, as it reads keys alone.
+
+    It has `trials` (sweep, status), `sweeps`, `attempts`, and of `tasks` the keys. Where no task
+    ever failed, a folded journal's attempts have the columns of files.FOLLOWED alone.
+
+    Raises
+    ------
+    StoreError
+        When the store is missing or a file that was read is damaged.
+    """
+    return _snapshot(locate(store), _load_counted)
 
 
 def describe(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str, str]]:
@@ -138,6 +138,20 @@ def scanning(store: str | Path) -> Iterator[None]:
 # ---------------------------------------------------------------- loading
 
 
+def _snapshot(root: Path, load: Callable[[Listing], Connection]) -> Connection:
+    """What `load` makes of the files that a store has, all of which it found."""
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise StoreError(f"store {root} {what}; --store names the directory of a store")
+    for _ in range(TRIES):
+        try:
+            with scanning(root):
+                return load(files.listing(root))
+        except FileNotFoundError:
+            continue  # compacted between listing and reading: list again
+    raise StoreError(f"store {root}: files vanish while they are read; try again when it is quiet")
+
+
 def _opened(connection: duckdb.DuckDBPyConnection, root: Path) -> duckdb.DuckDBPyConnection:
     """With what reads mask files when a query asks; closed at exit, or DuckDB grumbles."""
     masks.offer(connection, root)
@@ -156,27 +170,46 @@ def _close() -> None:
         connection.close()
 
 
-def _load(listed: Listing, counting: bool) -> duckdb.DuckDBPyConnection:
-    connection = duckdb.connect(":memory:", config=_CLOSED)
-    try:
-        connection.execute("CREATE SCHEMA stored")
+def _load(listed: Listing) -> duckdb.DuckDBPyConnection:
+    with _made() as connection:
         _load_results(connection, listed)
-        _load_sweeps(connection, listed.sweeps, counting)
+        _load_sweeps(connection, listed.sweeps)
         own_comments = _load_own(connection)
         _load_attempts(connection, listed)
         create(connection, "repeats", files.read_repeats(listed.repeats))
-        answers = f"{views.ANSWERS} {'LIMIT 0' if counting else ''}"
-        connection.execute(f"CREATE TABLE stored.answers AS {answers}")
-        kind = "VIEW" if counting else "TABLE"
-        connection.execute(f"CREATE {kind} trials AS {views.TRIALS}")
+        connection.execute(f"CREATE TABLE stored.answers AS {views.ANSWERS}")
+        connection.execute(f"CREATE TABLE trials AS {views.TRIALS}")
         connection.execute(views.SWEEPS)
-        if not counting:
-            comment(connection, views.comments() | own_comments)
-            define(connection)
+        comment(connection, views.comments() | own_comments)
+        define(connection)
+    return connection
+
+
+def _load_counted(listed: Listing) -> duckdb.DuckDBPyConnection:
+    with _made() as connection:
+        names = pa.array([path.stem for path in listed.live], pa.string())
+        keys = [files.segment_keys(head) for head in listed.segments]
+        held = pa.concat_tables([pa.table([names], schema=files.KEYS), *keys])
+        connection.register("tasks", held)  # some twice, while a compaction runs: none counts twice
+        current, _ = _load_revisions(connection, listed.sweeps, "sweeps")
+        _view_asked(connection, _joined(current, _COUNTED), _joined([], _COUNTED))
+        folded = files.read_folded(listed.folded_journal)
+        if _view_attempts(connection, files.read_attempts(listed.journal), folded):
+            _load_attempts(connection, listed)  # why is in columns that were not read
+        connection.execute(f"CREATE VIEW trials AS {views.COUNTED}")
+    return connection
+
+
+@contextmanager
+def _made() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection to fill, closed if that fails."""
+    connection = duckdb.connect(":memory:", config=_CLOSED)
+    try:
+        connection.execute("CREATE SCHEMA stored")
+        yield connection
     except BaseException:
         connection.close()
         raise
-    return connection
 
 
 def _load_results(connection: duckdb.DuckDBPyConnection, listed: Listing) -> None:
@@ -188,6 +221,8 @@ def _load_results(connection: duckdb.DuckDBPyConnection, listed: Listing) -> Non
         sources = [f"stored.{table}"]
         for head, keys in shared.items():
             rows = files.read_segment(head, table)
+            import pyarrow.compute as pc
+
             wanted = pc.is_in(rows[declared.names[0]], pa.array(sorted(keys), pa.string()))
             _insert(connection, f"stored.{table}", rows.filter(wanted))
         if whole and (scanned := files.scan_segments(whole, table)):
@@ -207,7 +242,7 @@ def _segments(heads: Iterable[Path]) -> tuple[list[Path], dict[Path, set[str]], 
     shared: dict[Path, set[str]] = {}
     seen: set[str] = set()
     for head in heads:
-        keys = set(files.segment_keys(head))
+        keys = set(files.segment_keys(head)["key"].to_pylist())
         if keys & seen:
             shared[head] = keys - seen
         else:
@@ -228,20 +263,20 @@ def _flat(table: str) -> str:
     )
 
 
-def _load_sweeps(
-    connection: duckdb.DuckDBPyConnection, paths: Iterable[Path], counting: bool
-) -> None:
+def _load_sweeps(connection: duckdb.DuckDBPyConnection, paths: Iterable[Path]) -> None:
     """A row for each revision; trials of the current ones, and of the others what counts."""
+    current, earlier = _load_revisions(connection, paths, "stored.registered")
+    _view_asked(connection, _joined(current, files.TRIALS), _joined(earlier, _COUNTED))
+
+
+def _load_revisions(
+    connection: duckdb.DuckDBPyConnection, paths: Iterable[Path], table: str
+) -> tuple[list[Revision], list[Revision]]:
+    """A table with a row for each; those that are the latest of their sweep, and the others."""
     revisions = [files.read_revision(path) for path in paths]
     revisions.sort(key=lambda revision: (revision.registered_at, revision.path.name))
-    current = {revision.about["name"]: revision for revision in revisions}.values()
-    asked = files.TRIALS.append(pa.field("revision", pa.string())).append(_CURRENT)
-    create(connection, "stored.asked", asked.empty_table())
-    for revision in revisions:
-        columns = _COUNTED if counting or revision not in current else files.TRIALS.names
-        added = f"*, '{revision.about['revision']}', {revision in current}"
-        rows = files.read_trials(revision, columns)
-        _insert(connection, "stored.asked", rows, f"SELECT {added} FROM incoming")
+    latest = {revision.about["name"]: revision for revision in revisions}
+    current = list(latest.values())
     rows = [
         {
             **revision.about,
@@ -252,21 +287,52 @@ def _load_sweeps(
         }
         for revision in revisions
     ]
-    create(connection, "stored.registered", pa.Table.from_pylist(rows, _REGISTERED))
+    create(connection, table, pa.Table.from_pylist(rows, _REGISTERED))
+    return current, [revision for revision in revisions if revision not in current]
+
+
+def _joined(revisions: Iterable[Revision], declared: pa.Schema) -> pa.Table:
+    """The trials of revisions, and of which they are."""
+    field = pa.field("revision", pa.string())
+    tables = [declared.append(field).empty_table()]
+    for revision in revisions:
+        rows = files.read_trials(revision, declared)
+        of = pa.repeat(pa.scalar(revision.about["revision"]), len(rows))
+        tables.append(rows.append_column(field, of))
+    return pa.concat_tables(tables)
+
+
+def _view_asked(
+    connection: duckdb.DuckDBPyConnection, current: pa.Table, earlier: pa.Table
+) -> None:
+    connection.register("asked_now", current)
+    connection.register("asked_before", earlier)
+    connection.execute(
+        "CREATE VIEW stored.asked AS SELECT *, true AS current FROM asked_now"
+        " UNION ALL BY NAME SELECT *, false AS current FROM asked_before"
+    )
 
 
 def _load_attempts(connection: duckdb.DuckDBPyConnection, listed: Listing) -> None:
     """A view over the journals' parts and the tables that they were folded into."""
-    create(connection, "stored.noted", files.read_attempts(listed.journal))
+    folded = files.scan(listed.folded_journal, files.ATTEMPTS)
+    _view_attempts(connection, files.read_attempts(listed.journal), folded)
+
+
+def _view_attempts(connection: duckdb.DuckDBPyConnection, noted: pa.Table, folded: Any) -> bool:
+    """Attempts from both, and which tasks are in trouble; whether any ever failed."""
+    create(connection, "stored.noted", noted)
     sources = ["stored.noted"]
-    if folded := files.scan(listed.folded_journal, files.ATTEMPTS):
+    if folded is not None:
         connection.register("segment_attempts", folded)
         sources.append("segment_attempts")
-    union = " UNION ALL ".join(f"SELECT * FROM {source}" for source in sources)
-    connection.execute(f"CREATE VIEW attempts AS {union}")
-    [(fallen,)] = connection.execute(f"CREATE TABLE stored.fallen AS {views.FALLEN}").fetchall()
-    limit = "" if fallen else "LIMIT 0"
-    connection.execute(f"CREATE TABLE stored.troubled AS {views.TROUBLED} {limit}")
+    union = " UNION ALL BY NAME ".join(f"SELECT * FROM {source}" for source in sources)
+    connection.execute(f"CREATE OR REPLACE VIEW attempts AS {union}")
+    fallen = f"CREATE OR REPLACE TABLE stored.fallen AS {views.FALLEN}"
+    [(fell,)] = connection.execute(fallen).fetchall()
+    limit = "" if fell else "LIMIT 0"
+    connection.execute(f"CREATE OR REPLACE TABLE stored.troubled AS {views.TROUBLED} {limit}")
+    return bool(fell)
 
 
 def _load_own(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], str]:
@@ -289,7 +355,7 @@ def create(
     connection: duckdb.DuckDBPyConnection, table: str, incoming: Any, sql: str = "FROM incoming"
 ) -> None:
     """A native table of the types that Arrow data, or a query on it, has."""
-    _run(connection, f"CREATE TABLE {table} AS {sql}", incoming)
+    _run(connection, f"CREATE OR REPLACE TABLE {table} AS {sql}", incoming)
 
 
 def _insert(

@@ -44,6 +44,30 @@ GROUP BY key HAVING arg_max(event, noted_at) IN ('failed', 'blocked')
 """
 """Tasks whose last event is that they failed or were blocked."""
 
+
+def _answered(**joined: str) -> str:
+    """Whether all that a trial asks for is there, by tasks or by what was joined already."""
+    return " AND ".join(
+        f"(asked.{key} IS NULL OR {joined.get(key, f'asked.{key} IN (SELECT key FROM tasks)')})"
+        for key in schema.ANSWERS
+    )
+
+
+def _status(answered: str) -> str:
+    def troubled(event: str) -> str:
+        those = f"IN (SELECT key FROM stored.troubled WHERE event = '{event}')"
+        return f"asked.run_key {those} OR asked.mask_key {those}"
+
+    return f"""
+       CASE WHEN {answered} THEN 'done'
+            WHEN {troubled("failed")} THEN 'failed'
+            WHEN {troubled("blocked")} THEN 'blocked'
+            ELSE 'pending' END AS status"""
+
+
+COUNTED = f"SELECT asked.sweep, {_status(_answered())} FROM stored.asked WHERE asked.current"
+"""Trials as `status` counts them: not what answers them, but whether it is there."""
+
 TRIALS = f"""
 WITH barriers AS (
     SELECT measurement_key, any_value(value) FILTER (split = 'test') AS barrier,
@@ -61,15 +85,7 @@ latencies AS (
            (value->>'$.batch_size')::INT AS latency_batch_size, bytes, dense_bytes
     FROM tasks JOIN sizes ON measurement_key = key WHERE kind = 'latency')
 SELECT {", ".join(f"asked.{name}" for name in schema.TRIALS.names)},
-       CASE WHEN (run.key IS NOT NULL OR asked.run_key IS NULL)
-              AND (asked.mask_key IS NULL OR mask.key IS NOT NULL)
-              AND (asked.barrier_key IS NULL OR barriers.measurement_key IS NOT NULL)
-              AND (asked.graphs_key IS NULL OR graphs.measurement_key IS NOT NULL)
-              AND (asked.latency_key IS NULL OR latencies.latency_key IS NOT NULL)
-            THEN 'done'
-            WHEN 'failed' IN (run_trouble.event, mask_trouble.event) THEN 'failed'
-            WHEN 'blocked' IN (run_trouble.event, mask_trouble.event) THEN 'blocked'
-            ELSE 'pending' END AS status,
+       {_status(_answered(run_key="run.key IS NOT NULL", mask_key="mask.key IS NOT NULL"))},
        round(1 - asked.requested_density, 12) AS sparsity,
        1 / asked.requested_density AS compression,
        coalesce(run.density, mask.density) AS density,
@@ -99,8 +115,6 @@ LEFT JOIN barriers ON barriers.measurement_key = asked.barrier_key
 LEFT JOIN graphs ON graphs.measurement_key = asked.graphs_key
 LEFT JOIN latencies ON latencies.latency_key = asked.latency_key
 LEFT JOIN stored.answers dense ON dense.run_key = asked.dense_key
-LEFT JOIN stored.troubled run_trouble ON run_trouble.key = asked.run_key
-LEFT JOIN stored.troubled mask_trouble ON mask_trouble.key = asked.mask_key
 WHERE asked.current
 """
 """Trials with their answers: a table of a connection, for it is asked more often than made."""
@@ -108,9 +122,7 @@ WHERE asked.current
 SWEEPS = f"""
 CREATE VIEW sweeps AS
 WITH answered AS (
-    SELECT sweep, revision, count(*) AS done FROM stored.asked
-    WHERE {" AND ".join(f"({k} IS NULL OR {k} IN (SELECT key FROM tasks))" for k in schema.ANSWERS)}
-    GROUP BY ALL)
+    SELECT sweep, revision, count(*) AS done FROM stored.asked WHERE {_answered()} GROUP BY ALL)
 SELECT r.sweep, r.revision, r.registered_at, r.current, r.trials,
        coalesce(answered.done, 0) AS done, r.definition, r.figures
 FROM stored.registered r LEFT JOIN answered USING (sweep, revision)

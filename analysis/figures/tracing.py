@@ -61,7 +61,7 @@ def standings(store: str | Path, places: Iterable[Path]) -> dict[Path, Standing]
 
 def sweeps(store: str | Path) -> set[str]:
     """Names of the sweeps that a store knows."""
-    with results.connect(store, counting=True) as connection:
+    with results.count(store) as connection:
         return _known(connection)
 
 

@@ -33,7 +33,7 @@ def status(
     console = shared.console()
     while True:
         with results.scanning(root):
-            connection = results.connect(root, counting=True)
+            connection = results.count(root)
             if name:
                 results.figures_of(connection, name)  # refuses a sweep it does not know
             if watch:

@@ -1,7 +1,10 @@
 """The database of a large sweep: 100,000 trials × 20 evaluations × 20 layers, and its peers.
 
-MLflow and Optuna are no dependencies: `uv run --with` makes an environment for each, and where
-that cannot be had a line says so.
+MLflow and Optuna are no dependencies: `uv run --with` makes an environment for each, or
+`--python` names one that has both, and where neither can be had a line says so. They write
+1,000 trials unless told otherwise: all 100,000 take MLflow and Optuna's RDB hours.
+
+    bench_database.py peers --trials 100000 --limit 1200 --python ENV/bin/python
 """
 
 import argparse
@@ -24,14 +27,19 @@ from analysis import results as reading
 from orchestrator.store import layout, results
 from orchestrator.store.compact import compact
 from orchestrator.store.files import open_store
+from orchestrator.store.place import total_size
 from tasks.key import digest
 from tests.small import tombola
 
 TRIALS = 100_000
 LIVE = 10_000
+AT_ONCE = 2_500
+"""Trials that are committed before a compaction: as many results as a launch lets gather."""
+
 PEERS = {
-    "optuna": ("optuna",),
-    "mlflow": ("mlflow-skinny", "sqlalchemy", "alembic", "pandas", "sqlparse"),
+    "optuna-journal": ("optuna", "pandas"),
+    "mlflow": ("mlflow",),
+    "optuna": ("optuna", "pandas"),
 }
 ACCURACY = """
     SELECT method, density, avg(accuracy), stddev(accuracy), count(*)
@@ -83,10 +91,7 @@ def done_check(folder: Path, keys: int) -> None:
 def live(folder: Path, count: int) -> None:
     store = open_store(folder / "live", create=True)
     asked = big_store.trials(count // 2)
-    for kind in ("mask", "run"):
-        for one in asked:
-            found = big_store.row(one[f"{kind}_key"], kind, one["requested_density"])
-            results.commit(store, found)
+    _commit(store, asked)
     big_store.write_sweep(store, asked)
     connecting, connection = timed(lambda: reading.connect(store), repeat=3)
     assert connection.execute("SELECT count(*) FROM tasks").fetchone() == (count,)
@@ -106,53 +111,69 @@ def directories(count: int) -> None:
     report(f"files in the fullest folder, {count:,} live results", f"{fullest:,}", "<= 3,000")
 
 
-def peers(folder: Path, count: int) -> None:
+def peers(folder: Path, count: int, limit_s: float, python: str | None) -> None:
+    """Each peer writes what it can in the time; ours the same trials, and is asked the same."""
     store = open_store(folder / "peers", create=True)
     asked = big_store.trials(count)
+    found = {name: _peer(name, python, count, limit_s) for name in PEERS}
+    for name in [name for name, one in found.items() if isinstance(one, str)]:
+        report(name, "skipped", str(found.pop(name)))
+    done, writing, using = 0, 0.0, 0.0
+    for name, peer in sorted(found.items(), key=lambda one: one[1]["trials"]):
+        upto = int(peer["trials"])
+        began = time.perf_counter(), time.process_time()
+        for first in range(done, upto, AT_ONCE):
+            _commit(store, asked[first : min(first + AT_ONCE, upto)])
+            compact(store)
+        writing += time.perf_counter() - began[0]
+        using += time.process_time() - began[1]
+        done = upto
+        big_store.write_sweep(store, asked[:upto])
+        began = time.perf_counter(), time.process_time()
+        rows = reading.connect(store).execute(ACCURACY).fetchall()
+        asking, used = time.perf_counter() - began[0], time.process_time() - began[1]
+        assert sum(row[-1] for row in rows) == upto
+        folders = (layout.SEGMENTS, layout.SWEEPS)
+        size = total_size([p for one in folders for p in layout.published(store / one, "")]) / 1e6
+        report(f"{name}: trials written", f"{upto:,}", f"in {peer['write_s']:,.0f} s")
+        ours = {"write_s": writing, "write_cpu_s": using, "ask_s": asking, "ask_cpu_s": used}
+        for what, own in (ours | {"MB": size}).items():
+            said = f"{peer[what]:,.1f} / {own:,.1f}"
+            report(f"{name} / ours, {what}", f"{peer[what] / own:.1f} x", said)
 
-    def write() -> None:
-        for one in asked:
-            for kind in ("mask", "run"):
-                found = big_store.row(one[f"{kind}_key"], kind, one["requested_density"])
-                results.commit(store, found)
 
-    writing, _ = timed(write)
-    big_store.write_sweep(store, asked)
-    asking, rows = timed(lambda: reading.connect(store).execute(ACCURACY).fetchall())
-    assert sum(row[-1] for row in rows) == count
-    report(f"ours: write {count} trials", f"{writing:.1f} s")
-    report("ours: connect, and accuracy against sparsity", f"{asking:.2f} s")
-    for name, packages in PEERS.items():
-        found = _peer(name, packages, count)
-        if isinstance(found, str):
-            report(name, "skipped", found)
-            continue
-        report(f"{name} (sqlite) / ours, write", f"{found['write'] / writing:.1f} x")
-        report(f"{name} (sqlite) / ours, the question", f"{found['ask'] / asking:.1f} x")
+def _commit(store: Path, asked: list[big_store.Rows]) -> None:
+    for one in asked:
+        for kind in ("mask", "run"):
+            found = big_store.row(one[f"{kind}_key"], kind, one["requested_density"])
+            results.commit(store, found)
 
 
-def _peer(name: str, packages: tuple[str, ...], count: int) -> dict[str, float] | str:
-    """Seconds to write and to ask, or why there are none."""
+def _peer(name: str, python: str | None, count: int, limit_s: float) -> dict[str, float] | str:
+    """What peers.py prints, or why there is nothing."""
     uv = shutil.which("uv")
-    if uv is None:
-        return "needs uv on the PATH"
-    wanted = [word for package in packages for word in ("--with", package)]
+    wanted = [word for package in PEERS[name] for word in ("--with", package)]
+    if python:
+        command = [python]
+    elif uv:
+        command = [uv, "run", "--no-project", "--quiet", *wanted, "python"]
+    else:
+        return "needs uv on the PATH, or --python"
     script = Path(__file__).with_name("peers.py")
-    command = [uv, "run", "--no-project", "--quiet", *wanted, "python", str(script), name]
     bare = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
     try:
         ran = subprocess.run(
-            [*command, str(count)],
+            [*command, str(script), name, str(count), str(limit_s)],
             check=False,
             capture_output=True,
             text=True,
             env=bare,
-            timeout=900,
         )
         found: dict[str, float] = json.loads(ran.stdout.splitlines()[-1])
-    except (subprocess.TimeoutExpired, IndexError, ValueError) as error:
-        return f"could not be run: {type(error).__name__}"
-    return found
+    except (IndexError, ValueError):
+        reason = next(iter(ran.stderr.splitlines()[-1:]), "it printed nothing")
+        return f"could not be run: {reason}"
+    return found | {"MB": found.pop("bytes") / 1e6}
 
 
 def main() -> None:
@@ -162,11 +183,15 @@ def main() -> None:
         "done": lambda folder: done_check(folder, 1_000_000),
         "live": lambda folder: live(folder, LIVE),
         "directories": lambda _: directories(100_000),
-        "peers": lambda folder: peers(folder, 1_000),
+        "peers": lambda folder: peers(folder, told.trials, told.limit, told.python),
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", help=f"of {', '.join(parts)}; default: all")
-    chosen = parser.parse_args().parts or list(parts)
+    parser.add_argument("--trials", type=int, default=1_000, help="that the peers write")
+    parser.add_argument("--limit", type=float, default=300, help="seconds that each may write")
+    parser.add_argument("--python", help="a Python that has mlflow and optuna")
+    told = parser.parse_args()
+    chosen = told.parts or list(parts)
     machine()
     for name in chosen:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,14 @@
 """Tasks that take no time: how many a second get from a sweep file to SQL, beside bare Ray.
 
 Each is a random mask of a network with one layer of 640 weights, so that nearly all the time
-is the orchestrator's. Ray Tune's trials, which do nothing, are measured where its
-dependencies are installed (`uv pip install 'ray[tune]'` into an environment of its own).
+is the orchestrator's. Ray Tune, whose trials report one number, is measured too where what it
+imports is found; it is no dependency, and goes into a folder of its own:
+
+    uv pip install --target DIR pandas tensorboardX
+    PYTHONPATH=DIR python tests/benchmarks/bench_throughput.py
+
+Tune writes a folder for each trial (its parameters, its result as JSON and CSV, TensorBoard's
+events), Tombola a Parquet file: both keep what a trial gave.
 """
 
 import os
@@ -23,7 +29,7 @@ from analysis import results
 ROOT = Path(__file__).parents[2]
 REPLICATES = int(os.environ.get("TOMBOLA_BENCH_REPLICATES", "400"))
 DENSITIES = 50
-TUNED = 100
+TUNED = int(os.environ.get("TOMBOLA_BENCH_TUNED", "500"))
 
 NETWORK = """
 from torch import nn
@@ -53,7 +59,8 @@ def main() -> None:
         (folder / "noop.yaml").write_text(SWEEP.format(name="noop", replicates=REPLICATES))
         os.chdir(folder)
         sys.path.insert(0, str(folder))
-        os.environ["PYTHONPATH"] = f"{ROOT}:{folder}"
+        told = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), str(folder), told)))
         compare(folder)
 
 
@@ -66,8 +73,9 @@ def compare(folder: Path) -> None:
     for what, rate in bare.items():
         report(f"bare Ray: {what}", f"{rate:,.0f} tasks/s")
     report("of bare Ray with the same mask", f"{sustained / bare[SAME]:.0%}", ">= 40 %")
-    if (tuned := through_tune()) is not None:
-        report("Ray Tune, trials that do nothing", f"{tuned:,.1f} trials/s")
+    for what, rate in through_tune(folder).items():
+        report(f"Ray Tune, {what}", f"{rate:,.1f} trials/s")
+        report("Tombola / that", f"{sustained / rate:,.0f} x")
 
 
 def through_tombola(folder: Path) -> tuple[float, float]:
@@ -132,21 +140,39 @@ def rate(ray: Any, work: Callable[[int], object]) -> float:
     return count / (time.perf_counter() - began)
 
 
-def through_tune() -> float | None:
-    """Trials a second of Ray Tune; None where it cannot be imported."""
+def through_tune(folder: Path) -> dict[str, float]:
+    """Trials a second of Ray Tune, from the call to its results, each on one CPU as ours are."""
     try:
         from ray import tune
-    except ImportError:
-        print("Ray Tune's dependencies are not installed: left out")
-        return None
-    with tempfile.TemporaryDirectory() as folder:
+    except ImportError as error:
+        print(f"Ray Tune left out: {error}")
+        return {}
+    import ray
+
+    def trial(config: dict[str, int]) -> None:
+        tune.report({"accuracy": config["n"]})
+
+    ray.init("local", num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False)
+    found = {}
+    fresh = max(10, TUNED // 20)  # each takes seconds
+    for what, again, count in (
+        ("an actor for each trial", False, fresh),
+        ("actors used again", True, TUNED),
+    ):
+        space = {"n": tune.grid_search(list(range(count)))}
         began = time.perf_counter()
-        tune.Tuner(
-            lambda config: {"accuracy": config["n"]},
-            param_space={"n": tune.grid_search(list(range(TUNED)))},
-            run_config=tune.RunConfig(storage_path=folder, verbose=0),
+        results = tune.Tuner(
+            trial,
+            param_space=space,
+            tune_config=tune.TuneConfig(reuse_actors=again),
+            run_config=tune.RunConfig(storage_path=str(folder / "tune"), name=what, verbose=0),
         ).fit()
-        return TUNED / (time.perf_counter() - began)
+        found[what] = count / (time.perf_counter() - began)
+        assert sum(one.metrics["accuracy"] for one in results) == sum(range(count))
+    files = sum(path.is_file() for path in (folder / "tune" / what).rglob("*"))
+    report("files that Ray Tune keeps of a trial", f"{files / TUNED:.1f}")
+    ray.shutdown()
+    return found
 
 
 if __name__ == "__main__":

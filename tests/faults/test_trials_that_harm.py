@@ -1,4 +1,4 @@
-"""Trials that hang, kill their worker or eat a file: each is told apart, the rest goes on."""
+"""Trials that hang, leak, kill their worker or eat a file: each is told apart, the rest goes on."""
 
 import os
 import signal
@@ -29,8 +29,14 @@ def hangs(module, weights, kept, batches, seed):
 def kills(module, weights, kept, batches, seed):
     os.kill(os.getpid(), signal.SIGKILL)
 
-def leaks(module, weights, kept, batches, seed):
+def starves(module, weights, kept, batches, seed):
     raise MemoryError("no room")
+
+def leaks(module, weights, kept, batches, seed):
+    held = []
+    while len(held) < 128:  # nobody's machine is to suffer where nobody stops it
+        held.append(b"\\1" * (64 << 20))
+    raise RuntimeError("8 GiB are held, and nobody stopped it")
 
 def once(module, weights, kept, batches, seed):
     marker = Path(__file__).with_name("was-here")
@@ -41,14 +47,28 @@ def once(module, weights, kept, batches, seed):
 """
 
 
-def run(folder: Path, method: str, *options: str) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, method: str, *options: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     (folder / "harmful.py").write_text(HARMFUL)
     grids = [
         {"method": f"harmful:{method}", "levels": [1]},
         {"method": "random", "levels": [1, 2, 3]},
     ]
     write_sweep(folder, grids=grids)
-    return tombola("run", "tiny.yaml", *options, cwd=folder, PYTHONPATH=str(folder))
+    return tombola("run", "tiny.yaml", *options, cwd=folder, PYTHONPATH=str(folder), **environment)
+
+
+GIB = 2**30
+ROOM = 6 * GIB
+"""Memory that is not Ray's may come and go by as much while a trial leaks."""
+
+
+def memory() -> tuple[int, int]:
+    """Bytes that this machine has, and of these free."""
+    told = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    total, free = (int(told[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
+    return total, free
 
 
 @pytest.mark.parametrize(
@@ -56,7 +76,7 @@ def run(folder: Path, method: str, *options: str) -> subprocess.CompletedProcess
     [
         ("hangs", "1 x timeout: took longer than its limit of 15 s (after 2 tries)"),
         ("kills", "1 x worker lost:"),
-        ("leaks", "1 x out of memory"),
+        ("starves", "1 x out of memory"),
     ],
 )
 def test_a_harmful_trial_fails_by_its_class_and_everything_else_is_done(
@@ -70,6 +90,26 @@ def test_a_harmful_trial_fails_by_its_class_and_everything_else_is_done(
     assert "Traceback" not in ended.stderr
     told = tombola("status", cwd=tmp_path)
     assert said.split(":", maxsplit=1)[0] in told.stdout
+    assert verify(tmp_path / "store") == []
+
+
+def test_a_trial_that_leaks_is_stopped_before_memory_is_full_and_everything_else_is_done(
+    tmp_path: Path,
+) -> None:
+    """Ray kills what runs on a node that is nearly full; here, one with 6 GiB less free."""
+    total, free = memory()
+    if free < ROOM + 3 * GIB:
+        pytest.skip("needs 9 GiB of free memory")
+    watched = {
+        "RAY_memory_usage_threshold": f"{(total - free + ROOM) / total:.4f}",
+        "RAY_memory_monitor_refresh_ms": "50",
+    }
+    ended = run(tmp_path, "leaks", **watched)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "1 x out of memory:" in ended.stdout
+    assert "killed due to the node running low on memory" in ended.stdout
+    assert "4 of 5 trials done" in ended.stdout
+    assert "Traceback" not in ended.stderr
     assert verify(tmp_path / "store") == []
 
 
