@@ -81,6 +81,7 @@ def connect(store: str | Path) -> duckdb.DuckDBPyConnection:
 def count(store: str | Path) -> duckdb.DuckDBPyConnection:
     """A connection for those who only ask how far sweeps are: soon there, as it reads keys alone.
 
+    A live result counts by its file, which is not opened: `verify` tells whether it is whole.
     It has `trials` (sweep, status), `sweeps`, `attempts`, and of `tasks` the keys. Where no task
     ever failed, a folded journal's attempts have the columns of files.FOLLOWED alone.
 

@@ -142,7 +142,7 @@ def test_damage_is_found_and_repaired(server: Server, local: Path, tmp_path: Pat
     found = invoke("verify")
     assert found.exit_code == 1
     assert f"2 found in {server.store}" in found.output
-    told = invoke("status")
+    told = invoke("sql", "SELECT count(*) FROM tasks")
     assert told.exit_code == 2
     assert f"{server.store}/{layout.LIVE}" in told.output
     assert "is damaged" in told.output
