@@ -5,7 +5,7 @@ from typing import Any
 
 from orchestrator.errors import DamagedFile
 from orchestrator.store import layout, sealed
-from orchestrator.store.files import publish
+from orchestrator.store.files import File, publish
 from orchestrator.store.sealed import Arrays, seal
 
 _CURE = "`tombola verify --repair` removes what is damaged; run the sweep again after it"
@@ -28,11 +28,16 @@ def read_state(store: Path, run_key: str, step: int) -> Arrays:
     return _decode(store / layout.state(run_key, step), {"run": run_key, "step": step})[0]
 
 
-def write_mask(store: Path, key: str, kept: Arrays) -> None:
-    """Publish a mask: bool arrays by the name of the prunable tensor."""
+def mask_file(store: Path, key: str, kept: Arrays) -> File:
+    """A mask's file, to be published: bool arrays by the name of the prunable tensor."""
     shapes = {name: list(array.shape) for name, array in kept.items()}
     about = {"mask": key, "shapes": shapes}
-    publish(store / layout.mask(key), seal(sealed.packed(kept), about))
+    return store / layout.mask(key), seal(sealed.packed(kept), about)
+
+
+def write_mask(store: Path, key: str, kept: Arrays) -> None:
+    """Publish a mask."""
+    publish(*mask_file(store, key, kept))
 
 
 def read_mask(store: Path, key: str) -> Arrays:
