@@ -15,7 +15,7 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -28,22 +28,31 @@ from orchestrator.failures import Failure
 from orchestrator.preemption import Notice, Preempted
 from orchestrator.store import artifacts, layout, repeats, results
 from orchestrator.store.clock import now
+from orchestrator.store.files import File, publish_all
 from orchestrator.store.nearby import nearby
 from orchestrator.store.place import locate, remote
 from orchestrator.store.sealed import Arrays
 from tasks import catalog, measure, resources
 from tasks.connectivity import barrier
-from tasks.data import load
+from tasks.data import Data, load
 from tasks.gang import train_on
 from tasks.key import decode
 from tasks.masks import Kept, Scores
 from tasks.networks.build import Weights, initial_weights
 from tasks.prune import one_shot_scores, prune
 from tasks.rehearse import rehearse
-from tasks.spec import GemMiner, Init, Network, OnExamples
+from tasks.spec import GemMiner, Init, Network, OnExamples, Score
 from tasks.train import train
 
 Value = dict[str, Any]
+
+Found = tuple[results.Row, list[File]]
+"""What a task computed, and files to be published before it counts."""
+
+HOLD_SECONDS = 1.0
+"""Since a task began, how long its result may wait for others: what short tasks came to is
+committed together, for a disk takes about as long for many files as for one. A worker that
+is killed loses no more than that beside the task that it is at."""
 
 AWAY_SECONDS = 2.0
 """How long a task waits whose store is away, times its attempt, before it is tried again."""
@@ -63,16 +72,21 @@ def run_pack(
     worker = _Worker(pack, limited, gpus, notice)
     outcomes: list[Outcome] = []
     failed: set[str] = set()
+
+    def note(ended: list[Outcome]) -> None:
+        outcomes.extend(ended)
+        failed.update(one.key for one in ended if one.failure)
+
     for job in pack.jobs:
         if notice.reason is not None:
             break
+        if worker.is_commit_due(job):
+            note(worker.commit())
         if failed.intersection(job.needs):
             failed.add(job.key)
-            continue
-        outcome = worker.run(job)
-        outcomes.append(outcome)
-        if outcome.failure:
-            failed.add(job.key)
+        else:
+            note(worker.run(job))
+    note(worker.commit())
     return outcomes
 
 
@@ -106,8 +120,33 @@ def graph_quantities(kept: torch.Tensor) -> dict[str, float | None]:
     return asdict(graph) if graph else dict.fromkeys(f.name for f in fields(Ramanujan))
 
 
+class _Scoring(NamedTuple):
+    """What masks of one score share, by what they are `named`; they differ in density or scope."""
+
+    named: str
+    network: Network
+    score: Score
+    weights: Weights | None
+    within: Kept | None
+    data: Data | None
+    scores: Scores | None
+    moments: dict[str, tuple[float, float]]
+
+
+class _Computed(NamedTuple):
+    """A task's result, not committed yet, and artifacts to be published before it.
+
+    It was begun at so many seconds of time.perf_counter.
+    """
+
+    job: Job
+    row: results.Row
+    artifacts: list[File]
+    began: float
+
+
 class _Worker:
-    """One call's work: the pack, and the scores that its masks share."""
+    """One call's work: the pack, what its masks share, and what waits to be committed."""
 
     def __init__(self, pack: Pack, limited: bool, gpus: int, notice: Notice) -> None:
         self._pack, self._limited, self._gpus, self._notice = pack, limited, gpus, notice
@@ -115,8 +154,9 @@ class _Worker:
         self._nearby = nearby(pack.launch, pack.node_cache)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._name = f"{socket.gethostname()}:{os.getpid()}"
-        self._scores: tuple[str, Scores | None] = ("", None)
         self._pulse = Pulse(inf, inf)
+        self._shared: _Scoring | None = None
+        self._computed: list[_Computed] = []
         self._verbs = {
             "run": self._train,
             "mask": self._prune,
@@ -125,39 +165,70 @@ class _Worker:
             "latency": self._time,
         }
 
-    def run(self, job: Job) -> Outcome:
-        """Run one job and commit it; whatever it raises becomes its outcome."""
+    def run(self, job: Job) -> list[Outcome]:
+        """Compute one job; its outcome, unless that is still to be committed (see `commit`)."""
         began, clock = now(), time.perf_counter()
         meter = resources.Meter(self._device)
         try:
             value = json.loads(job.value)
             if job.kind == "rehearsal":
-                return self._rehearse(job, clock)
+                return [self._rehearse(job, clock)]
             limits = job.timeout if self._limited else None, self._pack.stall_seconds
             with deadline(*limits) as self._pulse:
-                found = self._verbs[job.kind](job, value)
+                found, files = self._verbs[job.kind](job, value)
             seconds = time.perf_counter() - clock
             row = {**found, **self._provenance(job, began, seconds), **meter.read(seconds)}
             if job.kind == "run":
                 row["images_per_second"] = self._images(row, value) / seconds
-            self._commit(job, row)
-            (self._store / layout.checkpoint(job.key)).unlink(missing_ok=True)
         except Exception as error:
-            if isinstance(error, DamagedFile):
-                with suppress(OSError):
-                    error.path.unlink(missing_ok=True)  # it is computed again; see study.run
-            failure = _failure(error)
-            if failure is Failure.STORE and remote(self._store):
-                time.sleep(AWAY_SECONDS * job.attempt)  # tried at once, all tries would be lost
-            return Outcome(
-                key=job.key,
-                worker=self._name,
-                seconds=time.perf_counter() - clock,
-                failure=failure,
-                message=self._message(error),
-                traceback=traceback.format_exc(),
-            )
-        return Outcome(job.key, self._name, time.perf_counter() - clock)
+            return self._fallen(error, [(job, time.perf_counter() - clock)])
+        self._computed.append(_Computed(job, row, files, clock))
+        return []
+
+    def is_commit_due(self, job: Job) -> bool:
+        """Whether what is computed must not wait until this job is, too."""
+        if not self._computed:
+            return False
+        if time.perf_counter() - self._computed[0].began > HOLD_SECONDS:
+            return True
+        return bool(job.needs) and any(one.job.key in job.needs for one in self._computed)
+
+    def commit(self) -> list[Outcome]:
+        """Publish together what was computed, each task's artifacts before its result."""
+        computed, self._computed = self._computed, []
+        outcomes: list[Outcome] = []
+        ready: list[tuple[Job, float]] = []
+        files: list[File] = []
+        written: list[File] = []
+        for job, row, before, _ in computed:
+            try:
+                files += [*before, *self._committing(job, row)]
+                written += before
+                ready.append((job, row["seconds"]))
+            except Exception as error:
+                outcomes += self._fallen(error, [(job, row["seconds"])])
+        try:
+            publish_all(files)
+            if self._nearby is not None:
+                for file in written:
+                    self._nearby.keep(*file)
+            for job, _ in ready:
+                if job.kind == "run":
+                    (self._store / layout.checkpoint(job.key)).unlink(missing_ok=True)
+        except Exception as error:
+            return outcomes + self._fallen(error, ready)
+        return outcomes + [Outcome(job.key, self._name, seconds) for job, seconds in ready]
+
+    def _fallen(self, error: Exception, jobs: list[tuple[Job, float]]) -> list[Outcome]:
+        """Outcomes of jobs, and how long they took, that came to nothing for one error."""
+        if isinstance(error, DamagedFile):
+            with suppress(OSError):
+                error.path.unlink(missing_ok=True)  # it is computed again; see study.run
+        failure = _failure(error)
+        if failure is Failure.STORE and remote(self._store):
+            time.sleep(AWAY_SECONDS * jobs[0][0].attempt)  # at once, all tries would be lost
+        said = self._message(error), "".join(traceback.format_exception(error))
+        return [Outcome(job.key, self._name, seconds, failure, *said) for job, seconds in jobs]
 
     def _message(self, error: Exception) -> str:
         """One line, the same for all that failed alike; the traceback tells where."""
@@ -177,19 +248,19 @@ class _Worker:
             memory = rehearse(decode({**fields, **fresh}), self._device)
         return Outcome(job.key, self._name, time.perf_counter() - clock, memory=memory)
 
-    def _commit(self, job: Job, row: results.Row) -> None:
+    def _committing(self, job: Job, row: results.Row) -> list[File]:
+        """The file that commits a result, where it is the first one, and of a whole run."""
         if job.repeat:
             repeats.record(self._store, row)
-            return
-        whole = job.kind != "run" or row["last_step"] == json.loads(job.value)["recipe"]["steps"]
-        if whole:
-            results.commit(self._store, row)
-        else:
+        elif job.kind == "run" and row["last_step"] != json.loads(job.value)["recipe"]["steps"]:
             results.agree(self._store, row)
+        else:
+            return results.committing(self._store, row)
+        return []
 
     # ------------------------------------------------------------ train
 
-    def _train(self, job: Job, value: Value) -> results.Row:
+    def _train(self, job: Job, value: Value) -> Found:
         network, dataset = decode(value["network"]), decode(value["dataset"])
         recipe = decode(value["recipe"])
         kept = self._kept(value["mask"])
@@ -216,7 +287,7 @@ class _Worker:
             arrays = {name: tensor.cpu().numpy() for name, tensor in weights.items()}
             artifacts.write_state(self._store, job.key, step, arrays, self._nearby)
         steps = job.last_step - value["first_step"]
-        return {
+        row = {
             **self._row(job, network, measure.layers(network, kept)),
             "evals": [asdict(e) for e in trained.evals],
             "first_step": value["first_step"],
@@ -227,6 +298,7 @@ class _Worker:
             "resumed_step": kept_on_the_way.resumed_step,
             "requested_density": self._requested(value["mask"]),
         }
+        return row, []
 
     def _requested(self, mask_key: str | None) -> float | None:
         row = results.find(self._store, mask_key) if mask_key else None
@@ -234,7 +306,47 @@ class _Worker:
 
     # ------------------------------------------------------------ prune
 
-    def _prune(self, job: Job, value: Value) -> results.Row:
+    def _prune(self, job: Job, value: Value) -> Found:
+        shared = self._scoring(value)
+        found = prune(
+            shared.network,
+            shared.score,
+            shared.weights,
+            value["density"],
+            data=shared.data,
+            scope=value["scope"],
+            within=shared.within,
+            ablation=decode(value["ablation"]),
+            keep_dense=tuple(value.get("keep_dense", ())),
+            pattern=decode(value.get("pattern")),
+            rates=decode(value.get("rates", [])),
+            scores=shared.scores,
+        )
+        arrays = {name: tensor.cpu().numpy() for name, tensor in found.kept.items()}
+        layers = measure.layers(shared.network, found.kept)
+        rows = self._layers(shared, layers, found.kept)
+        row = {
+            **self._row(job, shared.network, layers),
+            "layers": rows,
+            "effective_kept": sum(row["effective"] for row in rows),
+            "ties": found.ties,
+            "requested_density": value["density"],
+        }
+        if job.repeat:
+            return {**row, repeats.MOVED: self._moved(job.key, arrays)}, []
+        return row, [artifacts.mask_file(self._store, job.key, arrays)]
+
+    def _scoring(self, value: Value) -> _Scoring:
+        """What the mask has in common with others, of which it may be the first of this pack.
+
+        Scores that depend on the density are not shared, and nothing is of what they change.
+        """
+        named = json.dumps([value[name] for name in ("network", "score", "of", "within")])
+        if self._shared is None or self._shared.named != named or self._shared.scores is None:
+            self._shared = self._scored(named, value)
+        return self._shared
+
+    def _scored(self, named: str, value: Value) -> _Scoring:
         network, score = decode(value["network"]), decode(value["score"])
         of, within = value["of"], self._kept(value["within"])
         weights = self._weights(network, of) if of else None
@@ -243,42 +355,9 @@ class _Worker:
             data = load(score.examples.dataset, self._device)
         elif isinstance(score, GemMiner):
             data = load(score.dataset, self._device)
-        shared = json.dumps([value[name] for name in ("network", "score", "of", "within")])
-        if self._scores[0] != shared:
-            self._scores = (
-                shared,
-                one_shot_scores(network, score, weights, data=data, within=within),
-            )
-        found = prune(
-            network,
-            score,
-            weights,
-            value["density"],
-            data=data,
-            scope=value["scope"],
-            within=within,
-            ablation=decode(value["ablation"]),
-            keep_dense=tuple(value.get("keep_dense", ())),
-            pattern=decode(value.get("pattern")),
-            rates=decode(value.get("rates", [])),
-            scores=self._scores[1],
-        )
-        arrays = {name: tensor.cpu().numpy() for name, tensor in found.kept.items()}
-        if job.repeat:
-            moved = self._moved(job.key, arrays)
-        else:
-            artifacts.write_mask(self._store, job.key, arrays, self._nearby)
-            moved = None
-        layers = measure.layers(network, found.kept)
-        rows = self._layers(network, layers, found.kept)
-        return {
-            **self._row(job, network, layers),
-            "layers": rows,
-            "effective_kept": sum(row["effective"] for row in rows),
-            "ties": found.ties,
-            "requested_density": value["density"],
-            repeats.MOVED: moved,
-        }
+        scores = one_shot_scores(network, score, weights, data=data, within=within)
+        moments = {name: measure.moments(one) for name, one in (scores or {}).items()}
+        return _Scoring(named, network, score, weights, within, data, scores, moments)
 
     def _moved(self, key: str, again: Arrays) -> int | None:
         """Weights that only one of the stored mask and this one keeps."""
@@ -288,20 +367,20 @@ class _Worker:
         return sum(int((stored[name] != again[name]).sum()) for name in stored)
 
     def _layers(
-        self, network: Network, layers: list[measure.Layer], kept: Kept
+        self, shared: _Scoring, layers: list[measure.Layer], kept: Kept
     ) -> list[results.Row]:
-        effective, scores = measure.effective_kept(network, kept), self._scores[1]
-        rows = [asdict(layer) for layer in layers]
+        effective = measure.effective_kept(shared.network, kept)
+        rows = [dict(vars(layer)) for layer in layers]
         for row in rows:
             row["density"] = row["kept"] / row["size"]
             row["effective"] = effective[row["layer"]]
-            if scores is not None:
-                row["score_mean"], row["score_std"] = measure.moments(scores[row["layer"]])
+            if shared.scores is not None:
+                row["score_mean"], row["score_std"] = shared.moments[row["layer"]]
         return rows
 
     # ------------------------------------------------------------ measure
 
-    def _interpolate(self, job: Job, value: Value) -> results.Row:
+    def _interpolate(self, job: Job, value: Value) -> Found:
         """The error on the way between two runs: theirs is the network, the data and the mask."""
         row = results.find(self._store, value["one"]["run"])
         if row is None:
@@ -320,17 +399,17 @@ class _Worker:
                 alpha = point / (len(errors) - 1)
                 rows.append({"name": "error", "split": split, "alpha": alpha, "value": error})
             rows.append({"name": "barrier", "split": split, "value": height})
-        return {**self._labels(job), "measurements": rows}
+        return {**self._labels(job), "measurements": rows}, []
 
-    def _connect(self, job: Job, value: Value) -> results.Row:
+    def _connect(self, job: Job, value: Value) -> Found:
         rows = [
             {"name": name, "layer": layer, "value": quantity}
             for layer, kept in (self._kept(value["mask"]) or {}).items()
             for name, quantity in graph_quantities(kept).items()
         ]
-        return {**self._labels(job), "measurements": rows}
+        return {**self._labels(job), "measurements": rows}, []
 
-    def _time(self, job: Job, value: Value) -> results.Row:
+    def _time(self, job: Job, value: Value) -> Found:
         """What the network takes without its pruned units: bytes, and time on this machine."""
         from tasks.latency import latencies
 
@@ -345,12 +424,13 @@ class _Worker:
         forms = {one.form: one for one in timed}
         dense, shrunk = forms["dense"], forms["shrunk"]
         sizes = {"bytes": shrunk.bytes, "dense_bytes": dense.bytes}
-        return {
+        row = {
             **self._labels(job),
             "measurements": [{"name": n, "value": float(size)} for n, size in sizes.items()],
             "latency": shrunk.milliseconds,
             "dense_latency": dense.milliseconds,
         }
+        return row, []
 
     # ------------------------------------------------------------ what jobs read
 

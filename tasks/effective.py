@@ -5,6 +5,7 @@ Effective Sparsity". Units die long before a layer empties, so that the effectiv
 a very sparse mask can be far below the density that was asked for.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -40,26 +41,22 @@ def effective(paths: nn.Module, kept: Kept, input_shape: tuple[int, ...]) -> Kep
     its gradient is not 0. Paths are those of single pixels: a kernel entry that meets
     nothing but padding is on none. A unit that emits only its bias counts as dead.
 
-    `paths` is the architecture as `connections` made it.
+    `paths` is the architecture as `connections` made it, for the device that the mask is on.
     """
-    names = prunable(paths)
-    live = {name: kept[name].to(torch.float64) for name in names}
-    for tensor in live.values():
-        tensor.requires_grad_()
-    device = live[names[0]].device
-    others = {
-        name: _neutral(name, tensor, device)
-        for name, tensor in paths.state_dict().items()
-        if name not in live
-    }
+    live = {name: mask.to(torch.float64).requires_grad_() for name, mask in kept.items()}
+    device = next(iter(live.values())).device
     ones = torch.ones(1, *input_shape, dtype=torch.float64, device=device)
-    # cuDNN may choose transforms that leave 1e-17 where sums of products leave 0.
-    with torch.backends.cudnn.flags(enabled=False):
-        total = functional_call(paths, {**others, **live}, (ones,)).sum()
+    with _exact_convolutions(device):
+        total = functional_call(paths, live, (ones,), tie_weights=False).sum()
         gradients = torch.autograd.grad(total, list(live.values()))
     return {
-        name: (gradient != 0) & kept[name] for name, gradient in zip(names, gradients, strict=True)
+        name: (gradient != 0) & kept[name] for name, gradient in zip(live, gradients, strict=True)
     }
+
+
+def _exact_convolutions(device: torch.device) -> AbstractContextManager[None]:
+    """Without cuDNN, which may choose transforms that leave 1e-17 where products sum to 0."""
+    return torch.backends.cudnn.flags(enabled=False) if device.type == "cuda" else nullcontext()
 
 
 def dead_units(kept: Kept) -> dict[str, int]:
@@ -67,7 +64,7 @@ def dead_units(kept: Kept) -> dict[str, int]:
     return {name: int((~k.flatten(1).any(dim=1)).sum()) for name, k in kept.items()}
 
 
-def _neutral(name: str, tensor: Tensor, device: torch.device) -> Tensor:
+def _neutral(name: str, tensor: Tensor, device: torch.device | str) -> Tensor:
     """Biases, running means and positions 0; batch norm's scale and running variance 1."""
     if not tensor.is_floating_point():
         return torch.zeros(tensor.shape, dtype=tensor.dtype, device=device)
@@ -75,11 +72,11 @@ def _neutral(name: str, tensor: Tensor, device: torch.device) -> Tensor:
     return torch.full(tensor.shape, 1.0 if one else 0.0, dtype=torch.float64, device=device)
 
 
-def connections(module: nn.Module) -> nn.Module:
+def connections(module: nn.Module, device: torch.device | str = "cpu") -> nn.Module:
     """Turn an architecture into one that passes 1 or 0 between layers, forth and back.
 
     Its activations must be 0 at 0 and rise, its poolings be modules: MaxPool2d or averages.
-    Layer norms are left out.
+    Layer norms are left out. All its tensors but the prunable ones get neutral values.
 
     Raises
     ------
@@ -95,7 +92,11 @@ def connections(module: nn.Module) -> nn.Module:
                 setattr(parent, name, nn.Identity())
             elif isinstance(child, nn.Conv2d | nn.Linear):
                 child.register_forward_hook(_saturated)
-    return module
+    weights = set(prunable(module))
+    others = {name: t for name, t in module.state_dict().items() if name not in weights}
+    neutral = {name: _neutral(name, tensor, device) for name, tensor in others.items()}
+    module.load_state_dict(neutral, strict=False, assign=True)
+    return module.requires_grad_(False)
 
 
 def _saturated(_module: nn.Module, _inputs: object, output: Tensor) -> Any:

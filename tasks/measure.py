@@ -98,10 +98,11 @@ def moments(scores: Tensor) -> tuple[float, float]:
 
 def effective_kept(network: Network, kept: Kept) -> dict[str, int]:
     """How many kept weights of each layer lie on a path from input to output."""
-    found = effective(_paths(network), kept, network.input_shape)
+    device = next(iter(kept.values())).device
+    found = effective(_paths(network, device), kept, network.input_shape)
     return {name: int(tensor.sum()) for name, tensor in found.items()}
 
 
 @lru_cache(maxsize=16)
-def _paths(network: Network) -> nn.Module:
-    return connections(build(network))
+def _paths(network: Network, device: torch.device) -> nn.Module:
+    return connections(build(network), device)

@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestrator.errors import DamagedFile
 from orchestrator.store import layout, sealed
-from orchestrator.store.files import publish
+from orchestrator.store.files import File, publish
 from orchestrator.store.nearby import Nearby
 from orchestrator.store.sealed import Arrays, seal
 
@@ -37,11 +37,16 @@ def read_state(store: Path, run_key: str, step: int, nearby: Nearby | None = Non
     return _decode(store / layout.state(run_key, step), about, nearby)[0]
 
 
-def write_mask(store: Path, key: str, kept: Arrays, nearby: Nearby | None = None) -> None:
-    """Publish a mask: bool arrays by the name of the prunable tensor."""
+def mask_file(store: Path, key: str, kept: Arrays) -> File:
+    """A mask's file, to be published: bool arrays by the name of the prunable tensor."""
     shapes = {name: list(array.shape) for name, array in kept.items()}
     about = {"mask": key, "shapes": shapes}
-    _write(store / layout.mask(key), seal(sealed.packed(kept), about), nearby)
+    return store / layout.mask(key), seal(sealed.packed(kept), about)
+
+
+def write_mask(store: Path, key: str, kept: Arrays, nearby: Nearby | None = None) -> None:
+    """Publish a mask."""
+    _write(*mask_file(store, key, kept), nearby)
 
 
 def read_mask(store: Path, key: str, nearby: Nearby | None = None) -> Arrays:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 from orchestrator.errors import DamagedFile, DeterminismAlarm
 from orchestrator.store import layout, schema
 from orchestrator.store.compare import RESULT, Compared, differences
-from orchestrator.store.files import publish
+from orchestrator.store.files import File, publish_all
 from orchestrator.store.place import contents
 from orchestrator.store.segments import (
     GROUP,
@@ -68,13 +69,26 @@ def commit(store: Path, row: Row) -> None:
     DeterminismAlarm
         When the store holds another result for this key.
     """
+    publish_all(committing(store, row))
+
+
+def committing(store: Path, row: Row) -> list[File]:
+    """The file whose publication commits a result; none where the store holds the same result.
+
+    Raises
+    ------
+    DeterminismAlarm
+        When it holds another one for this key.
+    """
     row = {**row, "digest": result_digest(row)}
     row["checksum"] = row_checksum(row)
     earlier = find(store, row["key"])
     if earlier is None:
-        publish(store / layout.result(row["key"]), encode(schema.FOLDED, [schema.fold(row)]))
-    elif earlier["digest"] != row["digest"] and (apart := differences(earlier, row)):
+        content = encode(schema.FOLDED, [schema.fold(row)])
+        return [(store / layout.result(row["key"]), content)]
+    if earlier["digest"] != row["digest"] and (apart := differences(earlier, row)):
         raise DeterminismAlarm(alarm(earlier, row, apart[0]))
+    return []
 
 
 def agree(store: Path, row: Row) -> None:
@@ -268,6 +282,7 @@ def _read_live(path: Path) -> Row | None:
         return None
 
 
+@cache
 def _bared(table_schema: pa.Schema) -> pa.Schema:
     return pa.schema([pa.field(f.name, _bare(f.type)) for f in table_schema])
 
@@ -281,12 +296,10 @@ def _bare(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def _known(value: Any) -> Any:
+def _known(row: Row) -> Row:
     """Without those columns that files of the first version lack, while they are null."""
-    if isinstance(value, dict):
-        return {
-            name: _known(item)
-            for name, item in value.items()
-            if item is not None or name not in schema.ADDED
-        }
-    return [_known(item) for item in value] if isinstance(value, list) else value
+    return {
+        name: [_known(one) for one in item] if isinstance(item, list) else item
+        for name, item in row.items()
+        if item is not None or name not in schema.ADDED
+    }

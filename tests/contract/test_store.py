@@ -1,17 +1,19 @@
 """What the store promises: whole files or none, one result for a key, no silent change."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from orchestrator import study
+from orchestrator import study, worker
 from orchestrator.errors import DamagedFile, DeterminismAlarm, StoreError
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.store import artifacts, layout, results, schema
 from orchestrator.store.compact import compact
-from orchestrator.store.files import open_store, publish
+from orchestrator.store.files import open_store, publish, publish_all
 from orchestrator.store.verify import repair, verify
 from tests.small import outcome, write_sweep
 
@@ -71,6 +73,67 @@ def test_publishing_leaves_the_old_or_the_new_file_and_nothing_else(store: Path)
     publish(path, b"new")
     assert path.read_bytes() == b"new"
     assert [p.name for p in path.parent.iterdir()] == ["y.bin"]
+
+
+def test_of_files_published_together_all_are_synced_before_the_first_is_moved(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = watched(monkeypatch)
+    paths = [store / "results" / name for name in ("b/2", "a/1", "c/3")]
+    publish_all([(path, path.name.encode()) for path in paths])
+    assert done == ["", "", "", *map(str, paths)]
+    assert [path.read_bytes() for path in paths] == [b"2", b"1", b"3"]
+
+
+def test_of_files_published_together_none_appears_where_one_cannot_be_written(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [2]
+
+    def full(_: int) -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        publish_all([(store / "masks" / name, b"kept") for name in ("x/1", "y/2", "z/3")])
+    assert [path for path in (store / "masks").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("hold", [0.0, 60.0])
+def test_a_tasks_artifacts_come_before_its_result_however_many_are_committed_at_once(
+    hold: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = watched(monkeypatch)
+    monkeypatch.setattr(worker, "HOLD_SECONDS", hold)
+    path = write_sweep(tmp_path, grids=[{"method": ["random", "snip"], "levels": [2, 3, 5, 8]}])
+    assert not study.run(study.read(path), tmp_path / "store", InlineExecutor()).failures
+    moves = [Path(name) for name in done if name]
+    results_of = {path.stem: n for n, path in enumerate(moves) if "live" in path.parts}
+    masks_of = {path.stem: n for n, path in enumerate(moves) if "masks" in path.parts}
+    assert len(masks_of) == 8
+    assert all(place < results_of[key] for key, place in masks_of.items())
+    told = "".join("r" if "/live/" in name else "m" if name else "s" for name in done)
+    assert ("rmr" in told) == bool(hold)  # two tasks' files, with no sync between
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is done to files from here on: "" for a sync, the new name for a move."""
+    done: list[str] = []
+    sync, move = os.fsync, os.replace
+
+    def note_sync(file: int) -> None:
+        sync(file)
+        done.append("")
+
+    def note_move(old: str, new: Path) -> None:
+        move(old, new)
+        done.append(str(new))
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "replace", note_move)
+    return done
 
 
 def test_a_second_equal_result_changes_nothing_and_another_one_is_an_alarm(filled: Path) -> None:

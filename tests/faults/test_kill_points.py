@@ -26,8 +26,9 @@ GRIDS = [
     {"method": "imp", "levels": "1..3", "rewind_step": [0, 3]},
 ]
 KILLS = 24
-SYNCS_AND_MOVES = 200
-"""About as many as the whole sweep makes, so that kills are spread over all of it."""
+SHORT, LONG = 12, 30
+"""Syncs and moves that a child may make at the most, of about a hundred of the whole sweep: a
+long life reaches beyond the twenty of the largest pack, so that some child gets past it."""
 
 
 def run(path: Path, store: Path, fuse: int | None) -> None:
@@ -48,7 +49,7 @@ def run(path: Path, store: Path, fuse: int | None) -> None:
             return counted
 
         os.fsync = deadly(os.fsync, after=False)
-        Path.replace = deadly(Path.replace, after=bool(fuse % 2))  # type: ignore[method-assign]
+        os.replace = deadly(os.replace, after=bool(fuse % 2))
     study.run(study.read(path), store, InlineExecutor())
 
 
@@ -60,7 +61,8 @@ def test_a_driver_killed_at_two_dozen_points_loses_and_doubles_nothing(tmp_path:
     dice, fork = random.Random("kill points"), multiprocessing.get_context("fork")
     kills = 0
     while True:
-        child = fork.Process(target=run, args=(path, store, dice.randint(1, SYNCS_AND_MOVES // 12)))
+        life = dice.randint(1, dice.choice((SHORT, LONG)))
+        child = fork.Process(target=run, args=(path, store, life))
         child.start()
         child.join()
         if child.exitcode == 0:
