@@ -169,7 +169,7 @@ def _written(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         with duckdb.connect(str(path)) as connection:
             yield connection
-    except (duckdb.IOException, duckdb.FatalException) as error:
+    except (duckdb.IOException, duckdb.FatalException, duckdb.TransactionException) as error:
         raise Unwritten(str(error).splitlines()[0].rpartition(": ")[2]) from None
 
 
