@@ -108,8 +108,10 @@ def plan(trials: list[Trial], held: Holdings, only: Set[int] | None = None) -> P
 def answers(trial: Trial) -> list[Value]:
     """What answers a trial: its measurements, its run and its mask."""
     asked: list[Value] = [*trial.measured]
-    asked += [trial.run] if trial.trained else []
-    asked += [trial.run.mask] if trial.run.mask else []
+    if trial.trained:
+        asked.append(trial.run)
+    if mask := trial.run.mask:
+        asked.append(mask)
     return asked
 
 
@@ -262,7 +264,10 @@ def inputs(value: Value) -> list[State | Mask]:
             around = value.one, value.other
         case Graphs() | Latency():
             around = (value.mask,)
-    return [item for item in around if item is not None and not isinstance(item, Init)]
+    return [item for item in around if isinstance(item, _STORED)]
+
+
+_STORED = State, Mask
 
 
 _Lineage: TypeAlias = dict[str, tuple[Run, int]]

@@ -124,7 +124,7 @@ def _grid_trials(sweep: Sweep, number: int, grid: Grid) -> Iterator[Trial]:
                     for point, run in zip(points, answers, strict=True):
                         if run.mask is None and not grid.train:
                             continue  # a mask that keeps everything asks for nothing
-                        measured = _measured(grid, run, branch)
+                        measured = _measured(grid, run, branch) if grid.measure else ()
                         parts = (of_setting, shared, point, _run_labels(run, of_runs))
                         yield Trial(parts, run, setting.dense, grid.train, measured)
 
@@ -409,16 +409,17 @@ def _finetune_label(recipe: Recipe | None) -> str | None:
 def _run_labels(run: Run, known: dict[tuple[str, bool], Labels]) -> Labels:
     """Of a setting's run; few of them differ, so that those `known` are shared."""
     ablation = run.mask.ablation if run.mask else None
-    init, shuffled = _init(run), isinstance(ablation, Shuffled)
-    if (init.key, shuffled) not in known:
-        known[init.key, shuffled] = {
+    init = _init(run)
+    same = init.key, isinstance(ablation, Shuffled)
+    if same not in known:
+        known[same] = {
             "init_weights": init.weights,
             "init_batch_norm": init.batch_norm,
             "init_seed": init.seed,
             "order_seed": run.order_seed,
             "shuffle_seed": ablation.seed if isinstance(ablation, Shuffled) else None,
         }
-    return known[init.key, shuffled]
+    return known[same]
 
 
 def _init(run: Run) -> Init:

@@ -230,15 +230,15 @@ def _canonical(record: Record) -> str:
 
 def _around(record: Record, names: tuple[str, ...]) -> list[str]:
     """The canonical text before, between and after these fields, each field with a comma."""
-    texts = [""]
+    texts, text = [], ""
     state = record.__dict__
     for field in type(record)._fields or ():
         if field.name in names:
-            texts.append("")
+            texts.append(text)
+            text = ""
         else:
-            texts[-1] += _piece(field, state[field.name])
-    texts[-1] += type(record)._last  # noqa: SLF001 (of this module)
-    return texts
+            text += _piece(field, state[field.name])
+    return [*texts, text + type(record)._last]
 
 
 def _piece(field: "_Field", value: Any) -> str:

@@ -459,10 +459,9 @@ class Mask(Record, kind="mask", referenced=True):
 def _same_network(network: Network, start: "Init | State | None", mask: "Mask | None") -> None:
     if isinstance(start, State) and start.run.network != network:
         raise ValueError("the weights to start from belong to another network")
-    if mask is not None and (mask.network.name, mask.network.width) != (
-        network.name,
-        network.width,
-    ):
+    if mask is None or mask.network is network:
+        return
+    if (mask.network.name, mask.network.width) != (network.name, network.width):
         raise ValueError("the mask belongs to another network")
 
 
