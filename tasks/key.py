@@ -238,7 +238,7 @@ def _around(record: Record, names: tuple[str, ...]) -> list[str]:
             text = ""
         else:
             text += _piece(field, state[field.name])
-    return [*texts, text + type(record)._last]
+    return [*texts, text + type(record)._last]  # noqa: SLF001 (of this module)
 
 
 def _piece(field: "_Field", value: Any) -> str:
