@@ -180,6 +180,7 @@ def test_a_failing_task_fails_the_run_with_1_and_the_rest_is_done(tmp_path: Path
     assert statuses[1:] == ["dense,done", "snip,failed", "magnitude,done"]
 
 
+@pytest.mark.slow
 def test_a_launch_among_foreign_modules_of_the_same_names_uses_ours(tmp_path: Path) -> None:
     """`tasks` and `tests` are common names; the installed command must not meet them."""
     import subprocess

@@ -116,7 +116,9 @@ def test_a_worker_killed_in_the_middle(tmp_path: Path, undisturbed: dict[str, ob
     assert '"event": "retried"' in journal
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_run_stops_at_once_and_says_how_to_go_on(
     tmp_path: Path, stop: signal.Signals, undisturbed: dict[str, object]
 ) -> None:
@@ -147,6 +149,7 @@ def test_two_drivers_on_one_store_at_once(tmp_path: Path, undisturbed: dict[str,
     assert verify(tmp_path / "store") == []
 
 
+@pytest.mark.slow
 def test_two_drivers_with_sweeps_that_overlap(tmp_path: Path) -> None:
     """One asks for some levels, the other for some more: what both want is in the tables once."""
     some = [{"method": ["random", "snip"], "levels": [2, 5]}, {"method": "imp", "levels": "1..3"}]

@@ -131,6 +131,7 @@ def test_what_failed_is_tried_again_while_the_rest_goes_on(running: Running) -> 
     assert set(running.statuses().values()) == {"done"}
 
 
+@pytest.mark.slow
 def test_when_nothing_runs_whoever_asks_is_told(running: Running) -> None:
     (running.folder / "fixed").touch()
     (running.folder / "go").touch()
