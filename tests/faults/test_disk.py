@@ -180,6 +180,7 @@ def test_a_database_that_does_not_fit_costs_no_result(
     is_undisturbed(tmp_path, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_store_becomes_read_only_in_the_middle(
     disk: Callable[[str], bool], tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:

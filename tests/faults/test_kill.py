@@ -62,7 +62,8 @@ def settle(folder: Path) -> None:
     repair(left)
 
 
-@pytest.mark.parametrize("executor", ["inline", pytest.param("ray", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["inline", "ray"])
 def test_a_driver_killed_at_random_moments(
     executor: str, tmp_path: Path, undisturbed: dict[str, object]
 ) -> None:

@@ -117,6 +117,7 @@ def test_pause_cancel_resume_and_retry_of_parts_of_a_launch(running: Running) ->
     assert not any(layout.published(running.folder / "store" / layout.REQUESTS, ""))
 
 
+@pytest.mark.slow
 def test_what_failed_is_tried_again_while_the_rest_goes_on(running: Running) -> None:
     running.ask("pause", "gated", "--where", f"replicate = {running.waiting()[-1]}")
     (running.folder / "go").touch()
