@@ -27,7 +27,7 @@ $(READY): requirements.lock pyproject.toml | $(filter .tools/%,$(UV))
 	@$(PYTHON3) -m venv .tools
 	@.tools/bin/pip install --quiet --disable-pip-version-check uv
 
-quickstart: $(READY)  ## Run a real sweep on real data, draw its figures, write its report (a minute)
+quickstart: $(READY)  ## Run a real sweep on real data, draw its figures, write its report (a minute and a half)
 	@$(VENV)/bin/tombola plan sweeps/quickstart.yaml
 	@$(VENV)/bin/tombola run sweeps/quickstart.yaml
 	@$(VENV)/bin/tombola figures sweeps/quickstart.yaml
