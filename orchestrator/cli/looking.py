@@ -143,6 +143,6 @@ def measure(
     root = shared.opened(store)
     with results.scanning(root):
         whole = looking.find_key(results.connect(root), key)
-    from orchestrator.worker import measure_mask
+    from orchestrator.computing import measure_mask
 
     render.print_measured(shared.console(), *measure_mask(root, whole))

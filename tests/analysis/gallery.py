@@ -56,14 +56,19 @@ def accuracy(method: str, density: float, ablation: str, replicate: int) -> floa
     return 0.95 - ablated * _WORST[method] * (1 - density) ** 3 - 0.02 * noise
 
 
+def _dense(replicate: int) -> tuple[str, dict[str, Any], Row]:
+    """A replicate's dense key, what its trials share, and its dense trial."""
+    dense = key_of("dense", replicate)
+    shared = {"replicate": replicate, "dense_key": dense}
+    one = trial(dense, **shared, method="dense", requested_density=1.0, prune_step=None)
+    return dense, shared, one
+
+
 def _study(store: Path) -> Iterator[Row]:
     trials = []
     for replicate in REPLICATES:
-        dense = key_of("dense", replicate)
-        shared = {"replicate": replicate, "dense_key": dense}
-        trials.append(
-            trial(dense, **shared, method="dense", requested_density=1.0, prune_step=None)
-        )
+        dense, shared, one = _dense(replicate)
+        trials.append(one)
         start = {"kind": "init", "seed": replicate}
         yield _run(dense, 0.955 - 0.004 * replicate, 1.0, {"start": start})
         for method, ablation in product(METHODS, ABLATIONS):
@@ -96,11 +101,8 @@ def _timed(store: Path) -> Iterator[Row]:
     """Runs of `study`: SNIP gains nothing, whole units of a sparse network go."""
     trials = []
     for replicate in REPLICATES:
-        dense = key_of("dense", replicate)
-        shared = {"replicate": replicate, "dense_key": dense}
-        trials.append(
-            trial(dense, **shared, method="dense", requested_density=1.0, prune_step=None)
-        )
+        _, shared, one = _dense(replicate)
+        trials.append(one)
         for method, density in product(("snip", "synflow"), DENSITIES):
             key, mask = (key_of(x, method, "none", replicate, density) for x in "rm")
             asked = {"method": method, "requested_density": density}
