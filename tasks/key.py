@@ -109,7 +109,7 @@ R = typing.TypeVar("R", bound=Record)
 
 
 def changed(record: R, **changes: Any) -> R:
-    """The same record but for these fields: dataclasses.replace, in a third of the time."""
+    """The same record but for these fields: dataclasses.replace, which takes 1.7 times as long."""
     made = object.__new__(type(record))
     state = made.__dict__
     state.update(record.__dict__)
