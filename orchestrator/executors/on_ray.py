@@ -85,8 +85,8 @@ class RayExecutor:
         self._may_share = False
         try:
             # Workers import from the folder Ray was started in: let that be ours, and not
-            # one where some other `tasks` lies.
-            with chdir(SOURCE), warnings.catch_warnings():
+            # one where some other `tasks` lies. A user's code is where we are now.
+            with _said_to_workers(own.FOLDER, Path.cwd()), chdir(SOURCE), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 ray.init(**(_join(self._where) if self._where else _start(num_cpus, num_gpus)))
         except (ray.exceptions.RayError, ImportError, OSError, RuntimeError, ValueError) as error:
@@ -389,12 +389,10 @@ def _import_ray(*, local: bool) -> ModuleType:
     where there is one.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    here = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", own.FOLDER: str(Path.cwd())}
     if local:
-        os.environ.update(here)
-    else:
-        for name in here:  # an executor before this one may have been local
-            os.environ.pop(name, None)
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    else:  # an executor before this one may have been local
+        os.environ.pop("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", None)
         if joining.has_token():
             os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "1"
@@ -405,6 +403,19 @@ def _import_ray(*, local: bool) -> ModuleType:
 
     joining.require_recent(ray.__version__)
     return ray
+
+
+@contextmanager
+def _said_to_workers(name: str, value: Path) -> Iterator[None]:
+    """An environment variable of the processes that are begun meanwhile, not of this one after."""
+    before = os.environ.get(name)
+    os.environ[name] = str(value)
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
 
 
 def _resolve(said: str) -> Address:

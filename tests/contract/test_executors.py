@@ -1,5 +1,6 @@
 """What every executor promises: the same packs give the same arrivals and the same store."""
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from orchestrator.failures import Failure
 from orchestrator.launch import _job
 from orchestrator.plan import Nothing, plan
 from orchestrator.store.files import open_store
+from tasks import own
 from tests.small import outcome, write_sweep
 
 
@@ -55,6 +57,16 @@ def pack_of(store: Path, *jobs: Job, name: str = "p") -> Pack:
 
 def test_it_has_at_least_one_slot(executor: Executor) -> None:
     assert executor.slots >= 1
+
+
+def test_code_of_ones_own_is_still_looked_for_where_this_process_is(
+    executor: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The executor tells its workers the folder it was made in, and nobody else."""
+    (tmp_path / "written_later.py").write_text("def score(): ...\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    assert own.file("written_later:score") == tmp_path / "written_later.py"
 
 
 def test_a_pack_comes_back_with_an_outcome_for_each_job(
