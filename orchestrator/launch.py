@@ -52,10 +52,11 @@ class Limits:
     """What a launch allows, in seconds but for `node_cache`.
 
     A task that takes longer than `timeout`, and 20 times what was expected, is stopped and
-    tried once more; so is a training that does not get through a batch in `stall`. A training
-    keeps a checkpoint every `checkpoint`. Once a launch is told to end, what runs has `grace`
-    to keep a checkpoint or to finish. A node keeps `node_cache` bytes of weights and masks on
-    its own disk; by default some GiB where the store is in object storage, and else nothing.
+    tried once more; so is one that does not get through a turn of a loop (a batch) in `stall`.
+    A training keeps a checkpoint every `checkpoint`. Once a launch is told to end, what runs
+    has `grace` to keep a checkpoint or to finish. A node keeps `node_cache` bytes of weights
+    and masks on its own disk; by default some GiB where the store is in object storage, and
+    else nothing.
     """
 
     timeout: float = 3600.0

@@ -29,6 +29,7 @@ from orchestrator.store.files import File, publish_all
 from orchestrator.store.nearby import nearby
 from orchestrator.store.place import locate, remote
 from tasks import resources
+from tasks.pulse import watched
 
 HOLD_SECONDS = 1.0
 """Since a task began, how long its result may wait for others: what short tasks came to is
@@ -101,12 +102,12 @@ class _Worker:
         meter = resources.Meter(self._device)
         try:
             timeout = job.timeout if self._limited else None
-            if job.kind == "rehearsal":
-                with deadline(timeout):
+            with deadline(timeout, self._pack.stall_seconds) as pulse, watched(pulse):
+                if job.kind == "rehearsal":
                     memory = self._computing.rehearse(job)
-                return [Outcome(job.key, self._name, time.perf_counter() - clock, memory=memory)]
-            with deadline(timeout, self._pack.stall_seconds) as pulse:
-                found, files = self._computing.compute(job, pulse)
+                    seconds = time.perf_counter() - clock
+                    return [Outcome(job.key, self._name, seconds, memory=memory)]
+                found, files = self._computing.compute(job)
             seconds = time.perf_counter() - clock
             row = {**found, **self._provenance(job, began, seconds), **meter.read(seconds)}
             if job.kind == "run":

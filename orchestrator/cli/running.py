@@ -93,7 +93,9 @@ def run(
     stall: Annotated[
         float,
         typer.Option(
-            help="Seconds without a batch after which a training counts as hung.", min=0.1
+            help="Seconds without a batch, or another turn of a loop, after which a task counts "
+            "as hung.",
+            min=0.1,
         ),
     ] = 600.0,
     checkpoint_every: Annotated[

@@ -53,9 +53,6 @@ class Kept:
         )
         raise Cut
 
-    def beat(self) -> None:
-        pass
-
 
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("at", [1, 10, 25, 39])
