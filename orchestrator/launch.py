@@ -80,10 +80,12 @@ class Failed:
 class Progress:
     """How far a launch is; passed to its observer after each change.
 
-    `stopped` is that it was asked to end before its time, with `kept` trainings at checkpoints.
+    `launch` is its name in the store's tables. `stopped` is that it was asked to end before its
+    time, with `kept` trainings at checkpoints.
     """
 
     total: int
+    launch: str = ""
     done: list[Task] = field(default_factory=list)
     failures: list[Failed] = field(default_factory=list)
     blocked: list[Task] = field(default_factory=list)
@@ -150,7 +152,7 @@ class _Launch:
         self._compaction = Background(store)
         self._size = executor.slots, executor.widest
         self._scheduler = Scheduler(nodes(plan, costs), *self._size)
-        self._progress = Progress(total=len(plan.tasks))
+        self._progress = Progress(len(plan.tasks), self._identity)
         self._packs = self._in_flight = 0
         self._costs, self._limits = costs, limits
         by_default = NODE_CACHE_BYTES if remote(store) else 0

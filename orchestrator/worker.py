@@ -26,7 +26,7 @@ from orchestrator.preemption import Notice, Preempted
 from orchestrator.store import layout, repeats, results
 from orchestrator.store.clock import now
 from orchestrator.store.files import File, publish_all
-from orchestrator.store.nearby import nearby
+from orchestrator.store.nearby import Reads, nearby
 from orchestrator.store.place import locate, remote
 from tasks import resources
 from tasks.pulse import watched
@@ -100,6 +100,8 @@ class _Worker:
         """Compute one job; its outcome, unless that is still to be committed (see `commit`)."""
         began, clock = now(), time.perf_counter()
         meter = resources.Meter(self._device)
+        if self._nearby is not None:
+            self._nearby.reads = Reads()
         try:
             timeout = job.timeout if self._limited else None
             with deadline(timeout, self._pack.stall_seconds) as pulse, watched(pulse):
@@ -110,6 +112,9 @@ class _Worker:
                 found, files = self._computing.compute(job)
             seconds = time.perf_counter() - clock
             row = {**found, **self._provenance(job, began, seconds), **meter.read(seconds)}
+            if self._nearby is not None:
+                read = self._nearby.reads
+                row |= {"node_reads": read.node, "store_reads": read.store}
             if job.kind == "run":
                 row["images_per_second"] = self._images(job, row) / seconds
         except Exception as error:

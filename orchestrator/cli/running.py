@@ -232,7 +232,7 @@ def _launch(
     exporting.publish(root)
     if on_finish:
         _notify(on_finish, asked.name, len(progress.done), len(progress.failures))
-    _summarise(asked.name, asked.path, root)
+    _summarise(asked.name, asked.path, root, progress.launch)
     render.print_given_up(console, progress)
     if progress.failures:
         render.print_failures(console, progress.failures, len(progress.blocked))
@@ -261,12 +261,14 @@ def _notify(command: str, name: str, done: int, failed: int) -> None:
         typer.echo(f"warning: --on-finish: {error}", err=True)
 
 
-def _summarise(name: str, sweep: Path, root: Path) -> None:
+def _summarise(name: str, sweep: Path, root: Path, launch: str = "") -> None:
     from analysis import results
     from orchestrator import looking
 
     with results.scanning(root):
-        looking.print_summary(shared.console(), results.connect(root), name)
+        connection = results.connect(root)
+        looking.print_summary(shared.console(), connection, name)
+        looking.print_reads(shared.console(), connection, launch)
     typer.echo(f"Next: tombola figures {shared.words(sweep, root)}")
     query = shared.words("SELECT method, density, accuracy FROM trials", root)
     typer.echo(f"      tombola sql {query}")
