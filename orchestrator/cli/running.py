@@ -197,6 +197,7 @@ def _launch(
     console = shared.console()
     workers: Any = None
     kept = 0
+    before = signal.getsignal(signal.SIGTERM)
 
     def go(planned: Any, how: dict[str, Any]) -> Any:
         with refreshing(root), Display(console, planned, costs) as display:
@@ -229,6 +230,7 @@ def _launch(
     finally:
         if workers is not None:
             workers.close()
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # nothing is left to drain
     exporting.publish(root)
     if on_finish:
         _notify(on_finish, asked.name, len(progress.done), len(progress.failures))
