@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
-from orchestrator.deadline import Pulse
 from orchestrator.errors import DamagedFile
 from orchestrator.executors.base import Job
 from orchestrator.preemption import Notice, Preempted
 from orchestrator.store import artifacts, layout
+from tasks.pulse import resting
 from tasks.train import Checkpoint, Eval
 
 
@@ -25,9 +25,9 @@ class RunCheckpoints:
     `resumed_step` is where the run went on from, or None.
     """
 
-    def __init__(self, store: Path, job: Job, every: float, notice: Notice, pulse: Pulse) -> None:
+    def __init__(self, store: Path, job: Job, every: float, notice: Notice) -> None:
         self._store, self._job, self._every = store, job, every
-        self._notice, self._pulse = notice, pulse
+        self._notice = notice
         self._kept = time.monotonic()
         self.resumed_step: int | None = None
 
@@ -82,17 +82,11 @@ class RunCheckpoints:
             "states": sorted(checkpoint.states),
         }
         arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
-        self._pulse.rest()  # a store that is slow has time limits of its own
-        with suppress(OSError):  # a store that is full or away: the training can go on
+        with resting(), suppress(OSError):  # a store that is full or away: the training can go on
             artifacts.write_checkpoint(self._store, self._job.key, arrays, about)
-        self._pulse.beat()
         self._kept = time.monotonic()
         if self._notice.reason is not None:
             raise Preempted(f"{self._notice.reason}; goes on from step {checkpoint.step}")
-
-    def beat(self) -> None:
-        """A batch is done."""
-        self._pulse.beat()
 
     def _of(self) -> dict[str, object]:
         """What must be the same for the run to go on as if it had not stopped."""

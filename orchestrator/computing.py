@@ -6,14 +6,12 @@ be committed by the worker.
 
 import json
 from dataclasses import asdict, fields
-from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from orchestrator.checkpoints import RunCheckpoints
-from orchestrator.deadline import Pulse
 from orchestrator.errors import StoreError
 from orchestrator.executors.base import Job, Pack
 from orchestrator.preemption import Notice
@@ -29,6 +27,7 @@ from tasks.key import decode
 from tasks.masks import Kept, Scores
 from tasks.networks.build import Weights, initial_weights
 from tasks.prune import one_shot_scores, prune
+from tasks.pulse import paced
 from tasks.rehearse import rehearse
 from tasks.spec import GemMiner, Init, Network, OnExamples, Score
 from tasks.train import train
@@ -94,7 +93,6 @@ class Computing:
         self._pack, self._store, self._nearby = pack, store, nearby
         self._gpus, self._notice = gpus, notice
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._pulse = Pulse(inf, inf)
         self._shared: _Scoring | None = None
         self._verbs = {
             "run": self._train,
@@ -104,9 +102,8 @@ class Computing:
             "latency": self._time,
         }
 
-    def compute(self, job: Job, pulse: Pulse) -> Found:
-        """A task's result, and artifacts to be published before it; trainings feed the pulse."""
-        self._pulse = pulse
+    def compute(self, job: Job) -> Found:
+        """A task's result, and artifacts to be published before it."""
         return self._verbs[job.kind](job, json.loads(job.value))
 
     def rehearse(self, job: Job) -> float:
@@ -128,9 +125,8 @@ class Computing:
         if kept is not None:
             kept = measure.fitted(network, kept)
         start = self._weights(network, value["start"])
-        kept_on_the_way = RunCheckpoints(
-            self._store, job, self._pack.checkpoint_seconds, self._notice, self._pulse
-        )
+        every = self._pack.checkpoint_seconds
+        kept_on_the_way = RunCheckpoints(self._store, job, every, self._notice)
         how = {
             "order_seed": value["order_seed"],
             "first_step": value["first_step"],
@@ -143,7 +139,6 @@ class Computing:
             trained = train_on(devices, network, recipe, dataset, start, kept, **how)
         else:
             trained = train(network, recipe, load(dataset, self.device), start, kept, **how)
-        self._pulse.rest()
         for step, weights in trained.states.items():
             arrays = {name: tensor.cpu().numpy() for name, tensor in weights.items()}
             artifacts.write_state(self._store, job.key, step, arrays, self._nearby)
@@ -265,7 +260,7 @@ class Computing:
     def _connect(self, job: Job, value: Value) -> Found:
         rows = [
             {"name": name, "layer": layer, "value": quantity}
-            for layer, kept in (self._kept(value["mask"]) or {}).items()
+            for layer, kept in paced((self._kept(value["mask"]) or {}).items())
             for name, quantity in graph_quantities(kept).items()
         ]
         return {**self._labels(job), "measurements": rows}, []

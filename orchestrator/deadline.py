@@ -17,20 +17,28 @@ class TaskTimeout(Exception):
 
 
 class TaskStalled(TaskTimeout):
-    """A task that had begun to go on by batches did not; the traceback says where it was."""
+    """A task's loop that had begun to turn did not; the traceback says where it was."""
 
 
 class Pulse:
-    """A task's sign of life. Only what has shown one, and does not rest, can be missed."""
+    """Watches a task's loops (tasks.pulse). Only what has shown a sign of life can be missed.
+
+    Between loops a task rests: what comes there may take long, up to the task's limit.
+    """
 
     def __init__(self, seconds: float, stall: float) -> None:
         self._seconds, self._stall = seconds, stall
         self._end = time.monotonic() + seconds
         self._last, self._put_off = inf, -inf
         self._armed = False
+        self._loops = 0
+
+    def begin(self) -> None:
+        """A loop begins; its first turn may take long."""
+        self._loops += 1
 
     def beat(self) -> None:
-        """A batch is done, and the next is to follow soon."""
+        """A turn is done, and the next is to follow soon."""
         self._last = time.monotonic()
         if self._last >= self._put_off:
             self._look_later()
@@ -40,13 +48,21 @@ class Pulse:
         self._last = inf
         self._look_later()
 
+    def end(self) -> None:
+        """A loop is over; the one around it, if any, is to go on soon."""
+        self._loops -= 1
+        if self._loops:
+            self.beat()
+        else:
+            self.rest()
+
     def ring(self, _signal: int, _frame: FrameType | None) -> None:
         """Raise what is due, or look again later."""
         now = time.monotonic()
         if now >= self._end:
             raise TaskTimeout(f"took longer than its limit of {self._seconds:,.0f} s")
         if now - self._last >= self._stall:
-            raise TaskStalled(f"no batch in {self._stall:,.0f} s (--stall)")
+            raise TaskStalled(f"no sign of life in {self._stall:,.0f} s (--stall)")
         self._look_later()
 
     def arm(self) -> None:

@@ -52,10 +52,11 @@ class Limits:
     """What a launch allows, in seconds but for `node_cache`.
 
     A task that takes longer than `timeout`, and 20 times what was expected, is stopped and
-    tried once more; so is a training that does not get through a batch in `stall`. A training
-    keeps a checkpoint every `checkpoint`. Once a launch is told to end, what runs has `grace`
-    to keep a checkpoint or to finish. A node keeps `node_cache` bytes of weights and masks on
-    its own disk; by default some GiB where the store is in object storage, and else nothing.
+    tried once more; so is one that does not get through a turn of a loop (a batch) in `stall`.
+    A training keeps a checkpoint every `checkpoint`. Once a launch is told to end, what runs
+    has `grace` to keep a checkpoint or to finish. A node keeps `node_cache` bytes of weights
+    and masks on its own disk; by default some GiB where the store is in object storage, and
+    else nothing.
     """
 
     timeout: float = 3600.0
@@ -79,10 +80,12 @@ class Failed:
 class Progress:
     """How far a launch is; passed to its observer after each change.
 
-    `stopped` is that it was asked to end before its time, with `kept` trainings at checkpoints.
+    `launch` is its name in the store's tables. `stopped` is that it was asked to end before its
+    time, with `kept` trainings at checkpoints.
     """
 
     total: int
+    launch: str = ""
     done: list[Task] = field(default_factory=list)
     failures: list[Failed] = field(default_factory=list)
     blocked: list[Task] = field(default_factory=list)
@@ -149,7 +152,7 @@ class _Launch:
         self._compaction = Background(store)
         self._size = executor.slots, executor.widest
         self._scheduler = Scheduler(nodes(plan, costs), *self._size)
-        self._progress = Progress(total=len(plan.tasks))
+        self._progress = Progress(len(plan.tasks), self._identity)
         self._packs = self._in_flight = 0
         self._costs, self._limits = costs, limits
         by_default = NODE_CACHE_BYTES if remote(store) else 0

@@ -147,6 +147,19 @@ def print_summary(console: Console, connection: Connection, sweep: str) -> None:
     console.print(table)
 
 
+_READS = "SELECT sum(node_reads), sum(store_reads) FROM tasks WHERE launch = ?"
+
+
+def print_reads(console: Console, connection: Connection, launch: str) -> None:
+    """What the nodes' own copies of weights and masks spared a launch; nothing without them."""
+    near, far = connection.execute(_READS, [launch]).fetchone()
+    if near is not None:
+        console.print(
+            f"weights and masks: {near:,} read from the nodes' own copies, {far:,} from the store",
+            highlight=False,
+        )
+
+
 def _most_common(lines: Iterable[dict[float, str]]) -> list[float]:
     """Densities that most lines have, evenly spread where there are many, densest first."""
     counts = Counter(density for line in lines for density in line)

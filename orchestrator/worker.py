@@ -10,6 +10,7 @@ import platform
 import socket
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
@@ -26,9 +27,10 @@ from orchestrator.preemption import Notice, Preempted
 from orchestrator.store import layout, repeats, results
 from orchestrator.store.clock import now
 from orchestrator.store.files import File, publish_all
-from orchestrator.store.nearby import nearby
-from orchestrator.store.place import locate, remote
+from orchestrator.store.nearby import Reads, nearby
+from orchestrator.store.place import locate, remote, remove
 from tasks import resources
+from tasks.pulse import watched
 
 HOLD_SECONDS = 1.0
 """Since a task began, how long its result may wait for others: what short tasks came to is
@@ -99,16 +101,21 @@ class _Worker:
         """Compute one job; its outcome, unless that is still to be committed (see `commit`)."""
         began, clock = now(), time.perf_counter()
         meter = resources.Meter(self._device)
+        if self._nearby is not None:
+            self._nearby.reads = Reads()
         try:
             timeout = job.timeout if self._limited else None
-            if job.kind == "rehearsal":
-                with deadline(timeout):
+            with deadline(timeout, self._pack.stall_seconds) as pulse, watched(pulse):
+                if job.kind == "rehearsal":
                     memory = self._computing.rehearse(job)
-                return [Outcome(job.key, self._name, time.perf_counter() - clock, memory=memory)]
-            with deadline(timeout, self._pack.stall_seconds) as pulse:
-                found, files = self._computing.compute(job, pulse)
+                    seconds = time.perf_counter() - clock
+                    return [Outcome(job.key, self._name, seconds, memory=memory)]
+                found, files = self._computing.compute(job)
             seconds = time.perf_counter() - clock
             row = {**found, **self._provenance(job, began, seconds), **meter.read(seconds)}
+            if self._nearby is not None:
+                read = self._nearby.reads
+                row |= {"node_reads": read.node, "store_reads": read.store}
             if job.kind == "run":
                 row["images_per_second"] = self._images(job, row) / seconds
         except Exception as error:
@@ -128,24 +135,25 @@ class _Worker:
         """Publish together what was computed, each task's artifacts before its result."""
         computed, self._computed = self._computed, []
         outcomes: list[Outcome] = []
-        ready: list[tuple[Job, float]] = []
-        files: list[File] = []
-        written: list[File] = []
-        for job, row, before, _ in computed:
-            try:
-                files += [*before, *self._committing(job, row)]
-                written += before
-                ready.append((job, row["seconds"]))
-            except Exception as error:
-                outcomes += self._fallen(error, [(job, row["seconds"])])
+        ready = [(one.job, one.row["seconds"]) for one in computed]
+        artifacts: list[File] = []
+        committing: list[File] = []
         try:
-            publish_all(files)
+            earlier = results.finder(self._store, [job.key for job, _ in ready])
+            ready = []
+            for job, row, files, _ in computed:
+                try:
+                    committing += self._committing(job, row, earlier)
+                    artifacts += files
+                    ready.append((job, row["seconds"]))
+                except Exception as error:
+                    outcomes += self._fallen(error, [(job, row["seconds"])])
+            publish_all(artifacts, committing)
             if self._nearby is not None:
-                for file in written:
+                for file in artifacts:
                     self._nearby.keep(*file)
-            for job, _ in ready:
-                if job.kind == "run":
-                    (self._store / layout.checkpoint(job.key)).unlink(missing_ok=True)
+            runs = [job.key for job, _ in ready if job.kind == "run"]
+            remove(self._store / layout.checkpoint(key) for key in runs)
         except Exception as error:
             return outcomes + self._fallen(error, ready)
         return outcomes + [Outcome(job.key, self._name, seconds) for job, seconds in ready]
@@ -167,14 +175,16 @@ class _Worker:
             return f"store {self._store}: {error.strerror}"
         return (str(error).splitlines() or [type(error).__name__])[0]
 
-    def _committing(self, job: Job, row: results.Row) -> list[File]:
+    def _committing(
+        self, job: Job, row: results.Row, earlier: Callable[[str], results.Row | None]
+    ) -> list[File]:
         """The file that commits a result, where it is the first one, and of a whole run."""
         if job.repeat:
             repeats.record(self._store, row)
         elif job.kind == "run" and row["last_step"] != json.loads(job.value)["recipe"]["steps"]:
             results.agree(self._store, row)
         else:
-            return results.committing(self._store, row)
+            return results.committing(self._store, row, earlier(job.key))
         return []
 
     def _images(self, job: Job, row: results.Row) -> int:

@@ -11,6 +11,7 @@ import torch
 
 from tasks.data import Data
 from tasks.networks.build import Weights, build
+from tasks.pulse import paced
 from tasks.spec import Network
 from tasks.train import evaluate
 
@@ -55,7 +56,7 @@ def barrier(
     module, device = build(network), data.train.labels.device
     first, second = ({n: t.to(device) for n, t in end.items()} for end in (first, second))
     errors: dict[str, list[float]] = {"train": [], "test": []}
-    for point in range(points):
+    for point in paced(range(points)):
         between = _between(first, second, point / (points - 1))
         for measured in evaluate(module, between, data, point):
             errors[measured.split].append(1 - measured.accuracy)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tasks import catalog, datasets, own, streams
 from tasks.augment import Draws, augmented
+from tasks.pulse import paced
 from tasks.spec import Dataset, Examples, Recipe
 
 
@@ -180,7 +181,7 @@ def scoring_batches(data: Data, examples: Examples) -> list[Batch]:
     index = torch.from_numpy(chosen).to(data.train.labels.device)
     return [
         data.train.batch(part, _scoring_draws(examples, number, len(part)))
-        for number, part in enumerate(torch.split(index, examples.batch_size or len(index)))
+        for number, part in paced(enumerate(torch.split(index, examples.batch_size or len(index))))
     ]
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from tasks import streams
 from tasks.augment import Draws
+from tasks.pulse import paced
 
 SplitOf = Literal["train", "test"]
 Reader = Callable[[str], tuple[Any, Any]]
@@ -167,7 +168,7 @@ def _read_tiny_imagenet(name: str, split: str) -> tuple[npt.NDArray[np.uint8], l
             for file, wnid in named
         ]
     with ThreadPoolExecutor() as pool:
-        pixels = list(pool.map(lambda sample: _decoded(sample[0]), samples))
+        pixels = list(paced(pool.map(lambda sample: _decoded(sample[0]), samples)))
     return np.stack(pixels).transpose(0, 3, 1, 2), [label for _, label in samples]
 
 
@@ -211,7 +212,7 @@ class Streamed:
         boxes: Any = [None] * len(chosen) if draws is None else draws.boxes().T
         flips = np.zeros(len(chosen), dtype=bool) if draws is None else draws.flips()
         images = self._pool.map(self._image, chosen.tolist(), boxes, flips)
-        return torch.stack(list(images)).float() / 255
+        return torch.stack(list(paced(images))).float() / 255
 
     def _image(self, number: int, box: streams.FloatArray | None, flip: bool) -> Tensor:
         from torchvision.transforms.v2 import functional as f

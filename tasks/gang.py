@@ -161,10 +161,6 @@ class _Going:
         if self.kept_by is not None:
             self.kept_by.keep(checkpoint)
 
-    def beat(self) -> None:
-        if self.kept_by is not None:
-            self.kept_by.beat()
-
 
 class _Summed(torch.autograd.Function):
     """The sum over all members, forwards of values and backwards of gradients."""

@@ -16,6 +16,7 @@ from tasks import streams
 from tasks.data import Data, training_batches
 from tasks.masks import Kept, select
 from tasks.networks.build import Weights, build, prunable
+from tasks.pulse import paced
 from tasks.spec import GemMiner, Network, Recipe
 
 
@@ -68,7 +69,7 @@ def mine(
     freezings = settings.steps // settings.period
     history: list[tuple[int, int, float]] = []
     module.train()
-    for step, batch in enumerate(batches, 1):
+    for step, batch in paced(enumerate(batches, 1)):
         live = {n: frozen[n] * _rounded(scores[n]) * flags[n] for n in names}
         logits = functional_call(module, {**frozen, **live}, (batch.images,))
         loss = cross_entropy(logits, batch.labels)

@@ -1,7 +1,9 @@
 """How long one forward pass takes, and how many bytes a network is: dense, masked, shrunk."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from statistics import median
 
 import torch
@@ -10,6 +12,7 @@ from torch.func import functional_call
 
 from tasks.masks import Kept
 from tasks.networks.build import Weights, build
+from tasks.pulse import paced
 from tasks.spec import Network
 from tasks.structured import shrink
 
@@ -49,8 +52,7 @@ def latencies(network: Network, weights: Weights, kept: Kept, *, batch_size: int
     seconds: dict[str, list[float]] = {form: [] for form in forms}
     for module, tensors in forms.values():  # warm up
         _pass(module, tensors, images)
-    began = time.perf_counter()
-    while len(seconds["dense"]) < REPEATS or time.perf_counter() - began < SECONDS:
+    for _ in paced(_turns()):
         for form, (module, tensors) in forms.items():
             seconds[form].append(_pass(module, tensors, images))
     return [
@@ -61,6 +63,15 @@ def latencies(network: Network, weights: Weights, kept: Kept, *, batch_size: int
         )
         for form, (_, tensors) in forms.items()
     ]
+
+
+def _turns() -> Iterator[int]:
+    """REPEATS turns or SECONDS of them, whichever is later."""
+    began = time.perf_counter()
+    for turn in count():
+        if turn >= REPEATS and time.perf_counter() - began >= SECONDS:
+            return
+        yield turn
 
 
 @torch.no_grad()

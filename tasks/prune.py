@@ -11,6 +11,7 @@ from tasks import score as scoring
 from tasks.data import Batch, Data, scoring_batches
 from tasks.masks import Kept, Scores, Selection, select, shuffle
 from tasks.networks.build import Weights, build, prunable
+from tasks.pulse import paced
 from tasks.spec import (
     Ablation,
     GemMiner,
@@ -196,7 +197,7 @@ def _iterative(
     kept, found = within, None
     start, iterations = 1.0 if within is None else _density(within), _iterations(score)
     linear = isinstance(score, Synflow) and score.schedule == "linear"
-    for iteration in range(1, iterations + 1):
+    for iteration in paced(range(1, iterations + 1)):
         done = iteration / iterations
         target = start * (density / start) ** done
         if linear:

@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from tasks.data import Batch, Data, training_batches
 from tasks.masks import Kept
 from tasks.networks.build import Weights, build
+from tasks.pulse import paced
 from tasks.spec import Network, Recipe
 
 RATE = 0.01
@@ -44,7 +45,7 @@ def rescaled(
     names = [name for name, _ in module.named_parameters()]
     scales = {n: torch.ones((), device=base[n].device, requires_grad=True) for n in names}
     optimizer = torch.optim.Adam(list(scales.values()), lr=RATE)
-    for batch, other in _pairs(data, recipe, order_seed):
+    for batch, other in paced(_pairs(data, recipe, order_seed)):
         scaled = {name: base[name] * scale for name, scale in scales.items()}
         buffers = {n: t.clone() for n, t in base.items() if n not in scaled}
         loss = _loss(module, {**buffers, **scaled}, batch)

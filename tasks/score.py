@@ -14,6 +14,7 @@ from tasks import streams
 from tasks.data import Batch
 from tasks.masks import Kept, Scores
 from tasks.networks.build import Weights, prunable
+from tasks.pulse import paced
 from tasks.spec import Grasp, Obd, Random, Snip
 
 EXAMPLES_AT_ONCE = 16
@@ -47,7 +48,7 @@ def snip(
     names, live, others = _parts(module, weights, kept, score.precision)
     module.train(score.batch_norm == "train")
     total = [torch.zeros_like(tensor) for tensor in live.values()]
-    for batch, share in _shares(batches):
+    for batch, share in paced(_shares(batches)):
         loss = _loss(module, {**others, **live}, batch)
         gradients = torch.autograd.grad(loss, list(live.values()))
         if score.total == "absolute":
@@ -73,11 +74,11 @@ def grasp(
     tensors, shares = list(live.values()), _shares(batches)
     gradient = [torch.zeros_like(tensor) for tensor in tensors]
     if len(shares) > 1:
-        for batch, share in shares:
+        for batch, share in paced(shares):
             loss = _loss(module, {**others, **live}, batch, score.temperature)
             torch._foreach_add_(gradient, list(torch.autograd.grad(loss, tensors)), alpha=share)
     curvature = [torch.zeros_like(tensor) for tensor in tensors]
-    for batch, share in shares:
+    for batch, share in paced(shares):
         loss = _loss(module, {**others, **live}, batch, score.temperature)
         own = torch.autograd.grad(loss, tensors, create_graph=True)
         fixed = gradient if len(shares) > 1 else [g.detach() for g in own]
@@ -110,11 +111,8 @@ def obd(
     with torch.no_grad():
         logits = functional_call(module, {**others, **live}, (batch.images,))
     for direction in _directions(score, logits, batch.labels):
-        for images, part in zip(
-            torch.split(batch.images, EXAMPLES_AT_ONCE),
-            torch.split(direction, EXAMPLES_AT_ONCE),
-            strict=True,
-        ):
+        parts = (torch.split(t, EXAMPLES_AT_ONCE) for t in (batch.images, direction))
+        for images, part in paced(zip(*parts, strict=True)):
             found = slopes({n: t.detach() for n, t in live.items()}, images, part)
             for i, name in enumerate(names):
                 total[i] += found[name].square().sum(0)

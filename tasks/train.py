@@ -4,7 +4,7 @@ Plain tensors in, plain tensors out; the module holds no weights. Nothing outsid
 is read or written, so that many trials of one shape can later be trained side by side.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import cos, isfinite, pi
 from typing import Protocol
@@ -19,6 +19,7 @@ from tasks.ghosts import Ghosts
 from tasks.masks import Kept
 from tasks.networks.build import Weights, build
 from tasks.optimizers import optimizer
+from tasks.pulse import paced
 from tasks.rescale import rescaled
 from tasks.spec import Cosine, Network, Recipe, StepDecay
 
@@ -81,10 +82,6 @@ class Checkpoints(Protocol):
         """Keep it, in place of the one before."""
         ...
 
-    def beat(self) -> None:
-        """Told after each batch, be it for training or evaluation."""
-        ...
-
 
 class Group(Protocol):
     """The place of this process among those that train one run together (tasks.gang)."""
@@ -119,9 +116,6 @@ class _Never:
 
     def keep(self, checkpoint: Checkpoint) -> None:
         raise NotImplementedError
-
-    def beat(self) -> None:
-        pass
 
 
 class _Alone:
@@ -195,7 +189,7 @@ def train(
             tensors[i].mul_(mask)
 
     diverged_at = None
-    for step in range(cut.step, last_step + 1):
+    for step in paced(range(cut.step, last_step + 1)):
         if cut.step < step < last_step and checkpoints.due():
             now = {n: t.detach() for n, t in state.items()}
             checkpoints.keep(Checkpoint(step, now, updates.state(), losses, evals, states))
@@ -203,7 +197,7 @@ def train(
         if due:
             _check_masks(params, updates.buffers, masks)
             ghosts.haunt(None)
-            evals += evaluate(module, state, data, step, recipe.evaluate, group, checkpoints.beat)
+            evals += evaluate(module, state, data, step, recipe.evaluate, group)
             diverged_at = _first_non_finite(losses, first_step, step)
         if step in save:
             states[step] = {n: t.detach().clone() for n, t in state.items()}
@@ -226,7 +220,6 @@ def train(
                 torch._foreach_mul_([gradients[i] for i in positions], mask_list)
             gradients = updates.direction(gradients)
             torch._foreach_add_(tensors, gradients, alpha=-learning_rate(recipe, step))
-        checkpoints.beat()
 
     for step in save:
         states.setdefault(step, {n: t.detach().clone() for n, t in state.items()})
@@ -278,34 +271,25 @@ def evaluate(
     step: int,
     splits: Collection[str] = ("train", "test"),
     group: Group = _ALONE,
-    beat: Callable[[], None] = _NEVER.beat,
 ) -> list[Eval]:
     """Loss and accuracy on all of each split, unaugmented, batch norm in evaluation."""
     module.eval()
-    return [
-        _evaluate(module, weights, name, data.split(name), step, group, beat) for name in splits
-    ]
+    return [_evaluate(module, weights, name, data.split(name), step, group) for name in splits]
 
 
 def _evaluate(
-    module: nn.Module,
-    weights: Weights,
-    name: str,
-    split: Split,
-    step: int,
-    group: Group,
-    beat: Callable[[], None],
+    module: nn.Module, weights: Weights, name: str, split: Split, step: int, group: Group
 ) -> Eval:
     loss, correct, among = 0.0, 0, 0
     numbers = torch.arange(len(split), device=split.labels.device)
-    for chosen in torch.split(numbers[group.rank :: group.size], _evaluation_batch(split)):
+    own = numbers[group.rank :: group.size]
+    for chosen in paced(torch.split(own, _evaluation_batch(split))):
         batch = split.batch(chosen)
         logits = functional_call(module, weights, (batch.images,), tie_weights=False)
         loss += float(cross_entropy(logits, batch.labels, reduction="sum"))
         correct += int((logits.argmax(1) == batch.labels).sum())
         best = logits.topk(min(5, logits.shape[1])).indices
         among += int((best == batch.labels[:, None]).any(1).sum())
-        beat()
     sums = torch.tensor([loss, correct, among], dtype=torch.float64, device=numbers.device)
     group.sum([sums])
     loss, correct, among = sums.tolist()

@@ -1,6 +1,8 @@
 """What all tests share: one way to draw examples, and the same threads as a worker."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,13 @@ def project_root() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _nothing_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Neither what the user has set, nor modules that a test wrote and another would get."""
     monkeypatch.delenv("TOMBOLA_STORE", raising=False)
     monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "node"))
+    yield
+    ours = str(tmp_path)
+    sys.path[:] = [folder for folder in sys.path if not folder.startswith(ours)]
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(ours):
+            del sys.modules[name]

@@ -72,9 +72,14 @@ class Server:
 
     def gets(self, folder: str) -> list[str]:
         """Objects below that folder of the store that were read, as often as they were."""
-        prefix = (
-            f"GET OBJECT Bucket: bucket Object: {self.folder.relative_to(self.root / 'bucket')}/"
-        )
+        return self._asked("GET OBJECT Bucket: bucket Object:", folder)
+
+    def puts(self, folder: str) -> list[str]:
+        """Objects below it in the order in which they began to be written."""
+        return self._asked("CREATE OBJECT: bucket", folder)
+
+    def _asked(self, what: str, folder: str) -> list[str]:
+        prefix = f"{what} {self.folder.relative_to(self.root / 'bucket')}/"
         lines = self._log.read_text(errors="replace").splitlines()
         found = [line.rpartition(prefix)[2] for line in lines if prefix in line]
         return [name for name in found if name.startswith(f"{folder}/")]

@@ -93,7 +93,9 @@ def run(
     stall: Annotated[
         float,
         typer.Option(
-            help="Seconds without a batch after which a training counts as hung.", min=0.1
+            help="Seconds without a batch, or another turn of a loop, after which a task counts "
+            "as hung.",
+            min=0.1,
         ),
     ] = 600.0,
     checkpoint_every: Annotated[
@@ -195,6 +197,7 @@ def _launch(
     console = shared.console()
     workers: Any = None
     kept = 0
+    before = signal.getsignal(signal.SIGTERM)
 
     def go(planned: Any, how: dict[str, Any]) -> Any:
         with refreshing(root), Display(console, planned, costs) as display:
@@ -227,10 +230,11 @@ def _launch(
     finally:
         if workers is not None:
             workers.close()
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # nothing is left to drain
     exporting.publish(root)
     if on_finish:
         _notify(on_finish, asked.name, len(progress.done), len(progress.failures))
-    _summarise(asked.name, asked.path, root)
+    _summarise(asked.name, asked.path, root, progress.launch)
     render.print_given_up(console, progress)
     if progress.failures:
         render.print_failures(console, progress.failures, len(progress.blocked))
@@ -259,12 +263,14 @@ def _notify(command: str, name: str, done: int, failed: int) -> None:
         typer.echo(f"warning: --on-finish: {error}", err=True)
 
 
-def _summarise(name: str, sweep: Path, root: Path) -> None:
+def _summarise(name: str, sweep: Path, root: Path, launch: str = "") -> None:
     from analysis import results
     from orchestrator import looking
 
     with results.scanning(root):
-        looking.print_summary(shared.console(), results.connect(root), name)
+        connection = results.connect(root)
+        looking.print_summary(shared.console(), connection, name)
+        looking.print_reads(shared.console(), connection, launch)
     typer.echo(f"Next: tombola figures {shared.words(sweep, root)}")
     query = shared.words("SELECT method, density, accuracy FROM trials", root)
     typer.echo(f"      tombola sql {query}")

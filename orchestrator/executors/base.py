@@ -28,8 +28,8 @@ class Job:
 class Pack:
     """Jobs that one worker runs in order, and where their results belong.
 
-    A training keeps a checkpoint every so many seconds, and counts as hung after so many
-    without a batch. `width` is how many usual shares of a node the pack is to hold,
+    A training keeps a checkpoint every so many seconds; a task counts as hung after so many
+    without a turn of its loops. `width` is how many usual shares of a node the pack is to hold,
     `node_cache` how many bytes of weights and masks its node keeps. What it begins with was
     made on the node that is `near`: better there, but not at the price of waiting.
     """

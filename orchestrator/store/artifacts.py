@@ -88,7 +88,9 @@ def _decode(
 ) -> tuple[Arrays, dict[str, Any]]:
     if nearby is not None and (content := nearby.find(path)) is not None:
         with suppress(DamagedFile):
-            return _opened(path, content, expected)
+            found = _opened(path, content, expected)
+            nearby.reads.node += 1
+            return found
         nearby.forget(path)
     try:
         content = path.read_bytes()
@@ -96,6 +98,7 @@ def _decode(
         raise DamagedFile(path, "is missing; run the sweep again") from None
     found = _opened(path, content, expected)
     if nearby is not None:
+        nearby.reads.store += 1
         nearby.keep(path, content)
     return found
 

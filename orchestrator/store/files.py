@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from orchestrator.errors import StoreError
 from orchestrator.store import layout
-from orchestrator.store.place import remote
+from orchestrator.store.place import remote, send
 
 File: TypeAlias = tuple[Path, bytes]
 """Where a file is to be, and what is to be in it."""
@@ -93,15 +93,16 @@ def publish(path: Path, content: bytes) -> None:
     publish_all([(path, content)])
 
 
-def publish_all(files: Sequence[File]) -> None:
-    """Publish files together: each is seen whole or not at all, and none before those ahead of it.
+def publish_all(*stages: Sequence[File]) -> None:
+    """Publish files together: each is seen whole or not at all, and none before an earlier stage.
 
-    All are synced before the first is moved. Where one cannot be written none appears.
+    Object storage is sent all of a stage at once. In a directory they appear in order, all are
+    synced before the first is moved, and where one cannot be written none appears.
     """
+    files = [file for stage in stages for file in stage]
     if files and remote(files[0][0]):
-        for path, content in files:
-            if place := remote(path):
-                place.publish(content)
+        for stage in stages:
+            send(stage)
         return
     aside = [str(temporary(path)) for path, _ in files]
     opened: list[int] = []

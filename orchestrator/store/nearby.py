@@ -14,6 +14,7 @@ import stat
 import tempfile
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -35,6 +36,14 @@ _SHARE = 64
 _counter = itertools.count()
 
 
+@dataclass
+class Reads:
+    """How many files this process read: what its node had, and what the store had to give."""
+
+    node: int = 0
+    store: int = 0
+
+
 class Nearby:
     """A launch's files in a folder that holds at most about `limit` bytes of all launches.
 
@@ -45,6 +54,7 @@ class Nearby:
     def __init__(self, folder: Path, launch: str, limit: int) -> None:
         self._folder, self._launch, self._limit = folder, launch, limit
         self._bytes, self._files = limit, 0  # look through it at the first write
+        self.reads = Reads()
 
     def find(self, path: Path) -> bytes | None:
         """What was kept for a file of the store; None where there is nothing."""

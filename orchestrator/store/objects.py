@@ -126,27 +126,11 @@ class ObjectPath:
             if not missing_ok:
                 raise
 
-    def publish(self, content: bytes) -> None:
-        """Put it: readers see the object before or the whole of this one."""
-        try:
-            with _asking(self):
-                self._send("pipe_file", self.key, content, size=len(content))
-        except FileNotFoundError as error:
-            raise OSError(errno.ENOENT, "there is no such bucket", str(self)) from error
-
     def upload(self, file: str) -> None:
         """Put a local file, in parts where it is large; seen once it is complete."""
+        seconds = SEND_SECONDS + os.stat(file).st_size / SLOWEST  # noqa: PTH116
         with _asking(self):
-            self._send("put_file", file, self.key, size=os.stat(file).st_size)  # noqa: PTH116
-
-    def _send(self, verb: str, *arguments: object, size: int) -> None:
-        """Write within a time that grows with the bytes: clients wait for ever to send."""
-        if not self.filesystem.async_impl:
-            getattr(self.filesystem, verb)(*arguments)
-            return
-        seconds = SEND_SECONDS + size / SLOWEST
-        send = getattr(self.filesystem, f"_{verb}")
-        fsspec.asyn.sync(self.filesystem.loop, send, *arguments, timeout=seconds)
+            _write(self.filesystem, "put_file", file, self.key, seconds=seconds)
 
     def version(self) -> tuple[str, int]:
         """What is another once the object is: its tag, or its time, and its size."""
@@ -170,6 +154,30 @@ class ObjectPath:
         for parts in sorted(key[above:].split("/") for key in keys if key.endswith(suffix)):
             if not any(part.startswith(".") for part in parts):
                 yield self / "/".join(parts)
+
+
+def send(files: Sequence[tuple[ObjectPath, bytes]]) -> None:
+    """Put objects, concurrently: readers see the one before or the whole of the new one."""
+    if not files:
+        return
+    rounds = -(-len(files) // AT_ONCE)
+    seconds = rounds * SEND_SECONDS + sum(len(content) for _, content in files) / SLOWEST
+    first = files[0][0]
+    try:
+        with _asking(first):
+            objects = {path.key: content for path, content in files}
+            _write(first.filesystem, "pipe", objects, seconds=seconds)
+    except FileNotFoundError as error:
+        raise OSError(errno.ENOENT, "there is no such bucket", str(first)) from error
+
+
+def _write(filesystem: Any, verb: str, *arguments: object, seconds: float) -> None:
+    """Within a time, for clients wait for ever to send."""
+    if not filesystem.async_impl:
+        getattr(filesystem, verb)(*arguments)
+        return
+    write = getattr(filesystem, f"_{verb}")
+    fsspec.asyn.sync(filesystem.loop, write, *arguments, timeout=seconds)
 
 
 def contents(paths: Sequence[ObjectPath]) -> Iterator[bytes | None]:

@@ -66,6 +66,13 @@ def version(path: Path) -> tuple[object, int]:
     return status.st_mtime_ns, status.st_size
 
 
+def send(files: Sequence[tuple[Path, bytes]]) -> None:
+    """Put objects, concurrently; each appears whole, or not at all."""
+    from orchestrator.store import objects
+
+    objects.send([(place, content) for path, content in files if (place := remote(path))])
+
+
 def remove(paths: Iterable[Path]) -> None:
     """Remove files; one that is gone already is well."""
     paths = list(paths)

@@ -7,7 +7,7 @@ that key is compared with the first and never replaces it.
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,7 +24,7 @@ from orchestrator.store.files import File, publish_all
 from orchestrator.store.place import contents
 from orchestrator.store.segments import (
     GROUP,
-    find_compacted,
+    Compacted,
     segment_digests,
     segment_keys,
     segment_rows,
@@ -69,20 +69,19 @@ def commit(store: Path, row: Row) -> None:
     DeterminismAlarm
         When the store holds another result for this key.
     """
-    publish_all(committing(store, row))
+    publish_all(committing(store, row, find(store, row["key"])))
 
 
-def committing(store: Path, row: Row) -> list[File]:
-    """The file whose publication commits a result; none where the store holds the same result.
+def committing(store: Path, row: Row, earlier: Row | None) -> list[File]:
+    """The file whose publication commits a result; none where the `earlier` one is the same.
 
     Raises
     ------
     DeterminismAlarm
-        When it holds another one for this key.
+        When the store holds another one for this key.
     """
     row = {**row, "digest": result_digest(row)}
     row["checksum"] = row_checksum(row)
-    earlier = find(store, row["key"])
     if earlier is None:
         content = encode(schema.FOLDED, [schema.fold(row)])
         return [(store / layout.result(row["key"]), content)]
@@ -130,8 +129,25 @@ def alarm(earlier: Row, later: Row, apart: Compared) -> str:
 
 def find(store: Path, key: str) -> Row | None:
     """The result of a key, live or compacted, or None."""
-    row = _read_live(store / layout.result(key))
-    return row if row is not None else find_compacted(store, key)
+    return finder(store, [key])(key)
+
+
+def finder(store: Path, keys: Sequence[str]) -> Callable[[str], Row | None]:
+    """`find` for some keys, which a store that is far is asked for together.
+
+    Live results are read before segments are listed: compaction moves them so.
+    """
+    paths = {key: store / layout.result(key) for key in keys}
+    live = dict(zip(keys, contents(list(paths.values())), strict=True))
+    compacted = Compacted(store) if None in live.values() else None
+
+    def found(key: str) -> Row | None:
+        content = live[key]
+        if content is not None:
+            return parse_row(paths[key], content)
+        return compacted.find(key) if compacted else None
+
+    return found
 
 
 def rows(store: Path) -> Iterator[tuple[Path, Row]]:
@@ -273,13 +289,6 @@ def _damaged(path: Path, error: object) -> DamagedFile:
     reason = next(iter(str(error).splitlines()), type(error).__name__)
     cure = "`tombola verify --repair` removes what is damaged"
     return DamagedFile(path, f"is truncated or altered ({reason}); {cure}")
-
-
-def _read_live(path: Path) -> Row | None:
-    try:
-        return read_row(path)
-    except FileNotFoundError:
-        return None
 
 
 @cache

@@ -56,6 +56,10 @@ TASKS = _table(
     _field("seconds", pa.float64(), "wall time of the task, s"),
     _field("images_per_second", pa.float64(), "runs: training examples, evaluation included, / s"),
     _field("peak_memory", pa.int64(), "peak memory, bytes: the device's, or the process's on CPU"),
+    _field(
+        "node_reads", pa.int32(), "weights and masks read from the node's copies (--node-cache)"
+    ),
+    _field("store_reads", pa.int32(), "weights and masks that it had to read from the store"),
     _field("energy", pa.float64(), "J: the GPU's own counter, or an estimate"),
     _field("energy_source", pa.string(), "nvml (measured) or estimate (seconds x nominal watts)"),
     _field("latency", pa.float64(), "latency: median forward pass without pruned units, ms"),
@@ -142,7 +146,7 @@ ADDED = frozenset(
         *("measurements", "resumed_step"),
         *("top5", "effective_kept", "distance", "images_per_second", "peak_memory"),
         *("energy", "energy_source", "effective", "score_mean", "score_std"),
-        *("latency", "dense_latency"),
+        *("latency", "dense_latency", "node_reads", "store_reads"),
         *("split", "alpha", "layer"),  # of measurements, each of which says only what it has
     }
 )

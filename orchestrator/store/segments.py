@@ -65,16 +65,6 @@ def segment_rows(head: Path) -> Iterator[dict[str, Any]]:
             yield {**dict.fromkeys(schema.LIVE.names), **row, **found}
 
 
-def find_compacted(store: Path, key: str) -> dict[str, Any] | None:
-    """The row of schema.LIVE that segments hold for a key, or None."""
-    for head in segments(store):
-        if not _holds(_prefixes(_Whole.of(head)), key):
-            continue
-        for row in _rows_of(head, "key", key):
-            return {**row, **_parts_of(head, key)}
-    return None
-
-
 class _Whole(NamedTuple):
     """A file as it stands: what is cached of it holds for no other that takes its name."""
 
@@ -85,6 +75,22 @@ class _Whole(NamedTuple):
     @classmethod
     def of(cls, path: Path) -> "_Whole":
         return cls(path, *version(path))
+
+
+class Compacted:
+    """The segments of a moment, in which any number of keys can be looked for."""
+
+    def __init__(self, store: Path) -> None:
+        self._heads = [_Whole.of(head) for head in segments(store)]
+
+    def find(self, key: str) -> dict[str, Any] | None:
+        """The row of schema.LIVE that segments hold for a key, or None."""
+        for head in self._heads:
+            if not _holds(_prefixes(head), key):
+                continue
+            for row in _rows_of(head.path, "key", key):
+                return {**row, **_parts_of(head.path, key)}
+        return None
 
 
 def _holds(prefixes: npt.NDArray[np.uint64], key: str) -> bool:

@@ -20,7 +20,7 @@ from measuring import machine, report, timed
 from analysis import results as reading
 from orchestrator.store import layout, objects, results
 from orchestrator.store.compact import compact
-from orchestrator.store.files import open_store
+from orchestrator.store.files import open_store, publish, publish_all
 from orchestrator.store.place import contents, locate
 from tasks.key import digest
 from tests.s3 import Server
@@ -39,10 +39,36 @@ def main() -> None:
         server = Server(Path(folder)).start()
         os.environ.update(server.environment)
         try:
+            compare_publishing(server)
             compare_reading(server)
             compare_sweeps(server, Path(folder))
         finally:
             server.kill()
+
+
+def compare_publishing(server: Server) -> None:
+    """A pack's masks and results, in one stage each, or object by object."""
+    compare_commits(locate(server.store), "S3")
+    with far_away(server.port) as port:
+        os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
+        forget_clients()
+        compare_commits(locate(server.store), f"S3, {1000 * AWAY:.0f} ms away")
+    os.environ.update(server.environment)
+    forget_clients()
+
+
+def compare_commits(store: Path, name: str) -> None:
+    def stages(of: str) -> list[list[tuple[Path, bytes]]]:
+        return [
+            [(store / "published" / of / kind / str(n), bytes(size)) for n in range(SOME)]
+            for kind, size in (("masks", 30_000), ("results", 3_000))
+        ]
+
+    publish_all(*stages("first"))  # connections
+    together, _ = timed(lambda: publish_all(*stages("together")))
+    alone, _ = timed(lambda: [publish(*file) for stage in stages("alone") for file in stage])
+    report(f"publish {SOME} masks, then {SOME} results, {name}", f"{together:.2f} s")
+    report("one after another / together", f"{alone / together:.1f} x")
 
 
 def compare_reading(server: Server) -> None:

@@ -1,5 +1,6 @@
 """`results.duckdb` while a launch goes on: any client sees what has come in since it began."""
 
+import signal
 import subprocess
 import sys
 import threading
@@ -9,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis import refresh
-from orchestrator.cli import app, running
+from orchestrator.cli import app
 from orchestrator.store import layout
 from tests.small import write_sweep
 
@@ -51,9 +52,10 @@ def test_a_client_sees_results_of_the_launch_that_runs(
     (tmp_path / "watcher.py").write_text(WATCHER)
     write_sweep(tmp_path, grids=[{"method": "watcher:score", "prune_step": 3, "sparsity": 0.5}])
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(running, "_drain_on_sigterm", lambda *_: None)  # the tests' own process
+    before = signal.getsignal(signal.SIGTERM)
     told = CliRunner().invoke(app, ["run", "tiny.yaml", "--executor", "inline", "--no-canary"])
     assert told.exit_code == 0, told.output
+    assert signal.getsignal(signal.SIGTERM) is before
     assert not [one for one in threading.enumerate() if one.name == "refresh"]
     assert [path.name for path in (tmp_path / "store").iterdir() if path.is_file()] == [
         layout.DATABASE

@@ -11,6 +11,7 @@ from orchestrator import study
 from orchestrator.cli import app
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.store import journal, layout, objects, place
+from orchestrator.store.files import publish_all
 from orchestrator.store.results import digests
 from orchestrator.store.segments import segments
 from tests.s3 import Server
@@ -189,6 +190,22 @@ def test_what_is_wrong_is_said_in_one_line(
     assert ended.output.startswith("error: ")
     assert said in ended.output
     assert not server.folder.exists()
+
+
+def test_what_is_committed_together_is_sent_together_and_each_stage_after_the_one_before(
+    server: Server,
+) -> None:
+    store: Any = place.locate(server.store)
+    names = [f"{number:02}" for number in range(2 * objects.AT_ONCE)]
+    stages = [[(store / "put" / kind / n, n.encode()) for n in names] for kind in ("masks", "rows")]
+    publish_all(*stages)
+    for kind in ("masks", "rows"):
+        assert [(server.folder / "put" / kind / n).read_text() for n in names] == names
+    order = [name.split("/")[1] for name in server.puts("put")]
+    assert order == ["masks"] * len(names) + ["rows"] * len(names)
+    nowhere: Any = place.locate("s3://nobody/x")
+    with pytest.raises(OSError, match="there is no such bucket"):
+        publish_all([(nowhere / n, b"") for n in names])
 
 
 def test_any_url_of_fsspec_will_do(tmp_path: Path, local: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_tasks_artifacts_come_before_its_result_however_many_are_committed_at_
     assert len(masks_of) == 8
     assert all(place < results_of[key] for key, place in masks_of.items())
     told = "".join("r" if "/live/" in name else "m" if name else "s" for name in done)
-    assert ("rmr" in told) == bool(hold)  # two tasks' files, with no sync between
+    assert ("mmrr" in told) == bool(hold)  # two tasks' files, with no sync between
 
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -1,6 +1,8 @@
-"""A training that stands still is found by its pulse, and goes on from its checkpoint."""
+"""What stands still is found by its pulse: a training goes on from its checkpoint."""
 
+import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from tests.small import outcome, write_sweep
 HANGS = """
 import time
 from pathlib import Path
+import torch
 from torch import nn
 
 
@@ -22,7 +25,7 @@ class Sticky(nn.Linear):
     calls = 0
 
     def forward(self, x):
-        Sticky.calls += self.training
+        Sticky.calls += {where}
         marker = Path(__file__).with_name("was-here")
         if Sticky.calls == 8 and not marker.exists():
             marker.touch()
@@ -45,23 +48,44 @@ class Limited(InlineExecutor):
         return [Returned(pack, tuple(run_pack(pack, limited=True)))]
 
 
-def test_a_training_that_hangs_is_stopped_long_before_its_timeout_and_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+SAID = "no sign of life in 0 s (--stall)"
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "grid", "found"),
+    [
+        ("training", "self.training", {"method": "random"}, ("run", "stalled", SAID, 7)),
+        (
+            "scoring",
+            "x.dtype == torch.float64",
+            {"method": "synflow"},
+            ("mask", "stalled", SAID, None),
+        ),
+    ],
+)
+def test_what_hangs_is_stopped_long_before_its_timeout_and_done_again(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    where: str,
+    grid: dict[str, Any],
+    found: tuple[object, ...],
 ) -> None:
-    (tmp_path / "stuck.py").write_text(HANGS)
+    module = f"stuck_in_{name}"
+    (tmp_path / f"{module}.py").write_text(HANGS.format(where=where))
     monkeypatch.syspath_prepend(str(tmp_path))
     asked = study.read(
         write_sweep(
             tmp_path,
-            network="stuck:sticky",
+            network=f"{module}:sticky",
             dense=True,
-            grids=[{"method": "random", "density": 0.5}],
+            grids=[{**grid, "density": 0.5}],
         )
     )
     (tmp_path / "was-here").touch()
     study.run(asked, tmp_path / "undisturbed", InlineExecutor())
     (tmp_path / "was-here").unlink()
-    __import__("stuck").Sticky.calls = 0
+    importlib.import_module(module).Sticky.calls = 0
 
     planned, costs = study.plan_for(asked, tmp_path / "store")
     study.register(asked, tmp_path / "store")
@@ -71,7 +95,7 @@ def test_a_training_that_hangs_is_stopped_long_before_its_timeout_and_goes_on(
     assert (tmp_path / "was-here").exists()
     assert outcome(tmp_path / "store") == outcome(tmp_path / "undisturbed")
     tried = results.connect(tmp_path / "store").execute(
-        "SELECT failure, message, resumed_step FROM attempts JOIN tasks USING (key) "
-        "WHERE event = 'retried'"
+        "SELECT kind, failure, message, resumed_step "
+        "FROM attempts JOIN tasks USING (key, kind) WHERE event = 'retried'"
     )
-    assert tried.fetchall() == [("stalled", "no batch in 0 s (--stall)", 7)]
+    assert tried.fetchall() == [found]

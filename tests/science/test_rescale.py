@@ -46,7 +46,10 @@ def test_the_learned_scales_lower_the_loss_after_a_step_and_change_no_layers_sha
 
 def test_pruned_weights_stay_pruned_and_training_begins_from_the_rescaled_weights() -> None:
     weights = initial_weights(NETWORK, Init(seed=1))
-    kept = {n: torch.rand(t.shape) < 0.3 for n, t in weights.items() if t.dim() > 1}
+    draws = torch.Generator().manual_seed(1)
+    kept = {
+        n: torch.rand(t.shape, generator=draws) < 0.3 for n, t in weights.items() if t.dim() > 1
+    }
     start = rescaled(NETWORK, RECIPE, DATA, weights, kept, order_seed=3)
     assert all(bool((start[name][~mask] == 0).all()) for name, mask in kept.items())
     plain = RECIPE.__class__(steps=20, batch_size=64, lr=0.1, evaluate_every=20)

@@ -1,15 +1,25 @@
 """What a node keeps of the store on its own disk: whole, its own, bounded, and never needed."""
 
+import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from analysis import results
+from orchestrator import study
 from orchestrator.errors import DamagedFile
+from orchestrator.executors.inline import InlineExecutor
+from orchestrator.launch import Limits, launch
+from orchestrator.looking import print_reads
 from orchestrator.store import artifacts, layout
 from orchestrator.store.nearby import ABANDONED_SECONDS, Nearby, nearby
+from orchestrator.store.verify import verify
+from tests.small import outcome, write_sweep
 
 RUN = "ab" * 32
 WEIGHTS = {"fc": np.arange(6, dtype=np.float32)}
@@ -170,3 +180,35 @@ def test_a_disk_that_is_gone_is_no_error(tmp_path: Path, node: Path) -> None:
     near.keep(tmp_path / "a", b"content")
     assert near.find(tmp_path / "a") is None
     near.forget(tmp_path / "a")
+
+
+def test_a_launch_says_what_its_node_had_and_no_digest_knows_of_it(tmp_path: Path) -> None:
+    asked = study.read(write_sweep(tmp_path, grids=[{"method": "imp", "levels": [1, 2]}]))
+    progress = {}
+    for name, limit in (("near", 1 << 30), ("far", 0)):
+        planned, costs = study.plan_for(asked, tmp_path / name)
+        study.register(asked, tmp_path / name)
+        limits = Limits(node_cache=limit)
+        progress[name] = launch(
+            planned, tmp_path / name, InlineExecutor(), costs=costs, limits=limits
+        )
+    assert outcome(tmp_path / "near") == outcome(tmp_path / "far")
+    assert verify(tmp_path / "near") == []
+    counted = (
+        "SELECT kind, sum(node_reads), sum(store_reads) FROM tasks GROUP BY kind ORDER BY kind"
+    )
+    with results.connect(tmp_path / "near") as connection:
+        # Each level's mask reads weights and, from the second on, a mask; each run its mask.
+        assert connection.execute(counted).fetchall() == [("mask", 3, 0), ("run", 2, 0)]
+        assert told(connection, progress["near"].launch) == (
+            "weights and masks: 5 read from the nodes' own copies, 0 from the store\n"
+        )
+    with results.connect(tmp_path / "far") as connection:
+        assert connection.execute(counted).fetchall() == [("mask", None, None), ("run", None, None)]
+        assert told(connection, progress["far"].launch) == ""
+
+
+def told(connection: Any, launched: str) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    print_reads(console, connection, launched)
+    return console.file.getvalue()
