@@ -9,6 +9,7 @@ MLflow and Optuna are no dependencies: `uv run --with` makes an environment for 
 
 import argparse
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -20,16 +21,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+import bench_plan
 import big_store
 from measuring import machine, report, timed
 
 from analysis import results as reading
+from orchestrator import study
+from orchestrator.plan import Nothing, Value, plan
 from orchestrator.store import layout, results
 from orchestrator.store.compact import compact
 from orchestrator.store.files import open_store
 from orchestrator.store.place import total_size
 from tasks.key import digest
-from tests.small import tombola
+from tasks.spec import Mask
+from tests.small import tombola, write_sweep
 
 TRIALS = 100_000
 LIVE = 10_000
@@ -45,6 +50,7 @@ ACCURACY = """
     SELECT method, density, avg(accuracy), stddev(accuracy), count(*)
     FROM trials WHERE status = 'done' GROUP BY ALL ORDER BY ALL
 """
+CURVE = "FROM evals WHERE run_key = (SELECT run_key FROM trials WHERE trial = 4321)"
 STATUS = "SELECT status, count(*) FROM trials GROUP BY status"
 
 
@@ -62,6 +68,70 @@ def large(folder: Path, trials: int) -> None:
     connection.close()
     folding, _ = timed(lambda: compact(store))
     report(f"journal of {4 * trials:,} events folded", f"{folding:.1f} s")
+
+
+def million(folder: Path, replicates: int) -> None:
+    """A real sweep of a million tasks, all done; each question in a process of its own."""
+    writing = multiprocessing.get_context("spawn").Process(
+        target=write_million, args=(folder, replicates)
+    )
+    writing.start()  # so that this process stays small: its memory would count as theirs
+    writing.join()
+    assert writing.exitcode == 0
+    weigh_million(folder)
+
+
+def write_million(folder: Path, replicates: int) -> None:
+    """Without weights and masks: gc looks for none, and verify reads results alone."""
+    store = open_store(folder / "million", create=True)
+    path = write_sweep(folder, name="big", replicates=replicates, grids=bench_plan.GRIDS)
+    asked = study.read(path)
+    study.register(asked, store)
+    done = [
+        big_store.Done(task.key, task.kind, _density(task.value), task.value.canonical)
+        for task in plan(asked.trials, Nothing()).tasks.values()
+    ]
+    big_store.write_tasks(store, done)
+    compact(store)
+    size = total_size(list(layout.published(store, ".parquet"))) / 1e9
+    report(f"{len(asked.trials):,} trials, {len(done):,} tasks", f"{size:.2f} GB")
+
+
+def weigh_million(folder: Path) -> None:
+    store = folder / "million"
+    ask = f"from analysis import results; c = results.connect({str(store)!r})"
+    for what, code in {
+        "connect": ask,
+        "connect, accuracy against sparsity": f"{ask}; c.execute({ACCURACY!r}).fetchall()",
+        "connect, trials by status": f"{ask}; c.execute({STATUS!r}).fetchall()",
+        "connect, one run's evaluations": f"{ask}; c.execute({CURVE!r}).fetchall()",
+        "results.duckdb made anew": f"from analysis import export; export.publish({str(store)!r})",
+    }.items():
+        _weigh(what, ["-c", code], folder)
+    for command in (["status"], ["verify"], ["gc"], ["run", "big.yaml", "--executor", "inline"]):
+        words = ["-m", "orchestrator.cli", *command, "--store", str(store)]
+        _weigh(f"tombola {command[0]}", words, folder)
+
+
+def _weigh(what: str, words: list[str], folder: Path) -> None:
+    """CPU time, clock and the largest memory of a Python process."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.DEVNULL,
+    )
+    _, ended, used = os.wait4(process.pid, 0)
+    assert ended == 0, words
+    cpu, gigabytes = used.ru_utime + used.ru_stime, used.ru_maxrss / 1e6
+    clock = time.perf_counter() - began
+    report(what, f"{cpu:.1f} s of CPU", f"{clock:.1f} s, {gigabytes:.2f} GB")
+
+
+def _density(value: Value) -> float:
+    mask = value if isinstance(value, Mask) else getattr(value, "mask", None)
+    return mask.density if mask else 1.0
 
 
 def status(folder: Path, tasks: int) -> None:
@@ -180,6 +250,7 @@ def main() -> None:
     parts = {
         "large": lambda folder: large(folder, TRIALS),
         "status": lambda folder: status(folder, 100_000),
+        "million": lambda folder: million(folder, 1_733),
         "done": lambda folder: done_check(folder, 1_000_000),
         "live": lambda folder: live(folder, LIVE),
         "directories": lambda _: directories(100_000),

@@ -8,7 +8,7 @@ import json
 from datetime import datetime, timedelta
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,15 @@ DENSITIES = [float(f"{0.8**level:.12g}") for level in range(1, 21)]
 _VALUE = json.dumps({"kind": "run", "recipe": {"steps": 1000, "padding": "x" * 300}, "of": "%s"})
 
 Rows = dict[str, Any]
+
+
+class Done(NamedTuple):
+    """A finished task."""
+
+    key: str
+    kind: str
+    density: float
+    value: str
 
 
 def trials(count: int) -> list[Rows]:
@@ -63,13 +72,17 @@ def trials(count: int) -> list[Rows]:
 
 def write(store: Path, asked: list[Rows]) -> None:
     """The store in which these trials are done."""
-    tasks = [(one["mask_key"], "mask", one["requested_density"]) for one in asked]
-    tasks += [(one["run_key"], "run", one["requested_density"]) for one in asked]
+    keys = [(one[f"{kind}_key"], kind, one) for kind in ("mask", "run") for one in asked]
+    write_tasks(store, [Done(k, d, one["requested_density"], _VALUE % k) for k, d, one in keys])
+    write_sweep(store, asked)
+
+
+def write_tasks(store: Path, tasks: list[Done]) -> None:
+    """Segments of tasks, and the journal of the launch that did them."""
     tasks.sort()
     for first in range(0, len(tasks), SEGMENT):
         _write_segment(store, str(first), sorted(tasks[first : first + SEGMENT], key=_order))
-    write_sweep(store, asked)
-    write_journal(store, [(key, kind) for key, kind, _ in tasks])
+    write_journal(store, [(task.key, task.kind) for task in tasks])
 
 
 def write_sweep(store: Path, asked: list[Rows]) -> None:
@@ -156,18 +169,18 @@ def _common(density: float) -> Rows:
     }
 
 
-def _order(task: tuple[str, str, float]) -> tuple[str, str]:
-    return task[1], task[0]
+def _order(task: Done) -> tuple[str, str]:
+    return task.kind, task.key
 
 
-def _write_segment(store: Path, identity: str, tasks: list[tuple[str, str, float]]) -> None:
-    runs = [key for key, kind, _ in tasks if kind == "run"]
-    masks = {key: density for key, kind, density in tasks if kind == "mask"}
+def _write_segment(store: Path, identity: str, tasks: list[Done]) -> None:
+    runs = [task.key for task in tasks if task.kind == "run"]
+    masks = {task.key: task.density for task in tasks if task.kind == "mask"}
     head = pa.Table.from_pylist(
         [
-            {"key": key, "kind": kind, "value": _VALUE % key, "digest": digest(key)}
-            | {"checksum": digest(key[::-1]), "started_at": BEGAN, **_common(density)}
-            for key, kind, density in tasks
+            {"key": task.key, "kind": task.kind, "value": task.value, "digest": digest(task.key)}
+            | {"checksum": digest(task.key[::-1]), "started_at": BEGAN, **_common(task.density)}
+            for task in tasks
         ],
         _bare(schema.TASKS),
     )
