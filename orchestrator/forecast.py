@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.cost import Costs, critical_path, nodes
+from orchestrator.cost import Costs, estimate, nodes
 from orchestrator.plan import Plan, Task
 from orchestrator.render import describe, duration
 from orchestrator.replay import Replay
@@ -34,8 +34,7 @@ def print_schedule(console: Console, plan: Plan, costs: Costs, workers: int) -> 
         "lower bound", f"{duration(found.lower_bound)}, by {limit}; {found.beyond_bound:.1%} above"
     )
     table.add_row("utilisation", f"{found.utilisation:.1%}  {sparkline(found.busy(_BINS))}")
-    _, path = critical_path(plan, costs)
-    table.add_row("critical path", _path(path))
+    table.add_row("critical path", _path(estimate(plan, costs).path))
     console.print(table)
 
 

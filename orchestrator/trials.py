@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import count, islice, product
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from orchestrator import labels
@@ -123,15 +124,15 @@ def _replicated(
         return
     make = reseeded([asked for t in first for asked in (t.run, t.dense, *t.measured)])
     parts = {id(part): part for trial in first for part in trial.parts}
+    own = [itemgetter(*map(id, trial.parts)) for trial in first]
     for replicate in replicates[1:]:
         by = replicate - replicates[0]
         named = {key: labels.reseeded(part, by) for key, part in parts.items()}
         made: Iterator[Any] = iter(make(by))
-        for own, _, _, alike, trained, asked in first:
-            parts_ = tuple([named[id(part)] for part in own])
-            yield Trial(
-                parts_, next(made), next(made), alike, trained, tuple(islice(made, len(asked)))
-            )
+        for pick, (_, _, _, alike, trained, asked) in zip(own, first, strict=True):
+            run, dense = next(made), next(made)
+            measured = tuple(islice(made, len(asked))) if asked else ()
+            yield Trial(pick(named), run, dense, alike, trained, measured)
 
 
 def _replicate(

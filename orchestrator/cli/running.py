@@ -42,24 +42,24 @@ def plan(
     from orchestrator import forecast, render, study
 
     console = shared.console()
-    asked = shared.read(sweep, overrides)
     device: Literal["cpu", "gpu"] = "gpu" if gpus else "cpu"
-    planned, costs = study.plan_for(asked, store, device)
     slots = gpus or workers or os.cpu_count() or 1
     with study.without_collection():
+        asked = shared.read(sweep, overrides)
+        planned, costs = study.plan_for(asked, store, device)
         render.print_plan(console, asked, planned, costs, slots)
-    if gpus or what_if:
-        forecast.print_schedule(console, planned, costs, slots)
-    if what_if or figure:
-        tried = forecast.what_if(planned, costs)
-        forecast.print_what_if(console, tried, costs, price)
-        if figure:
-            from analysis import scaling
+        if gpus or what_if:
+            forecast.print_schedule(console, planned, costs, slots)
+        if what_if or figure:
+            tried = forecast.what_if(planned, costs)
+            forecast.print_what_if(console, tried, costs, price)
+            if figure:
+                from analysis import scaling
 
-            scaling.write(tried, f"{forecast.what(costs, 2)}", figure, {"sweep": asked.name})
-            typer.echo(figure)
-    if why:
-        render.print_reasons(console, asked, planned.tasks.values())
+                scaling.write(tried, f"{forecast.what(costs, 2)}", figure, {"sweep": asked.name})
+                typer.echo(figure)
+        if why:
+            render.print_reasons(console, asked, planned.tasks.values())
 
 
 @app.command()
