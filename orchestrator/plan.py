@@ -167,13 +167,8 @@ def alone(trials: Iterable[Trial]) -> Iterator[tuple[Run, int]]:
     Yields runs with their iterations, those of trials of one shape together with the first's;
     a run that only lends its weights at step k is trained to k.
     """
-    first: dict[int, Trial] = {}
-    times: Counter[int] = Counter()
-    for trial in trials:
-        first.setdefault(trial.shape, trial)
-        times[trial.shape] += 1
     known: dict[str, _Lineage] = {}
-    for shape, trial in first.items():
+    for trial, times in _shapes(trials):
         mask, run = trial.mask, trial.run
         if mask and mask.key not in known:
             if len(known) == _LINEAGES:
@@ -186,7 +181,31 @@ def alone(trials: Iterable[Trial]) -> Iterator[tuple[Run, int]]:
             if isinstance(run.start, State):
                 asked.append(run.start)
         for one, last_step in _lineage(asked, known, found).values():
-            yield one, (last_step - one.first_step) * times[shape]
+            yield one, (last_step - one.first_step) * times
+
+
+def together(trials: Iterable[Trial]) -> Trained:
+    """What is trained for these trials where nothing is stored yet: equal work once.
+
+    Runs of different replicates differ, so those of the first count as often as there are others.
+    """
+    shapes = list(_shapes(trials))
+    tasks = plan([trial for trial, _ in shapes], Nothing()).tasks.values()
+    return trained(
+        (task.value, task.steps * shapes[task.trial][1])
+        for task in tasks
+        if isinstance(task.value, Run)
+    )
+
+
+def _shapes(trials: Iterable[Trial]) -> Iterable[tuple[Trial, int]]:
+    """The first trial of each shape, and how many have it."""
+    first: dict[int, Trial] = {}
+    times: Counter[int] = Counter()
+    for trial in trials:
+        first.setdefault(trial.shape, trial)
+        times[trial.shape] += 1
+    return zip(first.values(), times.values(), strict=True)
 
 
 def trained(runs: Iterable[tuple[Run, int]]) -> Trained:

@@ -9,7 +9,7 @@ from rich.table import Table
 from orchestrator.cost import Costs, estimate
 from orchestrator.failures import Failure
 from orchestrator.launch import Failed, Progress
-from orchestrator.plan import Nothing, Plan, Task, Value, alone, plan, trained
+from orchestrator.plan import Plan, Task, Value, alone, together, trained
 from orchestrator.store.results import Row
 from orchestrator.store.verify import Finding
 from orchestrator.study import Study
@@ -44,7 +44,7 @@ def print_plan(console: Console, study: Study, planned: Plan, costs: Costs, slot
     kinds, left, path = expected.kinds, expected.trained, expected.path
     lonely = trained(alone(study.trials))
     whole = planned.done == 0 and _is_whole(planned)
-    least = left if whole else plan(study.trials, Nothing()).trained
+    least = left if whole else together(study.trials)
 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column(style="bold")
