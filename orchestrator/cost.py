@@ -83,8 +83,12 @@ class Costs:
 
 def nodes(plan: Plan, costs: Costs) -> Iterator[Node]:
     """A plan's tasks as the scheduler knows them."""
-    for task in plan.tasks.values():
-        yield Node(task.key, costs.seconds(task), task.needs, _group(task))
+    took: dict[Hashable, float] = {}
+    for key, task in plan.tasks.items():
+        same = _alike(task)
+        if same not in took:
+            took[same] = costs.seconds(task)
+        yield Node(key, took[same], task.needs, _group(task))
 
 
 class Estimate(NamedTuple):
@@ -171,8 +175,8 @@ def _group(task: Task) -> str:
     value = task.value
     if not isinstance(value, Mask) or not is_one_shot(value.score):
         return ""
-    parts = (value.score.key, value.of.key if value.of else "", value.within and value.within.key)
-    return "/".join(str(part) for part in parts)
+    of, within = value.of, value.within
+    return f"{value.score.key}/{of.key if of else ''}/{within.key if within else None}"
 
 
 def _network(value: Measurement) -> Network:

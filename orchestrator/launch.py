@@ -9,6 +9,7 @@ from pathlib import Path
 
 from orchestrator import schedule
 from orchestrator.canary import WORTH_SECONDS, canaries
+from orchestrator.collection import without_collection
 from orchestrator.cost import Costs, nodes
 from orchestrator.executors.base import Executor, Job, Outcome, Pack, Returned, WorkerLost
 from orchestrator.failures import Failure
@@ -123,10 +124,9 @@ def launch(
     fails nothing is started. What people ask in the `inbox` is heeded meanwhile. Once the
     executor is told to drain nothing more is started.
     """
-    costs = costs or Costs()
-    launched = _Launch(plan, store, executor, costs, observe, limits, inbox)
-    expected = sum(map(costs.seconds, plan.tasks.values())) / executor.slots
-    if canary and expected >= WORTH_SECONDS and (fallen := launched.rehearse()):
+    with without_collection():
+        launched = _Launch(plan, store, executor, costs or Costs(), observe, limits, inbox)
+    if canary and launched.expected >= WORTH_SECONDS and (fallen := launched.rehearse()):
         return fallen
     return launched.run()
 
@@ -159,6 +159,11 @@ class _Launch:
         self._fuses = Fuses()
         self._inbox, self._steering = inbox, Steering(plan)
         self._code = code_version()
+
+    @property
+    def expected(self) -> float:
+        """Seconds that all tasks take on the executor's slots."""
+        return sum(node.seconds for node in self._scheduler.nodes.values()) / self._size[0]
 
     def run(self) -> Progress:
         try:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from orchestrator.failures import Failure
 
@@ -30,8 +30,7 @@ _LOOKED_AT = 64
 """So many ready tasks at most are asked whether what they need lies on the node that is free."""
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """A task as the scheduler knows it; tasks of one `group` like to share a worker."""
 
     key: str

@@ -69,7 +69,10 @@ class Trial(NamedTuple):
     @property
     def labels(self) -> Labels:
         """All labels; later parts win."""
-        return {name: value for part in self.parts for name, value in part.items()}
+        found: Labels = {}
+        for part in self.parts:
+            found.update(part)
+        return found
 
     @property
     def mask(self) -> Mask | None:

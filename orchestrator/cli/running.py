@@ -40,11 +40,12 @@ def plan(
 ) -> None:
     """Show what a sweep would run, what it shares, and what it would cost. Runs nothing."""
     from orchestrator import forecast, render, study
+    from orchestrator.collection import without_collection
 
     console = shared.console()
     device: Literal["cpu", "gpu"] = "gpu" if gpus else "cpu"
     slots = gpus or workers or os.cpu_count() or 1
-    with study.without_collection():
+    with without_collection():
         asked = shared.read(sweep, overrides)
         planned, costs = study.plan_for(asked, store, device)
         render.print_plan(console, asked, planned, costs, slots)
