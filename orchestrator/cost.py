@@ -6,8 +6,8 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from orchestrator.graph import Graph, Node
 from orchestrator.plan import Kind, Plan, Task, Trained, trained
-from orchestrator.schedule import Node
 from tasks import catalog
 from tasks.measurements import Barrier, Graphs, Latency, Measurement
 from tasks.spec import GemMiner, Grasp, Mask, Network, OnExamples, Run, Snip, Synflow, is_one_shot
@@ -81,8 +81,12 @@ class Costs:
         return 0.05 + value.points * (facts.train + facts.test) * 2 * flops / _FLOPS[self.device]
 
 
-def nodes(plan: Plan, costs: Costs) -> Iterator[Node]:
+def graph(plan: Plan, costs: Costs) -> Graph:
     """A plan's tasks as the scheduler knows them."""
+    return Graph(_nodes(plan, costs))
+
+
+def _nodes(plan: Plan, costs: Costs) -> Iterator[Node]:
     took: dict[Hashable, float] = {}
     for key, task in plan.tasks.items():
         same = _alike(task)

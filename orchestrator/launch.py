@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestrator import schedule
 from orchestrator.canary import WORTH_SECONDS, canaries
 from orchestrator.collection import without_collection
-from orchestrator.cost import Costs, nodes
+from orchestrator.cost import Costs, graph
 from orchestrator.executors.base import Executor, Job, Outcome, Pack, Returned, WorkerLost
 from orchestrator.failures import Failure
 from orchestrator.fuse import Cleared, Fenced, Fuses, Suspected
@@ -148,7 +148,8 @@ class _Launch:
         self._journal = Journal(store, self._identity, clock)
         self._compaction = Background(store)
         self._size = executor.slots, executor.widest
-        self._scheduler = Scheduler(nodes(plan, costs), *self._size)
+        tasks = graph(plan, costs)
+        self._scheduler, self._work = Scheduler(tasks, *self._size), tasks.work
         self._progress = Progress(total=len(plan.tasks))
         self._packs = self._in_flight = 0
         self._costs, self._limits = costs, limits
@@ -163,7 +164,7 @@ class _Launch:
     @property
     def expected(self) -> float:
         """Seconds that all tasks take on the executor's slots."""
-        return sum(node.seconds for node in self._scheduler.nodes.values()) / self._size[0]
+        return self._work / self._size[0]
 
     def run(self) -> Progress:
         try:

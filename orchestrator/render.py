@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.cost import Costs, estimate
+from orchestrator.cost import Costs, Estimate
 from orchestrator.failures import Failure
 from orchestrator.launch import Failed, Progress
 from orchestrator.plan import Plan, Task, Value, alone, together, trained
@@ -38,9 +38,10 @@ def describe(value: Value) -> str:
     return f"prune {value.network.name} to {_percent(value.density)} by {score}{ablation}"
 
 
-def print_plan(console: Console, study: Study, planned: Plan, costs: Costs, slots: int) -> None:
+def print_plan(
+    console: Console, study: Study, planned: Plan, expected: Estimate, costs: Costs, slots: int
+) -> None:
     """Trials, tasks, what sharing saves, and what is expected to be spent."""
-    expected = estimate(planned, costs)
     kinds, left, path = expected.kinds, expected.trained, expected.path
     lonely = trained(alone(study.trials))
     whole = planned.done == 0 and _is_whole(planned)

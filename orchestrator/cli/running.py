@@ -39,8 +39,9 @@ def plan(
     ] = None,
 ) -> None:
     """Show what a sweep would run, what it shares, and what it would cost. Runs nothing."""
-    from orchestrator import forecast, render, study
+    from orchestrator import cost, forecast, render, study
     from orchestrator.collection import without_collection
+    from orchestrator.simulate import simulate
 
     console = shared.console()
     device: Literal["cpu", "gpu"] = "gpu" if gpus else "cpu"
@@ -48,11 +49,15 @@ def plan(
     with without_collection():
         asked = shared.read(sweep, overrides)
         planned, costs = study.plan_for(asked, store, device)
-        render.print_plan(console, asked, planned, costs, slots)
-        if gpus or what_if:
-            forecast.print_schedule(console, planned, costs, slots)
+        expected = cost.estimate(planned, costs)
+        render.print_plan(console, asked, planned, expected, costs, slots)
+        if gpus or what_if or figure:
+            graph = cost.graph(planned, costs)
+        if planned.tasks and (gpus or what_if):
+            found = simulate(graph, slots)
+            forecast.print_schedule(console, found, costs, expected.path)
         if what_if or figure:
-            tried = forecast.what_if(planned, costs)
+            tried = forecast.what_if(graph)
             forecast.print_what_if(console, tried, costs, price)
             if figure:
                 from analysis import scaling

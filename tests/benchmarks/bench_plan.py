@@ -10,8 +10,9 @@ from measuring import machine, report, timed
 
 from orchestrator import study
 from orchestrator.cost import Costs
+from orchestrator.graph import Graph, Node
 from orchestrator.plan import Nothing, Plan, alone, plan
-from orchestrator.schedule import Ended, Finished, Node, Scheduler, Start
+from orchestrator.schedule import Ended, Finished, Scheduler, Start
 from tests.small import write_sweep
 
 GRIDS = [
@@ -27,7 +28,7 @@ GRIDS = [
 def schedule(planned: Plan) -> int:
     costs = Costs()
     nodes = [Node(t.key, costs.seconds(t), t.needs) for t in planned.tasks.values()]
-    scheduler = Scheduler(nodes, slots=64)
+    scheduler = Scheduler(Graph(nodes), slots=64)
     flying = [c for c in scheduler.handle() if isinstance(c, Start)]
     done = 0
     while flying:
