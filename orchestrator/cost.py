@@ -1,12 +1,13 @@
 """What tasks are expected to cost: from the store's history, or a model before there is any."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from orchestrator.plan import Plan, Task
-from orchestrator.schedule import Node
+from orchestrator.graph import Graph, Node
+from orchestrator.plan import Kind, Plan, Task, Trained, trained
 from tasks import catalog
 from tasks.measurements import Barrier, Graphs, Latency, Measurement
 from tasks.spec import GemMiner, Grasp, Mask, Network, OnExamples, Run, Snip, Synflow, is_one_shot
@@ -80,27 +81,97 @@ class Costs:
         return 0.05 + value.points * (facts.train + facts.test) * 2 * flops / _FLOPS[self.device]
 
 
-def nodes(plan: Plan, costs: Costs) -> Iterator[Node]:
+def graph(plan: Plan, costs: Costs) -> Graph:
     """A plan's tasks as the scheduler knows them."""
-    for task in plan.tasks.values():
-        yield Node(task.key, costs.seconds(task), task.needs, _group(task))
+    return Graph(_nodes(plan, costs))
 
 
-def critical_path(plan: Plan, costs: Costs) -> tuple[float, list[Task]]:
-    """Seconds of the longest chain of tasks, and the chain."""
-    ends: dict[str, float] = {}
+def _nodes(plan: Plan, costs: Costs) -> Iterator[Node]:
+    took: dict[Hashable, float] = {}
     for key, task in plan.tasks.items():
+        same = _alike(task)
+        if same not in took:
+            took[same] = costs.seconds(task)
+        yield Node(key, took[same], task.needs, _group(task))
+
+
+class Estimate(NamedTuple):
+    """What a plan comes to.
+
+    Attributes
+    ----------
+    kinds : Counter
+        How many tasks there are of each kind.
+    trained : Trained
+        What is to be trained, in iterations and epochs.
+    seconds : float
+        Of all tasks one after another.
+    bytes : int
+        Expected size on disk.
+    path_seconds, path : float, list of Task
+        The longest chain of tasks that need one another, and how long it takes.
+    """
+
+    kinds: Counter[Kind]
+    trained: Trained
+    seconds: float
+    bytes: int
+    path_seconds: float
+    path: list[Task]
+
+
+def estimate(plan: Plan, costs: Costs) -> Estimate:
+    """What a plan's tasks come to, in one walk: most of them cost what another one does."""
+    ends: dict[str, float] = {}
+    took: dict[Hashable, float] = {}
+    alike: dict[Hashable, Task] = {}
+    times: Counter[Hashable] = Counter()
+    for key, task in plan.tasks.items():
+        same = _alike(task)
+        if same not in alike:
+            alike[same], took[same] = task, costs.seconds(task)
+        times[same] += 1
         starts = 0.0
         for need in task.needs:
             starts = max(starts, ends[need])
-        ends[key] = starts + costs.seconds(task)
+        ends[key] = starts + took[same]
+    kinds: Counter[Kind] = Counter()
+    for same, task in alike.items():
+        kinds[task.kind] += times[same]
+    path = _back(plan, ends)
+    return Estimate(
+        kinds=kinds,
+        trained=trained(
+            (task.value, task.steps * times[same])
+            for same, task in alike.items()
+            if isinstance(task.value, Run)
+        ),
+        seconds=sum(took[same] * count for same, count in times.items()),
+        bytes=sum(costs.bytes(alike[same]) * count for same, count in times.items()),
+        path_seconds=ends[path[-1].key] if path else 0.0,
+        path=path,
+    )
+
+
+def _alike(task: Task) -> Hashable:
+    """What a task's costs depend on: of tasks in which this is equal they are."""
+    value = task.value
+    if isinstance(value, Run):
+        what = value.network.key, value.dataset.key, value.recipe.key
+        return *what, value.first_step, task.last_step, len(task.save)
+    if isinstance(value, Mask):
+        return value.network.key, value.score.key
+    return value.key
+
+
+def _back(plan: Plan, ends: Mapping[str, float]) -> list[Task]:
+    """The chain that ends last, from its first task."""
     path: list[Task] = []
     last = max(ends, key=ends.__getitem__, default=None)
-    seconds = ends[last] if last else 0.0
     while last:
         path.append(plan.tasks[last])
         last = max(path[-1].needs, key=ends.__getitem__, default=None)
-    return seconds, path[::-1]
+    return path[::-1]
 
 
 def _group(task: Task) -> str:
@@ -108,8 +179,8 @@ def _group(task: Task) -> str:
     value = task.value
     if not isinstance(value, Mask) or not is_one_shot(value.score):
         return ""
-    parts = (value.score.key, value.of.key if value.of else "", value.within and value.within.key)
-    return "/".join(str(part) for part in parts)
+    of, within = value.of, value.within
+    return f"{value.score.key}/{of.key if of else ''}/{within.key if within else None}"
 
 
 def _network(value: Measurement) -> Network:

@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.cost import Costs, critical_path, nodes
-from orchestrator.plan import Plan, Task
+from orchestrator.cost import Costs
+from orchestrator.graph import Graph
+from orchestrator.plan import Task
 from orchestrator.render import describe, duration
 from orchestrator.replay import Replay
 from orchestrator.simulate import Simulated, simulate
@@ -20,11 +22,11 @@ _BARS = " ▁▂▃▄▅▆▇█"
 _BINS = 60
 
 
-def print_schedule(console: Console, plan: Plan, costs: Costs, workers: int) -> None:
+def print_schedule(
+    console: Console, found: Simulated, costs: Costs, longest: Sequence[Task]
+) -> None:
     """Makespan against its lower bound, utilisation over time, and the critical path."""
-    if not plan.tasks:
-        return
-    found = simulate(nodes(plan, costs), workers)
+    workers = found.workers
     kind = what(costs, workers)
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column(style="bold")
@@ -34,17 +36,18 @@ def print_schedule(console: Console, plan: Plan, costs: Costs, workers: int) -> 
         "lower bound", f"{duration(found.lower_bound)}, by {limit}; {found.beyond_bound:.1%} above"
     )
     table.add_row("utilisation", f"{found.utilisation:.1%}  {sparkline(found.busy(_BINS))}")
-    _, path = critical_path(plan, costs)
-    table.add_row("critical path", _path(path))
+    table.add_row("critical path", _path(longest))
     console.print(table)
 
 
-def what_if(plan: Plan, costs: Costs) -> list[Simulated]:
-    """The launch on 1 to 4096 workers, up to where more of them change nothing but the cost."""
-    made = list(nodes(plan, costs))
+def what_if(graph: Graph) -> list[Simulated]:
+    """The launch on 1 to 4096 workers, up to where more of them change nothing but the cost.
+
+    Without the intervals, which would be many.
+    """
     tried: list[Simulated] = []
-    for workers in SIZES if made else ():
-        tried.append(simulate(made, workers))
+    for workers in SIZES if graph.nodes else ():
+        tried.append(replace(simulate(graph, workers), intervals=()))
         if tried[-1].makespan <= 1.001 * tried[-1].critical_path:
             break
     return tried

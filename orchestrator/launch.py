@@ -9,7 +9,8 @@ from pathlib import Path
 
 from orchestrator import schedule
 from orchestrator.canary import WORTH_SECONDS, canaries
-from orchestrator.cost import Costs, nodes
+from orchestrator.collection import without_collection
+from orchestrator.cost import Costs, graph
 from orchestrator.executors.base import Executor, Job, Outcome, Pack, Returned, WorkerLost
 from orchestrator.failures import Failure
 from orchestrator.fuse import Cleared, Fenced, Fuses, Suspected
@@ -126,10 +127,9 @@ def launch(
     fails nothing is started. What people ask in the `inbox` is heeded meanwhile. Once the
     executor is told to drain nothing more is started.
     """
-    costs = costs or Costs()
-    launched = _Launch(plan, store, executor, costs, observe, limits, inbox)
-    expected = sum(map(costs.seconds, plan.tasks.values())) / executor.slots
-    if canary and expected >= WORTH_SECONDS and (fallen := launched.rehearse()):
+    with without_collection():
+        launched = _Launch(plan, store, executor, costs or Costs(), observe, limits, inbox)
+    if canary and launched.expected >= WORTH_SECONDS and (fallen := launched.rehearse()):
         return fallen
     return launched.run()
 
@@ -151,7 +151,8 @@ class _Launch:
         self._journal = Journal(store, self._identity, clock)
         self._compaction = Background(store)
         self._size = executor.slots, executor.widest
-        self._scheduler = Scheduler(nodes(plan, costs), *self._size)
+        tasks = graph(plan, costs)
+        self._scheduler, self._work = Scheduler(tasks, *self._size), tasks.work
         self._progress = Progress(len(plan.tasks), self._identity)
         self._packs = self._in_flight = 0
         self._costs, self._limits = costs, limits
@@ -162,6 +163,11 @@ class _Launch:
         self._fuses = Fuses()
         self._inbox, self._steering = inbox, Steering(plan)
         self._code = code_version()
+
+    @property
+    def expected(self) -> float:
+        """Seconds that all tasks take on the executor's slots."""
+        return self._work / self._size[0]
 
     def run(self) -> Progress:
         try:

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from orchestrator.cost import Costs
+from orchestrator.cost import Costs, estimate
 from orchestrator.launch import Progress as LaunchProgress
 from orchestrator.plan import Plan, Task
 from orchestrator.render import duration
@@ -31,10 +31,11 @@ class Display:
 
     def __init__(self, console: Console, plan: Plan, costs: Costs) -> None:
         self._console, self._costs = console, costs
-        self._cost = sum(map(costs.seconds, plan.tasks.values()))
+        expected = estimate(plan, costs)
+        self._cost = expected.seconds
         self._paid = 0.0
         self._began = self._shown = time.monotonic()
-        self._totals = Counter(task.kind for task in plan.tasks.values())
+        self._totals = expected.kinds
         self._levels = _levels(plan)
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias, cast
 
 from orchestrator.trials import Trial
 from tasks import catalog
-from tasks.measurements import Barrier, Graphs, Latency, Measurement
+from tasks.measurements import Barrier, Measurement
 from tasks.spec import Init, Mask, Run, State
 
 Kind = Literal["run", "mask", "barrier", "graphs", "latency"]
@@ -164,11 +164,11 @@ def _held(held: Holdings, needed: State | Mask) -> bool:
 def alone(trials: Iterable[Trial]) -> Iterator[tuple[Run, int]]:
     """What a trial-by-trial script trains: each trial with all that it stands on, anew.
 
-    Yields runs with their iterations; a run that only lends its weights at step k is
-    trained to k.
+    Yields runs with their iterations, those of trials of one shape together with the first's;
+    a run that only lends its weights at step k is trained to k.
     """
     known: dict[str, _Lineage] = {}
-    for trial in trials:
+    for trial, times in _shapes(trials):
         mask, run = trial.mask, trial.run
         if mask and mask.key not in known:
             if len(known) == _LINEAGES:
@@ -181,7 +181,31 @@ def alone(trials: Iterable[Trial]) -> Iterator[tuple[Run, int]]:
             if isinstance(run.start, State):
                 asked.append(run.start)
         for one, last_step in _lineage(asked, known, found).values():
-            yield one, last_step - one.first_step
+            yield one, (last_step - one.first_step) * times
+
+
+def together(trials: Iterable[Trial]) -> Trained:
+    """What is trained for these trials where nothing is stored yet: equal work once.
+
+    Runs of different replicates differ, so those of the first count as often as there are others.
+    """
+    shapes = list(_shapes(trials))
+    tasks = plan([trial for trial, _ in shapes], Nothing()).tasks.values()
+    return trained(
+        (task.value, task.steps * shapes[task.trial][1])
+        for task in tasks
+        if isinstance(task.value, Run)
+    )
+
+
+def _shapes(trials: Iterable[Trial]) -> Iterable[tuple[Trial, int]]:
+    """The first trial of each shape, and how many have it."""
+    first: dict[int, Trial] = {}
+    times: Counter[int] = Counter()
+    for trial in trials:
+        first.setdefault(trial.shape, trial)
+        times[trial.shape] += 1
+    return zip(first.values(), times.values(), strict=True)
 
 
 def trained(runs: Iterable[tuple[Run, int]]) -> Trained:
@@ -206,28 +230,37 @@ class _Wanted:
     """Everything undone that was asked for so far, and what that stands on in turn."""
 
     def __init__(self, held: Holdings) -> None:
-        self._held = held
-        self._results = held.results
+        self._results, self._masks, self._states = held.results, held.masks, held.states
         self._tasks: dict[str, Task] = {}
         self._saves: dict[str, set[int]] = {}
 
     def answer(self, trial: Trial, number: int) -> bool:
         """Ask for a trial's run, mask and measurements; whether the store had them all."""
-        lacking = [(v, _UNKNOWN) for v in answers(trial) if v.key not in self._results]
-        path: list[tuple[Value, str]] = list(lacking)
-        while path:  # depth first, without recursion; what is placed is placed once
-            value, reason = path[-1]
-            if value.key in self._tasks:
-                path.pop()
-                continue
-            made = [self._made(item) for item in inputs(value) if not _held(self._held, item)]
-            missing = [one for one in made if one[0].key not in self._tasks]
-            path += missing
-            if not missing:
-                needs = tuple({one.key: None for one, _ in made})
-                steps = value.recipe.steps if isinstance(value, Run) else 0
-                self._tasks[value.key] = Task(value, reason, needs, number, last_step=steps)
+        lacking = [value for value in answers(trial) if value.key not in self._results]
+        for value in lacking[::-1]:  # a mask before its run
+            if value.key not in self._tasks:
+                self._place(value, number)
         return not lacking
+
+    def _place(self, wanted: Value, number: int) -> None:
+        """Put a task after those of what it needs: depth first, without recursion."""
+        path: list[tuple[Value, str]] = [(wanted, _UNKNOWN)]
+        while path:
+            value, reason = path[-1]
+            needs: dict[str, None] = {}
+            missing: list[tuple[Value, str]] = []
+            for item in inputs(value):
+                if lacking := self._lacking(item):
+                    made = lacking[0].key
+                    needs[made] = None
+                    if made not in self._tasks:
+                        missing.append(lacking)
+            if missing:
+                path += missing
+                continue
+            steps = value.recipe.steps if isinstance(value, Run) else 0
+            self._tasks.setdefault(value.key, Task(value, reason, tuple(needs), number, (), steps))
+            path.pop()
 
     def tasks(self) -> dict[str, Task]:
         """All tasks, needs before those who need them.
@@ -240,12 +273,16 @@ class _Wanted:
             self._tasks[key] = task._replace(save=tuple(sorted(steps)), last_step=last_step)
         return self._tasks
 
-    def _made(self, needed: State | Mask) -> tuple[Run | Mask, str]:
-        """What makes something that the store lacks, and why it is to be done."""
+    def _lacking(self, needed: State | Mask) -> tuple[Run | Mask, str] | None:
+        """What makes something and why it is to be done; None where the store has it."""
         if isinstance(needed, Mask):
             told = needed.key in self._results
+            if told and needed.key in self._masks:
+                return None
             return needed, "its file is missing" if told else _UNKNOWN
         run, step = needed.run, needed.step
+        if (run.key, step) in self._states:
+            return None
         self._saves.setdefault(run.key, set()).add(step)
         if run.key in self._results:
             return run, f"weights at step {step} are needed and not stored"
@@ -255,15 +292,14 @@ class _Wanted:
 def inputs(value: Value) -> list[State | Mask]:
     """The stored things that a task of this value reads."""
     around: tuple[Init | State | Mask | None, ...]
-    match value:
-        case Run():
-            around = value.start, value.mask
-        case Mask():
-            around = value.of, value.within
-        case Barrier():
-            around = value.one, value.other
-        case Graphs() | Latency():
-            around = (value.mask,)
+    if isinstance(value, Run):
+        around = value.start, value.mask
+    elif isinstance(value, Mask):
+        around = value.of, value.within
+    elif isinstance(value, Barrier):
+        around = value.one, value.other
+    else:
+        around = (value.mask,)
     return [item for item in around if isinstance(item, _STORED)]
 
 

@@ -1,16 +1,15 @@
 """What the command line prints: plans, progress, summaries. Words and tables, no decisions."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.cost import Costs, critical_path
+from orchestrator.cost import Costs, Estimate
 from orchestrator.failures import Failure
 from orchestrator.launch import Failed, Progress
-from orchestrator.plan import Nothing, Plan, Task, Value, alone, plan, trained
+from orchestrator.plan import Plan, Task, Value, alone, together, trained
 from orchestrator.store.results import Row
 from orchestrator.store.verify import Finding
 from orchestrator.study import Study
@@ -39,16 +38,14 @@ def describe(value: Value) -> str:
     return f"prune {value.network.name} to {_percent(value.density)} by {score}{ablation}"
 
 
-def print_plan(console: Console, study: Study, planned: Plan, costs: Costs, slots: int) -> None:
+def print_plan(
+    console: Console, study: Study, planned: Plan, expected: Estimate, costs: Costs, slots: int
+) -> None:
     """Trials, tasks, what sharing saves, and what is expected to be spent."""
-    tasks = list(planned.tasks.values())
-    kinds = Counter(task.kind for task in tasks)
+    kinds, left, path = expected.kinds, expected.trained, expected.path
     lonely = trained(alone(study.trials))
-    left = planned.trained
     whole = planned.done == 0 and _is_whole(planned)
-    least = left if whole else plan(study.trials, Nothing()).trained
-    seconds = sum(map(costs.seconds, tasks))
-    path_seconds, path = critical_path(planned, costs)
+    least = left if whole else together(study.trials)
 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column(style="bold")
@@ -61,7 +58,7 @@ def print_plan(console: Console, study: Study, planned: Plan, costs: Costs, slot
     measuring = kinds["barrier"] + kinds["graphs"] + kinds["latency"]
     what = f"{kinds['run']:,} train, {kinds['mask']:,} prune"
     what += f", {measuring:,} measure" if measuring else ""
-    table.add_row("tasks to run", f"{len(tasks):,}", what)
+    table.add_row("tasks to run", f"{len(planned.tasks):,}", what)
     table.add_row(
         "trial by trial",
         f"{lonely.steps:,}",
@@ -74,14 +71,16 @@ def print_plan(console: Console, study: Study, planned: Plan, costs: Costs, slot
         f"iterations ({least.epochs:,.0f} epochs){share}: equal work is done once",
     )
     table.add_row("left to train", f"{left.steps:,}", f"iterations ({left.epochs:,.0f} epochs)")
-    table.add_row("critical path", duration(path_seconds), f"{len(path):,} tasks one after another")
-    wall = max(seconds / slots, path_seconds)
+    table.add_row(
+        "critical path", duration(expected.path_seconds), f"{len(path):,} tasks one after another"
+    )
+    wall = max(expected.seconds / slots, expected.path_seconds)
     measured = "from this store's history" if costs.rates else "a rough model until something ran"
     table.add_row("expected time", duration(wall), f"on {slots} workers ({measured})")
-    table.add_row("expected disk", size(sum(map(costs.bytes, tasks))), "")
+    table.add_row("expected disk", size(expected.bytes), "")
     console.print(f"[bold]{study.name}[/bold]  {study.sweep.description}".rstrip())
     console.print(table)
-    if not tasks:
+    if not planned.tasks:
         console.print("[green]Nothing to do:[/green] the store holds every result.")
 
 

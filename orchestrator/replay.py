@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import TombolaError
-from orchestrator.schedule import Node
+from orchestrator.graph import Graph, Node
 from orchestrator.simulate import Simulated, simulate
 
 RECORDED = """
@@ -50,7 +50,7 @@ def replay(rows: Iterable[tuple[str, str, float, float]], overhead: float = 0.0)
     ]
     spans = [(began, began + seconds) for _, _, began, seconds in recorded]
     makespan = max(end for _, end in spans) - min(began for began, _ in spans)
-    found = simulate(nodes, _at_once(spans), overhead=overhead)
+    found = simulate(Graph(nodes), _at_once(spans), overhead=overhead)
     return Replay(len(nodes), makespan, found)
 
 

@@ -8,13 +8,13 @@ order; a pack may hold a task and what needs it.
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from math import inf
 from typing import TypeAlias
 
 from orchestrator.failures import Failure
+from orchestrator.graph import Graph
 
 PACK_SECONDS = 1.0
 PACK_TASKS = 64
@@ -28,16 +28,6 @@ ALIKE = 0.95
 
 _LOOKED_AT = 64
 """So many ready tasks at most are asked whether what they need lies on the node that is free."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """A task as the scheduler knows it; tasks of one `group` like to share a worker."""
-
-    key: str
-    seconds: float
-    needs: tuple[str, ...] = ()
-    group: str = ""
 
 
 class Status(Enum):
@@ -164,27 +154,23 @@ class Scheduler:
 
     Parameters
     ----------
-    nodes
-        The tasks; every need is among them.
+    graph
+        The tasks.
     slots
         Workers that run packs side by side. A few short packs more are kept in flight.
     widest
         Slots that a whole device or node has.
     """
 
-    def __init__(self, nodes: Iterable[Node], slots: int, widest: int = 1) -> None:
-        self.nodes = {node.key: node for node in nodes}
+    def __init__(self, graph: Graph, slots: int, widest: int = 1) -> None:
+        self.nodes = graph.nodes
         self.status: dict[str, Status] = {}
         self.attempts = dict.fromkeys(self.nodes, 0)
         self._failed: Counter[tuple[str, Failure]] = Counter()
         self._slots, self._widest = slots, widest
         self._packs = 0
         self._unmet = {key: len(node.needs) for key, node in self.nodes.items()}
-        self._children: dict[str, list[str]] = {key: [] for key in self.nodes}
-        for node in self.nodes.values():
-            for need in node.needs:
-                self._children[need].append(node.key)
-        self._remaining = self._longest_paths()
+        self._children, self._remaining = graph.children, graph.remaining
         self._place = {key: place for place, key in enumerate(self.nodes)}
         self._ready: list[tuple[float, str, int, str]] = []
         self._ready_seconds = 0.0
@@ -426,18 +412,3 @@ class Scheduler:
                 if not unmet[child] and waits:
                     heapq.heappush(inside, self._rank(child))
         return pack
-
-    def _longest_paths(self) -> dict[str, float]:
-        """Seconds from the start of each task to the end of all that needs it."""
-        below = {key: len(children) for key, children in self._children.items()}
-        remaining = {key: node.seconds for key, node in self.nodes.items()}
-        leaves = [key for key, count in below.items() if not count]
-        while leaves:
-            key = leaves.pop()
-            for need in self.nodes[key].needs:
-                longer = self.nodes[need].seconds + remaining[key]
-                remaining[need] = max(remaining[need], longer)
-                below[need] -= 1
-                if not below[need]:
-                    leaves.append(need)
-        return remaining

@@ -6,14 +6,14 @@ up, so that a thousand GPUs can be tried on one core before any is paid for.
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from orchestrator.schedule import Ended, Event, Finished, Node, Scheduler, Start
+from orchestrator.graph import Graph
+from orchestrator.schedule import Ended, Event, Finished, Scheduler, Start
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """One task on one worker, in seconds from the start of the launch."""
 
     key: str
@@ -71,20 +71,9 @@ class Simulated:
         return [min(1.0, seconds / (width * self.workers)) for seconds in spent]
 
 
-def simulate(
-    nodes: Iterable[Node],
-    workers: int,
-    *,
-    overhead: float = 0.0,
-    actual: Callable[[Node], float] | None = None,
-) -> Simulated:
-    """Run the tasks on so many workers, each pack taking `overhead` seconds besides.
-
-    The scheduler goes by the nodes' expected seconds; they take `actual` ones, by default
-    the same.
-    """
-    scheduler = Scheduler(nodes, workers)
-    took = {key: (actual or _expected)(node) for key, node in scheduler.nodes.items()}
+def simulate(graph: Graph, workers: int, *, overhead: float = 0.0) -> Simulated:
+    """Run the tasks on so many workers, each pack taking `overhead` seconds besides."""
+    scheduler = Scheduler(graph, workers)
     free = list(range(workers))
     waiting: deque[tuple[str, ...]] = deque()
     flying: list[tuple[float, int, int, tuple[str, ...]]] = []
@@ -101,8 +90,8 @@ def simulate(
         while waiting and free:
             keys, worker, at = waiting.popleft(), heapq.heappop(free), clock + overhead
             for key in keys:
-                intervals.append(Interval(key, worker, at, at + took[key]))
-                at += took[key]
+                began, at = at, at + graph.nodes[key].seconds
+                intervals.append(Interval(key, worker, began, at))
             started += 1
             heapq.heappush(flying, (at, started, worker, keys))
         clock, _, worker, keys = heapq.heappop(flying)
@@ -111,29 +100,7 @@ def simulate(
     return Simulated(
         workers=workers,
         makespan=clock,
-        work=sum(took.values()),
-        critical_path=_longest(scheduler.nodes.values(), took),
+        work=graph.work,
+        critical_path=graph.critical_path,
         intervals=tuple(intervals),
     )
-
-
-def _expected(node: Node) -> float:
-    return node.seconds
-
-
-def _longest(nodes: Iterable[Node], took: dict[str, float]) -> float:
-    """Nodes may come in any order: ends are settled once their needs' are."""
-    by_key = {node.key: node for node in nodes}
-    ends: dict[str, float] = {}
-    for key in by_key:
-        path = [key]
-        while path:
-            node = by_key[path[-1]]
-            missing = [need for need in node.needs if need not in ends]
-            if missing:
-                path.extend(missing)
-                continue
-            path.pop()
-            before = max((ends[need] for need in node.needs), default=0.0)
-            ends[node.key] = before + took[node.key]
-    return max(ends.values(), default=0.0)

@@ -4,14 +4,13 @@ study = read("sweeps/quickstart.yaml")
 result = run(study, "store", InlineExecutor())
 """
 
-import gc
-from collections.abc import Iterator, Set
-from contextlib import contextmanager
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator import sweep as sweep_file
+from orchestrator.collection import without_collection
 from orchestrator.cost import Costs, Device, Rates
 from orchestrator.executors.base import Executor
 from orchestrator.failures import Failure
@@ -85,21 +84,9 @@ def repeats_for(
     return repeats(study.trials, held, fraction, only)
 
 
-@contextmanager
-def without_collection() -> Iterator[None]:
-    """No garbage collection: it would look at millions of new objects again and again."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
-
-
 def register(study: Study, store: str | Path) -> str:
     """Tell the store which trials the study asks for; the revision by which it knows them."""
-    rows = [_row(study, number, trial) for number, trial in enumerate(study.trials)]
+    rows = (_row(study, number, trial) for number, trial in enumerate(study.trials))
     return sweeps.register(locate(store), study.name, rows, study.source.data, study.sweep.figures)
 
 

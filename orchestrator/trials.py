@@ -1,14 +1,17 @@
 """From a sweep to its trials: every combination of every grid as a labelled expression."""
 
-import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import product
+from functools import partial
+from itertools import count, islice, product
+from operator import itemgetter
 from typing import Any, NamedTuple
 
+from orchestrator import labels
 from orchestrator.errors import SweepError
 from orchestrator.fields import NetworkChoice, iterations
+from orchestrator.labels import Labels
 from orchestrator.methods import Choices, Scope, Setting, Ticket, ablate, method
 from orchestrator.sweep import (
     Grid,
@@ -22,6 +25,7 @@ from orchestrator.yaml_source import Source
 from tasks import catalog
 from tasks.key import changed
 from tasks.measurements import Barrier, Graphs, Latency, Measurement
+from tasks.reseed import reseeded
 from tasks.spec import (
     SPLITS,
     Constant,
@@ -30,11 +34,9 @@ from tasks.spec import (
     Init,
     LayerRate,
     Mask,
-    Network,
     Recipe,
     Run,
     Schedule,
-    Shuffled,
     State,
     StepDecay,
     at,
@@ -46,14 +48,13 @@ REINIT_OFFSET = 1_000_000
 OTHER_ORDER_OFFSET = 2_000_000
 """A sibling of replicate r, trained for a barrier, takes its examples in the order of r + this."""
 
-Labels = dict[str, Any]
-
 
 class Trial(NamedTuple):
     """One labelled point of a sweep: the run that answers it, and the dense run beside it.
 
     `labels` are columns of schema.TRIALS; they name the point to people and are in no key.
     They are kept in parts, most of which many trials share.
+    Trials of a sweep that are alike have one `shape`: they differ in their seeds alone.
     A trial that is not `trained` asks for the mask of its run alone. `measured` is what it
     asks for besides.
     """
@@ -61,13 +62,17 @@ class Trial(NamedTuple):
     parts: tuple[Labels, ...]
     run: Run
     dense: Run
+    shape: int
     trained: bool = True
     measured: tuple[Measurement, ...] = ()
 
     @property
     def labels(self) -> Labels:
         """All labels; later parts win."""
-        return {name: value for part in self.parts for name, value in part.items()}
+        found: Labels = {}
+        for part in self.parts:
+            found.update(part)
+        return found
 
     @property
     def mask(self) -> Mask | None:
@@ -85,48 +90,88 @@ def trials(sweep: Sweep, source: Source | None = None) -> list[Trial]:
     """
     problems: dict[str, None] = {}
     found: list[Trial] = []
-    dense: dict[str, Trial] = {}
     for number, grid in enumerate(sweep.grids):
         place = source.place(("grids", number)) if source else f"grid {number}"
         try:
-            for trial in _grid_trials(sweep, number, grid):
-                found.append(trial)
-                if trial.trained and trial.dense.key not in dense:
-                    labels = _dense_labels(trial), _tag_labels(sweep)
-                    dense[trial.dense.key] = Trial(labels, trial.dense, trial.dense)
+            for dataset, network in product(
+                grid.dataset or sweep.dataset, grid.network or sweep.network
+            ):
+                one = partial(_replicate, sweep, number, grid, dataset, network)
+                found += _replicated(one, sweep.replicates, len(found))
         except (ValueError, TypeError) as error:
             problems[f"{place}: grids.{number}: {error}"] = None
     if problems:
         raise SweepError(list(problems))
-    return [*(dense.values() if sweep.dense else ()), *found]
+    return [*(_dense(sweep, found) if sweep.dense else ()), *found]
 
 
-def _grid_trials(sweep: Sweep, number: int, grid: Grid) -> Iterator[Trial]:
-    tags, points = _tag_labels(sweep, grid), _points(grid)
-    combinations = product(
-        grid.dataset or sweep.dataset, grid.network or sweep.network, sweep.replicates
-    )
-    for name, network, replicate in combinations:
-        dataset = _dataset(sweep, name)
-        for fields in _combinations(sweep.recipe, grid.recipe):
-            batch_size = max(1, int(fields.get("batch_size") or 1))
-            per_epoch = catalog.steps_per_epoch(dataset, batch_size)
-            recipe = _recipe({**fields, "evaluate": _evaluated(sweep)}, per_epoch)
-            setting = _setting(sweep, dataset, network, replicate, recipe)
-            of_setting = {**_setting_labels(setting.dense), "replicate": replicate}
-            of_runs: dict[tuple[str, bool], Labels] = {}
-            for chosen, scope in product(grid.method, grid.scope):
-                finetune = _finetune(recipe, grid, chosen, per_epoch)
-                for choices in _choices(grid, chosen, scope, finetune, per_epoch):
-                    shared = {**_labels(setting, chosen, choices), "grid": number, **tags}
-                    branch = choices.rewind_step if _rewinds(chosen) else choices.prune_step
-                    answers = _answers(sweep, setting, grid, chosen, choices)
-                    for point, run in zip(points, answers, strict=True):
-                        if run.mask is None and not grid.train:
-                            continue  # a mask that keeps everything asks for nothing
-                        measured = _measured(grid, run, branch) if grid.measure else ()
-                        parts = (of_setting, shared, point, _run_labels(run, of_runs))
-                        yield Trial(parts, run, setting.dense, grid.train, measured)
+def _dense(sweep: Sweep, found: list[Trial]) -> list[Trial]:
+    """A trial for each dense run that stands beside those found."""
+    tags = labels.tags(sweep)
+    dense: dict[str, Trial] = {}
+    for trial in found:
+        run = trial.dense
+        if trial.trained and run.key not in dense:
+            named = labels.of_dense(run, trial.labels["replicate"])
+            dense[run.key] = Trial((named, tags), run, run, shape=-1 - trial.shape)
+    return list(dense.values())
+
+
+def _replicated(
+    one: Callable[[int, int], Iterator[Trial]], replicates: list[int], shape: int
+) -> Iterator[Trial]:
+    """The trials of all replicates; those after the first are the first's with other seeds."""
+    first = list(one(replicates[0], shape))
+    yield from first
+    if len(replicates) == 1:
+        return
+    make = reseeded([asked for t in first for asked in (t.run, t.dense, *t.measured)])
+    parts = {id(part): part for trial in first for part in trial.parts}
+    own = [itemgetter(*map(id, trial.parts)) for trial in first]
+    for replicate in replicates[1:]:
+        by = replicate - replicates[0]
+        named = {key: labels.reseeded(part, by) for key, part in parts.items()}
+        made: Iterator[Any] = iter(make(by))
+        for pick, (_, _, _, alike, trained, asked) in zip(own, first, strict=True):
+            run, dense = next(made), next(made)
+            measured = tuple(islice(made, len(asked))) if asked else ()
+            yield Trial(pick(named), run, dense, alike, trained, measured)
+
+
+def _replicate(
+    sweep: Sweep,
+    number: int,
+    grid: Grid,
+    name: str,
+    network: NetworkChoice,
+    replicate: int,
+    shape: int,
+) -> Iterator[Trial]:
+    """A grid's trials of one replicate on one dataset and network; shapes count from `shape`."""
+    shapes = count(shape)
+    tags, points = labels.tags(sweep, grid), _points(grid)
+    dataset = _dataset(sweep, name)
+    for fields in _combinations(sweep.recipe, grid.recipe):
+        batch_size = max(1, int(fields.get("batch_size") or 1))
+        per_epoch = catalog.steps_per_epoch(dataset, batch_size)
+        recipe = _recipe({**fields, "evaluate": _evaluated(sweep)}, per_epoch)
+        setting = _setting(sweep, dataset, network, replicate, recipe)
+        of_setting = {**labels.of_setting(setting.dense), "replicate": replicate}
+        of_runs: dict[tuple[str, bool], Labels] = {}
+        for chosen, scope in product(grid.method, grid.scope):
+            rewinds, finetune = _rewinds(chosen), _finetune(recipe, grid, chosen, per_epoch)
+            for choices in _choices(grid, chosen, scope, finetune, per_epoch):
+                of_choices = labels.of_choices(setting, chosen, choices, rewinds=rewinds)
+                shared = {**of_choices, "grid": number, **tags}
+                branch = choices.rewind_step if rewinds else choices.prune_step
+                answers = _answers(sweep, setting, grid, chosen, choices)
+                for point, run in zip(points, answers, strict=True):
+                    if run.mask is None and not grid.train:
+                        continue  # a mask that keeps everything asks for nothing
+                    measured = _measured(grid, run, branch) if grid.measure else ()
+                    parts = (of_setting, shared, point, labels.of_run(run, of_runs))
+                    dense = setting.dense
+                    yield Trial(parts, run, dense, next(shapes), grid.train, measured)
 
 
 def _measured(grid: Grid, run: Run, branch: int) -> tuple[Measurement, ...]:
@@ -329,112 +374,6 @@ def _finetune(recipe: Recipe, grid: Grid, chosen: MethodChoice, per_epoch: int) 
     return _recipe({**fields, **variants[0]}, per_epoch)
 
 
-# ---------------------------------------------------------------- labels
-
-
-def _labels(s: Setting, chosen: MethodChoice, c: Choices) -> Labels:
-    takes = method(chosen.name).takes
-    after = s.recipe.steps
-    prune_step = c.prune_step if "prune_step" in takes else after
-    return {
-        "method": chosen.name,
-        "prune_step": prune_step,
-        "rewind_step": c.rewind_step if _rewinds(chosen) else None,
-        "keep_dense": ", ".join(sorted(c.keep_dense)) or None,
-        "layer_rates": _layer_rates_label(c),
-        "options": json.dumps(chosen.options, sort_keys=True),
-        "scope": c.scope,
-        "prune_fraction": c.prune_fraction if "prune_fraction" in takes else None,
-        "finetune": _finetune_label(c.finetune),
-        "score_seed": s.score_seed,
-    }
-
-
-def _tag_labels(sweep: Sweep, grid: Grid | None = None) -> Labels:
-    """A grid's tags over the sweep's; a sweep without any has no such label."""
-    tags = {**sweep.tags, **(grid.tags if grid else {})}
-    return {"tags": json.dumps(tags, sort_keys=True)} if tags else {}
-
-
-def _layer_rates_label(c: Choices) -> str | None:
-    rates = {r.layer: 1 - (1 - c.prune_fraction) ** r.exponent for r in c.layer_rates}
-    return ", ".join(f"{layer} {rate:.3g}" for layer, rate in rates.items()) or None
-
-
 def _rewinds(chosen: MethodChoice) -> bool:
     retrain = chosen.options.get("retrain", _BY_DEFAULT.get(chosen.name, "finetune"))
     return "rewind_step" in method(chosen.name).takes and retrain != "finetune"
-
-
-def _setting_labels(dense: Run) -> Labels:
-    recipe = dense.recipe
-    return {
-        "dataset": dense.dataset.name,
-        "network": _network_label(dense.network),
-        "width": dense.network.width,
-        "validation": dense.dataset.validation,
-        "steps": recipe.steps,
-        "batch_size": recipe.batch_size,
-        "lr": recipe.lr,
-        "momentum": recipe.momentum,
-        "nesterov": recipe.nesterov,
-        "weight_decay": recipe.weight_decay,
-        "schedule": _schedule_label(recipe.schedule),
-        "warmup": recipe.warmup,
-        "optimizer": recipe.optimizer,
-        "augment": recipe.augment,
-        "label_smoothing": recipe.label_smoothing,
-        "rescale_steps": recipe.rescale_steps,
-        "ghosts": f"{recipe.ghosts} until {recipe.ghost_steps}" if recipe.ghost_steps else None,
-    }
-
-
-def _network_label(network: Network) -> str:
-    return network.name if network.width == 1 else f"{network.name} x{network.width:g}"
-
-
-def _schedule_label(schedule: Schedule) -> str:
-    if isinstance(schedule, StepDecay):
-        return f"step_decay at {', '.join(map(str, schedule.at))} by {schedule.factor:g}"
-    return schedule.kind
-
-
-def _finetune_label(recipe: Recipe | None) -> str | None:
-    if recipe is None:
-        return None
-    schedule = _schedule_label(recipe.schedule)
-    return f"{recipe.steps} iterations at {recipe.lr:g}, {schedule}"
-
-
-def _run_labels(run: Run, known: dict[tuple[str, bool], Labels]) -> Labels:
-    """Of a setting's run; few of them differ, so that those `known` are shared."""
-    ablation = run.mask.ablation if run.mask else None
-    init = _init(run)
-    same = init.key, isinstance(ablation, Shuffled)
-    if same not in known:
-        known[same] = {
-            "init_weights": init.weights,
-            "init_batch_norm": init.batch_norm,
-            "init_seed": init.seed,
-            "order_seed": run.order_seed,
-            "shuffle_seed": ablation.seed if isinstance(ablation, Shuffled) else None,
-        }
-    return known[same]
-
-
-def _init(run: Run) -> Init:
-    while not isinstance(run.start, Init):
-        run = run.start.run
-    return run.start
-
-
-def _dense_labels(trial: Trial) -> Labels:
-    return {
-        "method": "dense",
-        "ablation": "none",
-        "replicate": trial.labels["replicate"],
-        "requested_density": 1.0,
-        "options": "{}",
-        **_setting_labels(trial.dense),
-        **_run_labels(trial.dense, {}),
-    }

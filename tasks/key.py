@@ -12,11 +12,16 @@ import json
 import math
 import types
 import typing
-from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Literal, Union, dataclass_transform
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, Union, dataclass_transform
 
 SIGNIFICANT_DIGITS = 12
 _LEFT_OUT = "left_out_while"
+_DRAWN = "draws"
+
+Seed: TypeAlias = Annotated[int, _DRAWN]
+"""A field that only says which of many equally good draws is meant: replicates differ in these
+alone (tasks.reseed). `Record.check` asks nothing of it, and it is not `added`."""
 
 
 def added(*, default: Any) -> Any:
@@ -55,6 +60,7 @@ class Record:
     version: ClassVar[int]
     referenced: ClassVar[bool]
     kinds: ClassVar[dict[str, type["Record"]]] = {}
+    seeds: ClassVar[frozenset[str]]
     _fields: ClassVar[tuple["_Field", ...] | None]
     _last: ClassVar[str] = ""
 
@@ -66,6 +72,7 @@ class Record:
         cls.kind, cls.version, cls.referenced, cls._fields = kind, version, referenced, None
         dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
         Record.kinds[kind] = cls
+        cls.seeds = frozenset(name for name, hint in cls.__annotations__.items() if hint == Seed)
         _WRITERS[cls] = _reference if referenced else _written
 
     def __post_init__(self) -> None:
@@ -145,6 +152,14 @@ def varying(record: R, *names: str) -> Callable[..., R]:
         return made
 
     return make
+
+
+def template(record: Record, places: Mapping[str, str]) -> str:
+    """The canonical text with `%(place)s` for the values of these fields, by their names."""
+    before, *after = (text.replace("%", "%%") for text in _around(record, tuple(places)))
+    own = zip(_named(record, places), after, strict=True)
+    text = before + "".join(f"{f.label}%({places[f.name]})s,{text}" for f, text in own)
+    return f"{{{text[:-1]}}}"
 
 
 def decode(data: Any) -> Any:

@@ -10,7 +10,7 @@ equal work. Fields hold only what changes the result. Lengths are in iterations.
 
 from typing import Literal, TypeAlias
 
-from tasks.key import Record, added
+from tasks.key import Record, Seed, added
 
 # ---------------------------------------------------------------- what is trained, on what
 
@@ -154,7 +154,7 @@ class Init(Record, kind="init"):
     OpenLTH draws it.
     """
 
-    seed: int
+    seed: Seed
     weights: Literal["kaiming_normal", "kaiming_normal_fan_out", "glorot_normal"] = "kaiming_normal"
     batch_norm: Literal["ones", "uniform"] = "ones"
 
@@ -171,7 +171,7 @@ class Examples(Record, kind="examples"):
     """
 
     dataset: Dataset
-    seed: int
+    seed: Seed
     per_class: int = 10
     draw: Literal["balanced", "random"] = added(default="balanced")
     augment: Augment = added(default="none")
@@ -195,7 +195,7 @@ class Random(Record, kind="random"):
     (inputs + outputs + kernel sides) / weights (Evci et al. 2020, section 3).
     """
 
-    seed: int
+    seed: Seed
     layers: Literal["even", "erk"] = added(default="even")
 
 
@@ -274,7 +274,7 @@ class GemMiner(Record, kind="gem_miner"):
     """
 
     dataset: Dataset
-    seed: int
+    seed: Seed
     steps: int
     period: int
     lr: float = 0.1
@@ -356,7 +356,7 @@ class LayerRate(Record, kind="layer_rate"):
 class Shuffled(Record, kind="shuffled"):
     """The finished mask's entries permuted, within each layer or over the whole network."""
 
-    seed: int
+    seed: Seed
     scope: Literal["layerwise", "global"] = "layerwise"
 
 
@@ -383,7 +383,7 @@ class Run(Record, kind="run", referenced=True):
     dataset: Dataset
     recipe: Recipe
     start: "Init | State"
-    order_seed: int
+    order_seed: Seed
     mask: "Mask | None" = None
     first_step: int = 0
 

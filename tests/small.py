@@ -24,6 +24,22 @@ TINY: dict[str, Any] = {
     ],
 }
 
+MANIFOLD: dict[str, Any] = {
+    "replicates": [3, 1, 7],
+    "grids": [
+        {
+            "method": ["random", "snip", "grasp"],
+            "levels": [0, 2],
+            "ablation": ["none", "shuffle", "reinit"],
+            "measure": ["barrier", "ramanujan", "latency"],
+        },
+        {"method": "imp", "levels": [1, 2], "rewind_step": [0, 3], "ablation": ["none", "reinit"]},
+        {"method": "magnitude", "levels": [1], "train": False},
+        {"method": {"gem_miner": {"steps": 4, "period": 2}}, "density": [0.5]},
+    ],
+}
+"""Every kind of expression, in replicates whose seeds do not follow one another."""
+
 
 def write_sweep(folder: Path, **changes: Any) -> Path:
     """TINY with changes, as `<name>.yaml` in a folder."""

@@ -39,27 +39,33 @@ def plan(
     ] = None,
 ) -> None:
     """Show what a sweep would run, what it shares, and what it would cost. Runs nothing."""
-    from orchestrator import forecast, render, study
+    from orchestrator import cost, forecast, render, study
+    from orchestrator.collection import without_collection
+    from orchestrator.simulate import simulate
 
     console = shared.console()
-    asked = shared.read(sweep, overrides)
     device: Literal["cpu", "gpu"] = "gpu" if gpus else "cpu"
-    planned, costs = study.plan_for(asked, store, device)
     slots = gpus or workers or os.cpu_count() or 1
-    with study.without_collection():
-        render.print_plan(console, asked, planned, costs, slots)
-    if gpus or what_if:
-        forecast.print_schedule(console, planned, costs, slots)
-    if what_if or figure:
-        tried = forecast.what_if(planned, costs)
-        forecast.print_what_if(console, tried, costs, price)
-        if figure:
-            from analysis import scaling
+    with without_collection():
+        asked = shared.read(sweep, overrides)
+        planned, costs = study.plan_for(asked, store, device)
+        expected = cost.estimate(planned, costs)
+        render.print_plan(console, asked, planned, expected, costs, slots)
+        if gpus or what_if or figure:
+            graph = cost.graph(planned, costs)
+        if planned.tasks and (gpus or what_if):
+            found = simulate(graph, slots)
+            forecast.print_schedule(console, found, costs, expected.path)
+        if what_if or figure:
+            tried = forecast.what_if(graph)
+            forecast.print_what_if(console, tried, costs, price)
+            if figure:
+                from analysis import scaling
 
-            scaling.write(tried, f"{forecast.what(costs, 2)}", figure, {"sweep": asked.name})
-            typer.echo(figure)
-    if why:
-        render.print_reasons(console, asked, planned.tasks.values())
+                scaling.write(tried, f"{forecast.what(costs, 2)}", figure, {"sweep": asked.name})
+                typer.echo(figure)
+        if why:
+            render.print_reasons(console, asked, planned.tasks.values())
 
 
 @app.command()

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,22 @@ from orchestrator.store.files import publish
 from orchestrator.store.place import source
 from orchestrator.store.results import Row, encode
 
+_AT_ONCE = 10_000
+"""Trials that are written out together."""
+
 
 def register(
-    store: Path, name: str, rows: list[Row], definition: dict[str, Any], figures: list[Any]
+    store: Path, name: str, rows: Iterable[Row], definition: dict[str, Any], figures: list[Any]
 ) -> str:
     """Publish a sweep's trials (rows of schema.TRIALS); returns the revision.
 
     The revision is a hash of the trials, so the same sweep registers the same file again,
     with a new time: the latest revision of a name is the current one.
     """
-    text = json.dumps(rows, sort_keys=True) + json.dumps(figures, sort_keys=True)
-    revision = hashlib.sha256(text.encode()).hexdigest()[:12]
+    digest = hashlib.sha256()
+    trials = _table(rows, digest.update)
+    digest.update(json.dumps(figures, sort_keys=True).encode())
+    revision = digest.hexdigest()[:12]
     metadata = {
         "name": name,
         "revision": revision,
@@ -35,9 +41,21 @@ def register(
         "definition": json.dumps(definition),
         "figures": json.dumps(figures),
     }
-    content = encode(schema.TRIALS, rows, metadata)
+    content = encode(schema.TRIALS, trials, metadata)
     publish(store / layout.sweep(name, revision), content)
     return revision
+
+
+def _table(rows: Iterable[Row], note: Callable[[bytes], None]) -> pa.Table:
+    """Trials as a table, their JSON being noted: a part at a time, to save memory."""
+    parts, left = [schema.TRIALS.empty_table()], iter(rows)
+    note(b"[")
+    while part := list(islice(left, _AT_ONCE)):
+        between = ", " if len(parts) > 1 else ""
+        note((between + json.dumps(part, sort_keys=True)[1:-1]).encode())
+        parts.append(pa.Table.from_pylist(part, schema=schema.TRIALS))
+    note(b"]")
+    return pa.concat_tables(parts)
 
 
 def _registered(store: Path, name: str) -> Iterator[str]:

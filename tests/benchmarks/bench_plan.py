@@ -1,5 +1,8 @@
-"""Planning: ten thousand trials from file to tasks, and the scheduler over them."""
+"""Planning: ten thousand trials from file to tasks, the scheduler over them; a million, whole."""
 
+import os
+import resource
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -9,9 +12,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from measuring import machine, report, timed
 
 from orchestrator import study
-from orchestrator.cost import Costs
+from orchestrator.cost import Costs, estimate
+from orchestrator.graph import Graph, Node
 from orchestrator.plan import Nothing, Plan, alone, plan
-from orchestrator.schedule import Ended, Finished, Node, Scheduler, Start
+from orchestrator.schedule import Ended, Finished, Scheduler, Start
 from tests.small import write_sweep
 
 GRIDS = [
@@ -27,7 +31,7 @@ GRIDS = [
 def schedule(planned: Plan) -> int:
     costs = Costs()
     nodes = [Node(t.key, costs.seconds(t), t.needs) for t in planned.tasks.values()]
-    scheduler = Scheduler(nodes, slots=64)
+    scheduler = Scheduler(Graph(nodes), slots=64)
     flying = [c for c in scheduler.handle() if isinstance(c, Start)]
     done = 0
     while flying:
@@ -38,6 +42,18 @@ def schedule(planned: Plan) -> int:
     return done
 
 
+def whole(folder: Path, replicates: int) -> tuple[float, float]:
+    """CPU seconds and GiB of the command `tombola plan`, start and end included."""
+    path = write_sweep(folder, replicates=replicates, grids=GRIDS)
+    words = [sys.executable, "-m", "orchestrator.cli", "plan", path.name, "--store", "none"]
+    here = str(Path(__file__).parents[2])
+    subprocess.run(
+        words, cwd=folder, env={**os.environ, "PYTHONPATH": here}, capture_output=True, check=True
+    )
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20
+
+
 def main() -> None:
     machine()
     with tempfile.TemporaryDirectory() as folder:
@@ -45,18 +61,23 @@ def main() -> None:
         read, asked = timed(lambda: study.read(path))
         planning, planned = timed(lambda: plan(asked.trials, Nothing()))
         lonely, steps = timed(lambda: sum(n for _, n in alone(asked.trials)))
+        summing, _ = timed(lambda: estimate(planned, Costs()))
         scheduling, done = timed(lambda: schedule(planned))
+        seconds, memory = whole(Path(folder), 2640)
     assert done == len(planned.tasks)
     count = len(asked.trials)
     report("trials", f"{count:,}")
     report("sweep file to trials", f"{read:.2f} s")
     report("trials to tasks", f"{planning:.2f} s")
     report("what a script would train", f"{lonely:.2f} s")
-    total = (read + planning + lonely) * 10_000 / count
+    report("what the tasks come to", f"{summing:.2f} s")
+    total = (read + planning + lonely + summing) * 10_000 / count
     report("plan of 10,000 trials", f"{total:.2f} s", "<= 5 s")
     report("tasks", f"{done:,}")
     report("scheduling", f"{done / scheduling:,.0f} tasks/s")
     report("trained, of what a script trains", f"{planned.trained.steps / steps:.1%}")
+    report("`tombola plan` of 1,005,840 trials, CPU time", f"{seconds:.1f} s", "<= 20 s")
+    report("its memory", f"{memory:.2f} GiB", "<= 3 GiB")
 
 
 if __name__ == "__main__":

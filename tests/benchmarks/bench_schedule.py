@@ -8,7 +8,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from measuring import machine, report, timed
 
 from orchestrator import study
-from orchestrator.cost import Costs, nodes
+from orchestrator.cost import Costs, graph
 from orchestrator.plan import Nothing, plan
 from orchestrator.simulate import simulate
 
@@ -26,8 +26,8 @@ def main() -> None:
     trials = [
         trial for name in SWEEPS for trial in study.read(SWEEPS_FOLDER / f"{name}.yaml").trials
     ]
-    made = list(nodes(plan(trials, Nothing()), Costs(device="gpu")))
-    report("trials; tasks", f"{len(trials):,}; {len(made):,}")
+    made = graph(plan(trials, Nothing()), Costs(device="gpu"))
+    report("trials; tasks", f"{len(trials):,}; {len(made.nodes):,}")
     worst = 0.0
     for gpus in GPUS:
         seconds, found = timed(lambda gpus=gpus: simulate(made, gpus))

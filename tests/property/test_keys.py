@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.key import SIGNIFICANT_DIGITS, changed, decode, varying
+from tasks.key import SIGNIFICANT_DIGITS, Record, changed, decode, varying
+from tasks.reseed import reseeded
 from tasks.spec import (
     Constant,
     Cosine,
@@ -18,6 +19,7 @@ from tasks.spec import (
     Grasp,
     Init,
     Inverted,
+    LayerRate,
     Magnitude,
     Mask,
     Network,
@@ -92,12 +94,12 @@ def masks(draw: st.DrawFn) -> Mask:
     return mask
 
 
-def rebuilt(value: Any) -> Any:
-    """The same expression, built anew from the bottom."""
+def rebuilt(value: Any, by: int = 0) -> Any:
+    """The same expression, built anew from the bottom, its seeds raised by a number."""
     fields = {n: v for n, v in value.__dict__.items() if n not in ("key", "_written")}
-    return type(value)(
-        **{n: rebuilt(v) if hasattr(v, "canonical") else v for n, v in reversed(fields.items())}
-    )
+    anew = {n: rebuilt(v, by) if hasattr(v, "canonical") else v for n, v in fields.items()}
+    seeds = {n: v + by for n, v in fields.items() if n in ("seed", "order_seed")}
+    return type(value)(**dict(reversed({**anew, **seeds}.items())))
 
 
 @given(st.one_of(dense_runs, masks()))
@@ -130,6 +132,30 @@ def test_a_record_made_from_another_is_the_one_made_anew(
     for made in (changed(one, **values), varying(one, *names)(*values.values())):
         assert made.__dict__ == anew.__dict__
         assert made.canonical == anew.canonical
+
+
+@given(st.lists(st.one_of(masks(), dense_runs, schedules), max_size=3), st.integers(-5, 2**40))
+def test_reseeded_expressions_are_those_made_anew_with_other_seeds(
+    records: list[Any], by: int
+) -> None:
+    made = reseeded(records)(by)
+    for one, anew in zip(made, [rebuilt(one, by) for one in records], strict=True):
+        assert one.__dict__ == anew.__dict__
+        assert one.canonical == anew.canonical
+        assert type(one) is type(anew)
+
+
+def test_every_seed_is_known_as_one_and_no_seed_is_in_a_tuple() -> None:
+    fields = {kind: set(cls.__dataclass_fields__) for kind, cls in Record.kinds.items()}
+    named = {kind: {n for n in names if n.endswith("seed")} for kind, names in fields.items()}
+    assert {kind: set(cls.seeds) for kind, cls in Record.kinds.items()} == named
+    rate = LayerRate(layer="first", exponent=1)
+    score, start = Magnitude(), Init(seed=3)
+    mask = prune(NETWORK, score, of=start, density=0.5, scope="layerwise", rates=(rate,))
+    assert reseeded([mask])(1) == [rebuilt(mask, 1)]
+    object.__setattr__(mask, "rates", (start,))
+    with pytest.raises(TypeError, match=r"mask\.rates: records with seeds do not stand in a tuple"):
+        reseeded([mask])
 
 
 def test_a_record_made_from_another_has_no_other_fields() -> None:

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from orchestrator import study
 from orchestrator.executors.base import Arrival, Pack
 from orchestrator.executors.inline import InlineExecutor
+from orchestrator.graph import Graph, Node
 from orchestrator.plan import Nothing, plan
-from orchestrator.schedule import Ended, Failed, Finished, GiveUp, Node, Scheduler, Start, Status
+from orchestrator.schedule import Ended, Failed, Finished, GiveUp, Scheduler, Start, Status
 from orchestrator.store import layout, results
 from orchestrator.store.compact import Background, compact
 from orchestrator.store.files import open_store
@@ -203,7 +204,7 @@ def descendants(nodes: list[Node], key: str) -> set[str]:
 def test_needs_come_first_and_a_failure_blocks_exactly_its_descendants(
     nodes: list[Node], slots: int, order: random.Random, fails: bool
 ) -> None:
-    scheduler = Scheduler(nodes, slots)
+    scheduler = Scheduler(Graph(nodes), slots)
     needs = {node.key: set(node.needs) for node in nodes}
     culprit = order.choice(nodes).key if fails else None
     done: set[str] = set()

@@ -1,17 +1,17 @@
 """The planner: least work, needs, reasons, and what a script would have trained."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from orchestrator import study
-from orchestrator.cost import Costs, critical_path
-from orchestrator.plan import Nothing, Plan, alone, plan, trained
+from orchestrator.cost import Costs, estimate
+from orchestrator.plan import Nothing, Plan, alone, plan, together, trained
 from orchestrator.store.results import Inventory
-from orchestrator.trials import Trial
 from tasks.spec import Mask, Run
-from tests.small import write_sweep
+from tests.small import MANIFOLD, write_sweep
 
 
 def planned(folder: Path, held: Inventory | None = None, **changes: object) -> Plan:
@@ -78,8 +78,8 @@ def test_a_script_trains_each_trial_with_all_it_stands_on(tmp_path: Path) -> Non
     asked = planned(
         tmp_path, grids=[{"method": "imp", "levels": [0, 1, 2]}, {"method": "snip", "levels": [1]}]
     )
-    per_trial = {trial: [n for _, n in alone([trial])] for trial in map(_hashable, asked.trials)}
-    assert sorted(map(len, per_trial.values())) == [1, 1, 1, 2, 3]
+    per_trial = [[n for _, n in alone([trial])] for trial in asked.trials]
+    assert sorted(map(len, per_trial)) == [1, 1, 1, 2, 3]
     assert asked.trained.steps == 4 * 12
 
 
@@ -98,20 +98,34 @@ def test_quickstart_trains_less_than_half_of_what_a_script_would() -> None:
 
 def test_the_critical_path_is_the_longest_chain(tmp_path: Path) -> None:
     asked = planned(tmp_path, grids=[{"method": "imp", "levels": [3]}])
-    seconds, path = critical_path(asked, Costs())
-    assert [task.kind for task in path] == ["run", "mask"] * 3 + ["run"]
-    assert seconds == pytest.approx(sum(map(Costs().seconds, path)))
+    found = estimate(asked, Costs())
+    assert [task.kind for task in found.path] == ["run", "mask"] * 3 + ["run"]
+    assert found.path_seconds == pytest.approx(sum(map(Costs().seconds, found.path)))
+
+
+def test_an_estimate_of_a_plan_is_the_sum_over_its_tasks(tmp_path: Path) -> None:
+    """With a store that holds some of it, so that alike runs end at different steps."""
+    asked = planned(tmp_path, **MANIFOLD)
+    held = everything(asked)
+    some = replace(
+        held,
+        results=frozenset(sorted(held.results)[::2]),
+        states=frozenset(sorted(held.states)[::3]),
+        masks=frozenset(sorted(held.masks)[::3]),
+    )
+    costs = Costs({("lenet_300_100", "snip"): 0.7})
+    for left in (asked, plan(asked.trials, some)):
+        tasks, found = list(left.tasks.values()), estimate(left, costs)
+        assert found.kinds == Counter(task.kind for task in tasks)
+        assert found.trained == left.trained
+        assert found.seconds == pytest.approx(sum(map(costs.seconds, tasks)))
+        assert found.bytes == sum(map(costs.bytes, tasks))
+    assert together(asked.trials) == asked.trained
+    one_by_one = [n for trial in asked.trials for _, n in alone([trial])]
+    assert trained(alone(asked.trials)).steps == sum(one_by_one)
 
 
 def test_measured_rates_win_over_the_model(tmp_path: Path) -> None:
     asked = planned(tmp_path)
     task = next(iter(asked.tasks.values()))
     assert Costs({("lenet_300_100", "step"): 1.0}).seconds(task) == pytest.approx(12.02)
-
-
-def _hashable(trial: Trial) -> Trial:
-    return _Hashable(trial.labels, trial.run, trial.dense)
-
-
-class _Hashable(Trial):
-    __hash__ = object.__hash__

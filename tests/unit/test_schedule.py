@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from orchestrator.failures import Failure
+from orchestrator.graph import Graph, Node
 from orchestrator.schedule import (
     PACK_SECONDS,
     PACK_TASKS,
@@ -16,7 +17,6 @@ from orchestrator.schedule import (
     Finished,
     GiveUp,
     Lost,
-    Node,
     Paused,
     Resized,
     Resumed,
@@ -57,7 +57,7 @@ def finish(*keys: str) -> tuple[object, ...]:
 
 
 def test_nodes_that_join_are_used_at_once_and_those_that_left_no_more(long) -> None:
-    scheduler = Scheduler([long(f"t{i}") for i in range(9)], slots=1)
+    scheduler = Scheduler(Graph([long(f"t{i}") for i in range(9)]), slots=1)
     assert len(scheduler.handle()) == 1
     assert len(scheduler.handle(Resized(4))) == 3
     assert scheduler.handle(Resized(2)) == []
@@ -70,22 +70,24 @@ def test_nodes_that_join_are_used_at_once_and_those_that_left_no_more(long) -> N
 def test_the_head_of_a_chain_goes_before_a_hundred_leaves(long) -> None:
     leaves = [long(f"leaf{i}") for i in range(100)]
     chain = [long("c0"), long("c1", "c0"), long("c2", "c1")]
-    story = Story([*leaves, *chain], slots=1)
+    story = Story(Graph([*leaves, *chain]), slots=1)
     assert story.handle()[0] == Start(("c0",))
     assert Start(("c1",)) in story.handle(*finish("c0"))
 
 
 def test_only_a_bounded_number_is_in_flight(long) -> None:
-    story = Story([long(str(i)) for i in range(100)], slots=4)
+    story = Story(Graph([long(str(i)) for i in range(100)]), slots=4)
     assert len(story.handle()) == 4
     assert len(story.handle(*finish("0"))) == 1
-    short = Story([Node(str(i), PACK_SECONDS) for i in range(100)], slots=4)
+    short = Story(Graph([Node(str(i), PACK_SECONDS) for i in range(100)]), slots=4)
     assert len(short.handle()) == 6
 
 
 def test_a_long_task_shares_no_pack_since_others_would_wait_for_its_end(long) -> None:
     quick = Node("mask", 0.05)
-    story = Story([quick, long("ticket", "mask"), *(long(f"other{i}") for i in range(5))], slots=3)
+    story = Story(
+        Graph([quick, long("ticket", "mask"), *(long(f"other{i}") for i in range(5))]), slots=3
+    )
     commands = story.handle()
     assert Start(("mask",)) in commands
     assert Start(("ticket",)) in story.handle(*finish("mask"))
@@ -93,27 +95,27 @@ def test_a_long_task_shares_no_pack_since_others_would_wait_for_its_end(long) ->
 
 def test_short_tasks_leave_together_and_long_ones_alone() -> None:
     short = [Node(f"s{i}", 0.1) for i in range(40)]
-    story = Story([*short, Node("long", 30.0)], slots=1)
+    story = Story(Graph([*short, Node("long", 30.0)]), slots=1)
     first, second = story.handle()
     assert first == Start(("long",))
     assert 8 <= len(second.keys) <= 12
 
 
 def test_packs_shrink_near_the_end_to_share_what_is_left() -> None:
-    story = Story([Node(str(i), 0.1) for i in range(4)], slots=2)
+    story = Story(Graph([Node(str(i), 0.1) for i in range(4)]), slots=2)
     commands = story.handle()
     assert len(commands) == 3
     assert all(len(command.keys) < 3 for command in commands)
 
 
 def test_a_pack_has_a_bound_however_short_its_tasks() -> None:
-    story = Story([Node(str(i), 1e-9) for i in range(10 * PACK_TASKS)], slots=1)
+    story = Story(Graph([Node(str(i), 1e-9) for i in range(10 * PACK_TASKS)]), slots=1)
     assert all(len(command.keys) <= PACK_TASKS for command in story.handle())
 
 
 def test_masks_that_share_a_score_share_a_pack() -> None:
     nodes = [Node(f"{g}{i}", 0.1, group=g) for i in range(5) for g in ("a", "b")]
-    story = Story(nodes, slots=1)
+    story = Story(Graph(nodes), slots=1)
     first = story.handle()[0]
     assert {key[0] for key in first.keys} == {"a"}
     assert len(first.keys) == 5
@@ -121,13 +123,13 @@ def test_masks_that_share_a_score_share_a_pack() -> None:
 
 def test_a_pack_may_hold_a_task_and_what_needs_it() -> None:
     others = [Node(f"o{i}", 0.05) for i in range(20)]
-    story = Story([Node("prune", 0.1), Node("train", 0.1, ("prune",)), *others], slots=1)
+    story = Story(Graph([Node("prune", 0.1), Node("train", 0.1, ("prune",)), *others]), slots=1)
     assert story.handle()[0].keys[:2] == ("prune", "train")
 
 
 def test_a_failure_blocks_its_descendants_and_nothing_else(long) -> None:
     nodes = [long("a"), long("b", "a"), long("c", "b"), long("other")]
-    story = Story(nodes, slots=1)
+    story = Story(Graph(nodes), slots=1)
     story.handle()
     commands = story.handle(Failed("a"), Ended(("a",)))
     assert GiveUp("b", because="a") in commands
@@ -138,7 +140,7 @@ def test_a_failure_blocks_its_descendants_and_nothing_else(long) -> None:
 
 
 def test_what_a_pack_skips_after_a_failure_inside_it_is_blocked() -> None:
-    story = Story([Node("a", 0.1), Node("b", 0.1, ("a",)), Node("c", 5.0)], slots=1)
+    story = Story(Graph([Node("a", 0.1), Node("b", 0.1, ("a",)), Node("c", 5.0)]), slots=1)
     packs = story.handle()
     pack = next(p for p in packs if "a" in p.keys)
     commands = story.handle(Failed("a"), Ended(pack.keys))
@@ -146,7 +148,7 @@ def test_what_a_pack_skips_after_a_failure_inside_it_is_blocked() -> None:
 
 
 def test_what_was_lost_runs_again_alone() -> None:
-    story = Story([Node(str(i), 0.1) for i in range(8)], slots=1)
+    story = Story(Graph([Node(str(i), 0.1) for i in range(8)]), slots=1)
     pack = story.handle()[0]
     assert len(pack.keys) > 1
     commands = story.handle(Lost(pack.keys))
@@ -156,7 +158,7 @@ def test_what_was_lost_runs_again_alone() -> None:
 
 
 def test_what_a_lost_pack_had_committed_is_not_done_again() -> None:
-    story = Story([Node(str(i), 0.1) for i in range(4)], slots=1)
+    story = Story(Graph([Node(str(i), 0.1) for i in range(4)]), slots=1)
     pack = story.handle()[0]
     story.handle(Finished(pack.keys[0]), Lost(pack.keys))
     assert story.status[pack.keys[0]] is Status.DONE
@@ -164,7 +166,7 @@ def test_what_a_lost_pack_had_committed_is_not_done_again() -> None:
 
 
 def test_a_task_that_kills_its_worker_is_given_up_and_blocks_what_needs_it(long) -> None:
-    story = Story([long("poison"), long("child", "poison"), long("fine")], slots=1)
+    story = Story(Graph([long("poison"), long("child", "poison"), long("fine")]), slots=1)
     story.handle()
     commands: list[Command] = []
     for _ in range(Failure.WORKER_LOST.tries):
@@ -176,7 +178,7 @@ def test_a_task_that_kills_its_worker_is_given_up_and_blocks_what_needs_it(long)
 
 
 def test_a_result_that_arrives_twice_changes_nothing(long) -> None:
-    story = Story([long("a"), long("b", "a")], slots=1)
+    story = Story(Graph([long("a"), long("b", "a")]), slots=1)
     story.handle()
     story.handle(*finish("a"))
     before = dict(story.status)
@@ -185,14 +187,14 @@ def test_a_result_that_arrives_twice_changes_nothing(long) -> None:
 
 
 def test_an_empty_plan_is_finished_at_once() -> None:
-    story = Story([], slots=2)
+    story = Story(Graph([]), slots=2)
     assert story.handle() == []
     assert story.finished
 
 
 @pytest.mark.parametrize("why", Failure, ids=lambda why: why.word)
 def test_each_class_of_failure_has_its_own_tries(why: Failure) -> None:
-    story = Story([Node("a", 10.0), Node("child", 1.0, ("a",))], slots=1)
+    story = Story(Graph([Node("a", 10.0), Node("child", 1.0, ("a",))]), slots=1)
     [start] = story.handle()
     for _ in range(why.tries - 1):
         assert start == Start(("a",))
@@ -203,7 +205,7 @@ def test_each_class_of_failure_has_its_own_tries(why: Failure) -> None:
 
 
 def test_a_node_that_is_lost_does_not_use_up_the_tries_of_a_timeout(long) -> None:
-    story = Story([long("a")], slots=1)
+    story = Story(Graph([long("a")]), slots=1)
     story.handle()
     for _ in range(5):
         assert story.handle(Lost(("a",), Failure.NODE_LOST)) == [Start(("a",))]
@@ -212,7 +214,7 @@ def test_a_node_that_is_lost_does_not_use_up_the_tries_of_a_timeout(long) -> Non
 
 
 def test_what_failed_once_runs_alone_the_next_time() -> None:
-    story = Story([Node(str(i), 0.1) for i in range(40)], slots=1)
+    story = Story(Graph([Node(str(i), 0.1) for i in range(40)]), slots=1)
     commands = story.handle()
     first = commands[0].keys
     again = story.handle(Failed(first[0], Failure.OUT_OF_MEMORY), Ended(first[:1]))
@@ -231,7 +233,7 @@ def these(*keys: str) -> frozenset[str]:
 
 
 def test_what_is_cancelled_is_not_started_and_what_runs_may_end(long) -> None:
-    story = Story([long("a"), long("b", "a"), long("c", "b"), long("other")], slots=1)
+    story = Story(Graph([long("a"), long("b", "a"), long("c", "b"), long("other")]), slots=1)
     assert story.handle() == [Start(("a",))]
     assert story.handle(Cancelled(these("a", "b", "c"))) == []
     assert story.handle(*finish("a")) == [Start(("other",))]
@@ -245,7 +247,7 @@ def test_what_is_cancelled_is_not_started_and_what_runs_may_end(long) -> None:
 
 
 def test_what_was_cancelled_goes_on_when_it_is_asked_for_again(long) -> None:
-    story = Story([long("a"), long("b", "a")], slots=1)
+    story = Story(Graph([long("a"), long("b", "a")]), slots=1)
     story.handle()
     story.handle(Cancelled(these("b")))
     story.handle(*finish("a"))
@@ -254,7 +256,7 @@ def test_what_was_cancelled_goes_on_when_it_is_asked_for_again(long) -> None:
 
 
 def test_a_paused_task_waits_and_a_launch_with_one_is_not_over(long) -> None:
-    story = Story([long("a"), long("b", "a"), long("other")], slots=1)
+    story = Story(Graph([long("a"), long("b", "a"), long("other")]), slots=1)
     story.handle()
     assert story.handle(Paused(these("a", "b"))) == []
     assert story.handle(*finish("a")) == [Start(("other",))]
@@ -268,7 +270,7 @@ def test_a_paused_task_waits_and_a_launch_with_one_is_not_over(long) -> None:
 def test_a_pack_takes_no_paused_task_along(long) -> None:
     others = [Node(f"o{i}", 0.05) for i in range(20)]
     nodes = [long("first"), Node("prune", 0.1, ("first",)), Node("train", 0.1, ("prune",)), *others]
-    story = Story(nodes, slots=1)
+    story = Story(Graph(nodes), slots=1)
     story.handle(Paused(these("train")))
     packs = [c for c in story.handle(*finish("first")) if isinstance(c, Start)]
     assert any("prune" in pack.keys for pack in packs)
@@ -277,7 +279,7 @@ def test_a_pack_takes_no_paused_task_along(long) -> None:
 
 def test_what_failed_gets_its_tries_again_and_frees_what_it_alone_blocked(long) -> None:
     nodes = [long("a"), long("b"), long("child", "a"), long("both", "a", "b")]
-    story = Story(nodes, slots=2)
+    story = Story(Graph(nodes), slots=2)
     story.handle()
     story.handle(Failed("a"), Ended(("a",)), Failed("b"), Ended(("b",)))
     assert story.finished
@@ -290,7 +292,7 @@ def test_what_failed_gets_its_tries_again_and_frees_what_it_alone_blocked(long) 
 
 
 def test_a_task_without_memory_gets_twice_the_share_until_it_has_the_device(long) -> None:
-    story = Story([long("a")], slots=8, widest=4)
+    story = Story(Graph([long("a")]), slots=8, widest=4)
     widths = []
     commands = story.handle()
     while isinstance(commands[0], Start):
@@ -308,7 +310,7 @@ def played(chains: int, nodes: int, *, told: bool) -> tuple[float, float]:
         for c in range(chains):
             tasks.append(Node(f"mask {c} {level}", 0.125, (f"run {c} {level - 1}",)))
             tasks.append(Node(f"run {c} {level}", 30.0, (f"mask {c} {level}",)))
-    story = Story(tasks, slots=nodes)
+    story = Story(Graph(tasks), slots=nodes)
     free, made, near = [str(n) for n in range(nodes)], {}, []
     queue, running, now = list(story.handle()), [], 0.0
     while queue or running:
@@ -339,7 +341,7 @@ def test_of_what_is_as_urgent_a_free_node_gets_what_it_made_itself_and_nothing_w
 
 def test_what_is_more_urgent_goes_first_wherever_it_was_made(long) -> None:
     chains = [long("a0"), long("a1", "a0"), long("b0"), long("b1", "b0"), long("b2", "b1")]
-    story = Story(chains, slots=1)
+    story = Story(Graph(chains), slots=1)
     assert story.handle() == [Start(("b0",))]
     alike = story.handle(Finished("b0", "x"), Ended(("b0",), "x"))
     assert alike == [Start(("b1",), near="x")], "not a0, which is as urgent"

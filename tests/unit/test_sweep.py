@@ -1,5 +1,6 @@
 """Sweep files: what they may say, and what it comes to."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from orchestrator import study
 from orchestrator.errors import SweepError
 from orchestrator.fields import iterations
 from tasks.spec import Cosine, Grasp, Init, Mask, State, StepDecay, Synflow
-from tests.small import TINY, write_sweep
+from tests.small import MANIFOLD, TINY, write_sweep
 
 
 def densities(folder: Path, **said: Any) -> list[float]:
@@ -123,6 +124,24 @@ def test_seeds_are_apart_and_a_replicate_sets_them_together(tmp_path: Path) -> N
         t for t in asked.trials if t.labels["method"] == "snip" and t.labels["shuffle_seed"]
     ]
     assert all(isinstance(t.run.mask, Mask) and t.run.mask.ablation.seed == 3 for t in shuffled)
+
+
+@pytest.mark.parametrize("sweep", [MANIFOLD, "ticket_transfer.yaml"])
+def test_replicates_are_what_each_is_alone(sweep: Any, tmp_path: Path) -> None:
+    """Only the first is worked out; the others are the same expressions with other seeds."""
+    shipped = Path(__file__).parents[2] / "sweeps"
+    path = shipped / sweep if isinstance(sweep, str) else write_sweep(tmp_path, **sweep)
+    seeds = [3, 1, 1_000_007]
+
+    def read(*replicates: int) -> list[Any]:
+        trials = study.read(path, (f"replicates={list(replicates)}",)).trials
+        return [[t.labels, t.run.canonical, t.dense.key, t.trained, t.measured] for t in trials]
+
+    together = read(*seeds)
+    for seed in seeds:
+        assert [one for one in together if one[0]["replicate"] == seed] == read(seed)
+    shapes = Counter(trial.shape for trial in study.read(path).trials)
+    assert set(shapes.values()) == {3}
 
 
 def test_all_mistakes_come_at_once_each_with_its_line(tmp_path: Path) -> None:
