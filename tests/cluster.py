@@ -47,7 +47,7 @@ class Node:
 
     def workers(self) -> list[int]:
         """Its workers that are at work on a pack."""
-        return processes(self.process.pid, b"ray::_run_pack")
+        return processes(self.process.pid, b"ray::run_pack")
 
     def kill(self) -> None:
         """As if the machine lost its power."""
