@@ -1,22 +1,23 @@
-"""One run on several devices of one machine: each batch is divided, the run is the same.
+"""One run on several devices, on one machine or more: each batch is divided, the run is the same.
 
 A training is a function of its key, not of how many devices did it. So gradients, batch
 norm's moments, losses and evaluations are sums over the whole batch, whoever computed which
 part; what is left is the order of those sums, which shows in the last digits of a float.
 
-Processes find each other through a file and talk over loopback alone.
+Who starts the other processes, and notices when one is gone, is told by `Others`; nothing of
+that is known here. They meet in a store of torch.distributed that the first one keeps, and
+listen on the addresses that they are told, and on no other: nobody is asked there who they are.
 """
 
-import multiprocessing
 import os
-import tempfile
-from collections.abc import Sequence
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection, wait
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+import psutil
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -28,7 +29,37 @@ from tasks.networks.build import Weights
 from tasks.spec import Dataset, Network, Recipe
 from tasks.train import Checkpoint, Checkpoints, Trained, train
 
-_LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+if TYPE_CHECKING:  # as PyTorch documents them, and where it declares them
+    from torch._C._distributed_c10d import Store, TCPStore
+else:
+    from torch.distributed import Store, TCPStore
+
+
+class MemberLost(RuntimeError):
+    """What all members add up came to nothing: one of them is gone."""
+
+
+class Others(Protocol):
+    """The processes that train a run together with this one; somebody else looks after them."""
+
+    @property
+    def size(self) -> int:
+        """How many train together, this one included."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """The IP address at which the others reach this process."""
+        ...
+
+    def working(self, part: Callable[..., None], *told: Any) -> AbstractContextManager[None]:
+        """Within it each of the others runs part(rank, address, *told), `address` being its own.
+
+        All have ended after it. Where it is left by a RuntimeError while one of the others came
+        to grief, that is raised from it; where nobody else could end a wait for one that is
+        gone, this process is ended.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +72,7 @@ class Gang:
     def sum(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over all members; they have one dtype."""
         flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
-        dist.all_reduce(flat)
+        _add_up(flat)
         parts = torch.split(flat, [tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.detach().copy_(part.view_as(tensor))
@@ -54,7 +85,8 @@ class Gang:
 
 
 def train_on(
-    devices: Sequence[str],
+    others: Others,
+    device: str,
     network: Network,
     recipe: Recipe,
     dataset: Dataset,
@@ -64,47 +96,33 @@ def train_on(
     checkpoints: Checkpoints | None = None,
     **how: Any,
 ) -> Trained:
-    """`tasks.train.train` on several devices, one process for each; this is the first.
+    """`tasks.train.train`, divided among this process and others; `device` is each one's own.
 
     `weights`, `kept` and what the checkpoints hold may lie anywhere; what is returned lies on
-    the first device.
+    this process's device.
 
     Raises
     ------
-    RuntimeError
-        When one of the others ends before its time; besides what `train` raises.
+    MemberLost
+        When another process is gone, and `others` does not say why; besides what they say, and
+        what `train` raises.
     """
     last = checkpoints.last() if checkpoints else None
-    context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder:
-        place = _Place(tuple(devices), f"file://{Path(folder) / 'meeting'}")
-        given = network, recipe, dataset, _home(weights), _home(kept) if kept else None
-        others: list[Any] = []
-        try:
-            for rank in range(1, len(devices)):
-                ready, says_ready = context.Pipe(duplex=False)
-                told = rank, place, given, last, how, says_ready
-                others.append(context.Process(target=_member, args=told, daemon=True))
-                others[-1].start()
-                wait([ready, others[-1].sentinel])
-                if not ready.poll():
-                    raise RuntimeError(f"a process for {devices[rank]} ended before it began")
-            found = _take_part(0, place, given, _Going(last, checkpoints), how)
-            for other in others:
-                other.join()
-        finally:
-            for other in others:
-                other.kill()
-                other.join()
-    return found
+    given = network, recipe, dataset, _home(weights), _home(kept) if kept else None
+    store = _listening(others.address, others.size)
+    place = _Place(others.address, store.port, others.size, device)
+    with others.working(_member, place, given, last, how):
+        return _take_part(0, others.address, store, place, given, _Going(last, checkpoints), how)
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Who trains where, and the file through which they meet."""
+    """Where members meet: the first one's address and port, how many they are, on which device."""
 
-    devices: tuple[str, ...]
-    meeting: str
+    host: str
+    port: int
+    size: int
+    device: str
 
 
 _Given = tuple[Network, Recipe, Dataset, Weights, Kept | None]
@@ -112,36 +130,94 @@ _Given = tuple[Network, Recipe, Dataset, Weights, Kept | None]
 
 def _member(
     rank: int,
+    address: str,
     place: _Place,
     given: _Given,
     last: Checkpoint | None,
     how: dict[str, Any],
-    says_ready: Connection,
 ) -> None:
-    """What another process does: as the first, but nothing is saved or kept there."""
+    """What another process does: as the first, but nothing is saved or kept there.
+
+    When one is lost the others merely end; whoever looks after them knows which it was.
+    """
     torch.set_num_threads(1)
-    load(given[2], place.devices[rank])
-    says_ready.send(rank)
-    _take_part(rank, place, given, _Going(last, None), {**how, "save": ()})
+    try:
+        store = TCPStore(place.host, place.port, place.size)
+        going = _Going(last, None)
+        _take_part(rank, address, store, place, given, going, {**how, "save": ()})
+    except (MemberLost, dist.DistNetworkError):
+        pass
 
 
 def _take_part(
-    rank: int, place: _Place, given: _Given, checkpoints: Checkpoints, how: dict[str, Any]
+    rank: int,
+    address: str,
+    store: Store,
+    place: _Place,
+    given: _Given,
+    checkpoints: Checkpoints,
+    how: dict[str, Any],
 ) -> Trained:
     network, recipe, dataset, weights, kept = given
-    os.environ.update(_LOOPBACK)
-    device, size = torch.device(place.devices[rank]), len(place.devices)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, init_method=place.meeting, rank=rank, world_size=size)
+    data = load(dataset, place.device)
+    _join(rank, address, store, place)
     try:
-        data, group = load(dataset, place.devices[rank]), Gang(rank, size)
+        group = Gang(rank, place.size)
         return train(
             network, recipe, data, weights, kept, checkpoints=checkpoints, group=group, **how
         )
     finally:
         dist.destroy_process_group()
+
+
+def _listening(address: str, size: int) -> TCPStore:
+    """A store for members to meet in; one made without a socket would listen on all addresses."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listening = socket.create_server((address, 0), family=family)
+    port = listening.getsockname()[1]
+    return TCPStore(
+        address,
+        port,
+        size,
+        is_master=True,
+        wait_for_workers=False,
+        master_listen_fd=listening.detach(),
+    )
+
+
+def _join(rank: int, address: str, store: Store, place: _Place) -> None:
+    """Connect all members with each other, by the interface that has this one's address."""
+    name = interface(address)
+    os.environ.update(GLOO_SOCKET_IFNAME=name, NCCL_SOCKET_IFNAME=f"={name}")
+    backend = "nccl" if torch.device(place.device).type == "cuda" else "gloo"
+    try:
+        dist.init_process_group(backend, store=store, rank=rank, world_size=place.size)
+    except RuntimeError as error:
+        raise MemberLost(f"a gang of {place.size} never met: {error}") from error
+
+
+def interface(address: str) -> str:
+    """The network interface that has an IP address; a host's name may lead elsewhere.
+
+    Raises
+    ------
+    ValueError
+        When none has it.
+    """
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(one.address.partition("%")[0] == address for one in addresses):
+            return str(name)
+    raise ValueError(
+        f"no network interface of {socket.gethostname()} has the address {address}, by which Ray "
+        "knows it: start its Ray with --node-ip-address"
+    )
+
+
+def _add_up(tensor: Tensor) -> None:
+    try:
+        dist.all_reduce(tensor)
+    except RuntimeError as error:
+        raise MemberLost(f"a member of the gang is gone: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -172,13 +248,13 @@ class _Summed(torch.autograd.Function):
     @staticmethod
     def forward(_: Any, value: Tensor) -> Tensor:
         total = value.clone()
-        dist.all_reduce(total)
+        _add_up(total)
         return total
 
     @staticmethod
     def backward(_: Any, gradient: Tensor) -> Tensor:
         total = gradient.contiguous().clone()
-        dist.all_reduce(total)
+        _add_up(total)
         return total
 
 

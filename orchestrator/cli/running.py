@@ -82,6 +82,7 @@ def run(
         float | None,
         typer.Option(help="GPUs that a task holds; default: 1 where there are any.", min=0.0),
     ] = None,
+    across_nodes: shared.AcrossNodes = False,
     timeout: Annotated[
         float,
         typer.Option(
@@ -167,6 +168,7 @@ def run(
             num_gpus=num_gpus,
             cpus_per_task=cpus_per_task,
             gpus_per_task=gpus_per_task,
+            across_nodes=across_nodes,
         )
 
     cache = None if node_cache is None else int(node_cache * 2**30)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator import study
-from orchestrator.executors import joining
 from orchestrator.executors.base import Arrival, Outcome, Returned
 from orchestrator.executors.inline import InlineExecutor
+from orchestrator.executors.sharing import Share, gpu_share
 from orchestrator.launch import launch
 from orchestrator.plan import Nothing, plan
 from orchestrator.store.files import open_store
@@ -24,13 +24,13 @@ NODE = {"Alive": True, "Resources": {"CPU": 16.0, "GPU": 2.0}}
 def test_a_quarter_more_than_what_a_task_takes_in_sixteenths(
     memory: float, share: float, slots: int, widest: int
 ) -> None:
-    assert joining.gpu_share(memory) == share
-    assert joining.slots([NODE], 1.0, share) == slots
-    assert joining.widest(16.0, 1.0, share) == widest
+    assert gpu_share(memory) == share
+    assert Share(1.0, share).slots([NODE]) == slots
+    assert Share(1.0, share).widest(16.0) == widest
 
 
 def test_without_gpus_the_whole_is_a_node() -> None:
-    assert joining.widest(16.0, 4.0, 0.0) == 4
+    assert Share(4.0, 0.0).widest(16.0) == 4
 
 
 class Sharing(InlineExecutor):

@@ -3,12 +3,14 @@
 import time
 import warnings
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import StoreError, TombolaError
 from orchestrator.executors import joining
 from orchestrator.executors.base import Arrival, Pack, Returned, WorkerLost
+from orchestrator.executors.on_ray.gang import Gang
 from orchestrator.executors.on_ray.node import LOOK_SECONDS, attest, run_pack
 from orchestrator.executors.on_ray.starting import (
     NODE_ID,
@@ -19,6 +21,7 @@ from orchestrator.executors.on_ray.starting import (
     resolve,
     said_to_workers,
 )
+from orchestrator.executors.sharing import Share, gpu_share
 from orchestrator.failures import Failure
 from orchestrator.store.place import locate
 from orchestrator.store.witness import Witness
@@ -41,7 +44,10 @@ class RayExecutor:
     cpus_per_task, gpus_per_task
         Share of a node that a pack holds; by default a GPU where there are any, or less of
         one once a rehearsal showed how much memory a task takes. A pack that holds none does
-        not see any.
+        not see any. Among several each training is divided.
+    across_nodes
+        Whether several may be of different nodes. Their processes then listen on the network
+        of the nodes, to anyone there.
 
     Raises
     ------
@@ -58,7 +64,9 @@ class RayExecutor:
         num_gpus: int | None = None,
         cpus_per_task: float = 1.0,
         gpus_per_task: float | None = None,
+        across_nodes: bool = False,
     ) -> None:
+        share = Share(cpus_per_task, gpus_per_task or 0.0, across_nodes)
         self._ray = ray = import_ray(local=address is None)
         self._where = resolve(address) if address else None
         self._may_share = False
@@ -77,20 +85,19 @@ class RayExecutor:
         except (ray.exceptions.RayError, ImportError, OSError, RuntimeError, ValueError) as error:
             raise TombolaError(joining.unreached(self._where, error)) from None
         if gpus_per_task is None:
-            gpus_per_task = 1.0 if ray.cluster_resources().get("GPU") else 0.0
-            self._may_share = bool(gpus_per_task)
-        self._share = cpus_per_task, gpus_per_task
-        self._looked = time.monotonic()
-        self.slots = joining.slots(ray.nodes(), *self._share)
+            self._may_share = bool(ray.cluster_resources().get("GPU"))
+            share = replace(share, gpus=float(self._may_share))
+        self._share, self._looked = share, time.monotonic()
+        self.slots = share.slots(nodes := ray.nodes())
         if not self.slots:
-            have = ray.cluster_resources()
             ray.shutdown()
-            raise TombolaError(joining.no_room(have, *self._share))
-        self._largest = max(node["Resources"].get("CPU", 0.0) for node in ray.nodes())
-        self.widest = joining.widest(self._largest, *self._share)
+            raise TombolaError(share.no_room(nodes))
+        self._largest = max(node["Resources"].get("CPU", 0.0) for node in nodes)
+        self.widest = share.widest(self._largest)
         self._avoided: frozenset[str] = frozenset()
         self._run = ray.remote(max_retries=0)(run_pack)
         self._running: dict[Any, Pack] = {}
+        self._gangs: dict[Any, Gang] = {}
         self._witnesses: dict[str, Witness] = {}
         self._cancelled: set[Any] = set()
         self.draining = False
@@ -101,16 +108,17 @@ class RayExecutor:
             self._witnesses[pack.store] = witness = Witness(locate(pack.store))
             self._call_witness(witness, pack.store)
         name = self._witnesses[pack.store].name if self._where else None
-        run = self._run.options(**self._options(pack.width), **self._nodes(pack.near))
-        self._running[run.remote(pack, name)] = pack
-
-    def _options(self, width: int) -> dict[str, Any]:
-        """What a pack of that width holds of a node: at the most all of a device, or of a node."""
-        cpus, gpus = self._share
-        wide = {"num_cpus": cpus, "num_gpus": min(width * gpus, max(gpus, 1.0))}
-        if not gpus:
-            wide["num_cpus"] = min(width * cpus, max(cpus, self._largest))
-        return wide
+        gang, trains = None, any(job.kind == "run" for job in pack.jobs)
+        if self._share.members > 1 and trains:  # all else is done on one GPU
+            gang = Gang.reserve(self._share, self._avoided)
+            options = gang.options(0)
+        else:
+            wide = self._share.wide(pack.width, self._largest)
+            options = {**wide, **self._nodes(pack.near)}
+        reference = self._run.options(**options).remote(pack, name, gang)
+        self._running[reference] = pack
+        if gang:
+            self._gangs[reference] = gang
 
     def _nodes(self, near: str) -> dict[str, Any]:
         """None of those to avoid, and the one that is near unless it is busy.
@@ -129,9 +137,9 @@ class RayExecutor:
         Not where the user has said how much of a GPU a task holds.
         """
         if memory and self._may_share:
-            self._share = self._share[0], joining.gpu_share(memory)
-            self.slots = max(1, joining.slots(self._ray.nodes(), *self._share))
-            self.widest = joining.widest(self._largest, *self._share)
+            self._share = replace(self._share, gpus=gpu_share(memory))
+            self.slots = max(1, self._share.slots(self._ray.nodes()))
+            self.widest = self._share.widest(self._largest)
 
     def avoid(self, nodes: frozenset[str]) -> bool:
         """Send packs to other nodes than these from now on; False where there is no other."""
@@ -145,14 +153,14 @@ class RayExecutor:
         """Packs that came back, or whose worker died."""
         if self._where and time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
-            self.slots = max(1, joining.slots(self._ray.nodes(), *self._share))
+            self.slots = max(1, self._share.slots(self._ray.nodes()))
         if not self._running:
             return []
         waiting = list(self._running)
         if self.draining:
             for reference in set(waiting) - self._cancelled:
                 self._cancelled.add(reference)
-                self._ray.cancel(reference)
+                self._ray.cancel(reference, recursive=False)
         ready, _ = self._ray.wait(waiting, num_returns=1, timeout=seconds)
         if ready:
             ready, _ = self._ray.wait(waiting, num_returns=len(waiting), timeout=0)
@@ -171,6 +179,8 @@ class RayExecutor:
 
     def _arrival(self, reference: Any) -> Arrival:
         pack = self._running.pop(reference)
+        if gang := self._gangs.pop(reference, None):
+            gang.release()
         try:
             node, outcomes = self._ray.get(reference)
             return Returned(pack, tuple(outcomes), node)
@@ -206,7 +216,7 @@ class RayExecutor:
 
         asking, asked = self._ray.remote(attest), {}
         for node in self._ray.nodes():
-            if joining.slots([node], *self._share):
+            if self._share.parts(node):
                 there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
                 ask = asking.options(num_cpus=0, max_retries=0, scheduling_strategy=there)
                 name = f"node {node['NodeManagerHostname']}"

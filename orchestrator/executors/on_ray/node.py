@@ -13,6 +13,7 @@ from typing import Any
 from orchestrator.errors import StoreError
 from orchestrator.executors import joining
 from orchestrator.executors.base import Pack
+from orchestrator.executors.on_ray.gang import Gang, Members
 from orchestrator.preemption import Notice, heeding
 from orchestrator.store.place import locate
 from orchestrator.store.witness import answer, seen
@@ -21,21 +22,22 @@ LOOK_SECONDS = 3.0
 """Between looks at the nodes of a cluster: which joined, which are to be drained."""
 
 
-def run_pack(pack: Pack, witness: str | None) -> tuple[str, list[Any]]:
-    """The node, and how each job of the pack ended."""
+def run_pack(pack: Pack, witness: str | None, gang: Gang | None) -> tuple[str, list[Any]]:
+    """The node, and how each job of the pack ended; its trainings are divided among a gang."""
     from ray import get_runtime_context
 
     from orchestrator import worker
 
-    notice, here = Notice(), get_runtime_context()
-    gpus = len(here.get_accelerator_ids().get("GPU", ()))
+    notice, here = Notice(), get_runtime_context().get_node_id()
+    others = Members(gang) if gang else None
     reasons = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "the launch is stopping"}
     with ExitStack() as stack:
         stack.enter_context(heeding(notice, reasons))  # ray.cancel arrives as the second
         if witness is not None:
             _same_store(pack.store, witness)
-            stack.enter_context(_watching_the_node(notice))
-        return here.get_node_id(), worker.run_pack(pack, limited=True, gpus=gpus, notice=notice)
+            nodes = others.nodes if others else frozenset({here})
+            stack.enter_context(_watching(nodes, notice))
+        return here, worker.run_pack(pack, limited=True, others=others, notice=notice)
 
 
 @functools.cache
@@ -47,17 +49,16 @@ def _same_store(store: str, witness: str) -> None:
 
 
 @contextmanager
-def _watching_the_node(notice: Notice) -> Iterator[None]:
-    """Give notice once this node is to be drained (spot preemption, `ray drain-node`)."""
-    from ray import get_runtime_context
+def _watching(nodes: frozenset[str], notice: Notice) -> Iterator[None]:
+    """Give notice once one of these nodes is to be drained (spot preemption, `ray drain-node`)."""
     from ray._private.state import state
 
-    here, over = get_runtime_context().get_node_id(), threading.Event()
+    over = threading.Event()
 
     def watch() -> None:
         with suppress(Exception):  # advisory, and not of Ray's public interface
             while not over.wait(LOOK_SECONDS):
-                if here in state.get_draining_nodes():
+                if nodes.intersection(state.get_draining_nodes()):
                     notice.give("its node is drained")
 
     threading.Thread(target=watch, daemon=True).start()
