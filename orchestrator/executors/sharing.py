@@ -83,12 +83,12 @@ class Share:
     def no_room(self, nodes: list[dict[str, Any]]) -> str:
         """That no node is large enough for one task, and what could be done about it."""
         alive = [node.get("Resources", {}) for node in nodes if node["Alive"]]
-        cpus, gpus = (sum(have.get(kind, 0.0) for have in alive) for kind in ("CPU", "GPU"))
-        nobody = "the cluster has not" if self.across_nodes else "no node has"
-        said = (
-            f"{nobody} {self.cpus:g} CPU and {self.gpus:g} GPU for a task: the cluster has "
-            f"{cpus:g} CPU and {gpus:g} GPU"
-        )
+        cpus, gpus = (sum(one.get(kind, 0.0) for one in alive) for kind in ("CPU", "GPU"))
+        have = f"the cluster has {cpus:g} CPU and {gpus:g} GPU"
+        task = f"{self.cpus:g} CPU and {self.gpus:g} GPU for a task"
+        if self.across_nodes:
+            return f"{have}, not {task}"
+        said = f"no node has {task}: {have}"
         if self.members > 1 and Share(self.cpus, self.gpus, across_nodes=True).slots(nodes):
             said += (
                 "; --across-nodes divides a training among nodes, and has its processes listen on "

@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.errors import StoreError, TombolaError
 from orchestrator.executors import joining
 from orchestrator.executors.base import Arrival, Pack, Returned, WorkerLost
-from orchestrator.executors.on_ray.gang import Gang
+from orchestrator.executors.on_ray.gang import Gang, why_gone
 from orchestrator.executors.on_ray.node import LOOK_SECONDS, attest, run_pack
 from orchestrator.executors.on_ray.starting import (
     NODE_ID,
@@ -178,9 +178,7 @@ class RayExecutor:
         self._ray.shutdown()
 
     def _arrival(self, reference: Any) -> Arrival:
-        pack = self._running.pop(reference)
-        if gang := self._gangs.pop(reference, None):
-            gang.release()
+        pack, gang = self._running.pop(reference), self._gangs.pop(reference, None)
         try:
             node, outcomes = self._ray.get(reference)
             return Returned(pack, tuple(outcomes), node)
@@ -191,24 +189,27 @@ class RayExecutor:
                 raise TombolaError(str(error.cause)) from None
             return WorkerLost(pack, f"the worker could not run its pack: {error.cause}")
         except self._ray.exceptions.RayError as error:
-            return WorkerLost(pack, str(error).strip().splitlines()[0], self._why(error))
+            return WorkerLost(pack, str(error).strip().splitlines()[0], self._why(error, gang))
+        finally:
+            if gang:
+                gang.release()
 
-    def _why(self, error: Exception) -> Failure:
-        """What befell the worker.
+    def _why(self, error: Exception, gang: Gang | None) -> Failure:
+        """What befell the worker, or its gang.
 
         Raises
         ------
         TombolaError
             When no node is left that could run anything.
         """
-        if isinstance(error, self._ray.exceptions.OutOfMemoryError):
-            return Failure.OUT_OF_MEMORY
+        why = why_gone(error)
+        if why is Failure.OUT_OF_MEMORY:
+            return why
         if not any(node["Alive"] for node in self._ray.nodes()):
             raise TombolaError(
                 "the Ray cluster has no node left; what is finished is kept, run the sweep again"
             )
-        died = isinstance(error, self._ray.exceptions.NodeDiedError)
-        return Failure.NODE_LOST if died else Failure.WORKER_LOST
+        return Failure.NODE_LOST if gang and gang.has_lost(gang.nodes()) else why
 
     def _call_witness(self, witness: Witness, store: str) -> None:
         """Ask each node that could run a pack, in a task, before anything else."""

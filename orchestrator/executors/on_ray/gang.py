@@ -61,12 +61,18 @@ class Gang:
             "scheduling_strategy": PlacementGroupSchedulingStrategy(self.group, rank),
         }
 
-    def nodes(self) -> dict[int, str]:
-        """The node of each member, by rank."""
+    def nodes(self) -> frozenset[str]:
+        """The nodes that its members are on."""
         from ray.util import placement_group_table
 
-        places: dict[int, str] = placement_group_table(self.group)["bundles_to_node_id"]
-        return places
+        return frozenset(placement_group_table(self.group)["bundles_to_node_id"].values())
+
+    def has_lost(self, nodes: frozenset[str]) -> bool:
+        """Whether one of these nodes of its members is dead; Ray finds them another in time."""
+        import ray
+
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
+        return not nodes <= alive
 
     def release(self) -> None:
         """Give the place back; whoever still runs there is ended."""
@@ -79,14 +85,9 @@ class Members:
     """The other members, as Ray tasks that this process starts (tasks.gang.Others)."""
 
     def __init__(self, gang: Gang) -> None:
-        self._gang, self._nodes = gang, gang.nodes()
+        self._gang, self.nodes = gang, gang.nodes()
         self.size = gang.share.members
         self.address = own_address(gang.share)
-
-    @property
-    def nodes(self) -> frozenset[str]:
-        """The nodes that members are on, this one included."""
-        return frozenset(self._nodes.values())
 
     @contextmanager
     def working(self, part: Callable[..., None], *told: Any) -> Iterator[None]:
@@ -128,7 +129,10 @@ class Members:
     def _first_to_fail(
         self, begun: dict[Any, int], until: float, over: threading.Event | None = None
     ) -> Exception | None:
-        """What the first member that failed came to; None where all ended well, or in time."""
+        """What the first member that failed came to; None where none did, or not in time.
+
+        Ray tells that a node is silent, but for minutes not that a task there is lost.
+        """
         import ray
 
         left = list(begun)
@@ -137,6 +141,9 @@ class Members:
             for one in ended:
                 if error := self._failure(one, begun[one]):
                     return error
+            if not ended and self._gang.has_lost(self.nodes):
+                said = f"a node of a gang of {self.size} is gone"
+                return WorkerGone(said, Failure.NODE_LOST)
         return None
 
     def _failure(self, reference: Any, rank: int) -> Exception | None:
@@ -147,17 +154,24 @@ class Members:
         except ray.exceptions.RayTaskError as error:
             cause = error.cause
             return cause if isinstance(cause, Exception) else error
-        except ray.exceptions.OutOfMemoryError as error:
-            return self._gone(rank, Failure.OUT_OF_MEMORY, error)
         except ray.exceptions.RayError as error:
-            alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
-            here = self._nodes[rank] in alive
-            return self._gone(rank, Failure.WORKER_LOST if here else Failure.NODE_LOST, error)
+            said = str(error).strip().splitlines()[0]
+            message = f"member {rank} of a gang of {self.size} is gone: {said}"
+            return WorkerGone(message, why_gone(error))
         return None
 
-    def _gone(self, rank: int, why: Failure, error: Exception) -> WorkerGone:
-        said = str(error).strip().splitlines()[0]
-        return WorkerGone(f"member {rank} of a gang of {self.size} is gone: {said}", why)
+
+def why_gone(error: Exception) -> Failure:
+    """What befell a worker, by Ray's error."""
+    from ray import exceptions
+
+    match error:
+        case exceptions.OutOfMemoryError():
+            return Failure.OUT_OF_MEMORY
+        case exceptions.NodeDiedError():
+            return Failure.NODE_LOST
+        case _:
+            return Failure.WORKER_LOST
 
 
 def join_gang(rank: int, share: Share, work: tuple[Callable[..., None], tuple[Any, ...]]) -> None:
