@@ -4,6 +4,7 @@ import os
 import shlex
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,6 +29,9 @@ def plan(
     gpus: Annotated[
         int | None, typer.Option(help="GPUs to simulate the schedule on, in place of CPUs.", min=1)
     ] = None,
+    gpus_per_task: Annotated[
+        int, typer.Option(help="Of those, how many each training is divided among.", min=1)
+    ] = 1,
     what_if: Annotated[
         bool, typer.Option("--what-if", help="Simulate 1 to 4096 of them, in a table.")
     ] = False,
@@ -42,10 +46,13 @@ def plan(
     from orchestrator import forecast, render, study
 
     console = shared.console()
+    if gpus_per_task > max(gpus or 0, 1):
+        raise TombolaError(f"--gpus-per-task {gpus_per_task} needs --gpus {gpus_per_task} or more")
     asked = shared.read(sweep, overrides)
     device: Literal["cpu", "gpu"] = "gpu" if gpus else "cpu"
     planned, costs = study.plan_for(asked, store, device)
-    slots = gpus or workers or os.cpu_count() or 1
+    costs = replace(costs, gang=gpus_per_task)
+    slots = gpus // gpus_per_task if gpus else workers or os.cpu_count() or 1
     with study.without_collection():
         render.print_plan(console, asked, planned, costs, slots)
     if gpus or what_if:

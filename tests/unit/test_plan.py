@@ -115,3 +115,11 @@ def _hashable(trial: Trial) -> Trial:
 
 class _Hashable(Trial):
     __hash__ = object.__hash__
+
+
+def test_a_gang_divides_a_training_but_for_the_overhead_of_an_iteration(tmp_path: Path) -> None:
+    task = next(t for t in planned(tmp_path).tasks.values() if t.kind == "run")
+    rates = {("lenet_300_100", "step"): 1.002}
+    alone, gang = (Costs(rates, device="gpu", gang=n).seconds(task) for n in (1, 4))
+    assert alone == pytest.approx(0.02 + 12 * 1.002)
+    assert gang == pytest.approx(0.02 + 12 * (0.002 + 1.0 / 4))
