@@ -29,7 +29,8 @@ from orchestrator.store.files import File, publish_all
 from orchestrator.store.nearby import nearby
 from orchestrator.store.place import locate, remote
 from tasks import resources
-from tasks.gang import MemberLost, Others
+from tasks.all_reduce import MemberLost
+from tasks.gang import Others
 
 HOLD_SECONDS = 1.0
 """Since a task began, how long its result may wait for others: what short tasks came to is

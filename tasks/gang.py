@@ -2,7 +2,8 @@
 
 A training is a function of its key, not of how many devices did it. So gradients, batch
 norm's moments, losses and evaluations are sums over the whole batch, whoever computed which
-part; what is left is the order of those sums, which shows in the last digits of a float.
+part (all_reduce.py); what is left is the order of those sums, which shows in the last digits
+of a float.
 
 Who starts the other processes, and notices when one is gone, is told by `Others`; nothing of
 that is known here. They meet in a store of torch.distributed that the first one keeps, and
@@ -11,18 +12,17 @@ listen on the addresses that they are told, and on no other: nobody is asked the
 
 import os
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from tasks.all_reduce import Gang, MemberLost
 from tasks.data import load
 from tasks.masks import Kept
 from tasks.networks.build import Weights
@@ -35,8 +35,8 @@ else:
     from torch.distributed import Store, TCPStore
 
 
-class MemberLost(RuntimeError):
-    """What all members add up came to nothing: one of them is gone."""
+_READY, _FAILED = "ready", "failed"
+_LOOK_SECONDS = 0.02
 
 
 class Others(Protocol):
@@ -60,28 +60,6 @@ class Others(Protocol):
         gone, this process is ended.
         """
         ...
-
-
-@dataclass(frozen=True)
-class Gang:
-    """The place of this process among `size` that train one run (tasks.train.Group)."""
-
-    rank: int
-    size: int
-
-    def sum(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its sum over all members; they have one dtype."""
-        flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
-        _add_up(flat)
-        parts = torch.split(flat, [tensor.numel() for tensor in tensors])
-        for tensor, part in zip(tensors, parts, strict=True):
-            tensor.detach().copy_(part.view_as(tensor))
-
-    def prepare(self, module: nn.Module) -> None:
-        """Let batch norm see the whole batch."""
-        for child in module.modules():
-            if isinstance(child, _BatchNorm):
-                child.forward = partial(_normalised, child)  # type: ignore[method-assign]
 
 
 def train_on(
@@ -159,8 +137,11 @@ def _take_part(
     how: dict[str, Any],
 ) -> Trained:
     network, recipe, dataset, weights, kept = given
-    data = load(dataset, place.device)
-    _join(rank, address, store, place)
+    with _telling(store, rank):
+        data = load(dataset, place.device)
+        name = interface(address)
+    os.environ.update(GLOO_SOCKET_IFNAME=name, NCCL_SOCKET_IFNAME=f"={name}")
+    _meet(rank, store, place)
     try:
         group = Gang(rank, place.size)
         return train(
@@ -185,10 +166,24 @@ def _listening(address: str, size: int) -> TCPStore:
     )
 
 
-def _join(rank: int, address: str, store: Store, place: _Place) -> None:
-    """Connect all members with each other, by the interface that has this one's address."""
-    name = interface(address)
-    os.environ.update(GLOO_SOCKET_IFNAME=name, NCCL_SOCKET_IFNAME=f"={name}")
+@contextmanager
+def _telling(store: Store, rank: int) -> Iterator[None]:
+    """Tell all whether this member is ready: they would wait for one that could not begin."""
+    said = _FAILED
+    try:
+        yield
+        said = _READY
+    finally:
+        store.set(f"member {rank}", said)
+
+
+def _meet(rank: int, store: Store, place: _Place) -> None:
+    """Connect all members with each other once they are ready."""
+    members = [f"member {rank}" for rank in range(place.size)]
+    while not store.check(members):
+        time.sleep(_LOOK_SECONDS)
+    if any(store.get(member).decode() != _READY for member in members):
+        raise MemberLost("a member of the gang could not begin")
     backend = "nccl" if torch.device(place.device).type == "cuda" else "gloo"
     try:
         dist.init_process_group(backend, store=store, rank=rank, world_size=place.size)
@@ -213,13 +208,6 @@ def interface(address: str) -> str:
     )
 
 
-def _add_up(tensor: Tensor) -> None:
-    try:
-        dist.all_reduce(tensor)
-    except RuntimeError as error:
-        raise MemberLost(f"a member of the gang is gone: {error}") from error
-
-
 @dataclass(frozen=True)
 class _Going:
     """All members go on from one checkpoint; the first keeps later ones."""
@@ -240,50 +228,6 @@ class _Going:
     def beat(self) -> None:
         if self.kept_by is not None:
             self.kept_by.beat()
-
-
-class _Summed(torch.autograd.Function):
-    """The sum over all members, forwards of values and backwards of gradients."""
-
-    @staticmethod
-    def forward(_: Any, value: Tensor) -> Tensor:
-        total = value.clone()
-        _add_up(total)
-        return total
-
-    @staticmethod
-    def backward(_: Any, gradient: Tensor) -> Tensor:
-        total = gradient.contiguous().clone()
-        _add_up(total)
-        return total
-
-
-def _summed(value: Tensor) -> Tensor:
-    total: Tensor = _Summed.apply(value)  # type: ignore[no-untyped-call]
-    return total
-
-
-def _normalised(norm: _BatchNorm, x: Tensor) -> Tensor:
-    """Batch norm (Ioffe and Szegedy 2015) over the whole batch; as PyTorch's in evaluation."""
-    if not norm.training:
-        return type(norm).forward(norm, x)
-    dims = [0, *range(2, x.dim())]
-    shape = [1, -1, *[1] * (x.dim() - 2)]
-    count = _summed(torch.tensor([float(x.numel() // x.shape[1])], device=x.device))
-    mean = _summed(x.sum(dims)) / count
-    centred = x - mean.view(shape)
-    variance = _summed(centred.square().sum(dims)) / count
-    if norm.running_mean is not None and norm.running_var is not None:
-        with torch.no_grad():
-            norm.num_batches_tracked.add_(1)  # type: ignore[union-attr]
-            seen = float(norm.num_batches_tracked)  # type: ignore[arg-type]
-            share = 1 / seen if norm.momentum is None else norm.momentum
-            norm.running_mean.lerp_(mean, share)
-            norm.running_var.lerp_(variance * count / (count - 1), share)
-    scaled = centred * torch.rsqrt(variance + norm.eps).view(shape)
-    if not norm.affine:
-        return scaled
-    return scaled * norm.weight.view(shape) + norm.bias.view(shape)
 
 
 def _home(tensors: Weights) -> Weights:

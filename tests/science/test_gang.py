@@ -2,7 +2,7 @@
 
 import multiprocessing
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from tasks import catalog
+from tasks.all_reduce import MemberLost
 from tasks.data import load
-from tasks.gang import MemberLost, interface, train_on
+from tasks.gang import interface, train_on
 from tasks.networks.build import initial_weights
 from tasks.spec import Init, Recipe
 from tasks.train import Checkpoint, Trained, train
@@ -117,6 +118,23 @@ def test_when_one_of_them_is_killed_the_run_ends_and_says_so() -> None:
     assert not multiprocessing.active_children()
     assert not torch.distributed.is_initialized()
     assert shelf.heard_at == {"127.0.0.1"}, "they listen on the address that they are told"
+
+
+class OfAnotherMind(Processes):
+    """The other process is told of a dataset that there is not."""
+
+    def working(self, part: Callable[..., None], *told: Any) -> AbstractContextManager[None]:
+        place, (network, recipe, _, *rest), *more = told
+        given = (network, recipe, replace(DIGITS, name="nosuch"), *rest)
+        return super().working(part, place, given, *more)
+
+
+def test_nobody_waits_for_one_that_could_not_begin() -> None:
+    weights, kept = weights_and_mask()
+    given = (NETWORK, PLAIN, DIGITS, weights, kept)
+    with pytest.raises(MemberLost, match="could not begin"):
+        train_on(OfAnotherMind(), "cpu", *given, order_seed=3)
+    assert not multiprocessing.active_children()
 
 
 def test_an_address_is_found_among_the_interfaces_or_refused() -> None:

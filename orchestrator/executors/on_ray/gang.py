@@ -152,8 +152,9 @@ class Members:
         try:
             ray.get(reference)
         except ray.exceptions.RayTaskError as error:
-            cause = error.cause
-            return cause if isinstance(cause, Exception) else error
+            cause = error.cause if isinstance(error.cause, Exception) else error
+            cause.add_note(f"It was member {rank} of a gang of {self.size}:\n{error}")
+            return cause
         except ray.exceptions.RayError as error:
             said = str(error).strip().splitlines()[0]
             message = f"member {rank} of a gang of {self.size} is gone: {said}"
