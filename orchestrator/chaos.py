@@ -154,7 +154,7 @@ def _live(store: Path) -> frozenset[str]:
 
 def _strike_here(session: int, victim: Victim) -> bool:
     """Kill a worker at work, or the raylet, of the Ray that a session's driver started."""
-    wanted = b"ray::_run_pack" if victim == "worker" else b"/raylet"
+    wanted = b"ray::run_pack" if victim == "worker" else b"/raylet"
     for pid, command in _processes(session):
         if wanted in command.split(b"\0")[0]:
             os.kill(pid, signal.SIGKILL)

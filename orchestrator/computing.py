@@ -22,7 +22,7 @@ from orchestrator.store.sealed import Arrays
 from tasks import catalog, measure
 from tasks.connectivity import barrier
 from tasks.data import Data, load
-from tasks.gang import train_on
+from tasks.gang import Others, train_on
 from tasks.key import decode
 from tasks.masks import Kept, Scores
 from tasks.networks.build import Weights, initial_weights
@@ -84,14 +84,14 @@ class _Scoring(NamedTuple):
 class Computing:
     """Computes a pack's tasks on its device; masks of one score share what they read.
 
-    With more `gpus` than one each training divides its batches among them.
+    Where there are `others` each training divides its batches among them.
     """
 
     def __init__(
-        self, pack: Pack, store: Path, nearby: Nearby | None, gpus: int, notice: Notice
+        self, pack: Pack, store: Path, nearby: Nearby | None, others: Others | None, notice: Notice
     ) -> None:
         self._pack, self._store, self._nearby = pack, store, nearby
-        self._gpus, self._notice = gpus, notice
+        self._others, self._notice = others, notice
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self._shared: _Scoring | None = None
         self._verbs = {
@@ -134,9 +134,9 @@ class Computing:
             "save": job.save,
             "checkpoints": kept_on_the_way,
         }
-        if self.device == "cuda" and self._gpus > 1:
-            devices = [f"cuda:{n}" for n in range(self._gpus)]
-            trained = train_on(devices, network, recipe, dataset, start, kept, **how)
+        if self._others is not None:
+            given = network, recipe, dataset, start, kept
+            trained = train_on(self._others, self.device, *given, **how)
         else:
             trained = train(network, recipe, load(dataset, self.device), start, kept, **how)
         for step, weights in trained.states.items():

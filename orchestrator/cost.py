@@ -29,17 +29,24 @@ core by our measurements, of a GPU in float32 a rough guess until some ran."""
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds and bytes of tasks on one CPU core or GPU; measured rates win over the model."""
+    """Seconds and bytes of tasks on one CPU core or GPU; measured rates win over the model.
+
+    A training is divided among `gang` GPUs. They are taken to share a batch's work evenly and
+    to add up in no time, but to save nothing of an iteration's overhead: no gang is faster.
+    Measured rates are taken to be of one GPU.
+    """
 
     rates: Rates = field(default_factory=dict)
     device: Device = "cpu"
+    gang: int = 1
 
     def seconds(self, task: Task) -> float:
         """Expected time of one task on one worker."""
         value = task.value
         if isinstance(value, Run):
             rate = self.rates.get((value.network.name, "step")) or self._step(value)
-            return 0.02 + task.steps * rate
+            overhead = min(rate, _ITERATION[self.device])
+            return 0.02 + task.steps * (overhead + (rate - overhead) / self.gang)
         if isinstance(value, Measurement):
             return self._measuring(value)
         return self.rates.get((value.network.name, value.score.kind)) or self._mask(value)

@@ -30,3 +30,11 @@ class Failure(Enum):
     def named(cls, word: str) -> "Failure":
         """The class of a name in the store."""
         return next(one for one in cls if one.word == word)
+
+
+class WorkerGone(Exception):
+    """Another process that a task needed did not come back, and why."""
+
+    def __init__(self, message: str, why: Failure) -> None:
+        super().__init__(message)
+        self.why = why

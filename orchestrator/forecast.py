@@ -37,6 +37,8 @@ def print_schedule(
     )
     table.add_row("utilisation", f"{found.utilisation:.1%}  {sparkline(found.busy(_BINS))}")
     table.add_row("critical path", _path(longest))
+    if costs.gang > 1:
+        table.add_row("assumed", "a gang shares each batch evenly and adds up in no time")
     console.print(table)
 
 
@@ -70,7 +72,8 @@ def print_what_if(
             f"{found.work / found.makespan:,.1f}",
         ]
         if price is not None:
-            cells.append(f"{price * found.workers * found.makespan / 3600:,.2f}")
+            hours = costs.gang * found.workers * found.makespan / 3600
+            cells.append(f"{price * hours:,.2f}")
         table.add_row(*cells)
     console.print(table)
 
@@ -98,7 +101,8 @@ def sparkline(shares: Sequence[float]) -> str:
 
 def what(costs: Costs, count: int) -> str:
     """What a worker is."""
-    return {"cpu": "CPU core", "gpu": "GPU"}[costs.device] + ("s" if count > 1 else "")
+    noun = f"gang{{}} of {costs.gang} GPUs" if costs.gang > 1 else _WORKERS[costs.device]
+    return noun.format("s" if count > 1 else "")
 
 
 def _path(path: Sequence[Task]) -> str:
@@ -106,6 +110,8 @@ def _path(path: Sequence[Task]) -> str:
     counted = ", ".join(f"{count} {_NOUNS[kind]}" for kind, count in kinds.items())
     return f"{counted}; it ends with: {describe(path[-1].value)}"
 
+
+_WORKERS = {"cpu": "CPU core{}", "gpu": "GPU{}"}
 
 _NOUNS = {
     "run": "trainings",

@@ -22,7 +22,7 @@ from orchestrator.computing import Computing
 from orchestrator.deadline import TaskStalled, TaskTimeout, deadline
 from orchestrator.errors import DamagedFile, DeterminismAlarm
 from orchestrator.executors.base import Job, Outcome, Pack
-from orchestrator.failures import Failure
+from orchestrator.failures import Failure, WorkerGone
 from orchestrator.preemption import Notice, Preempted
 from orchestrator.store import layout, repeats, results
 from orchestrator.store.clock import now
@@ -30,6 +30,8 @@ from orchestrator.store.files import File, publish_all
 from orchestrator.store.nearby import Reads, nearby
 from orchestrator.store.place import locate, remote, remove
 from tasks import resources
+from tasks.all_reduce import MemberLost
+from tasks.gang import Others
 from tasks.pulse import watched
 
 HOLD_SECONDS = 1.0
@@ -42,17 +44,21 @@ AWAY_SECONDS = 2.0
 
 
 def run_pack(
-    pack: Pack, *, limited: bool = False, gpus: int = 1, notice: Notice | None = None
+    pack: Pack,
+    *,
+    limited: bool = False,
+    others: Others | None = None,
+    notice: Notice | None = None,
 ) -> list[Outcome]:
     """Run a pack's jobs in order; an outcome for each but those whose needs failed here.
 
-    `limited` keeps the jobs' timeouts, for which this process may have to end itself. With
-    more `gpus` than one each training divides its batches among them. Given notice, a
-    training stops at a checkpoint, and jobs that had not begun have no outcome.
+    `limited` keeps the jobs' timeouts, for which this process may have to end itself. Where
+    there are `others` each training divides its batches among them. Given notice, a training
+    stops at a checkpoint, and jobs that had not begun have no outcome.
     """
     torch.set_num_threads(1)
     notice = notice or Notice()
-    worker = _Worker(pack, limited, gpus, notice)
+    worker = _Worker(pack, limited, others, notice)
     outcomes: list[Outcome] = []
     failed: set[str] = set()
 
@@ -88,11 +94,11 @@ class _Computed(NamedTuple):
 class _Worker:
     """One call's work: the pack, and what waits to be committed."""
 
-    def __init__(self, pack: Pack, limited: bool, gpus: int, notice: Notice) -> None:
+    def __init__(self, pack: Pack, limited: bool, others: Others | None, notice: Notice) -> None:
         self._pack, self._limited = pack, limited
         self._store = locate(pack.store, patient=True)
         self._nearby = nearby(pack.launch, pack.node_cache)
-        self._computing = Computing(pack, self._store, self._nearby, gpus, notice)
+        self._computing = Computing(pack, self._store, self._nearby, others, notice)
         self._device = self._computing.device
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._computed: list[_Computed] = []
@@ -225,6 +231,10 @@ def _failure(error: Exception) -> Failure:
             return Failure.STALLED
         case TaskTimeout():
             return Failure.TIMEOUT
+        case WorkerGone():
+            return error.why
+        case MemberLost():
+            return Failure.WORKER_LOST
         case torch.cuda.OutOfMemoryError() | MemoryError():
             return Failure.OUT_OF_MEMORY
         case OSError():

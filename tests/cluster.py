@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 SMALL = ("--disable-usage-stats", "--object-store-memory=80000000")
 RAY = str(Path(sys.executable).with_name("ray"))
 
@@ -47,7 +49,7 @@ class Node:
 
     def workers(self) -> list[int]:
         """Its workers that are at work on a pack."""
-        return processes(self.process.pid, b"ray::_run_pack")
+        return processes(self.process.pid, b"ray::run_pack")
 
     def kill(self) -> None:
         """As if the machine lost its power."""
@@ -131,3 +133,33 @@ def cluster(host: str | None = None, **environment: str) -> Iterator[Cluster]:
         for node in made.nodes:
             node.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+@contextmanager
+def two_hosts() -> Iterator[tuple[str, str]]:
+    """Two network namespaces joined by a cable, at 10.199.0.1 and 10.199.0.2."""
+    names = tuple(f"tombola-{os.getpid()}-{side}" for side in "ab")
+    if shutil.which("ip") is None or os.geteuid() != 0:
+        pytest.skip("network namespaces need `ip` (iproute2) and root")
+    try:
+        try:
+            for name in names:
+                ip("netns", "add", name)
+            cable = [f"t{os.getpid()}{side}" for side in "ab"]
+            ends = [("netns", name) for name in names]
+            ip("link", "add", cable[0], *ends[0], "type", "veth", "peer", cable[1], *ends[1])
+            for number, (name, end) in enumerate(zip(names, cable, strict=True), 1):
+                ip("-n", name, "addr", "add", f"10.199.0.{number}/24", "dev", end)
+                for device in (end, "lo"):
+                    ip("-n", name, "link", "set", device, "up")
+                ip("-n", name, "route", "add", "default", "via", f"10.199.0.{3 - number}")
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"network namespaces are not permitted here: {error.stderr.decode()}")
+        yield names[0], names[1]
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)

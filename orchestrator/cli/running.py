@@ -4,6 +4,7 @@ import os
 import shlex
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,6 +29,9 @@ def plan(
     gpus: Annotated[
         int | None, typer.Option(help="GPUs to simulate the schedule on, in place of CPUs.", min=1)
     ] = None,
+    gpus_per_task: Annotated[
+        int, typer.Option(help="Of those, how many each training is divided among.", min=1)
+    ] = 1,
     what_if: Annotated[
         bool, typer.Option("--what-if", help="Simulate 1 to 4096 of them, in a table.")
     ] = False,
@@ -44,11 +48,14 @@ def plan(
     from orchestrator.simulate import simulate
 
     console = shared.console()
+    if gpus_per_task > max(gpus or 0, 1):
+        raise TombolaError(f"--gpus-per-task {gpus_per_task} needs --gpus {gpus_per_task} or more")
     device: Literal["cpu", "gpu"] = "gpu" if gpus else "cpu"
-    slots = gpus or workers or os.cpu_count() or 1
+    slots = gpus // gpus_per_task if gpus else workers or os.cpu_count() or 1
     with without_collection():
         asked = shared.read(sweep, overrides)
         planned, costs = study.plan_for(asked, store, device)
+        costs = replace(costs, gang=gpus_per_task)
         expected = cost.estimate(planned, costs)
         render.print_plan(console, asked, planned, expected, costs, slots)
         if gpus or what_if or figure:
@@ -88,6 +95,7 @@ def run(
         float | None,
         typer.Option(help="GPUs that a task holds; default: 1 where there are any.", min=0.0),
     ] = None,
+    across_nodes: shared.AcrossNodes = False,
     timeout: Annotated[
         float,
         typer.Option(
@@ -175,6 +183,7 @@ def run(
             num_gpus=num_gpus,
             cpus_per_task=cpus_per_task,
             gpus_per_task=gpus_per_task,
+            across_nodes=across_nodes,
         )
 
     cache = None if node_cache is None else int(node_cache * 2**30)

@@ -46,6 +46,14 @@ Where = Annotated[
     str | None,
     typer.Option(help="Only trials for which this holds, in SQL over `trials`.", metavar="SQL"),
 ]
+AcrossNodes = Annotated[
+    bool,
+    typer.Option(
+        "--across-nodes",
+        help="Let the GPUs of a task be of several nodes; its processes then listen on their "
+        "network, to anyone there.",
+    ),
+]
 
 DEFAULT_STORE = "store"
 

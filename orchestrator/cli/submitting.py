@@ -29,6 +29,7 @@ def submit(
         float | None,
         typer.Option(help="GPUs that a task holds; default: 1 where there are any.", min=0.0),
     ] = None,
+    across_nodes: shared.AcrossNodes = False,
     checkpoint_every: Annotated[
         float, typer.Option(help="Seconds between checkpoints inside a training.", min=0)
     ] = 300.0,
@@ -44,6 +45,7 @@ def submit(
     asked = shared.read(sweep, overrides)
     options = ["--cpus-per-task", f"{cpus_per_task:g}"]
     options += [] if gpus_per_task is None else ["--gpus-per-task", f"{gpus_per_task:g}"]
+    options += ["--across-nodes"] if across_nodes else []
     options += ["--checkpoint-every", f"{checkpoint_every:g}"]
     job = submitting.command(asked, store, options, grace)
     with submitting.shipped(asked) as folder:

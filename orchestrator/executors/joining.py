@@ -9,9 +9,7 @@ import os
 import re
 import socket
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
-from typing import Any
 
 from orchestrator.errors import TombolaError
 
@@ -194,39 +192,6 @@ def unreached(address: Address | None, error: Exception) -> str:
     if "uthenticat" in f"{type(error).__name__} {said}":
         return f"{where} does not take this token: copy its ~/.ray/auth_token here"
     return f"{where} cannot be had: {(said.splitlines() or [type(error).__name__])[0]}"
-
-
-def slots(nodes: list[dict[str, Any]], cpus: float, gpus: float) -> int:
-    """Tasks that fit on the nodes that live, side by side; `nodes` as Ray tells them."""
-    return sum(_fits(node.get("Resources", {}), cpus, gpus) for node in nodes if node["Alive"])
-
-
-def _fits(have: dict[str, float], cpus: float, gpus: float) -> int:
-    fits = [int(have.get("CPU", 0.0) / cpus + 1e-9)] if cpus else []
-    if gpus >= 1:
-        fits.append(int(have.get("GPU", 0.0) / gpus + 1e-9))
-    elif gpus:  # a task's share is of one GPU
-        fits.append(int(have.get("GPU", 0.0)) * int(1 / gpus + 1e-9))
-    return min(fits, default=1)
-
-
-def widest(largest: float, cpus: float, gpus: float) -> int:
-    """Tasks that share one GPU or, where they hold none, the CPUs of the largest node."""
-    whole, share = (1.0, gpus) if gpus else (largest, cpus)
-    return max(1, int(whole / share + 1e-9)) if share else 1
-
-
-def gpu_share(memory: float) -> float:
-    """Sixteenths of a GPU for a task that takes this fraction of its memory, a quarter spare."""
-    return min(1.0, ceil(16 * 1.25 * memory) / 16)
-
-
-def no_room(have: dict[str, float], cpus: float, gpus: float) -> str:
-    """That no node is large enough for one task."""
-    return (
-        f"no node has {cpus:g} CPU and {gpus:g} GPU for a task: the cluster has "
-        f"{have.get('CPU', 0):g} CPU and {have.get('GPU', 0):g} GPU"
-    )
 
 
 def another_store(store: str, problem: str) -> str:

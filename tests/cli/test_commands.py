@@ -211,6 +211,8 @@ def test_what_if_is_a_table_and_a_figure_that_says_of_what(done: Path) -> None:
         "tiny.yaml",
         "--gpus",
         "4",
+        "--gpus-per-task",
+        "2",
         "--what-if",
         "--price",
         "2",
@@ -220,6 +222,8 @@ def test_what_if_is_a_table_and_a_figure_that_says_of_what(done: Path) -> None:
     shown = tombola(*asked, "--figure", "what.png", cwd=done)
     assert shown.returncode == 0, shown.stderr
     assert "above bound" in shown.stdout
+    assert "on 2 gangs of 2 GPUs" in shown.stdout
+    assert "adds up in no time" in shown.stdout
     assert trace(done / "what.png")["sweep"] == "tiny"
     refused = tombola(*asked, "--figure", "what.gif", cwd=done)
     assert refused.returncode == 2

@@ -1,7 +1,6 @@
 """Joining a cluster: what is refused, and what a cluster of two hosts survives."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import pytest
 
 from orchestrator.store import layout
 from orchestrator.store.verify import repair, verify
-from tests.cluster import Cluster, cluster, free_port, until
+from tests.cluster import Cluster, cluster, free_port, two_hosts, until
 from tests.s3 import Server
 from tests.small import outcome, tombola, write_sweep
 
@@ -154,34 +153,10 @@ def test_a_cluster_without_authentication_is_refused(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- two hosts
 
 
-def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True)
-
-
 @pytest.fixture
 def hosts() -> Iterator[tuple[str, str]]:
-    """Two network namespaces joined by a cable, at 10.199.0.1 and 10.199.0.2."""
-    names = tuple(f"tombola-{os.getpid()}-{side}" for side in "ab")
-    if shutil.which("ip") is None or os.geteuid() != 0:
-        pytest.skip("network namespaces need `ip` (iproute2) and root")
-    try:
-        try:
-            for name in names:
-                ip("netns", "add", name)
-            cable = [f"t{os.getpid()}{side}" for side in "ab"]
-            ends = [("netns", name) for name in names]
-            ip("link", "add", cable[0], *ends[0], "type", "veth", "peer", cable[1], *ends[1])
-            for number, (name, end) in enumerate(zip(names, cable, strict=True), 1):
-                ip("-n", name, "addr", "add", f"10.199.0.{number}/24", "dev", end)
-                for device in (end, "lo"):
-                    ip("-n", name, "link", "set", device, "up")
-                ip("-n", name, "route", "add", "default", "via", f"10.199.0.{3 - number}")
-        except subprocess.CalledProcessError as error:
-            pytest.skip(f"network namespaces are not permitted here: {error.stderr.decode()}")
-        yield names[0], names[1]
-    finally:
-        for name in names:
-            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+    with two_hosts() as names:
+        yield names
 
 
 def test_two_hosts_one_killed_in_the_middle_and_one_that_joins_late(

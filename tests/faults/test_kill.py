@@ -93,7 +93,7 @@ def workers(session: int) -> list[int]:
             group = os.getsid(int(entry.name))
         except OSError:
             continue
-        if command.startswith(b"ray::_run_pack") and group == session:
+        if command.startswith(b"ray::run_pack") and group == session:
             found.append(int(entry.name))
     return found
 

@@ -110,7 +110,7 @@ def test_a_worker_told_to_stop_hands_its_training_back(
 ) -> None:
     process = start(tmp_path)
     until(training(tmp_path))
-    for worker in processes(process.pid, b"ray::_run_pack"):
+    for worker in processes(process.pid, b"ray::run_pack"):
         os.kill(worker, signal.SIGTERM)
     said, errors = process.communicate(timeout=200)
     assert process.returncode == 0, said + errors

@@ -1,17 +1,22 @@
 """A run on two devices is the run on one, but for the order of its sums. On the CPU, by gloo."""
 
 import multiprocessing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from typing import Any
 
+import psutil
 import pytest
 import torch
 
 from tasks import catalog
+from tasks.all_reduce import MemberLost
 from tasks.data import load
-from tasks.gang import train_on
+from tasks.gang import interface, train_on
 from tasks.networks.build import initial_weights
 from tasks.spec import Init, Recipe
-from tasks.train import Trained, train
+from tasks.train import Checkpoint, Trained, train
 from tests.science.test_checkpoints import Cut, Kept
 
 NETWORK, DIGITS = catalog.network("conv2_bn", "digits"), catalog.dataset("digits")
@@ -20,6 +25,24 @@ RECIPES = {
     "sgd": replace(PLAIN, weight_decay=1e-3, warmup=3, augment="crop_flip"),
     "adam": replace(PLAIN, optimizer="adam", lr=1e-3, label_smoothing=0.1),
 }
+
+
+class Processes:
+    """The others as processes of this machine (tasks.gang.Others)."""
+
+    size, address = 2, "127.0.0.1"
+
+    @contextmanager
+    def working(self, part: Callable[..., None], *told: Any) -> Iterator[None]:
+        spawn = multiprocessing.get_context("spawn").Process
+        self.other = spawn(target=part, args=(1, self.address, *told), daemon=True)
+        self.other.start()
+        try:
+            yield
+            self.other.join()
+        finally:
+            self.other.kill()
+            self.other.join()
 
 
 def weights_and_mask() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
@@ -52,7 +75,7 @@ def test_two_devices_train_the_same_run(name: str) -> None:
     weights, kept = weights_and_mask()
     asked = {"order_seed": 3, "save": (1, 2)}
     alone = train(NETWORK, RECIPES[name], load(DIGITS), weights, kept, **asked)
-    both = train_on(["cpu", "cpu"], NETWORK, RECIPES[name], DIGITS, weights, kept, **asked)
+    both = train_on(Processes(), "cpu", NETWORK, RECIPES[name], DIGITS, weights, kept, **asked)
     assert both.states.keys() == {1, 2}
     for step in (1, 2):
         assert apart(both.states[step], alone.states[step]) < 1e-5
@@ -67,14 +90,56 @@ def test_what_was_cut_goes_on_on_two_devices() -> None:
     with pytest.raises(Cut):
         train(NETWORK, PLAIN, load(DIGITS), weights, kept, order_seed=3, checkpoints=shelf)
     whole = train(NETWORK, PLAIN, load(DIGITS), weights, kept, order_seed=3)
-    found = train_on(
-        ["cpu"] * 2, NETWORK, PLAIN, DIGITS, weights, kept, order_seed=3, checkpoints=shelf
-    )
+    given = NETWORK, PLAIN, DIGITS, weights, kept
+    found = train_on(Processes(), "cpu", *given, order_seed=3, checkpoints=shelf)
     assert_close(found, whole)
 
 
-def test_when_one_of_them_fails_so_does_the_run_and_nobody_is_left_behind() -> None:
+class Kill(Kept):
+    """In place of a first checkpoint the other process is killed."""
+
+    def __init__(self, others: Processes) -> None:
+        super().__init__(at=1)
+        self.others = others
+        self.heard_at: set[str] = set()
+
+    def keep(self, one: Checkpoint) -> None:
+        connections = psutil.Process().net_connections("tcp")
+        self.heard_at = {c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN}
+        self.others.other.kill()
+
+
+def test_when_one_of_them_is_killed_the_run_ends_and_says_so() -> None:
     weights, kept = weights_and_mask()
-    with pytest.raises(RuntimeError, match="a process for nosuch ended before it began"):
-        train_on(["cpu", "nosuch"], NETWORK, PLAIN, DIGITS, weights, kept, order_seed=3)
+    others = Processes()
+    given, shelf = (NETWORK, PLAIN, DIGITS, weights, kept), Kill(others)
+    with pytest.raises(MemberLost, match="a member of the gang is gone"):
+        train_on(others, "cpu", *given, order_seed=3, checkpoints=shelf)
     assert not multiprocessing.active_children()
+    assert not torch.distributed.is_initialized()
+    assert shelf.heard_at == {"127.0.0.1"}, "they listen on the address that they are told"
+
+
+class OfAnotherMind(Processes):
+    """The other process is told of a dataset that there is not."""
+
+    def working(self, part: Callable[..., None], *told: Any) -> AbstractContextManager[None]:
+        place, (network, recipe, _, *rest), *more = told
+        given = (network, recipe, replace(DIGITS, name="nosuch"), *rest)
+        return super().working(part, place, given, *more)
+
+
+def test_nobody_waits_for_one_that_could_not_begin() -> None:
+    weights, kept = weights_and_mask()
+    given = (NETWORK, PLAIN, DIGITS, weights, kept)
+    with pytest.raises(MemberLost, match="could not begin"):
+        train_on(OfAnotherMind(), "cpu", *given, order_seed=3)
+    assert not multiprocessing.active_children()
+
+
+def test_an_address_is_found_among_the_interfaces_or_refused() -> None:
+    assert interface("127.0.0.1") == "lo"
+    with pytest.raises(
+        ValueError, match=r"no network interface of .* has the address 192\.0\.2\.1"
+    ):
+        interface("192.0.2.1")

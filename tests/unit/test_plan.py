@@ -129,3 +129,11 @@ def test_measured_rates_win_over_the_model(tmp_path: Path) -> None:
     asked = planned(tmp_path)
     task = next(iter(asked.tasks.values()))
     assert Costs({("lenet_300_100", "step"): 1.0}).seconds(task) == pytest.approx(12.02)
+
+
+def test_a_gang_divides_a_training_but_for_the_overhead_of_an_iteration(tmp_path: Path) -> None:
+    task = next(t for t in planned(tmp_path).tasks.values() if t.kind == "run")
+    rates = {("lenet_300_100", "step"): 1.002}
+    alone, gang = (Costs(rates, device="gpu", gang=n).seconds(task) for n in (1, 4))
+    assert alone == pytest.approx(0.02 + 12 * 1.002)
+    assert gang == pytest.approx(0.02 + 12 * (0.002 + 1.0 / 4))

@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator import study
-from orchestrator.executors import joining
+from orchestrator.errors import TombolaError
 from orchestrator.executors.base import Arrival, Outcome, Returned
 from orchestrator.executors.inline import InlineExecutor
+from orchestrator.executors.sharing import Share, gpu_share
 from orchestrator.launch import launch
 from orchestrator.plan import Nothing, plan
 from orchestrator.store.files import open_store
@@ -24,13 +26,55 @@ NODE = {"Alive": True, "Resources": {"CPU": 16.0, "GPU": 2.0}}
 def test_a_quarter_more_than_what_a_task_takes_in_sixteenths(
     memory: float, share: float, slots: int, widest: int
 ) -> None:
-    assert joining.gpu_share(memory) == share
-    assert joining.slots([NODE], 1.0, share) == slots
-    assert joining.widest(16.0, 1.0, share) == widest
+    assert gpu_share(memory) == share
+    assert Share(1.0, share).slots([NODE]) == slots
+    assert Share(1.0, share).widest(16.0) == widest
 
 
 def test_without_gpus_the_whole_is_a_node() -> None:
-    assert joining.widest(16.0, 4.0, 0.0) == 4
+    assert Share(4.0, 0.0).widest(16.0) == 4
+
+
+def cluster(*gpus: int, cpus: float = 8.0) -> list[dict[str, Any]]:
+    return [{"Alive": True, "Resources": {"CPU": cpus, "GPU": float(n)}} for n in gpus]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "on_one_node", "anywhere"), [(1, 7, 7), (2, 3, 3), (3, 1, 2), (4, 1, 1), (7, 0, 1)]
+)
+def test_a_gang_is_of_one_node_unless_it_may_go_across(
+    gpus: int, on_one_node: int, anywhere: int
+) -> None:
+    """Of 4, 2 and 1 GPUs; a node that is dead has none."""
+    nodes = [*cluster(4, 2, 1), {"Alive": False, "Resources": {"CPU": 8.0, "GPU": 8.0}}]
+    assert Share(1.0, gpus).slots(nodes) == on_one_node
+    assert Share(1.0, gpus, across_nodes=True).slots(nodes) == anywhere
+
+
+def test_members_divide_the_cpus_of_their_task() -> None:
+    assert Share(6.0, 4.0).bundle == {"GPU": 1.0, "CPU": 1.5}
+    assert 3 * Share(1.0, 3.0).bundle["CPU"] <= 1.0
+    assert Share(16.0, 4.0).slots(cluster(4, 4)) == 0, "no node has 16 CPUs"
+    assert Share(16.0, 4.0, across_nodes=True).slots(cluster(4, 4)) == 1, "two nodes have"
+    assert Share(0.0, 2.0).bundle == {"GPU": 1.0}
+
+
+def test_where_only_the_cluster_has_so_many_gpus_the_option_is_named() -> None:
+    said = Share(1.0, 4.0).no_room(cluster(2, 2))
+    assert said == (
+        "no node has 1 CPU and 4 GPU for a task: the cluster has 16 CPU and 4 GPU; --across-nodes "
+        "divides a training among nodes, and has its processes listen on their network, to "
+        "anyone there"
+    )
+    assert "--across-nodes" not in Share(1.0, 5.0).no_room(cluster(2, 2))
+    assert Share(1.0, 5.0, across_nodes=True).no_room(cluster(2, 2)) == (
+        "the cluster has 16 CPU and 4 GPU, not 1 CPU and 5 GPU for a task"
+    )
+
+
+def test_more_than_a_gpu_is_whole_ones() -> None:
+    with pytest.raises(TombolaError, match=r"whole GPUs or a part of one, not 1\.5"):
+        Share(1.0, 1.5)
 
 
 class Sharing(InlineExecutor):

@@ -1,0 +1,239 @@
+"""The executor on the driver's side: what is sent to Ray, and what comes back."""
+
+import time
+import warnings
+from contextlib import chdir
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import StoreError, TombolaError
+from orchestrator.executors import joining
+from orchestrator.executors.base import Arrival, Pack, Returned, WorkerLost
+from orchestrator.executors.on_ray.gang import Gang, why_gone
+from orchestrator.executors.on_ray.node import LOOK_SECONDS, attest, run_pack
+from orchestrator.executors.on_ray.starting import (
+    NODE_ID,
+    SOURCE,
+    cluster_options,
+    import_ray,
+    local_options,
+    resolve,
+    said_to_workers,
+)
+from orchestrator.executors.sharing import Share, gpu_share
+from orchestrator.failures import Failure
+from orchestrator.store.place import locate
+from orchestrator.store.witness import Witness
+from tasks import own
+
+ATTEST_SECONDS = 180.0
+"""How long a node may take to unpack our code, import torch and read a file."""
+
+
+class RayExecutor:
+    """Packs on a Ray cluster: a local one by default, else that of `address`.
+
+    Parameters
+    ----------
+    address
+        HOST:PORT, `ray://…` or `auto` of a running cluster; None starts one here, on
+        loopback, without a dashboard.
+    num_cpus, num_gpus
+        Of the local cluster; None is what the machine has.
+    cpus_per_task, gpus_per_task
+        Share of a node that a pack holds; by default a GPU where there are any, or less of
+        one once a rehearsal showed how much memory a task takes. A pack that holds none does
+        not see any. Among several each training is divided.
+    across_nodes
+        Whether several may be of different nodes. Their processes then listen on the network
+        of the nodes, to anyone there.
+
+    Raises
+    ------
+    TombolaError
+        When there is no such cluster, no token for it, another Ray on it, or no room for a
+        task; at a store's first pack, when a node cannot run it or has another store there.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        num_cpus: int | None = None,
+        num_gpus: int | None = None,
+        cpus_per_task: float = 1.0,
+        gpus_per_task: float | None = None,
+        across_nodes: bool = False,
+    ) -> None:
+        share = Share(cpus_per_task, gpus_per_task or 0.0, across_nodes)
+        self._ray = ray = import_ray(local=address is None)
+        self._where = resolve(address) if address else None
+        self._may_share = False
+        try:
+            # Workers import from the folder Ray was started in: let that be ours, and not
+            # one where some other `tasks` lies. A user's code is where we are now.
+            with said_to_workers(own.FOLDER, Path.cwd()), chdir(SOURCE), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                ray.init(
+                    **(
+                        cluster_options(self._where)
+                        if self._where
+                        else local_options(num_cpus, num_gpus)
+                    )
+                )
+        except (ray.exceptions.RayError, ImportError, OSError, RuntimeError, ValueError) as error:
+            raise TombolaError(joining.unreached(self._where, error)) from None
+        if gpus_per_task is None:
+            self._may_share = bool(ray.cluster_resources().get("GPU"))
+            share = replace(share, gpus=float(self._may_share))
+        self._share, self._looked = share, time.monotonic()
+        self.slots = share.slots(nodes := ray.nodes())
+        if not self.slots:
+            ray.shutdown()
+            raise TombolaError(share.no_room(nodes))
+        self._largest = max(node["Resources"].get("CPU", 0.0) for node in nodes)
+        self.widest = share.widest(self._largest)
+        self._avoided: frozenset[str] = frozenset()
+        self._run = ray.remote(max_retries=0)(run_pack)
+        self._running: dict[Any, Pack] = {}
+        self._gangs: dict[Any, Gang] = {}
+        self._witnesses: dict[str, Witness] = {}
+        self._cancelled: set[Any] = set()
+        self.draining = False
+
+    def submit(self, pack: Pack) -> None:
+        """Hand the pack to Ray; a cluster's nodes are asked for its store before the first."""
+        if self._where and pack.store not in self._witnesses:
+            self._witnesses[pack.store] = witness = Witness(locate(pack.store))
+            self._call_witness(witness, pack.store)
+        name = self._witnesses[pack.store].name if self._where else None
+        gang, trains = None, any(job.kind == "run" for job in pack.jobs)
+        if self._share.members > 1 and trains:  # all else is done on one GPU
+            gang = Gang.reserve(self._share, self._avoided)
+            options = gang.options(0)
+        else:
+            wide = self._share.wide(pack.width, self._largest)
+            options = {**wide, **self._nodes(pack.near)}
+        reference = self._run.options(**options).remote(pack, name, gang)
+        self._running[reference] = pack
+        if gang:
+            self._gangs[reference] = gang
+
+    def _nodes(self, near: str) -> dict[str, Any]:
+        """None of those to avoid, and the one that is near unless it is busy.
+
+        A fallback is taken at once, where a soft NodeAffinitySchedulingStrategy waits.
+        """
+        others = {NODE_ID: f"!in({','.join(sorted(self._avoided))})"} if self._avoided else {}
+        if not near or near in self._avoided:
+            return {"label_selector": others} if others else {}
+        fallback = [{"label_selector": others}]
+        return {"label_selector": {NODE_ID: near}, "fallback_strategy": fallback}
+
+    def fit(self, memory: float) -> None:
+        """Let packs that each take this fraction of a GPU's memory share one; 0: not known.
+
+        Not where the user has said how much of a GPU a task holds.
+        """
+        if memory and self._may_share:
+            self._share = replace(self._share, gpus=gpu_share(memory))
+            self.slots = max(1, self._share.slots(self._ray.nodes()))
+            self.widest = self._share.widest(self._largest)
+
+    def avoid(self, nodes: frozenset[str]) -> bool:
+        """Send packs to other nodes than these from now on; False where there is no other."""
+        alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
+        if nodes and not alive - nodes:
+            return False
+        self._avoided = nodes
+        return True
+
+    def wait(self, seconds: float) -> list[Arrival]:
+        """Packs that came back, or whose worker died."""
+        if self._where and time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self.slots = max(1, self._share.slots(self._ray.nodes()))
+        if not self._running:
+            return []
+        waiting = list(self._running)
+        if self.draining:
+            for reference in set(waiting) - self._cancelled:
+                self._cancelled.add(reference)
+                self._ray.cancel(reference, recursive=False)
+        ready, _ = self._ray.wait(waiting, num_returns=1, timeout=seconds)
+        if ready:
+            ready, _ = self._ray.wait(waiting, num_returns=len(waiting), timeout=0)
+        return [self._arrival(reference) for reference in ready]
+
+    def drain(self) -> None:
+        """Ask what runs to stop where it can go on from; safe in a signal's handler."""
+        self.draining = True
+
+    def close(self) -> None:
+        """Stop workers and leave the cluster (a local one ends)."""
+        self._running.clear()
+        for witness in self._witnesses.values():
+            witness.close()
+        self._ray.shutdown()
+
+    def _arrival(self, reference: Any) -> Arrival:
+        pack, gang = self._running.pop(reference), self._gangs.pop(reference, None)
+        try:
+            node, outcomes = self._ray.get(reference)
+            return Returned(pack, tuple(outcomes), node)
+        except self._ray.exceptions.TaskCancelledError:
+            return Returned(pack)  # it had not begun
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, StoreError):
+                raise TombolaError(str(error.cause)) from None
+            return WorkerLost(pack, f"the worker could not run its pack: {error.cause}")
+        except self._ray.exceptions.RayError as error:
+            return WorkerLost(pack, str(error).strip().splitlines()[0], self._why(error, gang))
+        finally:
+            if gang:
+                gang.release()
+
+    def _why(self, error: Exception, gang: Gang | None) -> Failure:
+        """What befell the worker, or its gang.
+
+        Raises
+        ------
+        TombolaError
+            When no node is left that could run anything.
+        """
+        why = why_gone(error)
+        if why is Failure.OUT_OF_MEMORY:
+            return why
+        if not any(node["Alive"] for node in self._ray.nodes()):
+            raise TombolaError(
+                "the Ray cluster has no node left; what is finished is kept, run the sweep again"
+            )
+        return Failure.NODE_LOST if gang and gang.has_lost(gang.nodes()) else why
+
+    def _call_witness(self, witness: Witness, store: str) -> None:
+        """Ask each node that could run a pack, in a task, before anything else."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        asking, asked = self._ray.remote(attest), {}
+        for node in self._ray.nodes():
+            if self._share.parts(node):
+                there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                ask = asking.options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+                name = f"node {node['NodeManagerHostname']}"
+                asked[ask.remote(store, witness.name)] = name
+        self._ray.wait(list(asked), num_returns=len(asked), timeout=ATTEST_SECONDS)
+        for reference, node in asked.items():
+            try:
+                wrong, written, mode, host = self._ray.get(reference, timeout=0)
+            except self._ray.exceptions.RayError as error:
+                said = str(getattr(error, "cause", None) or error).strip().splitlines()
+                raise TombolaError(
+                    f"{node} cannot run a task: {said[-1] if said else type(error).__name__}"
+                ) from None
+            if wrong is None and not witness.confirm(written):
+                wrong = joining.another_store(store, "is another one there")
+            if wrong is None:
+                wrong = joining.unguarded(mode, host)
+            if wrong is not None:
+                raise TombolaError(f"{node}: {wrong}")

@@ -1,0 +1,49 @@
+"""A command as a job of a Ray cluster, which goes on without this process."""
+
+import logging
+import time
+from pathlib import Path
+
+from orchestrator.errors import TombolaError
+from orchestrator.executors import joining
+from orchestrator.executors.on_ray.node import LOOK_SECONDS
+from orchestrator.executors.on_ray.starting import WORKER_ENVIRONMENT, import_ray
+
+AGENT_SECONDS = 60.0
+"""How long a head may take until it can start jobs."""
+
+
+def submit_job(
+    url: str, identity: str, entrypoint: str, folder: Path, environment: dict[str, str]
+) -> None:
+    """Start a command on a cluster through its dashboard at `url`, in a copy of `folder`.
+
+    Raises
+    ------
+    TombolaError
+        When there is no dashboard, no token for it, or it does not take the job.
+    """
+    address = joining.dashboard(url)
+    ray = import_ray(local=False)
+    joining.require_token(address)
+    joining.probe(address, grpc=False)
+    from ray.job_submission import JobSubmissionClient
+
+    try:
+        logging.disable(logging.INFO)  # Ray tells of each file that it packs
+        environment = {**WORKER_ENVIRONMENT, **environment}
+        client = JobSubmissionClient(url)
+        runtime = {"working_dir": str(folder), "env_vars": environment}
+        until = time.monotonic() + AGENT_SECONDS
+        while True:
+            try:
+                client.submit_job(
+                    entrypoint=entrypoint, submission_id=identity, runtime_env=runtime
+                )
+                return
+            except RuntimeError as error:  # a head that has just started has no agent yet
+                if "No available agent" not in str(error) or time.monotonic() > until:
+                    raise
+                time.sleep(LOOK_SECONDS)
+    except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
+        raise TombolaError(joining.unreached(address, error)) from None

@@ -1,0 +1,82 @@
+"""What runs on a node: a pack, beside a watch for the node's end, and the proof of its store."""
+
+import functools
+import importlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
+
+from orchestrator.errors import StoreError
+from orchestrator.executors import joining
+from orchestrator.executors.base import Pack
+from orchestrator.executors.on_ray.gang import Gang, Members
+from orchestrator.preemption import Notice, heeding
+from orchestrator.store.place import locate
+from orchestrator.store.witness import answer, seen
+
+LOOK_SECONDS = 3.0
+"""Between looks at the nodes of a cluster: which joined, which are to be drained."""
+
+
+def run_pack(pack: Pack, witness: str | None, gang: Gang | None) -> tuple[str, list[Any]]:
+    """The node, and how each job of the pack ended; its trainings are divided among a gang."""
+    from ray import get_runtime_context
+
+    from orchestrator import worker
+
+    notice, here = Notice(), get_runtime_context().get_node_id()
+    others = Members(gang) if gang else None
+    reasons = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "the launch is stopping"}
+    with ExitStack() as stack:
+        stack.enter_context(heeding(notice, reasons))  # ray.cancel arrives as the second
+        if witness is not None:
+            _same_store(pack.store, witness)
+            nodes = others.nodes if others else frozenset({here})
+            stack.enter_context(_watching(nodes, notice))
+        return here, worker.run_pack(pack, limited=True, others=others, notice=notice)
+
+
+@functools.cache
+def _same_store(store: str, witness: str) -> None:
+    """Refuse a store that is not the driver's: this node may have joined after the others."""
+    if not seen(locate(store), witness):
+        node = f"node {socket.gethostname()}, which joined later"
+        raise StoreError(f"{node}: {joining.another_store(store, 'is not there')}")
+
+
+@contextmanager
+def _watching(nodes: frozenset[str], notice: Notice) -> Iterator[None]:
+    """Give notice once one of these nodes is to be drained (spot preemption, `ray drain-node`)."""
+    from ray._private.state import state
+
+    over = threading.Event()
+
+    def watch() -> None:
+        with suppress(Exception):  # advisory, and not of Ray's public interface
+            while not over.wait(LOOK_SECONDS):
+                if nodes.intersection(state.get_draining_nodes()):
+                    notice.give("its node is drained")
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def attest(store: str, witness: str) -> tuple[str | None, str, str, str]:
+    """What is wrong with this node if anything, the answer it wrote, its Ray's mode and address."""
+    import ray
+
+    about = os.environ.get("RAY_AUTH_MODE", ""), str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+    try:
+        importlib.import_module("orchestrator.worker")
+        return (None, answer(locate(store), witness), *about)
+    except ImportError as error:
+        return (f"cannot run a task: {error}", "", *about)
+    except StoreError as error:
+        return (joining.another_store(store, str(error)), "", *about)
