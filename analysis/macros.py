@@ -23,8 +23,10 @@ alone AS (
 SELECT trial, key, kind,
        CASE WHEN kind = 'run' THEN coalesce(step, last_step) - first_step
             ELSE coalesce((value->>'$.score.steps')::INT, 0) END AS iterations,
-       seconds * CASE WHEN step IS NULL OR coalesce(last_step - first_step, 0) < 1 THEN 1
-                      ELSE (step - first_step) / (last_step - first_step) END AS seconds
+       seconds * coalesce(gang, 1)
+               * CASE WHEN step IS NULL OR coalesce(last_step - first_step, 0) < 1 THEN 1
+                      ELSE (step - first_step) / (last_step - first_step) END AS seconds,
+       tasks.seconds * coalesce(gang, 1) AS spent
 FROM alone JOIN tasks USING (key)
 """
 
@@ -33,7 +35,7 @@ WITH behind AS (FROM stands_on(sweep)),
 shared AS (SELECT key, count(*) AS trials FROM behind GROUP BY key)
 SELECT method, trials.requested_density AS density, tasks.device,
        count(DISTINCT behind.trial) AS trials,
-       sum(tasks.seconds / shared.trials ORDER BY behind.trial, key) / 3600 AS hours,
+       sum(behind.spent / shared.trials ORDER BY behind.trial, key) / 3600 AS hours,
        sum(behind.seconds ORDER BY behind.trial, key) / 3600 AS alone_hours,
        alone_hours - hours AS saved_hours
 FROM behind JOIN shared USING (key) JOIN tasks USING (key)
@@ -125,7 +127,8 @@ MACROS = {
         _STANDS_ON,
         "what each trial of a sweep stands on, its own run and mask included: the tasks by key, "
         "with the iterations and seconds that the trial alone would take of each (a run whose "
-        "weights at step k are needed counts up to k; learning a mask counts as iterations)",
+        "weights at step k are needed counts up to k; learning a mask counts as iterations) and "
+        "the seconds `spent` on all of it; of a gang those of all its GPUs together",
     ),
     "ledger(sweep)": (
         _LEDGER,

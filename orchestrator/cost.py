@@ -33,7 +33,7 @@ class Costs:
 
     A training is divided among `gang` GPUs. They are taken to share a batch's work evenly and
     to add up in no time, but to save nothing of an iteration's overhead: no gang is faster.
-    Measured rates are taken to be of one GPU.
+    Rates are of one GPU.
     """
 
     rates: Rates = field(default_factory=dict)

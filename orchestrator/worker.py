@@ -100,6 +100,7 @@ class _Worker:
         self._nearby = nearby(pack.launch, pack.node_cache)
         self._computing = Computing(pack, self._store, self._nearby, others, notice)
         self._device = self._computing.device
+        self._gang = others.size if others is not None else None
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._computed: list[_Computed] = []
 
@@ -124,6 +125,7 @@ class _Worker:
                 row |= {"node_reads": read.node, "store_reads": read.store}
             if job.kind == "run":
                 row["images_per_second"] = self._images(job, row) / seconds
+                row["gang"] = self._gang
         except Exception as error:
             return self._fallen(error, [(job, time.perf_counter() - clock)])
         self._computed.append(_Computed(job, row, files, clock))

@@ -141,8 +141,8 @@ def cost(sweep: str) -> str:
            AS "measuring (s)","""
     return f"""
 WITH spent AS (
-    SELECT method, trial, key, behind.kind, tasks.seconds, behind.seconds AS share
-    FROM stands_on({quoted(sweep)}) behind JOIN trials USING (trial) JOIN tasks USING (key)
+    SELECT method, trial, key, kind, spent AS seconds, behind.seconds AS share
+    FROM stands_on({quoted(sweep)}) behind JOIN trials USING (trial)
     WHERE sweep = {quoted(sweep)}),
 each AS (
     SELECT method, round(sum(share ORDER BY trial, key), 1) AS summed FROM spent GROUP BY method)

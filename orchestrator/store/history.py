@@ -15,13 +15,14 @@ from orchestrator.store.results import parse
 from orchestrator.store.segments import segments
 
 SAMPLE = 200
-_COLUMNS = ["kind", "value", "first_step", "last_step", "seconds", "device"]
+_COLUMNS = ["kind", "value", "first_step", "last_step", "seconds", "device", "gang"]
 
 
 def rates(store: Path, device: str = "cpu") -> dict[tuple[str, str], float]:
     """Median seconds by (network, "step" or the score's kind), of a sample of the results.
 
-    Of tasks that ran on a CPU core, or with `device` "gpu" on anything else.
+    Of tasks that ran on a CPU core, or with `device` "gpu" on anything else; a gang's time counts
+    for each of its GPUs.
 
     Estimates only: a file that cannot be read is left to `verify`.
     """
@@ -38,7 +39,9 @@ def rates(store: Path, device: str = "cpu") -> dict[tuple[str, str], float]:
             if row["kind"] == "mask":
                 seen[value["network"]["name"], value["score"]["kind"]].append(row["seconds"])
             elif steps := row["last_step"] - row["first_step"]:
-                seen[value["network"]["name"], "step"].append(row["seconds"] / steps)
+                seen[value["network"]["name"], "step"].append(
+                    row["seconds"] * (row.get("gang") or 1) / steps
+                )
     return {what: median(seconds) for what, seconds in seen.items()}
 
 
@@ -46,4 +49,6 @@ def _samples(files: list[Path]) -> Iterator[list[dict[str, Any]]]:
     with suppress(OSError):
         for path, content in zip(files, contents(files), strict=True):
             with suppress(StoreError):
-                yield parse(path, content or b"").select(_COLUMNS)[:SAMPLE].to_pylist()
+                table = parse(path, content or b"")
+                present = [name for name in _COLUMNS if name in table.column_names]
+                yield table.select(present)[:SAMPLE].to_pylist()

@@ -51,6 +51,7 @@ TASKS = _table(
     _field("host", pa.string(), "machine"),
     _field("worker", pa.string(), "host:process"),
     _field("device", pa.string(), "cpu or the accelerator's name"),
+    _field("gang", pa.int32(), "runs: GPUs that it was divided among; null: one"),
     _field("threads", pa.int32(), "torch threads"),
     _field("started_at", pa.timestamp("us"), "when the task began, UTC"),
     _field("seconds", pa.float64(), "wall time of the task, s"),
@@ -60,7 +61,7 @@ TASKS = _table(
         "node_reads", pa.int32(), "weights and masks read from the node's copies (--node-cache)"
     ),
     _field("store_reads", pa.int32(), "weights and masks that it had to read from the store"),
-    _field("energy", pa.float64(), "J: the GPU's own counter, or an estimate"),
+    _field("energy", pa.float64(), "J: the GPU's own counter, or an estimate; of a gang its first"),
     _field("energy_source", pa.string(), "nvml (measured) or estimate (seconds x nominal watts)"),
     _field("latency", pa.float64(), "latency: median forward pass without pruned units, ms"),
     _field("dense_latency", pa.float64(), "latency: the same of the dense network, in turns, ms"),
@@ -146,7 +147,7 @@ ADDED = frozenset(
         *("measurements", "resumed_step"),
         *("top5", "effective_kept", "distance", "images_per_second", "peak_memory"),
         *("energy", "energy_source", "effective", "score_mean", "score_std"),
-        *("latency", "dense_latency", "node_reads", "store_reads"),
+        *("latency", "dense_latency", "node_reads", "store_reads", "gang"),
         *("split", "alpha", "layer"),  # of measurements, each of which says only what it has
     }
 )

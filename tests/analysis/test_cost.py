@@ -80,6 +80,14 @@ def test_the_ledger_adds_up_to_what_was_spent(store: Path) -> None:
     assert sum(hours for hours, *_ in found.values()) == pytest.approx(spent)
 
 
+def test_what_a_gang_took_counts_for_each_of_its_gpus(store: Path) -> None:
+    register(store, "big", [trial(key_of("big"), dense_key=key_of("big"))])
+    write_segment(store, "b", [row(run_row(key_of("big")), 0, 6, gang=4, value=value())])
+    asked = "SELECT 3600 * hours, 3600 * alone_hours FROM ledger('big')"
+    with results.connect(store) as connection:
+        assert connection.execute(asked).fetchall() == [pytest.approx((24, 24))]
+
+
 def test_figures_share_what_is_behind_the_trials_that_they_draw(store: Path) -> None:
     drawn = {"tickets": [DENSE, TICKET], "mined": [DENSE, MINED]}
     with results.connect(store) as connection:

@@ -88,6 +88,7 @@ def assert_same_run(folder: Path, alone: Path) -> None:
         assert one[:2] == expected[:2]
         assert one[2] == pytest.approx(expected[2], abs=0.01)
     [[resumed]] = asked(folder, "SELECT resumed_step FROM tasks WHERE kind = 'run'")
+    assert asked(folder, "SELECT DISTINCT gang FROM tasks WHERE kind = 'run'") == [(2,)]
     assert isinstance(resumed, int)
     assert resumed > 0
     repair([found for found in verify(folder / "store") if found.leftover])
