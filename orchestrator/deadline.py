@@ -34,7 +34,7 @@ class Pulse:
         self._loops = 0
 
     def begin(self) -> None:
-        """A loop begins; its first turn may take long."""
+        """A loop begins; until something in it has shown a sign of life it may take long."""
         self._loops += 1
 
     def beat(self) -> None:

@@ -14,8 +14,9 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
@@ -35,6 +36,9 @@ else:
     from torch.distributed import Store, TCPStore
 
 
+CONNECT_SECONDS = 60.0
+"""What a member gets to reach the first one, which listens before any other is started."""
+
 _READY, _FAILED = "ready", "failed"
 _LOOK_SECONDS = 0.02
 
@@ -52,12 +56,14 @@ class Others(Protocol):
         """The IP address at which the others reach this process."""
         ...
 
-    def working(self, part: Callable[..., None], *told: Any) -> AbstractContextManager[None]:
+    def working(
+        self, part: Callable[..., None], *told: Any
+    ) -> AbstractContextManager[Callable[[], bool]]:
         """Within it each of the others runs part(rank, address, *told), `address` being its own.
 
-        All have ended after it. Where it is left by a RuntimeError while one of the others came
-        to grief, that is raised from it; where nobody else could end a wait for one that is
-        gone, this process is ended.
+        It gives what tells whether one of them came to grief. All have ended after it. Where it
+        is left by a RuntimeError while one came to grief, that is raised from it; where nobody
+        else could end a wait for one that is gone, this process is ended.
         """
         ...
 
@@ -87,10 +93,12 @@ def train_on(
     """
     last = checkpoints.last() if checkpoints else None
     given = network, recipe, dataset, _home(weights), _home(kept) if kept else None
+    load(dataset, device)  # first, so that from here on this process waits or trains
     store = _listening(others.address, others.size)
     place = _Place(others.address, store.port, others.size, device)
-    with others.working(_member, place, given, last, how):
-        return _take_part(0, others.address, store, place, given, _Going(last, checkpoints), how)
+    going = _Going(last, checkpoints)
+    with others.working(_member, place, given, last, how) as fallen:
+        return _take_part(0, others.address, store, place, given, going, how, fallen)
 
 
 @dataclass(frozen=True)
@@ -117,14 +125,24 @@ def _member(
     """What another process does: as the first, but nothing is saved or kept there.
 
     When one is lost the others merely end; whoever looks after them knows which it was.
+
+    Raises
+    ------
+    RuntimeError
+        When this one cannot reach the first; besides what it comes to otherwise.
     """
     torch.set_num_threads(1)
     try:
-        store = TCPStore(place.host, place.port, place.size)
+        patience = timedelta(seconds=CONNECT_SECONDS)
+        store = TCPStore(place.host, place.port, place.size, timeout=patience)
+    except dist.DistError as error:
+        raise RuntimeError(
+            f"{socket.gethostname()} cannot reach the first of a gang at {place.host}:"
+            f"{place.port}; let TCP pass between the nodes on all unprivileged ports"
+        ) from error
+    with suppress(MemberLost, dist.DistNetworkError):
         going = _Going(last, None)
         _take_part(rank, address, store, place, given, going, {**how, "save": ()})
-    except (MemberLost, dist.DistNetworkError):
-        pass
 
 
 def _take_part(
@@ -135,13 +153,14 @@ def _take_part(
     given: _Given,
     checkpoints: Checkpoints,
     how: dict[str, Any],
+    fallen: Callable[[], bool] = lambda: False,
 ) -> Trained:
     network, recipe, dataset, weights, kept = given
     with _telling(store, rank):
         data = load(dataset, place.device)
         name = interface(address)
     os.environ.update(GLOO_SOCKET_IFNAME=name, NCCL_SOCKET_IFNAME=f"={name}")
-    _meet(rank, store, place)
+    _meet(rank, store, place, fallen)
     try:
         group = Gang(rank, place.size)
         return train(
@@ -177,10 +196,12 @@ def _telling(store: Store, rank: int) -> Iterator[None]:
         store.set(f"member {rank}", said)
 
 
-def _meet(rank: int, store: Store, place: _Place) -> None:
+def _meet(rank: int, store: Store, place: _Place, fallen: Callable[[], bool]) -> None:
     """Connect all members with each other once they are ready."""
     members = [f"member {rank}" for rank in range(place.size)]
     while not store.check(members):
+        if fallen():
+            raise MemberLost("a member of the gang could not begin")
         time.sleep(_LOOK_SECONDS)
     if any(store.get(member).decode() != _READY for member in members):
         raise MemberLost("a member of the gang could not begin")

@@ -5,7 +5,7 @@ record, each with its key: that takes a third of the time, and a sweep has many 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from tasks.key import Record, template
@@ -79,6 +79,14 @@ def _mould(one: Record, moulds: Mapping[str, _Mould]) -> _Mould | None:
     return _Mould(type(one), shared, varied, template(one, varied))
 
 
+def _within(one: Record) -> Iterator[Record]:
+    """The records that stand in a record's fields, and in tuples there."""
+    for value in one.__dict__.values():
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, Record):
+                yield item
+
+
 def _inside_out(records: Iterable[Record]) -> list[Record]:
     """All records within these, and they themselves: each once, after those within it."""
     found: dict[str, Record] = {}
@@ -88,7 +96,7 @@ def _inside_out(records: Iterable[Record]) -> list[Record]:
         if one.key in found:
             path.pop()
             continue
-        inner = [v for v in one.__dict__.values() if isinstance(v, Record) and v.key not in found]
+        inner = [v for v in _within(one) if v.key not in found]
         path += inner
         if not inner:
             found[one.key] = path.pop()

@@ -86,7 +86,7 @@ class Share:
         cpus, gpus = (sum(one.get(kind, 0.0) for one in alive) for kind in ("CPU", "GPU"))
         have = f"the cluster has {cpus:g} CPU and {gpus:g} GPU"
         task = f"{self.cpus:g} CPU and {self.gpus:g} GPU for a task"
-        if self.across_nodes:
+        if self.across_nodes and self.members > 1:
             return f"{have}, not {task}"
         said = f"no node has {task}: {have}"
         if self.members > 1 and Share(self.cpus, self.gpus, across_nodes=True).slots(nodes):

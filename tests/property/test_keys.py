@@ -153,7 +153,7 @@ def test_every_seed_is_known_as_one_and_no_seed_is_in_a_tuple() -> None:
     score, start = Magnitude(), Init(seed=3)
     mask = prune(NETWORK, score, of=start, density=0.5, scope="layerwise", rates=(rate,))
     assert reseeded([mask])(1) == [rebuilt(mask, 1)]
-    object.__setattr__(mask, "rates", (start,))
+    object.__setattr__(mask, "rates", (Init(seed=9),))
     with pytest.raises(TypeError, match=r"mask\.rates: records with seeds do not stand in a tuple"):
         reseeded([mask])
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,7 @@ import psutil
 import pytest
 import torch
 
-from tasks import catalog
+from tasks import catalog, gang
 from tasks.all_reduce import MemberLost
 from tasks.data import load
 from tasks.gang import interface, train_on
@@ -33,12 +34,12 @@ class Processes:
     size, address = 2, "127.0.0.1"
 
     @contextmanager
-    def working(self, part: Callable[..., None], *told: Any) -> Iterator[None]:
+    def working(self, part: Callable[..., None], *told: Any) -> Iterator[Callable[[], bool]]:
         spawn = multiprocessing.get_context("spawn").Process
         self.other = spawn(target=part, args=(1, self.address, *told), daemon=True)
         self.other.start()
         try:
-            yield
+            yield lambda: bool(self.other.exitcode)
             self.other.join()
         finally:
             self.other.kill()
@@ -123,7 +124,9 @@ def test_when_one_of_them_is_killed_the_run_ends_and_says_so() -> None:
 class OfAnotherMind(Processes):
     """The other process is told of a dataset that there is not."""
 
-    def working(self, part: Callable[..., None], *told: Any) -> AbstractContextManager[None]:
+    def working(
+        self, part: Callable[..., None], *told: Any
+    ) -> AbstractContextManager[Callable[[], bool]]:
         place, (network, recipe, _, *rest), *more = told
         given = (network, recipe, replace(DIGITS, name="nosuch"), *rest)
         return super().working(part, place, given, *more)
@@ -135,6 +138,27 @@ def test_nobody_waits_for_one_that_could_not_begin() -> None:
     with pytest.raises(MemberLost, match="could not begin"):
         train_on(OfAnotherMind(), "cpu", *given, order_seed=3)
     assert not multiprocessing.active_children()
+
+
+class OutOfReach(Processes):
+    """The other one, a thread, is sent to a port on which nobody listens."""
+
+    @contextmanager
+    def working(self, part: Callable[..., None], *told: Any) -> Iterator[Callable[[], bool]]:
+        place, *more = told
+        with ThreadPoolExecutor(1) as other:
+            ended = other.submit(part, 1, self.address, replace(place, port=1), *more)
+            try:
+                yield lambda: ended.done() and ended.exception() is not None
+            except MemberLost as error:
+                raise ended.exception() or error from error
+
+
+def test_nobody_waits_for_one_that_cannot_reach_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights, kept = weights_and_mask()
+    monkeypatch.setattr(gang, "CONNECT_SECONDS", 0.5)
+    with pytest.raises(RuntimeError, match=r"cannot reach the first of a gang at 127\.0\.0\.1:1;"):
+        train_on(OutOfReach(), "cpu", NETWORK, PLAIN, DIGITS, weights, kept, order_seed=3)
 
 
 def test_an_address_is_found_among_the_interfaces_or_refused() -> None:

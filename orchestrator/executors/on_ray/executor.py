@@ -142,9 +142,9 @@ class RayExecutor:
             self.widest = self._share.widest(self._largest)
 
     def avoid(self, nodes: frozenset[str]) -> bool:
-        """Send packs to other nodes than these from now on; False where there is no other."""
-        alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
-        if nodes and not alive - nodes:
+        """Send packs to other nodes than these from now on; False where no other has room."""
+        others = [node for node in self._ray.nodes() if node["NodeID"] not in nodes]
+        if nodes and not self._share.slots(others):
             return False
         self._avoided = nodes
         return True

@@ -90,7 +90,7 @@ class Members:
         self.address = own_address(gang.share)
 
     @contextmanager
-    def working(self, part: Callable[..., None], *told: Any) -> Iterator[None]:
+    def working(self, part: Callable[..., None], *told: Any) -> Iterator[Callable[[], bool]]:
         """See tasks.gang.Others."""
         import ray
 
@@ -99,10 +99,10 @@ class Members:
             join.options(**self._gang.options(rank)).remote(rank, self._gang.share, work): rank
             for rank in range(1, self.size)
         }
-        over = threading.Event()
-        threading.Thread(target=self._watch, args=(begun, over), daemon=True).start()
+        fallen, over = threading.Event(), threading.Event()
+        threading.Thread(target=self._watch, args=(begun, fallen, over), daemon=True).start()
         try:
-            yield
+            yield fallen.is_set
         except RuntimeError as error:
             over.set()
             gone = self._first_to_fail(begun, time.monotonic() + SETTLE_SECONDS)
@@ -115,14 +115,17 @@ class Members:
             for one in left:
                 ray.cancel(one, force=True)
 
-    def _watch(self, begun: dict[Any, int], over: threading.Event) -> None:
+    def _watch(self, begun: dict[Any, int], fallen: threading.Event, over: threading.Event) -> None:
         """End this process where one is lost and the others would wait for it without end.
 
         Gloo notices a connection that was closed, and NCCL does not; neither notices that a
         node is silent.
         """
         gone = self._first_to_fail(begun, float("inf"), over)
-        if gone is not None and not over.wait(SETTLE_SECONDS):
+        if gone is None:
+            return
+        fallen.set()
+        if not over.wait(SETTLE_SECONDS):
             print(f"{gone}; this worker waited for it, and ends", file=sys.stderr, flush=True)  # noqa: T201
             os._exit(1)
 

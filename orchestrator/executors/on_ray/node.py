@@ -23,7 +23,10 @@ LOOK_SECONDS = 3.0
 
 
 def run_pack(pack: Pack, witness: str | None, gang: Gang | None) -> tuple[str, list[Any]]:
-    """The node, and how each job of the pack ended; its trainings are divided among a gang."""
+    """The node, and how each job of the pack ended; its trainings are divided among a gang.
+
+    No node where the gang is on several: nobody knows which of them a failure is to be laid to.
+    """
     from ray import get_runtime_context
 
     from orchestrator import worker
@@ -33,11 +36,12 @@ def run_pack(pack: Pack, witness: str | None, gang: Gang | None) -> tuple[str, l
     reasons = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "the launch is stopping"}
     with ExitStack() as stack:
         stack.enter_context(heeding(notice, reasons))  # ray.cancel arrives as the second
+        nodes = others.nodes if others else frozenset({here})
         if witness is not None:
             _same_store(pack.store, witness)
-            nodes = others.nodes if others else frozenset({here})
             stack.enter_context(_watching(nodes, notice))
-        return here, worker.run_pack(pack, limited=True, others=others, notice=notice)
+        node = here if len(nodes) == 1 else ""
+        return node, worker.run_pack(pack, limited=True, others=others, notice=notice)
 
 
 @functools.cache

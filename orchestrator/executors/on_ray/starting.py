@@ -19,7 +19,8 @@ SOURCE = Path(orchestrator.__file__).parents[1]
 NODE_ID = "ray.io/node-id"
 
 OBJECT_STORE_BYTES = 100 * 2**20
-"""Ray's shared memory: only packs and outcomes pass through it, a few kB each."""
+"""Ray's shared memory: packs and outcomes pass through it, a few kB each, and what a gang's
+members begin with, for which Ray takes the disk where it is more."""
 
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
