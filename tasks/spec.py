@@ -83,6 +83,7 @@ LARGEST = 2**31 - 1
 SPLITS = ("train", "val", "test")
 Augment: TypeAlias = Literal["none", "flip", "crop_flip", "resized_crop_flip"]
 SplitName: TypeAlias = Literal["train", "val", "test"]
+Arithmetic: TypeAlias = Literal["float32", "tf32", "bfloat16"]
 
 
 class Recipe(Record, kind="recipe"):
@@ -101,6 +102,11 @@ class Recipe(Record, kind="recipe"):
     `ghost_steps`, `ghosts` saying which: soft neurons (x · sigmoid(x) for ReLU), or skips
     (convolutions that keep the shape add their input, fading linearly to nothing). A run
     from step 0 first learns a scale for each tensor for `rescale_steps` (tasks.rescale).
+
+    `precision` is that of training and evaluation: float32 is IEEE's on every device; tf32
+    rounds what convolutions and matrix products take (on a GPU; elsewhere it is float32);
+    bfloat16 rounds their weights and inputs, while weights that are trained, batch norm's
+    statistics and the loss stay float32 (tasks.precision).
     """
 
     steps: int
@@ -119,6 +125,7 @@ class Recipe(Record, kind="recipe"):
     ghosts: Literal["none", "neurons", "skips", "both"] = added(default="none")
     ghost_steps: int = added(default=0)
     rescale_steps: int = added(default=0)
+    precision: Arithmetic = added(default="float32")
 
     def check(self) -> None:
         if (self.ghosts == "none") != (self.ghost_steps == 0):

@@ -11,17 +11,17 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from tasks.data import Batch, Data, Split, training_batches
 from tasks.ghosts import Ghosts
 from tasks.masks import Kept
 from tasks.networks.build import Weights, build
-from tasks.optimizers import optimizer
+from tasks.optimizers import optimizer, update
+from tasks.precision import Callee, arithmetic, in_its_precision, laid_out
 from tasks.pulse import paced
 from tasks.rescale import rescaled
-from tasks.spec import Cosine, Network, Recipe, StepDecay
+from tasks.spec import Arithmetic, Cosine, Network, Recipe, StepDecay
 
 EVALUATION_BATCH = 4096
 
@@ -39,6 +39,12 @@ class Eval:
     loss: float
     accuracy: float
     top5: float
+
+    @classmethod
+    def of(cls, step: int, split: str, size: int, sums: Tensor) -> "Eval":
+        """From the sums over a split of so many examples."""
+        loss, correct, among = sums.tolist()
+        return cls(step, split, loss / size, correct / size, among / size)
 
 
 @dataclass(frozen=True)
@@ -130,10 +136,13 @@ class _Alone:
         pass
 
 
-_NEVER: Checkpoints = _Never()
+NEVER: Checkpoints = _Never()
+"""No checkpoints are there, and none are kept."""
+
 _ALONE: Group = _Alone()
 
 
+@in_its_precision
 def train(
     network: Network,
     recipe: Recipe,
@@ -145,7 +154,7 @@ def train(
     first_step: int = 0,
     last_step: int | None = None,
     save: Collection[int] = (),
-    checkpoints: Checkpoints = _NEVER,
+    checkpoints: Checkpoints = NEVER,
     group: Group = _ALONE,
 ) -> Trained:
     """Train from `first_step` to `last_step` (the recipe's end) and evaluate on the way.
@@ -166,27 +175,31 @@ def train(
     module = build(network)
     group.prepare(module)
     device = data.train.labels.device
-    cut = checkpoints.last() or _beginning(
+    cut = checkpoints.last() or beginning(
         network, recipe, data, weights, kept, order_seed, first_step, last_step
     )
-    state = {n: t.to(device, copy=True) for n, t in cut.weights.items()}
+    state = {
+        n: laid_out(t.to(device, copy=True), recipe.precision) for n, t in cut.weights.items()
+    }
     params = {n: state[n].requires_grad_() for n, _ in module.named_parameters()}
     tensors = list(params.values())
     masks = {n: k.to(tensors[0]) for n, k in kept.items()} if kept else {}
-    positions = [i for i, n in enumerate(params) if n in masks]
-    mask_list = [masks[n] for n in params if n in masks]
+    masks = {n: laid_out(mask, recipe.precision) for n, mask in masks.items()}
+    masked = [(i, masks[n]) for i, n in enumerate(params) if n in masks]
     updates = optimizer(recipe, tensors)
     ghosts = Ghosts(module, recipe)
     if cut.optimizer:
-        updates.restore([tensor.to(device, copy=True) for tensor in cut.optimizer])
+        there = (tensor.to(device, copy=True) for tensor in cut.optimizer)
+        updates.restore([laid_out(tensor, recipe.precision) for tensor in there])
     losses = cut.losses.to(device, copy=True)
     evals, states = list(cut.evals), dict(cut.states)
     batches = training_batches(
         data.train, recipe, order_seed, cut.step, last_step, (group.rank, group.size)
     )
     with torch.no_grad():
-        for i, mask in zip(positions, mask_list, strict=True):
+        for i, mask in masked:
             tensors[i].mul_(mask)
+    called = Callee(module, state, recipe.precision)
 
     diverged_at = None
     for step in paced(range(cut.step, last_step + 1)):
@@ -195,12 +208,13 @@ def train(
             checkpoints.keep(Checkpoint(step, now, updates.state(), losses, evals, states))
         due = step in (first_step, last_step) or step % recipe.evaluate_every == 0
         if due:
-            _check_masks(params, updates.buffers, masks)
+            check_masks(params, updates.buffers, masks)
             ghosts.haunt(None)
-            evals += evaluate(module, state, data, step, recipe.evaluate, group)
-            diverged_at = _first_non_finite(losses, first_step, step)
+            splits = recipe.evaluate
+            evals += evaluate(module, state, data, step, splits, group, recipe.precision)
+            diverged_at = first_non_finite(losses, first_step, step)
         if step in save:
-            states[step] = {n: t.detach().clone() for n, t in state.items()}
+            states[step] = copied(state)
         if step == last_step or diverged_at is not None:
             break
 
@@ -208,25 +222,25 @@ def train(
         if not module.training:
             module.train()
         ghosts.haunt(step)
-        logits = functional_call(module, state, (batch.images,), tie_weights=False)
-        loss = _loss(logits, batch, recipe)
-        gradients = list(torch.autograd.grad(loss, tensors))
+        loss = loss_of(called.logits(batch.images), batch, recipe)
+        gradients = called.gradients(loss)
         with torch.no_grad():
             group.sum([*gradients, loss := loss.detach()])
             losses[step] = loss
-            if recipe.weight_decay:
-                torch._foreach_add_(gradients, tensors, alpha=recipe.weight_decay)
-            if positions:
-                torch._foreach_mul_([gradients[i] for i in positions], mask_list)
-            gradients = updates.direction(gradients)
-            torch._foreach_add_(tensors, gradients, alpha=-learning_rate(recipe, step))
+        update(recipe, updates, tensors, gradients, masked, learning_rate(recipe, step))
+        called.refresh()
 
     for step in save:
-        states.setdefault(step, {n: t.detach().clone() for n, t in state.items()})
+        states.setdefault(step, copied(state))
     return Trained(evals, states, {n: t.detach() for n, t in state.items()}, diverged_at)
 
 
-def _loss(logits: Tensor, batch: Batch, recipe: Recipe) -> Tensor:
+def copied(state: Weights) -> Weights:
+    """A run's weights as they are now, in PyTorch's usual layout."""
+    return {n: t.detach().clone(memory_format=torch.contiguous_format) for n, t in state.items()}
+
+
+def loss_of(logits: Tensor, batch: Batch, recipe: Recipe) -> Tensor:
     """Mean cross-entropy; of a part of a batch, what it adds to the whole batch's mean."""
     smoothing = recipe.label_smoothing
     if batch.whole in (0, len(batch.labels)):
@@ -235,7 +249,7 @@ def _loss(logits: Tensor, batch: Batch, recipe: Recipe) -> Tensor:
     return total / batch.whole
 
 
-def _beginning(
+def beginning(
     network: Network,
     recipe: Recipe,
     data: Data,
@@ -248,7 +262,8 @@ def _beginning(
     """Before the first iteration; an empty `optimizer` is one that has seen none."""
     if recipe.rescale_steps and first_step == 0:
         here = {n: t.to(data.train.labels.device) for n, t in weights.items()}
-        weights = rescaled(network, recipe, data, here, kept, order_seed=order_seed)
+        with arithmetic("float32"):  # as scores are: it is an initialization
+            weights = rescaled(network, recipe, data, here, kept, order_seed=order_seed)
     return Checkpoint(first_step, weights, [], torch.zeros(last_step), [], {})
 
 
@@ -271,38 +286,49 @@ def evaluate(
     step: int,
     splits: Collection[str] = ("train", "test"),
     group: Group = _ALONE,
+    precision: Arithmetic = "float32",
 ) -> list[Eval]:
     """Loss and accuracy on all of each split, unaugmented, batch norm in evaluation."""
     module.eval()
-    return [_evaluate(module, weights, name, data.split(name), step, group) for name in splits]
+    evals = []
+    with arithmetic(precision):
+        called = Callee(module, weights, precision)
+        for name in splits:
+            split = data.split(name)
+            numbers = torch.arange(len(split), device=split.labels.device)
+            own = numbers[group.rank :: group.size]
+            sums = evaluation(called, split, torch.split(own, evaluation_batch(split)))
+            group.sum([sums])
+            evals.append(Eval.of(step, name, len(split), sums))
+    return evals
 
 
-def _evaluate(
-    module: nn.Module, weights: Weights, name: str, split: Split, step: int, group: Group
-) -> Eval:
-    loss, correct, among = 0.0, 0, 0
-    numbers = torch.arange(len(split), device=split.labels.device)
-    own = numbers[group.rank :: group.size]
-    for chosen in paced(torch.split(own, _evaluation_batch(split))):
+@torch.no_grad()
+def evaluation(called: Callee, split: Split, parts: Sequence[Tensor]) -> Tensor:
+    """Sums (3,) float64 over numbered examples: loss, answers right, right among the best five."""
+    sums = torch.zeros(3, dtype=torch.float64, device=split.labels.device)
+    for chosen in paced(parts):
         batch = split.batch(chosen)
-        logits = functional_call(module, weights, (batch.images,), tie_weights=False)
-        loss += float(cross_entropy(logits, batch.labels, reduction="sum"))
-        correct += int((logits.argmax(1) == batch.labels).sum())
+        logits = called.logits(batch.images)
         best = logits.topk(min(5, logits.shape[1])).indices
-        among += int((best == batch.labels[:, None]).any(1).sum())
-    sums = torch.tensor([loss, correct, among], dtype=torch.float64, device=numbers.device)
-    group.sum([sums])
-    loss, correct, among = sums.tolist()
-    return Eval(step, name, loss / len(split), correct / len(split), among / len(split))
+        found = (
+            cross_entropy(logits, batch.labels, reduction="sum"),
+            (logits.argmax(1) == batch.labels).sum(),
+            (best == batch.labels[:, None]).any(1).sum(),
+        )
+        for i, part in enumerate(found):
+            sums[i] += part
+    return sums
 
 
-def _evaluation_batch(split: Split) -> int:
+def evaluation_batch(split: Split) -> int:
     """Examples at a time: so many that their images' values number some four million."""
     values = split.batch(torch.zeros(1, dtype=torch.int64, device=split.labels.device)).images
     return max(1, min(EVALUATION_BATCH, 2**22 // values.numel()))
 
 
-def _check_masks(params: Weights, momenta: list[Tensor], masks: Weights) -> None:
+def check_masks(params: Weights, momenta: list[Tensor], masks: Weights) -> None:
+    """Raise where a pruned weight or its momentum is not zero."""
     for (name, weight), momentum in zip(params.items(), momenta, strict=True):
         if name not in masks:
             continue
@@ -313,7 +339,8 @@ def _check_masks(params: Weights, momenta: list[Tensor], masks: Weights) -> None
             raise MaskViolation(f"{stray} pruned weights of {name} are not zero")
 
 
-def _first_non_finite(losses: Tensor, first: int, last: int) -> int | None:
+def first_non_finite(losses: Tensor, first: int, last: int) -> int | None:
+    """The first of these steps whose loss is not finite, if any."""
     if first == last or isfinite(float(losses[first:last].sum())):
         return None
     bad = torch.nonzero(~torch.isfinite(losses[first:last])).flatten()
