@@ -57,6 +57,7 @@ def of_setting(dense: Run) -> Labels:
         "augment": recipe.augment,
         "label_smoothing": recipe.label_smoothing,
         "rescale_steps": recipe.rescale_steps,
+        "precision": recipe.precision,
         "ghosts": f"{recipe.ghosts} until {recipe.ghost_steps}" if recipe.ghost_steps else None,
     }
 
@@ -70,6 +71,7 @@ def of_run(run: Run, known: dict[tuple[str, bool], Labels]) -> Labels:
         known[same] = {
             "init_weights": init.weights,
             "init_batch_norm": init.batch_norm,
+            "init_linear": None if init.linear == "as_weights" else init.linear,
             "init_seed": init.seed,
             "order_seed": run.order_seed,
             "shuffle_seed": ablation.seed if isinstance(ablation, Shuffled) else None,

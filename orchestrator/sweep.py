@@ -37,7 +37,7 @@ from orchestrator.fields import (
 from orchestrator.methods import METHODS, AblationName, Density, Scope
 from orchestrator.methods import method as find_method
 from orchestrator.yaml_source import Loc, Source, nearest
-from tasks.spec import LARGEST, SplitName
+from tasks.spec import LARGEST, InitScheme, LinearScheme, SplitName
 
 
 class _Model(BaseModel):
@@ -122,13 +122,17 @@ class RecipeFields(_Model):
     ) = None
     ghost_steps: Lengths | None = None
     rescale_steps: Lengths | None = None
+    precision: (
+        Annotated[list[Literal["float32", "tf32", "bfloat16"]], BeforeValidator(listed)] | None
+    ) = None
 
 
 class InitFields(_Model):
     """How initial weights are drawn."""
 
-    weights: Literal["kaiming_normal", "kaiming_normal_fan_out", "glorot_normal"] = "kaiming_normal"
+    weights: InitScheme = "kaiming_normal"
     batch_norm: Literal["ones", "uniform"] = "ones"
+    linear: LinearScheme = "as_weights"
 
 
 # ---------------------------------------------------------------- grids

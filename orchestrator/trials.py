@@ -363,6 +363,7 @@ def _finetune(recipe: Recipe, grid: Grid, chosen: MethodChoice, per_epoch: int) 
         "optimizer": recipe.optimizer,
         "augment": recipe.augment,
         "evaluate": recipe.evaluate,
+        "precision": recipe.precision,
     }
     if isinstance(recipe.schedule, StepDecay):
         fields["lr"] *= recipe.schedule.factor ** len(recipe.schedule.at)

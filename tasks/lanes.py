@@ -102,7 +102,7 @@ class Lane:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._pool = torch.cuda.graph_pool_handle() if self._stream else None
         self.mode = "recorded" if self._stream else "eager: no GPU"
-        self._module = build(network).train()
+        self._module = build(network, in_place=True).train()
         self._counters = _counters(self._module)
         layout = recipe.precision
         self._state = {
@@ -347,7 +347,11 @@ class Lane:
     def _evaluated(self, name: str) -> tuple[Any, tuple[Tensor, ...]]:
         split = self._data.split(name)
         numbers = torch.arange(len(split), device=self._device)
-        return split, torch.split(numbers, evaluation_batch(split))
+        self._module.eval()
+        with torch.no_grad():
+            size = evaluation_batch(self._module, self._state, split)
+        self._module.train()
+        return split, torch.split(numbers, size)
 
     def _copied(self, step: int) -> Weights:
         with self._own():
