@@ -246,7 +246,8 @@ class Computing:
         network, dataset = decode(run["network"]), decode(run["dataset"])
         ends = [self._weights(network, value[end]) for end in ("one", "other")]
         data = load(dataset, self.device)
-        found = barrier(network, ends[0], ends[1], data, value["points"])
+        precision = run["recipe"].get("precision", "float32")
+        found = barrier(network, ends[0], ends[1], data, value["points"], precision)
         rows = []
         for split, errors, height in (
             ("train", found.train_errors, found.train),

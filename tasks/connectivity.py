@@ -12,7 +12,7 @@ import torch
 from tasks.data import Data
 from tasks.networks.build import Weights, build
 from tasks.pulse import paced
-from tasks.spec import Network
+from tasks.spec import Arithmetic, Network
 from tasks.train import evaluate
 
 
@@ -37,12 +37,18 @@ class Barrier:
 
 
 def barrier(
-    network: Network, first: Weights, second: Weights, data: Data, points: int = 30
+    network: Network,
+    first: Weights,
+    second: Weights,
+    data: Data,
+    points: int = 30,
+    precision: Arithmetic = "float32",
 ) -> Barrier:
     """Errors at `points` evenly spaced weights (1 − α) first + α second, both ends included.
 
     Batch norm's running statistics are interpolated with the weights, not measured anew.
-    Weights may lie on any device; they are evaluated on that of the data.
+    Weights may lie on any device; they are evaluated on that of the data, in the precision in
+    which they were trained.
 
     Raises
     ------
@@ -58,7 +64,7 @@ def barrier(
     errors: dict[str, list[float]] = {"train": [], "test": []}
     for point in paced(range(points)):
         between = _between(first, second, point / (points - 1))
-        for measured in evaluate(module, between, data, point):
+        for measured in evaluate(module, between, data, point, precision=precision):
             errors[measured.split].append(1 - measured.accuracy)
     return Barrier(tuple(errors["train"]), tuple(errors["test"]))
 

@@ -16,6 +16,7 @@ from tasks import streams
 from tasks.data import Data, training_batches
 from tasks.masks import Kept, select
 from tasks.networks.build import Weights, build, prunable
+from tasks.precision import arithmetic
 from tasks.pulse import paced
 from tasks.spec import GemMiner, Network, Recipe
 
@@ -28,6 +29,7 @@ class Mined:
     history: tuple[tuple[int, int, float], ...]
 
 
+@arithmetic("float32")
 def mine(
     network: Network, weights: Weights, data: Data, density: float, settings: GemMiner
 ) -> Mined:

@@ -99,7 +99,7 @@ class Lane:
     def __init__(self, network: Network, recipe: Recipe, data: Data, pixels: Pixels) -> None:
         self._network, self._recipe, self._data, self._pixels = network, recipe, data, pixels
         self._device = device = data.train.labels.device
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._stream = _stream(device) if device.type == "cuda" else None
         self._pool = torch.cuda.graph_pool_handle() if self._stream else None
         self.mode = "recorded" if self._stream else "eager: no GPU"
         self._module = build(network, in_place=True).train()
@@ -237,9 +237,7 @@ class Lane:
 
     # ------------------------------------------------------------ recordings
 
-    def _do(
-        self, name: object, compute: Callable[[], list[Tensor]], changes: list[Tensor]
-    ) -> None:
+    def _do(self, name: object, compute: Callable[[], list[Tensor]], changes: list[Tensor]) -> None:
         """Compute by replaying its recording, or as it is; record it the first time.
 
         `compute` gives what it writes, of which `changes` is what it also reads.
@@ -364,7 +362,7 @@ class Lane:
     def _taken(self, step: int, evals: list[Eval], states: dict[int, Weights]) -> Checkpoint:
         weights = self._copied(step)
         self._updates.count = self._made + step - self._begun.step
-        state = self._updates.state()
+        state = [tensor.contiguous() for tensor in self._updates.state()]
         self._updates.count = self._made
         return Checkpoint(step, weights, state, self._history, evals, states)
 
@@ -383,7 +381,7 @@ class _Slot:
     def __init__(self, length: int, batch: int) -> None:
         self.chunk = Chunk.empty(length, batch)
         self.steps, self.size = range(0), batch
-        self._copy = torch.cuda.Event() if torch.cuda.is_available() else None
+        self._copy = _event() if torch.cuda.is_available() else None
 
     def free(self) -> None:
         """Wait until the device has what was filled in last."""
@@ -404,7 +402,7 @@ class _Reading:
     """Numbers on their way from the device."""
 
     def __init__(self, values: Tensor) -> None:
-        self._arrived = torch.cuda.Event() if values.is_cuda else None
+        self._arrived = _event() if values.is_cuda else None
         self.values = values
         if self._arrived:
             self.values = torch.empty_like(values, device="cpu", pin_memory=True)
@@ -412,7 +410,7 @@ class _Reading:
             self._arrived.record()
 
     def done(self) -> bool:
-        return self._arrived is None or self._arrived.query()
+        return self._arrived is None or bool(self._arrived.query())  # type: ignore[no-untyped-call]
 
 
 def lanes(network: Network, recipe: Recipe, data: Data, count: int) -> list[Lane]:
@@ -472,6 +470,14 @@ def _first_done(
             if trained is not None:
                 return lane, trained
     raise AssertionError
+
+
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event()  # type: ignore[no-untyped-call]
 
 
 def _counters(module: nn.Module) -> set[str]:

@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from tasks.masks import Kept
 from tasks.networks.build import Weights, build
+from tasks.precision import arithmetic
 from tasks.pulse import paced
 from tasks.spec import Network
 from tasks.structured import shrink
@@ -32,6 +33,7 @@ class Form:
     bytes: int
 
 
+@arithmetic("float32")
 def latencies(network: Network, weights: Weights, kept: Kept, *, batch_size: int = 1) -> list[Form]:
     """Dense, masked (zeros are computed with, so no faster) and shrunk, on the weights' device.
 

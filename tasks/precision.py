@@ -65,11 +65,12 @@ def in_its_precision(
 ) -> Callable[Concatenate[Network, Recipe, P], T]:
     """Compute within the arithmetic of the recipe."""
 
-    def within(network: Network, recipe: Recipe, *args: P.args, **kwargs: P.kwargs) -> T:
+    def within(network: Network, recipe: Recipe, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with arithmetic(recipe.precision):
             return compute(network, recipe, *args, **kwargs)
 
-    return update_wrapper(within, compute)
+    update_wrapper(within, compute)
+    return within
 
 
 class Callee:
@@ -77,8 +78,8 @@ class Callee:
 
     In bfloat16, inputs and weights of convolutions and linear layers are rounded to it, and so
     is what they give; `weights`, norms' statistics and the loss stay float32. Where another
-    kind of layer belongs is autocast's to say. On a GPU, images and kernels lie in memory channels last, but in
-    float32 channels first.
+    kind of layer belongs is autocast's to say. Images and kernels lie in memory channels last,
+    but in float32 on a GPU channels first.
 
     Attributes
     ----------

@@ -11,6 +11,7 @@ from tasks import score as scoring
 from tasks.data import Batch, Data, scoring_batches
 from tasks.masks import Kept, Scores, Selection, select, shuffle
 from tasks.networks.build import Weights, build, prunable
+from tasks.precision import arithmetic
 from tasks.pulse import paced
 from tasks.spec import (
     Ablation,
@@ -48,7 +49,7 @@ def one_shot_scores(
     """Scores that answer every density at once; None where they depend on it.
 
     `weights` may be None for random scores and `data` for those that look at no examples.
-    Full precision: TF32 and autocast are off.
+    In float32 whatever the runs that are pruned were trained in.
     """
     if not is_one_shot(score):
         return None
@@ -123,7 +124,7 @@ def _scorer(network: Network, score: Score, weights: Weights, data: Data | None)
     batches = _batches(score, data) if isinstance(score, OnExamples) else []
 
     def scores(kept: Kept | None) -> Scores:
-        with _FullPrecision():
+        with arithmetic("float32"):
             return _scores(network, module, score, weights, kept, batches)
 
     return scores
@@ -303,17 +304,3 @@ def _density(kept: Kept) -> float:
 
 def _signed(scores: Scores, inverted: bool) -> Scores:
     return {name: -tensor for name, tensor in scores.items()} if inverted else scores
-
-
-class _FullPrecision:
-    """TF32 off while scoring, as it was afterwards (CPU: no effect)."""
-
-    def __enter__(self) -> None:
-        self._before = torch.get_float32_matmul_precision()
-        self._cudnn = torch.backends.cudnn.allow_tf32
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cudnn.allow_tf32 = False
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_float32_matmul_precision(self._before)
-        torch.backends.cudnn.allow_tf32 = self._cudnn

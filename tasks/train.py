@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from tasks.data import Batch, Data, Split, training_batches
@@ -187,9 +188,7 @@ def train(
     cut = checkpoints.last() or beginning(
         network, recipe, data, weights, kept, order_seed, first_step, last_step
     )
-    state = {
-        n: laid_out(t.to(device, copy=True), recipe.precision) for n, t in cut.weights.items()
-    }
+    state = {n: laid_out(t.to(device, copy=True), recipe.precision) for n, t in cut.weights.items()}
     params = {n: state[n].requires_grad_() for n, _ in module.named_parameters()}
     tensors = list(params.values())
     masks = {n: k.to(tensors[0]) for n, k in kept.items()} if kept else {}
@@ -213,8 +212,9 @@ def train(
     diverged_at = None
     for step in paced(range(cut.step, last_step + 1)):
         if cut.step < step < last_step and checkpoints.due():
-            now = {n: t.detach() for n, t in state.items()}
-            checkpoints.keep(Checkpoint(step, now, updates.state(), losses, evals, states))
+            now = {n: t.detach().contiguous() for n, t in state.items()}
+            optimizer_state = [tensor.contiguous() for tensor in updates.state()]
+            checkpoints.keep(Checkpoint(step, now, optimizer_state, losses, evals, states))
         due = step in (first_step, last_step) or step % recipe.evaluate_every == 0
         if due:
             check_masks(params, updates.buffers, masks)
@@ -241,7 +241,8 @@ def train(
 
     for step in save:
         states.setdefault(step, copied(state))
-    return Trained(evals, states, {n: t.detach() for n, t in state.items()}, diverged_at)
+    weights = {n: t.detach().contiguous() for n, t in state.items()}
+    return Trained(evals, states, weights, diverged_at)
 
 
 def copied(state: Weights) -> Weights:

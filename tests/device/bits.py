@@ -31,8 +31,8 @@ def conv_error(precision: Any) -> float:
 
 def rates_agree() -> bool:
     """Whether an update whose rate is a tensor has the bits of one with a number."""
-    from tasks.optimizers import update
     from tasks.optimizers import optimizer as made
+    from tasks.optimizers import update
 
     recipe = Recipe(steps=1, batch_size=1, lr=0.1, evaluate_every=1, weight_decay=1e-3)
     found = []

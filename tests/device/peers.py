@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -83,10 +84,9 @@ def data_loader(clock: Any, workers: int, seconds: float = 8.0) -> int:
     for images, labels in loader:
         if done == 0:
             began = time.perf_counter()
-        images, labels = images.to(device()), labels.to(device())
         sgd.zero_grad()
         module.train()
-        cross_entropy(module(images), labels).backward()
+        cross_entropy(module(images.to(device())), labels.to(device())).backward()
         sgd.step()
         done += 1
         if done > 0 and time.perf_counter() - began > seconds:
@@ -109,8 +109,7 @@ def bmm_lenet(clock: Any, count: int, *, graph: bool) -> int:
     """Lenet-300-100 `count` times by batched matrix products, momentum SGD; recorded or not."""
     sizes, batch = (784, 300, 100, 10), 4 if clock.dry else 60
     weights = [
-        torch.randn(count, a, b, device=device(), requires_grad=True)
-        for a, b in zip(sizes, sizes[1:], strict=False)
+        torch.randn(count, a, b, device=device(), requires_grad=True) for a, b in pairwise(sizes)
     ]
     biases = [torch.zeros(count, 1, b, device=device(), requires_grad=True) for b in sizes[1:]]
     tensors = [*weights, *biases]
