@@ -280,11 +280,12 @@ def _notify(command: str, name: str, done: int, failed: int) -> None:
 
 def _summarise(name: str, sweep: Path, root: Path, launch: str = "") -> None:
     from analysis import results
+    from analysis.summary import summary
     from orchestrator import looking
 
     with results.scanning(root):
         connection = results.connect(root)
-        looking.print_summary(shared.console(), connection, name)
+        looking.print_summary(shared.console(), name, summary(connection, name))
         looking.print_reads(shared.console(), connection, launch)
     typer.echo(f"Next: tombola figures {shared.words(sweep, root)}")
     query = shared.words("SELECT method, density, accuracy FROM trials", root)
