@@ -48,19 +48,24 @@ _LAUNCH = """
 
 _FAILURES = r"""
     WITH latest AS (
-        SELECT key, arg_max((event, failure, message, traceback), noted_at) AS last
+        SELECT key, arg_max((event, failure, message, traceback, launch), noted_at) AS last
         FROM attempts WHERE key IN (SELECT key FROM attempts WHERE event = 'failed')
         GROUP BY key),
     placed AS (
         SELECT key, last[2] AS failure, last[3] AS message,
                regexp_extract_all(last[4], 'File "([^"]*/)?([^"/]+", line \d+, in \w+)', 2)[-1]
                    .replace('", line ', ':').replace(', in ', ' in ') AS place
-        FROM latest WHERE last[1] = 'failed')
+        FROM latest WHERE last[1] = 'failed' AND (
+            NOT starts_with(coalesce(last[3], ''), 'canary: ')
+            OR last[5] = (SELECT arg_max(launch, noted_at) FROM attempts)))
     SELECT failure, any_value(message), place, count(*), min(key), count(DISTINCT message)
     FROM placed GROUP BY failure, coalesce(place, message), place
     ORDER BY count(*) DESC, failure, place LIMIT 10
 """
-"""Failures by the innermost line of their tracebacks: one bug is one line, whatever its message."""
+"""Failures by the innermost line of their tracebacks: one bug is one line, whatever its message.
+
+A canary ends its launch before any task began, so that it says nothing of later launches.
+"""
 
 
 def print_status(console: Console, connection: Connection, sweep: str | None) -> int:
