@@ -56,7 +56,7 @@ def _answered(**joined: str) -> str:
 def _status(answered: str) -> str:
     def troubled(event: str) -> str:
         those = f"IN (SELECT key FROM stored.troubled WHERE event = '{event}')"
-        return f"asked.run_key {those} OR asked.mask_key {those}"
+        return " OR ".join(f"asked.{key} {those}" for key in schema.ANSWERS)
 
     return f"""
        CASE WHEN {answered} THEN 'done'

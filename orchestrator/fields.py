@@ -36,17 +36,42 @@ def _expanded(value: Any) -> list[float]:
         if not (isinstance(item, str) and ".." in item):
             numbers.append(_number(item))
             continue
-        first, last, *step = [_number(part) for part in item.split("..")]
-        by = step[0] if step else 1.0
-        if len(step) > 1 or by <= 0 or last < first:
-            raise ValueError(f"takes a range a..b or a..b..step that rises, not {item!r}")
-        count = math.floor((last - first) / by + 1e-9) + 1
-        if count > 100_000:
-            raise ValueError(f"range {item} has {count} values; 100000 at most")
-        numbers += [first + i * by for i in range(count)]
+        numbers += _range(item)
     if not numbers:
         raise ValueError("takes at least one value")
     return numbers
+
+
+def _range(text: str) -> list[float]:
+    """The numbers of `a..b` (a step of 1) or `a..b..step`, a and b included."""
+    parts = text.split("..")
+    if "..." in text or not 2 <= len(parts) <= 3 or not all(part.strip() for part in parts):
+        raise ValueError(f"takes a range a..b or a..b..step with two dots between, not {text!r}")
+    first, last, *step = [_number(part) for part in parts]
+    by = step[0] if step else 1.0
+    if by <= 0 or last < first:
+        raise ValueError(f"takes a range a..b or a..b..step that rises, not {text!r}")
+    if first < last < first + by * (1 - 1e-9):
+        raise ValueError(
+            f"{text} ends before its second value, {first + by:g}: name a smaller step, such as "
+            f"{parts[0]}..{parts[1]}..{(last - first) / 4:g}"
+        )
+    count = math.floor((last - first) / by + 1e-9) + 1
+    if count > 100_000:
+        raise ValueError(f"range {text} has {count} values; 100000 at most")
+    return [first + i * by for i in range(count)]
+
+
+def share(value: Any) -> Any:
+    """How many examples: a whole number, or a fraction of them such as 0.1."""
+    if isinstance(value, float) and 0 < value < 1:
+        return value
+    number = _number(value)
+    if not number.is_integer() or not 0 <= number <= LARGEST:
+        raise ValueError(
+            f"takes how many examples, or their share between 0 and 1, such as 0.1, not {value!r}"
+        )
+    return int(number)
 
 
 def _whole(value: Any) -> list[int]:

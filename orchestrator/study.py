@@ -4,7 +4,8 @@ study = read("sweeps/quickstart.yaml")
 result = run(study, "store", InlineExecutor())
 """
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,15 +44,21 @@ class Study:
         return self.sweep.name
 
 
-def read(path: str | Path, overrides: tuple[str, ...] = ()) -> Study:
+def read(
+    path: str | Path,
+    overrides: tuple[str, ...] = (),
+    also: sweep_file.Check = lambda _: [],
+) -> Study:
     """A study from its sweep file, with `key=value` overrides.
+
+    `also` finds further mistakes: those of figures, which analysis knows.
 
     Raises
     ------
     SweepError
         With a line for every mistake in the file.
     """
-    parsed, source = sweep_file.read(Path(path), overrides)
+    parsed, source = sweep_file.read(Path(path), overrides, also)
     with without_collection():
         return Study(Path(path), parsed, source, trials(parsed, source))
 
@@ -88,6 +95,14 @@ def register(study: Study, store: str | Path) -> str:
     """Tell the store which trials the study asks for; the revision by which it knows them."""
     rows = (_row(study, number, trial) for number, trial in enumerate(study.trials))
     return sweeps.register(locate(store), study.name, rows, study.source.data, study.sweep.figures)
+
+
+@contextmanager
+def registering(study: Study, store: str | Path) -> Iterator[str]:
+    """`register`, undone where what is asked of the trials within fails."""
+    root = locate(store)
+    with sweeps.undone_on_error(root, study.name):
+        yield register(study, root)
 
 
 def run(

@@ -24,6 +24,7 @@ from orchestrator.sweep import (
 from orchestrator.yaml_source import Source
 from tasks import catalog
 from tasks.key import changed
+from tasks.key import values as fields_of
 from tasks.measurements import Barrier, Graphs, Latency, Measurement
 from tasks.reseed import reseeded
 from tasks.spec import (
@@ -201,7 +202,9 @@ def _sibling(run: Run, branch: int) -> Run:
 def _dataset(sweep: Sweep, name: str) -> Dataset:
     held = sweep.validation
     if held is None:
-        held = round(0.1 * catalog.dataset_facts(name).train) if "val" in sweep.eval else 0
+        held = 0.1 if "val" in sweep.eval else 0
+    if isinstance(held, float):
+        held = round(held * catalog.dataset_facts(name).train)
     if "val" in sweep.eval and not held:
         raise ValueError("eval names val, which takes validation examples held out, not 0")
     return catalog.dataset(name, held)
@@ -343,6 +346,9 @@ def _schedule(rate: RateSchedule, per_epoch: int) -> Schedule:
 
 _BY_DEFAULT = {"imp": "weights"}
 
+_OF_THE_START = frozenset({"schedule", "warmup", "ghosts", "ghost_steps", "rescale_steps"})
+"""Fields of a recipe that fine-tuning does not take over: it goes on from a trained network."""
+
 
 def _finetune(recipe: Recipe, grid: Grid, chosen: MethodChoice, per_epoch: int) -> Recipe | None:
     """Fine-tuning: the recipe's last learning rate, held, for as long again (Renda 2020)."""
@@ -352,19 +358,7 @@ def _finetune(recipe: Recipe, grid: Grid, chosen: MethodChoice, per_epoch: int) 
             raise ValueError(f"finetune does not apply to {chosen.name} that retrains otherwise")
         return None
     changes = grid.finetune
-    fields: dict[str, Any] = {
-        "steps": recipe.steps,
-        "batch_size": recipe.batch_size,
-        "lr": recipe.lr,
-        "evaluate_every": recipe.evaluate_every,
-        "momentum": recipe.momentum,
-        "nesterov": recipe.nesterov,
-        "weight_decay": recipe.weight_decay,
-        "optimizer": recipe.optimizer,
-        "augment": recipe.augment,
-        "evaluate": recipe.evaluate,
-        "precision": recipe.precision,
-    }
+    fields = {name: v for name, v in fields_of(recipe).items() if name not in _OF_THE_START}
     if isinstance(recipe.schedule, StepDecay):
         fields["lr"] *= recipe.schedule.factor ** len(recipe.schedule.at)
     variants = list(_combinations(changes or RecipeFields()))

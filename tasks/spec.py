@@ -8,6 +8,7 @@ A pruning method is an expression of these (orchestrator/methods.py); equal expr
 equal work. Fields hold only what changes the result. Lengths are in iterations.
 """
 
+from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 from tasks.key import Record, Seed, added
@@ -86,6 +87,28 @@ SplitName: TypeAlias = Literal["train", "val", "test"]
 Arithmetic: TypeAlias = Literal["float32", "tf32", "bfloat16"]
 
 
+NUMBERS_OF_RECIPES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "lr": (lambda value: value > 0, "a number above 0"),
+    "momentum": (lambda value: 0 <= value < 1, "a number from 0 to below 1"),
+    "weight_decay": (lambda value: value >= 0, "0 or more"),
+    "label_smoothing": (lambda value: 0 <= value < 1, "a number from 0 to below 1"),
+}
+"""Which values a recipe's numbers take, whatever its other fields are."""
+
+
+def check_number(name: str, value: float) -> None:
+    """Refuse a number that no recipe takes.
+
+    Raises
+    ------
+    ValueError
+        When it is out of its range.
+    """
+    possible, words = NUMBERS_OF_RECIPES[name]
+    if not possible(value):
+        raise ValueError(f"{name} takes {words}, not {value}")
+
+
 class Recipe(Record, kind="recipe"):
     """How to train, in iterations: SGD or Adam on cross-entropy.
 
@@ -130,10 +153,8 @@ class Recipe(Record, kind="recipe"):
     def check(self) -> None:
         if (self.ghosts == "none") != (self.ghost_steps == 0):
             raise ValueError("ghosts and ghost_steps take each other: which, and until when")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(
-                f"label_smoothing takes a number from 0 to below 1, not {self.label_smoothing}"
-            )
+        for name in NUMBERS_OF_RECIPES:
+            check_number(name, getattr(self, name))
         if not self.evaluate or list(self.evaluate) != [n for n in SPLITS if n in self.evaluate]:
             raise ValueError(f"evaluate takes some of {', '.join(SPLITS)}, in that order")
         wholes = {
@@ -144,14 +165,8 @@ class Recipe(Record, kind="recipe"):
         for name, (least, most) in wholes.items():
             if not least <= getattr(self, name) <= most:
                 raise ValueError(f"{name} takes {least} to {most}, not {getattr(self, name)}")
-        if self.lr <= 0:
-            raise ValueError(f"lr takes a number above 0, not {self.lr}")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum takes a number from 0 to below 1, not {self.momentum}")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov takes a momentum above 0")
-        if self.weight_decay < 0:
-            raise ValueError(f"weight_decay takes 0 or more, not {self.weight_decay}")
 
 
 InitScheme: TypeAlias = Literal[

@@ -88,7 +88,7 @@ def choose(
         asked = [row for row in asked if row["status"] != "done" or _has(row)]
         done = [row for row in done if _has(row)]
         _check_shown(sweep, done, options)
-    _set_apart([row for row in done if row["method"] != "dense"])
+    set_apart([row for row in done if row["method"] != "dense"])
     return Selection(
         rows=tuple(done),
         asked=len({row["trial"] for row in asked}),
@@ -146,18 +146,24 @@ def labels(rows: Iterable[Row]) -> dict[Setting, tuple[str, int]]:
     Siblings share method, network and dataset; numbers count the method's labels from 0.
     """
     pruned = [row for row in rows if row["method"] != "dense"]
-    varying: dict[str, set[str]] = defaultdict(set)
-    for siblings in grouped(pruned, lambda row: (row["method"], *of(row, _PANEL))).values():
-        for column in (*SETTING, _APART):
-            if len({row[column] for row in siblings}) > 1:
-                varying[siblings[0]["method"]].add(column)
+    differing = varying(pruned)
     found: dict[Setting, tuple[str, int]] = {}
     numbers: dict[str, dict[str, int]] = defaultdict(dict)
     for row in pruned:
-        label = _label(row, varying[row["method"]])
+        label = _label(row, differing[row["method"]])
         known = numbers[row["method"]]
         found[setting(row)] = (label, known.setdefault(label, len(known)))
     return found
+
+
+def varying(rows: Iterable[Row]) -> dict[str, set[str]]:
+    """Columns that differ among the trials of each method on one network and dataset."""
+    differing: dict[str, set[str]] = defaultdict(set)
+    for siblings in grouped(rows, lambda row: (row["method"], *of(row, _PANEL))).values():
+        for column in (*SETTING, _APART):
+            if len({row[column] for row in siblings}) > 1:
+                differing[siblings[0]["method"]].add(column)
+    return differing
 
 
 def footnote(selection: Selection, counts: Iterable[int], spread: Spread) -> str:
@@ -232,7 +238,7 @@ def _nothing(sweep: str, rows: Sequence[Row], asked: Sequence[Row]) -> str:
     return f"nothing to draw: no pruned trial of sweep {sweep} matches; it has {there or 'none'}"
 
 
-def _set_apart(rows: Sequence[Row]) -> None:
+def set_apart(rows: Sequence[Row]) -> None:
     """Tell apart, in the column `apart`, settings of a method that no column tells apart."""
     for row in rows:
         row[_APART] = None

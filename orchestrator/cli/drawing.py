@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from orchestrator.cli import shared
-from orchestrator.cli.shared import DEFAULT_STORE, Store, SweepName, app, guarded
+from orchestrator.cli.shared import DEFAULT_STORE, Overrides, Store, SweepName, app, guarded
 from orchestrator.errors import ExitCode, TombolaError
 
 Format = Annotated[
@@ -29,6 +29,11 @@ def figures(
         ),
     ],
     store: Store = DEFAULT_STORE,
+    overrides: Overrides = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Draw the figures of this name alone; may be named again."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the figures; default: figures/<sweep>.")
     ] = None,
@@ -43,31 +48,53 @@ def figures(
 ) -> None:
     """Draw the figures that a sweep file asks for, as PDF, PNG or SVG, from SQL alone."""
     from analysis import figures as drawing
+    from analysis.errors import NotAllDrawn
 
     root = shared.opened(store)
     if check:
+        if overrides or only:
+            raise TombolaError("--check takes neither --set nor --only: it looks at files")
         _check(root, sweeps, out, format)
         return
     if len(sweeps) > 1:
         raise TombolaError(f"one sweep at a time is drawn, not {len(sweeps)}; --check takes more")
-    name, wanted = _asked(root, sweeps[0])
+    name, wanted = _asked(root, sweeps[0], overrides)
+    wanted = _named(wanted, only)
     if cost:
         from analysis import sql as reading
 
         reading.write(drawing.ledger(root, name, wanted), "table", sys.stdout)
         return
-    for path in drawing.draw(root, name, wanted, out or Path("figures") / name, _formats(format)):
-        typer.echo(path)
+    folder = out or Path("figures") / name
+    try:
+        for path in drawing.draw(root, name, wanted, folder, _formats(format)):
+            typer.echo(path)
+    except NotAllDrawn as error:
+        for path in error.drawn:
+            typer.echo(path)
+        shared.complain(*error.problems)
+        raise typer.Exit(ExitCode.TASKS_FAILED) from None
 
 
-def _asked(root: Path, sweep: str) -> tuple[str, list[Any]]:
+def _asked(root: Path, sweep: str, overrides: list[str] | None = None) -> tuple[str, list[Any]]:
     """A sweep's name, and the figures that it asks for."""
     from analysis import results
 
     if shared.is_file(sweep):
-        asked = shared.read(Path(sweep), None)
+        asked = shared.read(Path(sweep), overrides)
         return asked.name, asked.sweep.figures
+    if overrides:
+        raise TombolaError(f"--set takes a sweep file, not the name of one: {sweep}")
     return sweep, results.figures_of(results.connect(root), sweep)
+
+
+def _named(figures: list[Any], only: list[str] | None) -> list[Any]:
+    """Of the figures that a sweep asks for those of these names; one it does not ask for too."""
+    from analysis.figures.options import parse
+
+    there = [(parse(figure)[0], figure) for figure in figures]
+    missing = [name for name in only or () if name not in {known for known, _ in there}]
+    return [figure for name, figure in there if not only or name in only] + missing
 
 
 def _check(root: Path, given: list[str], out: Path | None, format: str) -> None:

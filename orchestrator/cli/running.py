@@ -48,6 +48,8 @@ def plan(
     from orchestrator.simulate import simulate
 
     console = shared.console()
+    if price is not None and not what_if:
+        raise TombolaError("--price says what the workers of --what-if cost: name both")
     if gpus_per_task > max(gpus or 0, 1):
         raise TombolaError(f"--gpus-per-task {gpus_per_task} needs --gpus {gpus_per_task} or more")
     device: Literal["cpu", "gpu"] = "gpu" if gpus else "cpu"
@@ -156,8 +158,9 @@ def run(
     console = shared.console()
     asked = shared.read(sweep, overrides)
     root = shared.opened(store, create=True)
-    inbox = Inbox(root, asked.name, study.register(asked, root))
-    only = shared.selected(root, asked.name, where) if where else None
+    with study.registering(asked, root) as revision:
+        only = None if where is None else shared.selected(root, asked.name, where)
+    inbox = Inbox(root, asked.name, revision)
     count = len(asked.trials) if only is None else len(only)
     planned, costs = study.plan_for(asked, root, only=only)
     if not planned.tasks and not repeat_fraction:
@@ -280,11 +283,12 @@ def _notify(command: str, name: str, done: int, failed: int) -> None:
 
 def _summarise(name: str, sweep: Path, root: Path, launch: str = "") -> None:
     from analysis import results
+    from analysis.summary import summary
     from orchestrator import looking
 
     with results.scanning(root):
         connection = results.connect(root)
-        looking.print_summary(shared.console(), connection, name)
+        looking.print_summary(shared.console(), name, summary(connection, name))
         looking.print_reads(shared.console(), connection, launch)
     typer.echo(f"Next: tombola figures {shared.words(sweep, root)}")
     query = shared.words("SELECT method, density, accuracy FROM trials", root)

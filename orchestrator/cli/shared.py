@@ -21,7 +21,27 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from orchestrator import __version__
+
+        typer.echo(f"tombola {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _tombola(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Sweeps of neural-network pruning experiments: one file in, tickets, SQL and figures out."""
+
 
 SweepFile = Annotated[Path, typer.Argument(help="Sweep file (YAML).", metavar="SWEEP")]
 SweepName = Annotated[
@@ -100,18 +120,21 @@ def complain(*lines: str) -> None:
 
 def read(sweep: Path, overrides: list[str] | None) -> Any:
     """A sweep file, its figures checked too."""
-    from analysis import figures as drawing
     from orchestrator import study
 
-    asked = study.read(sweep, tuple(overrides or ()))
-    problems = [
-        f"{asked.source.place(('figures', number))}: {problem}"
-        for number, figure in enumerate(asked.sweep.figures)
+    return study.read(sweep, tuple(overrides or ()), _figures)
+
+
+def _figures(source: Any) -> list[str]:
+    """Mistakes in the figures that a sweep file asks for."""
+    from analysis import figures as drawing
+
+    asked = source.data.get("figures")
+    return [
+        f"{source.place(('figures', number))}: {problem}"
+        for number, figure in enumerate(asked if isinstance(asked, list) else ())
         for problem in drawing.check([figure])
     ]
-    if problems:
-        raise SweepError(problems)
-    return asked
 
 
 def name_of(sweep: str) -> str:

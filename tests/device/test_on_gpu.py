@@ -1,4 +1,4 @@
-"""A run's bits on a GPU are its own: needs one, which CI has not. The script's motions need none."""
+"""A run's bits on a GPU are its own. CI has none, and goes through the script's motions."""
 
 import json
 import subprocess
