@@ -38,7 +38,7 @@ def arithmetic(precision: Arithmetic) -> Iterator[None]:
 
 
 def _turn(positions: list[Any]) -> None:
-    for (_, write), position in zip(_SWITCHES, positions, strict=True):
+    for (_, write), position in zip(_SWITCHES, positions, strict=False):
         write(position)
 
 
@@ -52,12 +52,15 @@ _SWITCHES: list[tuple[Callable[[], Any], Callable[[Any], None]]] = [
     _attribute(torch.backends.cudnn, "benchmark"),
     _attribute(torch.backends.cudnn, "deterministic"),
     _attribute(torch.backends.cuda.matmul, "allow_bf16_reduced_precision_reduction"),
-    (
-        torch.are_deterministic_algorithms_enabled,
-        lambda wanted: torch.use_deterministic_algorithms(wanted, warn_only=True),
-    ),
-    _attribute(torch.utils.deterministic, "fill_uninitialized_memory"),
 ]
+if torch.cuda.is_available():  # loads torch's compiler, and changes nothing of ours on a CPU
+    _SWITCHES += [
+        (
+            torch.are_deterministic_algorithms_enabled,
+            lambda wanted: torch.use_deterministic_algorithms(wanted, warn_only=True),
+        ),
+        _attribute(torch.utils.deterministic, "fill_uninitialized_memory"),
+    ]
 
 
 def in_its_precision(
