@@ -112,7 +112,7 @@ def _dense(sweep: Sweep, found: list[Trial]) -> list[Trial]:
     for trial in found:
         run = trial.dense
         if trial.trained and run.key not in dense:
-            named = labels.of_dense(run, trial.labels["replicate"])
+            named = labels.of_dense(run, trial.labels)
             dense[run.key] = Trial((named, tags), run, run, shape=-1 - trial.shape)
     return list(dense.values())
 
@@ -156,7 +156,7 @@ def _replicate(
         per_epoch = catalog.steps_per_epoch(dataset, batch_size)
         recipe = _recipe({**fields, "evaluate": _evaluated(sweep)}, per_epoch)
         setting = _setting(sweep, dataset, network, replicate, recipe)
-        of_setting = {**labels.of_setting(setting.dense), "replicate": replicate}
+        of_setting = {**labels.of_setting(setting.dense, network.options), "replicate": replicate}
         of_runs: dict[tuple[str, bool], Labels] = {}
         for chosen, scope in product(grid.method, grid.scope):
             rewinds, finetune = _rewinds(chosen), _finetune(recipe, grid, chosen, per_epoch)
@@ -238,7 +238,9 @@ def _points(grid: Grid) -> list[Labels]:
 
 def _moved(sweep: Sweep, setting: Setting, name: str) -> Setting:
     """The same replicate on another dataset."""
-    network = catalog.network(setting.network.name, name, setting.network.width)
+    here = setting.network
+    options = tuple((option.name, option.value) for option in here.options)
+    network = catalog.network(here.name, name, here.width, options)
     return replace(setting, network=network, dataset=_dataset(sweep, name))
 
 
@@ -287,7 +289,7 @@ def _setting(
 ) -> Setting:
     how = sweep.init.model_dump()
     return Setting(
-        network=catalog.network(network.name, dataset.name, network.width),
+        network=catalog.network(network.name, dataset.name, network.width, network.written),
         dataset=dataset,
         recipe=recipe,
         init=Init(seed=replicate, **how),

@@ -1,10 +1,13 @@
 """What exists, by name, with the facts that planning needs. Imports nothing heavy."""
 
 import functools
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tasks import own
-from tasks.spec import Dataset, Network
+from tasks.spec import Dataset, Network, Option
 
 Shape = tuple[int, int, int]
 
@@ -109,7 +112,27 @@ def dataset_facts(name: str) -> DatasetFacts:
     facts = getattr(own.load(name), "facts", None)
     if not isinstance(facts, DatasetFacts):
         raise ValueError(f"{name} needs an attribute `facts`, a tasks.catalog.DatasetFacts")
+    for problem in _impossible(facts):
+        raise ValueError(f"{name}.facts: {problem}")
     return facts
+
+
+def _impossible(facts: DatasetFacts) -> Iterator[str]:
+    """What no dataset can have."""
+    shape: Any = facts.input_shape
+    if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
+        yield f"input_shape takes (channels, height, width), not {shape}"
+        return
+    for name in ("classes", "train", "test"):
+        count = getattr(facts, name)
+        if not isinstance(count, int) or count < 1:
+            yield f"{name} takes a whole number above 0, not {count}"
+    for name, least in (("mean", -math.inf), ("std", 0.0)):
+        values: Any = getattr(facts, name)
+        if not isinstance(values, Sequence) or len(values) != shape[0]:
+            yield f"{name} takes a number for each of {shape[0]} channels, not {values}"
+        elif not all(math.isfinite(value) and value > least for value in values):
+            yield f"{name} takes {'numbers above 0' if name == 'std' else 'numbers'}, not {values}"
 
 
 @functools.lru_cache(maxsize=256)
@@ -121,8 +144,8 @@ def size(network: Network) -> tuple[int, int]:
     return round(facts.weights * wider), max(1, round(facts.flops * area * wider))
 
 
-def network(name: str, dataset: str, width: float = 1.0) -> Network:
-    """The named architecture, shaped for the named dataset.
+def network(name: str, dataset: str, width: float = 1.0, options: own.Options = ()) -> Network:
+    """The named architecture, shaped for the named dataset; a user's own takes options.
 
     Raises
     ------
@@ -143,6 +166,7 @@ def network(name: str, dataset: str, width: float = 1.0) -> Network:
         classes=facts.classes,
         width=width,
         source=_source(name),
+        options=tuple(Option(name=option, value=value) for option, value in options),
     )
 
 

@@ -34,7 +34,9 @@ def module(found: finding.Module) -> ModuleType:
 
 def _refresh() -> None:
     """Forget the user's modules where another folder is meant now, or a file has changed."""
-    changed = [finding.here()] != _folders or any(finding.stamp(p) != was for p, was in _stamps.items())
+    changed = [finding.here()] != _folders or any(
+        finding.stamp(p) != was for p, was in _stamps.items()
+    )
     if changed or PREFIX not in sys.modules:
         for name in [name for name in sys.modules if name.partition(".")[0] == PREFIX]:
             del sys.modules[name]
@@ -92,8 +94,8 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
 def _import(
     name: str,
-    globals: Any = None,  # noqa: A002 - as builtins.__import__ has it
-    locals: Any = None,  # noqa: A002
+    globals: Any = None,
+    locals: Any = None,
     fromlist: Any = (),
     level: int = 0,
 ) -> Any:

@@ -11,6 +11,7 @@ import ast
 import hashlib
 import importlib.metadata
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -172,17 +173,17 @@ class _Walk:
         self.imports(statement)
         for alias in statement.aliases:
             self.alias(module, alias)
-            self.used(module, statement, alias)
+            self.used(statement, alias)
         for name in sorted(statement.reads):
             for binding in source.binding(name):
                 for alias in source.statements[binding].aliases:
                     if alias.name == name:
-                        self.used(module, statement, alias)
+                        self.used(statement, alias)
             if source.binding(name):
                 self.name(module, name)
 
-    def used(self, module: Module, statement: Statement, alias: Alias) -> None:
-        """Reach what a statement uses of a module of the user's, or all of it where that is open."""
+    def used(self, statement: Statement, alias: Alias) -> None:
+        """Reach what a statement uses of a module of the user's, or all of it."""
         if alias.attribute and not self.is_submodule(alias):
             return
         target = f"{alias.module}.{alias.attribute}" if alias.attribute else alias.module
@@ -261,7 +262,9 @@ class _Walk:
                 if not path.exists():
                     raise ValueError(f"{module.path.name}: files names {name}, which is not there")
                 found = sorted(path.rglob("*")) if path.is_dir() else [path]
-                yield from ((f"{name} {one.relative_to(path)}", one) for one in found if one.is_file())
+                yield from (
+                    (f"{name} {one.relative_to(path)}", one) for one in found if one.is_file()
+                )
 
     def texts(self) -> Iterator[str]:
         """Strings in counted statements."""
@@ -291,9 +294,9 @@ def _chains(node: ast.stmt, name: str) -> Iterator[tuple[str, ...]]:
                 inner.add(id(value))
                 yield tuple(reversed(chain))
     for one in ast.walk(node):
-        if isinstance(one, ast.Name) and one.id == name and id(one) not in inner:
-            if isinstance(one.ctx, ast.Load):
-                yield ()
+        itself = isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Load)
+        if itself and id(one) not in inner:
+            yield ()
 
 
 def _declared(node: ast.stmt, module: Module) -> list[str]:
@@ -325,18 +328,16 @@ def _versions(packages: set[str]) -> list[str]:
 
     Of those the version stands beside every result, as for shipped networks.
     """
-    import sys
-
     others = packages - sys.stdlib_module_names - {*finding.PRODUCT, ""}
     if not others:
         return []
     by_module = importlib.metadata.packages_distributions()
-    found = []
-    for name in sorted(others):
-        for project in sorted(set(by_module.get(name, ()))):
-            if _normal(project) not in _ours():
-                found.append(f"package {_normal(project)} {importlib.metadata.version(project)}")
-    return found
+    projects = {project for name in others for project in by_module.get(name, ())}
+    return [
+        f"package {_normal(project)} {importlib.metadata.version(project)}"
+        for project in sorted(projects)
+        if _normal(project) not in _ours()
+    ]
 
 
 @lru_cache(maxsize=1)

@@ -112,9 +112,7 @@ def defined(module: Module, function: str) -> tuple[Module, syntax.Definition] |
     return None
 
 
-def _initial(
-    module: Module, node: ast.ClassDef
-) -> ast.FunctionDef | None:
+def _initial(module: Module, node: ast.ClassDef) -> ast.FunctionDef | None:
     """The `__init__` of a class, or of the first of its bases that has one in the user's files."""
     for one in node.body:
         if isinstance(one, ast.FunctionDef) and one.name == "__init__":

@@ -172,7 +172,9 @@ def _says_nothing(node: ast.stmt) -> bool:
     if isinstance(node, ast.If):
         test = node.test
         if isinstance(test, ast.Compare) and isinstance(test.left, ast.Name):
-            return test.left.id == "__name__" and isinstance(test.ops[0], ast.Eq) and not node.orelse
+            return (
+                test.left.id == "__name__" and isinstance(test.ops[0], ast.Eq) and not node.orelse
+            )
     return isinstance(node, ast.Pass) or _is_text(node)
 
 

@@ -187,9 +187,10 @@ def test_ones_own_score_network_and_dataset_by_name(own: Path) -> None:
     assert sum(int(k.sum()) for k in mask.values()) == round(0.5 * 128)
     assert dense.run.network.source
     before = pruned.mask.key
-    (own / "my_own.py").write_text(OWN + "\n# changed\n")
-    again = study.read(own / "tiny.yaml").trials[1]
-    assert again.mask.key != before
+    (own / "my_own.py").write_text(OWN + "\n# changed\n\ndef unrelated(): ...\n")
+    assert study.read(own / "tiny.yaml").trials[1].mask.key == before
+    (own / "my_own.py").write_text(OWN.replace("g.square()", "g.abs()"))
+    assert study.read(own / "tiny.yaml").trials[1].mask.key != before
 
 
 def test_a_recipe_of_ones_own_is_fields_and_the_key_is_that_of_its_fields(own: Path) -> None:
