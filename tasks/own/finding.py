@@ -56,6 +56,18 @@ def find(name: str, *, imported: bool = False) -> Module | None:
     return _by_python(name, parts) or bare
 
 
+def below(folder: Path, package: str) -> list[str]:
+    """Name the modules in a folder, and in the packages below it."""
+    names: list[str] = []
+    for path in sorted(folder.iterdir()):
+        name = f"{package}.{path.stem}" if package else path.stem
+        if path.suffix == ".py" and path.stem.isidentifier() and path.stem != "__init__":
+            names.append(name)
+        elif (path / "__init__.py").is_file() and path.name.isidentifier():
+            names += [name, *below(path, name)]
+    return names
+
+
 Stamp = tuple[int, int] | None
 
 

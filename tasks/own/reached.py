@@ -82,6 +82,7 @@ class _Walk:
     whole: set[str] = field(default_factory=set)
     counted: dict[str, set[int]] = field(default_factory=dict)
     named: set[str] = field(default_factory=set)
+    open: set[tuple[str, bool]] = field(default_factory=set)
     waiting: list[tuple[Module, Statement]] = field(default_factory=list)
 
     # ------------------------------------------------------------ reach
@@ -146,8 +147,7 @@ class _Walk:
             alias = next((one for one in statement.aliases if one.name == name), None)
             if alias and not isinstance(statement.node, syntax.DEFINITIONS):
                 self.alias(module, alias)
-                if statement.opaque:
-                    self.take_whole(module)
+                self.look_behind(module, statement)
             else:
                 self.count(module, number)
 
@@ -168,8 +168,7 @@ class _Walk:
     def follow(self, module: Module, statement: Statement) -> None:
         """Reach what a statement refers to."""
         source = self.source(module)
-        if statement.opaque:
-            self.take_whole(module)
+        self.look_behind(module, statement)
         self.imports(statement)
         for alias in statement.aliases:
             self.alias(module, alias)
@@ -218,6 +217,28 @@ class _Walk:
         self.whole.add(module.name)
         for number in range(len(self.source(module).statements) if module.path else 0):
             self.count(module, number)
+
+    def look_behind(self, module: Module, statement: Statement) -> None:
+        """Count all that a statement may reach whose text does not say what it reaches."""
+        if not statement.opaque or (again := (module.name, statement.imports_by_name)) in self.open:
+            return
+        self.open.add(again)
+        self.take_whole(module)
+        assert module.path is not None
+        for one in self.source(module).statements:
+            for alias in one.aliases:
+                if alias.attribute is None or self.is_submodule(alias):
+                    self.take(".".join(filter(None, (alias.module, alias.attribute))))
+        if statement.imports_by_name:
+            package = module.name if module.folder else module.name.rpartition(".")[0]
+            for name in finding.below(module.path.parent, package):
+                self.take(name)
+
+    def take(self, name: str) -> None:
+        """Count all of a module of the user's, by its name."""
+        found = finding.find(name, imported=True)
+        if found and not found.installed:
+            self.take_whole(found)
 
     def finish(self) -> None:
         """Follow all that waits; every class counts where its definition may register it."""

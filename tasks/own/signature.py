@@ -152,6 +152,8 @@ def _option(argument: ast.arg, default: ast.expr | None) -> Option:
     kinds, choices = _kinds(argument.annotation)
     if not kinds and type(value).__name__ in _WORDS:
         kinds = (type(value).__name__,)
+    if kinds == ("float",) and type(value) is int:
+        value = float(value)
     return Option(argument.arg, kinds, choices, required=default is None, default=value)
 
 

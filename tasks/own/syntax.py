@@ -20,10 +20,10 @@ _QUIET_DECORATORS = frozenset(
     {"dataclass", "cache", "lru_cache", "no_grad", "inference_mode", "final", "total_ordering"}
 )
 
-_OPAQUE_NAMES = frozenset(
-    {"globals", "locals", "vars", "exec", "eval", "compile", "__import__", "__doc__", "importlib",
-     "runpy", "pkgutil", "inspect", "imp"}
-)  # fmt: skip
+_IMPORTERS = frozenset({"__import__", "importlib", "runpy", "pkgutil"})
+_OPAQUE_NAMES = _IMPORTERS | {
+    *("globals", "locals", "vars", "exec", "eval", "compile", "__doc__", "inspect")
+}
 _OPAQUE_ATTRIBUTES = frozenset({"__dict__", "__globals__", "__doc__", "__code__"})
 _REGISTERS = re.compile(rb"__init_subclass__|__subclasses__|metaclass\s*=")
 
@@ -43,7 +43,8 @@ class Statement:
 
     `binds` are the names it gives a value or changes; `reads` global names; `aliases` what its
     imports bind and `imports` the modules they run. `acts`: it does something when the module
-    is imported, so that it counts always. `opaque`: what it reaches cannot be told from its text.
+    is imported, so that it counts always. `opaque`: what it reaches cannot be told from its text;
+    `imports_by_name`: not even among which files that is.
     """
 
     node: ast.stmt
@@ -53,6 +54,7 @@ class Statement:
     imports: tuple[str, ...]
     acts: bool
     opaque: bool
+    imports_by_name: bool
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,8 @@ def _statement(
         aliases=found,
         imports=tuple(dict.fromkeys(_imported(node, package))),
         acts=acts,
-        opaque=_is_opaque(node),
+        opaque=any(map(_hides, ast.walk(node))),
+        imports_by_name=any(map(_imports_by_name, ast.walk(node))),
     )
 
 
@@ -233,7 +236,12 @@ def _globals_of(tables: list[symtable.SymbolTable]) -> frozenset[str]:
     """Global names that scopes refer to, at any depth."""
     names: set[str] = set()
     for table in tables:
-        names |= {symbol.get_name() for symbol in table.get_symbols() if symbol.is_global()}
+        inherits = "class" in str(table.get_type()).lower()  # `size = size` reads a global
+        names |= {
+            symbol.get_name()
+            for symbol in table.get_symbols()
+            if symbol.is_global() or (inherits and symbol.is_referenced())
+        }
         names |= _globals_of(table.get_children())
     return frozenset(names)
 
@@ -271,12 +279,18 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
     return ".".join([*above, *([node.module] if node.module else [])])
 
 
-def _is_opaque(node: ast.stmt) -> bool:
-    """Whether the text does not say what is reached."""
-    return any(_hides(one) for one in ast.walk(node))
+def _imports_by_name(node: ast.AST) -> bool:
+    """Whether it may import what its text does not name."""
+    match node:
+        case ast.Name(id=name):
+            return name in _IMPORTERS
+        case ast.ImportFrom(module=str(module)):
+            return module.partition(".")[0] in _IMPORTERS
+    return False
 
 
 def _hides(node: ast.AST) -> bool:
+    """Whether the text does not say what is reached."""
     match node:
         case ast.Name(id=name):
             return name in _OPAQUE_NAMES
