@@ -102,6 +102,7 @@ def read(sweep: Path, overrides: list[str] | None) -> Any:
     """A sweep file, its figures checked too."""
     from analysis import figures as drawing
     from orchestrator import study
+    from tasks import own
 
     asked = study.read(sweep, tuple(overrides or ()))
     problems = [
@@ -111,6 +112,8 @@ def read(sweep: Path, overrides: list[str] | None) -> Any:
     ]
     if problems:
         raise SweepError(problems)
+    for line in own.undeclared(study.own_names(asked.sweep)):
+        typer.echo(f"note: {line}", err=True)
     return asked
 
 

@@ -18,6 +18,7 @@ from tasks.own.finding import Module
 from tasks.own.reached import Reached
 from tasks.own.signature import ARGUMENTS, Use
 from tasks.own.signature import Signature as Signature
+from tasks.own.watching import opened as opened
 
 Options = tuple[tuple[str, str], ...]
 """Options of a user's function as they stand in a key: names, and values as JSON."""
@@ -85,7 +86,7 @@ def digest(name: str) -> str:
 
 @contextmanager
 def as_bytes(names: Iterable[str]) -> Iterator[None]:
-    """Meanwhile, digest these names as versions before 0.6 did: by the bytes of their file."""
+    """Meanwhile, digest these names as earlier versions did: by the bytes of their file."""
     global _by_bytes  # noqa: PLW0603 - planning asks through many functions
     before, _by_bytes = _by_bytes, frozenset(names)
     try:
@@ -133,6 +134,54 @@ def undeclared(names: Iterable[str]) -> list[str]:
                     f'unnoticed unless {function}.files = ["{text}"] declares it'
                 ] = None
     return list(lines)
+
+
+def shipped(name: str) -> Iterator[tuple[Path, Path]]:
+    """What `module:function` needs elsewhere: where each file goes, and the file.
+
+    Raises
+    ------
+    ValueError
+        When there is no such function, or a file of it would take the place of Tombola's own.
+    """
+    about = depends_on(name)
+    for module in about.modules:
+        if module.path is None:
+            continue
+        parts = module.name.split(".")
+        if parts[0] in finding.PRODUCT:
+            raise ValueError(
+                f"{module.path.name} cannot be shipped beside the package {parts[0]} of Tombola: "
+                "give it another name"
+            )
+        folder = Path(*parts) if module.folder else Path(*parts[:-1])
+        yield folder / module.path.name, module.path
+        for path in about.declared:
+            if path.is_relative_to(module.path.parent):
+                yield folder / path.relative_to(module.path.parent), path
+
+
+def unnoticed(name: str, read: Iterable[Path]) -> list[Path]:
+    """Those of the files that a user's code read which are in no key."""
+    known = {path.resolve() for path in depends_on(name).declared}
+    return sorted(path for path in read if path.resolve() not in known and path.is_file())
+
+
+def use_of(name: str) -> Use:
+    """What a function is for: a dataset has facts; others are told by what they are called with.
+
+    Raises
+    ------
+    ValueError
+        When there is no such function.
+    """
+    found = signature_of(name, "recipe")
+    needs = found.required if found else 1
+    if needs == 0:
+        return "recipe"
+    if needs >= len(ARGUMENTS["score"]):
+        return "score"
+    return "dataset" if hasattr(load(name), "facts") else "network"
 
 
 def _is_data(path: Path) -> bool:
