@@ -10,7 +10,11 @@ from analysis import results
 from orchestrator.store import schema
 
 _KEYS = ("dense_key", *schema.ANSWERS)
-_LABELS = [n for n in schema.TRIALS.names if n not in {"sweep", "trial", "grid", "tags", *_KEYS}]
+_LABELS = [
+    n
+    for n in schema.TRIALS.names
+    if n not in {"sweep", "trial", "grid", "tags", "network_options", *_KEYS}
+]
 _MATCHING = " AND ".join(f"a.{name} IS NOT DISTINCT FROM b.{name}" for name in _LABELS)
 
 

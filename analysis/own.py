@@ -1,4 +1,4 @@
-"""A user's own fields as columns of `trials`: options of methods and tags of a sweep file.
+"""A user's own fields as columns of `trials`: options and tags of a sweep file.
 
 They are kept as JSON; each name becomes one flat column, prefixed, so that no column of a later
 version can ever take its place.
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 FIELDS = {
     "options": ("option_", "option `{}` of the method, as the sweep file says it"),
+    "network_options": ("network_option_", "option `{}` of the network, as the sweep file says it"),
     "tags": ("tag_", "tag `{}` of the sweep file"),
 }
 """By column of schema.TRIALS that holds JSON objects: the prefix, and what a column means."""

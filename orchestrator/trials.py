@@ -32,12 +32,15 @@ from tasks.spec import (
     Constant,
     Cosine,
     Dataset,
+    GemMiner,
+    Grasp,
     Init,
     LayerRate,
     Mask,
     Recipe,
     Run,
     Schedule,
+    Snip,
     State,
     StepDecay,
     at,
@@ -113,7 +116,7 @@ def _dense(sweep: Sweep, found: list[Trial]) -> list[Trial]:
     for trial in found:
         run = trial.dense
         if trial.trained and run.key not in dense:
-            named = labels.of_dense(run, trial.labels["replicate"])
+            named = labels.of_dense(run, trial.labels)
             dense[run.key] = Trial((named, tags), run, run, shape=-1 - trial.shape)
     return list(dense.values())
 
@@ -157,22 +160,46 @@ def _replicate(
         per_epoch = catalog.steps_per_epoch(dataset, batch_size)
         recipe = _recipe({**fields, "evaluate": _evaluated(sweep)}, per_epoch)
         setting = _setting(sweep, dataset, network, replicate, recipe)
-        of_setting = {**labels.of_setting(setting.dense), "replicate": replicate}
+        _check_batches(setting, recipe)
+        of_setting = {**labels.of_setting(setting.dense, network.options), "replicate": replicate}
         of_runs: dict[tuple[str, bool], Labels] = {}
         for chosen, scope in product(grid.method, grid.scope):
             rewinds, finetune = _rewinds(chosen), _finetune(recipe, grid, chosen, per_epoch)
+            _check_batches(setting, finetune)
             for choices in _choices(grid, chosen, scope, finetune, per_epoch):
                 of_choices = labels.of_choices(setting, chosen, choices, rewinds=rewinds)
                 shared = {**of_choices, "grid": number, **tags}
                 branch = choices.rewind_step if rewinds else choices.prune_step
                 answers = _answers(sweep, setting, grid, chosen, choices)
                 for point, run in zip(points, answers, strict=True):
+                    _check_scoring(run.mask)
                     if run.mask is None and not grid.train:
                         continue  # a mask that keeps everything asks for nothing
                     measured = _measured(grid, run, branch) if grid.measure else ()
                     parts = (of_setting, shared, point, labels.of_run(run, of_runs))
                     dense = setting.dense
                     yield Trial(parts, run, dense, next(shapes), grid.train, measured)
+
+
+def _check_batches(setting: Setting, recipe: Recipe | None) -> None:
+    """Refuse a training whose last batch batch norm cannot take."""
+    if recipe is not None:
+        examples = catalog.dataset_facts(setting.dataset.name).train - setting.dataset.validation
+        catalog.check_batches(setting.network, examples, recipe.batch_size, recipe.steps)
+
+
+def _check_scoring(mask: Mask | None) -> None:
+    """Refuse a score whose last batch batch norm cannot take in training."""
+    score = mask.score if mask else None
+    if isinstance(score, Snip | Grasp) and score.batch_norm == "train" and mask:
+        examples = score.examples
+        drawn = examples.per_class * mask.network.classes
+        size = examples.batch_size or drawn
+        catalog.check_batches(mask.network, drawn, size, drawn)
+    elif isinstance(score, GemMiner) and mask:
+        facts = catalog.dataset_facts(score.dataset.name)
+        examples_left = facts.train - score.dataset.validation
+        catalog.check_batches(mask.network, examples_left, score.batch_size, score.steps)
 
 
 def _measured(grid: Grid, run: Run, branch: int) -> tuple[Measurement, ...]:
@@ -241,7 +268,9 @@ def _points(grid: Grid) -> list[Labels]:
 
 def _moved(sweep: Sweep, setting: Setting, name: str) -> Setting:
     """The same replicate on another dataset."""
-    network = catalog.network(setting.network.name, name, setting.network.width)
+    here = setting.network
+    options = tuple((option.name, option.value) for option in here.options)
+    network = catalog.network(here.name, name, here.width, options)
     return replace(setting, network=network, dataset=_dataset(sweep, name))
 
 
@@ -290,7 +319,7 @@ def _setting(
 ) -> Setting:
     how = sweep.init.model_dump()
     return Setting(
-        network=catalog.network(network.name, dataset.name, network.width),
+        network=catalog.network(network.name, dataset.name, network.width, network.written),
         dataset=dataset,
         recipe=recipe,
         init=Init(seed=replicate, **how),

@@ -121,8 +121,12 @@ def complain(*lines: str) -> None:
 def read(sweep: Path, overrides: list[str] | None) -> Any:
     """A sweep file, its figures checked too."""
     from orchestrator import study
+    from tasks import own
 
-    return study.read(sweep, tuple(overrides or ()), _figures)
+    asked = study.read(sweep, tuple(overrides or ()), _figures)
+    for line in own.undeclared(study.own_names(asked.sweep)):
+        typer.echo(f"note: {line}", err=True)
+    return asked
 
 
 def _figures(source: Any) -> list[str]:

@@ -216,7 +216,9 @@ TRIALS = _table(
     _field("trial", pa.int32(), "number of the trial in its sweep, from 0"),
     _field("grid", pa.int32(), "grid of the sweep file it comes from, from 0; null for dense"),
     _field("dataset", pa.string(), "dataset"),
-    _field("network", pa.string(), "architecture, with its width where that is not 1"),
+    _field(
+        "network", pa.string(), "architecture, with its width where that is not 1, and its options"
+    ),
     _field("method", pa.string(), "pruning method, or dense"),
     _field("ablation", pa.string(), "none, reinit, shuffle or invert"),
     _field("replicate", pa.int32(), "seed that the trial's other seeds are set from"),
@@ -260,6 +262,11 @@ TRIALS = _table(
     _field("latency_key", pa.string(), "latency of its mask's network, if asked"),
     _field("tags", pa.string(), "tags of the sweep file, JSON; each is a column tag_… besides"),
     _field("init_linear", pa.string(), "distribution of linear layers' weights, if another"),
+    _field(
+        "network_options",
+        pa.string(),
+        "options of a network of one's own, JSON; each is a column network_option_…",
+    ),
 )
 
 ANSWERS = ("run_key", "mask_key", "barrier_key", "graphs_key", "latency_key")
