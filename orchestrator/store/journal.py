@@ -59,7 +59,7 @@ def fold(store: Path) -> None:
     """Put the closed parts of large journals into tables; what cannot be read stays as it is."""
     launches: dict[str, list[Path]] = defaultdict(list)
     for path in layout.journal_parts(store)[0]:
-        if path.stem.isdigit():
+        if layout.part_number(path) >= 0:
             launches[path.parent.name].append(path)
     for launch, parts in launches.items():
         known = [content for content in contents(parts) if content is not None]
@@ -69,10 +69,10 @@ def fold(store: Path) -> None:
             events = _parsed(b"".join(known))
         except pa.ArrowException:
             continue
-        first, last = int(parts[0].stem), int(parts[-1].stem)
+        first, last = layout.part_number(parts[0]), layout.part_number(parts[-1])
         publish(store / layout.folded_journal(launch, first, last), events)
         written = layout.published(store / layout.JOURNAL / launch, ".jsonl")
-        remove(path for path in written if first <= int(path.stem) <= last)
+        remove(path for path in written if first <= layout.part_number(path) <= last)
 
 
 def _parsed(content: bytes) -> bytes:
