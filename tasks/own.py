@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tasks import trust
+
 FOLDER = "TOMBOLA_FOLDER"
 """Names the folder where the command was given, for workers that run in another."""
 
@@ -25,6 +27,7 @@ def load(name: str) -> Callable[..., Any]:
     ValueError
         When there is no such module or function.
     """
+    trust.check(name)
     module_name, _, function = name.partition(":")
     _look_here()
     try:
@@ -59,6 +62,8 @@ def file(name: str) -> Path:
     module_name, _, function = name.partition(":")
     if not module_name or not function.isidentifier():
         raise ValueError(f"code of one's own is named module:function, not {name!r}")
+    if "." in module_name:
+        trust.check(name)  # to find a module in a package, Python runs the package
     _look_here()
     try:
         spec = importlib.util.find_spec(module_name)

@@ -111,7 +111,7 @@ def _read(path: Path, at_most: int | None) -> bytes:
         if error.errno in {errno.ELOOP, errno.ENXIO, errno.ENOTDIR}:
             raise FileNotFoundError(errno.ENOENT, "is no regular file", str(path)) from None
         raise
-    with open(file, "rb") as opened:
+    with os.fdopen(file, "rb") as opened:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             raise FileNotFoundError(errno.ENOENT, "is no regular file", str(path))

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ _LONGEST = 10_000
 _LONGEST_SAID = 1 << 22
 """Characters of a sweep's definition, and of its figures."""
 
-_FIRST, _LAST = datetime(1970, 1, 1), datetime(2200, 1, 1)
+_FIRST, _LAST = datetime.fromisoformat("1970-01-01"), datetime.fromisoformat("2200-01-01")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def utc(text: str) -> datetime:
     try:
         moment = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
     except OverflowError:
-        moment = datetime.max
+        moment = _LAST
     if not _FIRST <= moment < _LAST:
         raise ValueError(f"no launch was at {text}")
     return moment
@@ -115,11 +116,10 @@ def _check_text(column: str, texts: pa.Array) -> None:
 
 
 def _names(texts: Iterator[str]) -> Iterator[str]:
+    """Names of fields; what is no object has none."""
     for text in texts:
-        try:
+        with suppress(ValueError):
             yield from _object(text, dict)
-        except ValueError as error:
-            raise Damage(error) from None
 
 
 def _object(text: str, kind: type) -> Any:

@@ -30,6 +30,8 @@ _TENSORS, _SAID = "sha256", "sha256_of_header"
 _HEADER = 1 << 24
 """Bytes of a header, at the most."""
 
+_DIMENSIONS = 16
+
 
 def unseal(content: bytes) -> tuple[Arrays, dict[str, Any]]:
     """The tensors, and what was said about them.
@@ -74,7 +76,9 @@ def unpacked(bits: Arrays, shapes: object) -> Arrays:
 
 
 def _unpacked(bits: npt.NDArray[Any], shape: object) -> npt.NDArray[Any]:
-    if not isinstance(shape, list) or not all(type(side) is int and side >= 0 for side in shape):
+    if not isinstance(shape, list) or len(shape) > _DIMENSIONS:
+        raise ValueError("a shape of it is no list of sizes")
+    if not all(type(side) is int and 0 <= side < 2**40 for side in shape):
         raise ValueError("a shape of it is no list of sizes")
     count = math.prod(shape)
     if bits.dtype != np.uint8 or bits.shape != (-(-count // 8),):

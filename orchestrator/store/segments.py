@@ -42,10 +42,11 @@ def segments(store: Path) -> list[Path]:
 def segment_keys(path: Path) -> list[str]:
     """Keys of the tasks in a segment."""
     with _whole(path):
-        keys: list[str] = _checked(path).read(columns=["key"])["key"].to_pylist()
-    if not all(key is not None and _KEY.fullmatch(key) for key in keys):
+        keys: list[str | None] = _checked(path).read(columns=["key"])["key"].to_pylist()
+    found = [key for key in keys if key is not None and _KEY.fullmatch(key)]
+    if len(found) < len(keys):
         raise DamagedFile.altered(path, "a key in it is none")
-    return keys
+    return found
 
 
 def segment_parts(head: Path) -> dict[str, Path]:
