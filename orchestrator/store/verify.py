@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow.compute as pc
 
 from orchestrator.errors import StoreError
-from orchestrator.store import artifacts, journal, layout, place, results, segments
-from orchestrator.store.place import LARGEST, TOP, linked, remote, remove
+from orchestrator.store import artifacts, journal, layout, place, results, schema, segments
+from orchestrator.store.place import LARGEST, TOP, linked, place_in_store, remote, remove
 from tasks.key import digest
 
 _LEFTOVER = "left behind by a process that was killed"
@@ -48,13 +48,25 @@ def verify(store: Path, observe: Callable[[int], None] = lambda _: None) -> list
 
 
 def repair(findings: list[Finding]) -> None:
-    """Remove what was found; of a link the link alone, and of a folder what lies in it."""
+    """Remove what was found; of a link the link alone, of a folder what lies in it.
+
+    A segment goes as a whole, its `tasks` first, since its rows lack what a part held.
+    """
     for finding in findings:
-        if remote(finding.path) is None and finding.path.is_dir() and not finding.path.is_symlink():
+        if place_in_store(finding.path)[:2] == _IN_SEGMENTS and not finding.leftover:
+            tables = ("tasks", *schema.PARTS)
+            identity = finding.path.name.partition("-")[2]
+            remove(finding.path.with_name(f"{table}-{identity}") for table in tables)
+        elif (
+            remote(finding.path) is None and finding.path.is_dir() and not finding.path.is_symlink()
+        ):
             if linked(finding.path) is None:
                 shutil.rmtree(finding.path)
         else:
             remove([finding.path])
+
+
+_IN_SEGMENTS = tuple(layout.SEGMENTS.split("/"))
 
 
 def _check_all(store: Path, kept: dict[str, int]) -> Iterator[Finding | None]:

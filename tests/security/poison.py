@@ -279,5 +279,3 @@ def _shaped(store: Path, shape: object) -> None:
 def flipped(content: bytes, place: int) -> bytes:
     """The same bytes, but for one."""
     return content[:place] + bytes([content[place] ^ 0x20]) + content[place + 1 :]
-
-

@@ -1,11 +1,11 @@
-"""Walks commands over a store in this process: what came of each, and whether it was a clean end."""
+"""Walks commands over a store in this process: how each ended, and whether it was a clean end."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from typer.testing import CliRunner
 
-from orchestrator.cli.__main__ import app
+from orchestrator.cli import app
 
 COMMANDS: tuple[tuple[str, ...], ...] = (
     ("verify",),
@@ -13,7 +13,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("sql", "SELECT count(*) FROM trials"),
     ("sql", "SELECT count(accuracy) FROM evals"),
     ("table", "tiny"),
-    ("report", "tiny", "--to", "out.html"),
+    ("report", "tiny", "--out", "out.html"),
     ("export", "--all", "--to", "out.csv"),
     ("diff", "store", "store"),
     ("show", "00"),
