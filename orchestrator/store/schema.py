@@ -69,6 +69,11 @@ TASKS = _table(
     _field("code", pa.string(), "git commit of this software, + if modified, or null"),
     _field("torch", pa.string(), "version of PyTorch"),
     _field("python", pa.string(), "version of Python"),
+    _field(
+        "evaluation",
+        pa.int32(),
+        "runs: how losses are added up: 2 in float64; null: in float32, in larger batches",
+    ),
 )
 
 EVALS = _table(
@@ -151,6 +156,7 @@ ADDED = frozenset(
         *("width", "validation", "optimizer", "augment", "label_smoothing", "ghosts"),
         *("keep_dense", "rescale_steps", "layer_rates", "found_on", "tags"),  # of trials
         *("barrier_key", "graphs_key", "latency_key"),
+        "evaluation",
         *("split", "alpha", "layer"),  # of measurements, each of which says only what it has
     }
 )
@@ -298,6 +304,7 @@ TRIALS = _table(
     _field("graphs_key", pa.string(), "its mask's layers as graphs, if asked"),
     _field("latency_key", pa.string(), "latency of its mask's network, if asked"),
     _field("tags", pa.string(), "tags of the sweep file, JSON; each is a column tag_… besides"),
+    _field("init_linear", pa.string(), "distribution of linear layers' weights, if another"),
 )
 
 ANSWERS = ("run_key", "mask_key", "barrier_key", "graphs_key", "latency_key")

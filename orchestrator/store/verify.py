@@ -53,17 +53,15 @@ def repair(findings: list[Finding]) -> None:
     A segment goes as a whole, its `tasks` first, since its rows lack what a part held.
     """
     for finding in findings:
-        if place_in_store(finding.path)[:2] == _IN_SEGMENTS and not finding.leftover:
-            tables = ("tasks", *schema.PARTS)
-            identity = finding.path.name.partition("-")[2]
-            remove(finding.path.with_name(f"{table}-{identity}") for table in tables)
-        elif (
-            remote(finding.path) is None and finding.path.is_dir() and not finding.path.is_symlink()
-        ):
-            if linked(finding.path) is None:
-                shutil.rmtree(finding.path)
+        path = finding.path
+        here = remote(path) is None and not path.is_symlink() and linked(path) is None
+        if here and path.is_dir():
+            shutil.rmtree(path)
+        elif layout.known(path) and place_in_store(path)[:2] == _IN_SEGMENTS:
+            identity = path.name.partition("-")[2]
+            remove(path.with_name(f"{table}-{identity}") for table in ("tasks", *schema.PARTS))
         else:
-            remove([finding.path])
+            remove([path])
 
 
 _IN_SEGMENTS = tuple(layout.SEGMENTS.split("/"))

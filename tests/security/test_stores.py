@@ -1,4 +1,4 @@
-"""Stores from somebody else: no code of theirs runs, nothing outside is touched, damage is named."""
+"""Stores from somebody else: no code of theirs runs, nothing outside is touched, damage named."""
 
 import shutil
 import time
