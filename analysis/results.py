@@ -19,9 +19,10 @@ import pyarrow as pa
 
 from analysis import files, macros, masks, own, views
 from analysis.errors import StoreError
-from analysis.files import Listing, Revision
+from analysis.files import Listing
 from orchestrator.store import schema
 from orchestrator.store.place import locate
+from orchestrator.store.revisions import Revision
 
 TABLES = views.TABLES
 

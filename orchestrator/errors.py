@@ -2,6 +2,7 @@
 
 from enum import IntEnum
 from pathlib import Path
+from typing import Self
 
 
 class ExitCode(IntEnum):
@@ -27,6 +28,17 @@ class DamagedFile(StoreError):
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path} {problem}")
         self.path = path
+
+    @classmethod
+    def altered(cls, path: Path, reason: object) -> Self:
+        """The error for a file that cannot be what was written, for this reason."""
+        first = next(iter(str(reason).strip().splitlines()), "") or type(reason).__name__
+        cure = "`tombola verify --repair` removes what is damaged"
+        return cls(path, f"is truncated or altered ({first[:_LONGEST]}); {cure}")
+
+
+_LONGEST = 300
+"""Characters of somebody else's reason that a line repeats."""
 
 
 class DeterminismAlarm(TombolaError):

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tasks import trust
 from tasks.own import finding, loading, reached, signature, syntax
 from tasks.own.finding import FOLDER as FOLDER
 from tasks.own.finding import Module
@@ -240,6 +241,7 @@ def load(name: str, source: str = "") -> Callable[..., Any]:
     ValueError
         When there is no such module or function.
     """
+    trust.check(name)
     same = name, source, finding.here()
     if source and same in _functions:
         return _functions[same]
