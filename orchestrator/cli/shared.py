@@ -11,6 +11,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 import typer
 
 from orchestrator.errors import ExitCode, SweepError, TombolaError
+from orchestrator.text import shortened, visible
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -73,7 +74,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(ExitCode.DONE) from None
         except KeyboardInterrupt:
-            typer.echo("interrupted", err=True)
+            say("interrupted", err=True)
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         except OSError as error:
             complain(f"{error.filename or 'the file system'}: {error.strerror or error}")
@@ -95,7 +96,13 @@ def _is_analysis_error(error: Exception) -> bool:
 def complain(*lines: str) -> None:
     """What is wrong, a line each, for the user."""
     for line in lines:
-        typer.echo(f"error: {line}", err=True)
+        say(f"error: {shortened(line)}", err=True)
+
+
+def say(*lines: object, err: bool = False) -> None:
+    """Lines for the user, in which nothing that others wrote moves the cursor."""
+    for line in lines:
+        typer.echo(visible(line), err=err)
 
 
 def read(sweep: Path, overrides: list[str] | None) -> Any:
@@ -153,6 +160,6 @@ def opened(store: str, *, create: bool = False) -> Path:
 
 def console() -> Any:
     """Where tables go: as wide as the terminal, or 120 columns where there is none."""
-    from rich.console import Console
+    from orchestrator.terminal import Terminal
 
-    return Console(width=None if sys.stdout.isatty() else 120)
+    return Terminal(width=None if sys.stdout.isatty() else 120)
