@@ -1,5 +1,6 @@
 """What the fields of a sweep file take: lists, ranges, lengths and names."""
 
+import difflib
 import math
 import re
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from orchestrator.yaml_source import nearest
 from tasks import catalog, own
 from tasks.spec import LARGEST
+from tasks.torchvision_names import PREFIX, torchvision_networks
 
 
 def listed(value: Any) -> list[Any]:
@@ -29,6 +31,10 @@ def _number(value: Any) -> float:
     return number
 
 
+MOST_NUMBERS = 100_000
+"""Of a list or range, and of replicates."""
+
+
 def _expanded(value: Any) -> list[float]:
     """Numbers from a number, `a..b`, `a..b..step`, or a list of these."""
     numbers: list[float] = []
@@ -41,8 +47,10 @@ def _expanded(value: Any) -> list[float]:
         if len(step) > 1 or by <= 0 or last < first:
             raise ValueError(f"takes a range a..b or a..b..step that rises, not {item!r}")
         count = math.floor((last - first) / by + 1e-9) + 1
-        if count > 100_000:
-            raise ValueError(f"range {item} has {count} values; 100000 at most")
+        if count > MOST_NUMBERS:
+            raise ValueError(f"range {item} has {count} values; {MOST_NUMBERS} at most")
+        if len(numbers) + count > MOST_NUMBERS:
+            raise ValueError(f"takes {MOST_NUMBERS} values at most, in all its ranges")
         numbers += [first + i * by for i in range(count)]
     if not numbers:
         raise ValueError("takes at least one value")
@@ -81,14 +89,28 @@ def iterations(length: str | int, per_epoch: int) -> int:
 def _one_of(what: str, known: tuple[str, ...]) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         if isinstance(value, str) and ":" in value:
-            if not value.startswith("torchvision:"):
-                own.digest(value)
+            own.digest(value)
             return value
         if value not in known:
             raise ValueError(f"no {what} {value!r}; {nearest(str(value), known)}")
         return value
 
     return check
+
+
+_named_network = _one_of("network", tuple(catalog.NETWORKS))
+
+
+def _network_name(value: Any) -> Any:
+    """One of ours, of torchvision's or of the user's own."""
+    if not (isinstance(value, str) and value.startswith(PREFIX)):
+        return _named_network(value)
+    known, name = torchvision_networks(), value.removeprefix(PREFIX)
+    if name not in known:
+        like = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+        hint = f"did you mean {PREFIX}{like[0]}?" if like else "see torchvision.models"
+        raise ValueError(f"torchvision has no network {name!r}; {hint}")
+    return value
 
 
 def layer(name: str) -> str:
@@ -106,7 +128,7 @@ def _network(value: Any) -> Any:
     options: Any = {}
     if isinstance(value, dict) and len(value) == 1:
         [(name, options)] = value.items()
-    known = _one_of("network", tuple(catalog.NETWORKS))(name)
+    known = _network_name(name)
     if not isinstance(options, dict) or set(options) - {"width"}:
         raise ValueError(f"{name} takes options as {{width: 2}}, not {options!r}")
     return NetworkChoice(name=known, width=_number(options.get("width", 1.0)))
@@ -116,6 +138,8 @@ def _replicates(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 1:
             raise ValueError(f"takes how many (at least 1) or a list of seeds, not {value}")
+        if value > MOST_NUMBERS:
+            raise ValueError(f"takes {MOST_NUMBERS} at most, not {value}")
         return list(range(value))
     return _whole(value)
 

@@ -12,6 +12,9 @@ SWEEP_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 TAG_NAME = r"^[a-z][a-z0-9_]{0,39}$"
 """What a sweep's tags are called: they become columns."""
 
+MOST_TAGS = 100
+"""Of a sweep or a grid; as many options may a method have."""
+
 LONGEST_OPTION = 80
 """Characters of an option's name, which is a Python identifier and becomes a column, too."""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tasks import own
 from tasks.spec import Dataset, Network
+from tasks.torchvision_names import PREFIX
 
 Shape = tuple[int, int, int]
 
@@ -166,4 +167,4 @@ def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
 
 
 def _source(name: str) -> str:
-    return own.digest(name) if ":" in name and not name.startswith("torchvision:") else ""
+    return own.digest(name) if ":" in name and not name.startswith(PREFIX) else ""
