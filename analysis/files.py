@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.errors import StoreError
-from orchestrator.store import layout, schema
+from orchestrator.store import asked, layout, schema
 from orchestrator.store.place import contents, source, version
 
 if TYPE_CHECKING:
@@ -209,14 +209,26 @@ def read_revision(path: Path) -> Revision:
         about = {name: metadata[name] for name in schema.SWEEP_METADATA}
         revision = Revision(about, path, file.metadata.num_rows)
         utc(about["registered_at"])
+        asked.check_metadata(about)
     except (KeyError, ValueError) as error:
         raise _damage(path, f"metadata: {error}") from None
     return revision
 
 
 def read_trials(revision: Revision, declared: pa.Schema = TRIALS) -> pa.Table:
-    """Columns of the trials of a revision."""
-    return _read(revision.path, declared)
+    """Columns of the trials of a revision.
+
+    Raises
+    ------
+    StoreError
+        When the file is damaged, or says what no sweep file could.
+    """
+    trials = _read(revision.path, declared)
+    try:
+        asked.check_trials(trials, revision.about["name"])
+    except ValueError as error:
+        raise _damage(revision.path, error) from None
+    return trials
 
 
 def read_attempts(paths: Sequence[Path]) -> pa.Table:

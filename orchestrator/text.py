@@ -73,8 +73,8 @@ def cell(value: Any) -> Any:
 
 
 def is_label(text: str) -> bool:
-    """Whether a text can be a label: no control characters, and not too long."""
-    return len(text) <= LONGEST_LABEL and lines(text) == text
+    """Whether a text can be a label: one line, without control characters, and not too long."""
+    return len(text) <= LONGEST_LABEL and visible(text) == text
 
 
 def is_option(name: str) -> bool:

@@ -172,7 +172,7 @@ class _Notes:
         elif isinstance(node, yaml.SequenceNode):
             for position, value in enumerate(node.value):
                 self.note(value, (*loc, position))
-        elif loc[:1] != ("description",):
+        elif loc[:1] not in (("description",), ("figures",)):
             self._check(node)
 
     def _note_mapping(self, node: yaml.MappingNode, loc: Loc) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.errors import DamagedFile
-from orchestrator.store import artifacts, layout, results, schema, segments
+from orchestrator.store import artifacts, asked, layout, results, schema, segments
 from orchestrator.store.place import remote, remove
 from tasks.key import digest
 
@@ -62,7 +62,9 @@ def _check_all(store: Path, kept: dict[str, int]) -> Iterator[Finding | None]:
         yield _checked(path, lambda path=path: _check_state(store, path))  # type: ignore[misc]
     for path in layout.published(store / layout.CHECKPOINTS, ".safetensors"):
         yield _checked(path, lambda path=path: artifacts.read_checkpoint(store, path.stem))  # type: ignore[misc]
-    for folder in (layout.SWEEPS, layout.REPEATS, layout.JOURNAL):
+    for path in layout.published(store / layout.SWEEPS, ".parquet"):
+        yield _checked(path, lambda path=path: _check_sweep(path))  # type: ignore[misc]
+    for folder in (layout.REPEATS, layout.JOURNAL):
         for path in layout.published(store / folder, ".parquet"):
             yield _checked(path, lambda path=path: results.read(path))  # type: ignore[misc]
     for path in store.rglob(".*.tmp*") if remote(store) is None else ():
@@ -107,6 +109,14 @@ def _check_mask(store: Path, path: Path, kept: dict[str, int]) -> None:
     count = sum(int(np.count_nonzero(array)) for array in arrays.values())
     if count != kept.get(path.stem, count):
         raise ValueError(f"keeps {count} weights where its result says {kept[path.stem]}")
+
+
+def _check_sweep(path: Path) -> None:
+    trials = results.read(path)
+    said = {name.decode(): value.decode() for name, value in (trials.schema.metadata or {}).items()}
+    about = {name: said[name] for name in schema.SWEEP_METADATA}
+    asked.check_metadata(about)
+    asked.check_trials(trials, about["name"])
 
 
 def _check_state(store: Path, path: Path) -> None:
