@@ -85,6 +85,28 @@ def admit(sql: str) -> None:
     _check_kind(statements[0])
 
 
+def condition(text: str) -> str:
+    """The condition of a WHERE clause in brackets, once it is known to be one and nothing more.
+
+    It must read as a clause of its own, where brackets of it cannot close ours, and in brackets,
+    where nothing but an expression reads.
+
+    Raises
+    ------
+    QueryError
+        When it is empty, or no condition.
+    """
+    if not text.strip():
+        raise QueryError("the condition is empty; name one, such as method = 'snip'")
+    bracketed = f"({text}\n)"
+    for clause in (f"{text}\n", bracketed):
+        try:
+            admit(f"SELECT 1 WHERE {clause}")
+        except QueryError as error:
+            raise QueryError(f"{text!r} is no condition: {error}") from None
+    return bracketed
+
+
 def admitted(sql: str) -> list[str]:
     """The statements of a figure, one or several.
 

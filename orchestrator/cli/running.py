@@ -157,7 +157,7 @@ def run(
     asked = shared.read(sweep, overrides)
     root = shared.opened(store, create=True)
     inbox = Inbox(root, asked.name, study.register(asked, root))
-    only = shared.selected(root, asked.name, where) if where else None
+    only = shared.selected(root, asked.name, where) if where is not None else None
     count = len(asked.trials) if only is None else len(only)
     planned, costs = study.plan_for(asked, root, only=only)
     if not planned.tasks and not repeat_fraction:

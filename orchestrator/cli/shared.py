@@ -134,12 +134,22 @@ def is_file(sweep: str) -> bool:
 def selected(root: Path, name: str, where: str | None) -> frozenset[int]:
     """Numbers of a sweep's trials for which a condition holds."""
     from analysis import sql as reading
+    from analysis.errors import QueryError
+    from analysis.quoting import literal
 
-    condition = f" AND ({where}\n)" if where else ""
-    named = name.replace("'", "''")
-    found = reading.query(root, f"SELECT trial FROM trials WHERE sweep = '{named}'{condition}")
+    try:
+        condition = "" if where is None else f" AND {reading.condition(where)}"
+    except QueryError as error:
+        raise TombolaError(f"--where: {error}") from None
+    found = reading.query(
+        root, f"SELECT trial FROM trials WHERE sweep = {literal(name)}{condition}"
+    )
     if not len(found):
-        which = f"for which {where}" if where else "in this store; `tombola run` registers it"
+        which = (
+            f"for which {where}"
+            if where is not None
+            else "in this store; `tombola run` registers it"
+        )
         raise TombolaError(f"{name} has no trial {which}")
     return frozenset(found["trial"].to_pylist())
 
