@@ -7,6 +7,7 @@ import duckdb
 import pyarrow as pa
 
 from analysis import results
+from analysis.quoting import literal
 from orchestrator.store import schema
 
 _KEYS = ("dense_key", *schema.ANSWERS)
@@ -43,7 +44,7 @@ def between(connection: duckdb.DuckDBPyConnection, first: str, second: str) -> D
     """
     for table, sweep in (("a", first), ("b", second)):
         results.figures_of(connection, sweep)  # refuses a sweep that the store does not know
-        asked = f"SELECT * FROM trials WHERE sweep = '{sweep}'"
+        asked = f"SELECT * FROM trials WHERE sweep = {literal(sweep)}"
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {asked}")
     same = "a.run_key IS NOT DISTINCT FROM b.run_key AND a.mask_key IS NOT DISTINCT FROM b.mask_key"
     [(both,)] = connection.execute(

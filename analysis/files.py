@@ -196,7 +196,7 @@ def read_revision(path: Path) -> Revision:
 def read_trials(revision: Revision, declared: pa.Schema = TRIALS) -> pa.Table:
     """Columns of the trials of a revision."""
     with _whole(revision.path):
-        return revisions.trials(parquet.opened(revision.path), declared)
+        return revisions.trials(parquet.opened(revision.path), revision, declared)
 
 
 def read_attempts(paths: Sequence[Path]) -> pa.Table:

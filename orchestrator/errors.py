@@ -4,6 +4,11 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Self
 
+from orchestrator.text import shortened
+
+MOST_PROBLEMS = 50
+"""Mistakes in a sweep file that are told at once."""
+
 
 class ExitCode(IntEnum):
     """How a command ended, for scripts."""
@@ -49,5 +54,8 @@ class SweepError(TombolaError):
     """A sweep file asks for something impossible; `problems` has a line for each mistake."""
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+        shown = [shortened(problem) for problem in problems[:MOST_PROBLEMS]]
+        if len(problems) > MOST_PROBLEMS:
+            shown.append(f"and {len(problems) - MOST_PROBLEMS:,} mistakes more")
+        super().__init__("\n".join(shown))
+        self.problems = shown

@@ -1,5 +1,6 @@
 """What the fields of a sweep file take: lists, ranges, lengths and names."""
 
+import difflib
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from orchestrator.yaml_source import nearest
 from tasks import catalog, own
 from tasks.spec import LARGEST
+from tasks.torchvision_names import PREFIX, torchvision_networks
 
 
 def listed(value: Any) -> list[Any]:
@@ -30,6 +32,10 @@ def _number(value: Any) -> float:
     return number
 
 
+MOST_NUMBERS = 100_000
+"""Of a list or range, and of replicates."""
+
+
 def _expanded(value: Any) -> list[float]:
     """Numbers from a number, `a..b`, `a..b..step`, or a list of these."""
     numbers: list[float] = []
@@ -38,6 +44,8 @@ def _expanded(value: Any) -> list[float]:
             numbers.append(_number(item))
             continue
         numbers += _range(item)
+        if len(numbers) > MOST_NUMBERS:
+            raise ValueError(f"takes {MOST_NUMBERS} values at most, in all its ranges")
     if not numbers:
         raise ValueError("takes at least one value")
     return numbers
@@ -107,15 +115,29 @@ def iterations(length: str | int, per_epoch: int) -> int:
 def _one_of(what: Literal["dataset", "network"], known: tuple[str, ...]) -> Callable[[Any], Any]:
     def check(value: Any) -> Any:
         if isinstance(value, str) and ":" in value:
-            if not value.startswith("torchvision:"):
-                own.check(value, what)
-                own.digest(value)
+            own.check(value, what)
+            own.digest(value)
             return value
         if value not in known:
             raise ValueError(f"no {what} {value!r}; {nearest(str(value), known)}")
         return value
 
     return check
+
+
+_named_network = _one_of("network", tuple(catalog.NETWORKS))
+
+
+def _network_name(value: Any) -> Any:
+    """One of ours, of torchvision's or of the user's own."""
+    if not (isinstance(value, str) and value.startswith(PREFIX)):
+        return _named_network(value)
+    known, name = torchvision_networks(), value.removeprefix(PREFIX)
+    if name not in known:
+        like = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+        hint = f"did you mean {PREFIX}{like[0]}?" if like else "see torchvision.models"
+        raise ValueError(f"torchvision has no network {name!r}; {hint}")
+    return value
 
 
 def layer(name: str) -> str:
@@ -165,8 +187,8 @@ def _network(value: Any) -> Any:
     if isinstance(value, NetworkChoice):
         return [value]
     name, options = named(value)
-    known = _one_of("network", tuple(catalog.NETWORKS))(name)
-    users = ":" in known and not known.startswith("torchvision:")
+    known = _network_name(name)
+    users = ":" in known and not known.startswith(PREFIX)
     if not isinstance(options, dict) or (set(options) - {"width"} and not users):
         raise ValueError(f"{name} takes options as {{width: 2}}, not {options!r}")
     return [_chosen(known, one, users=users) for one in combinations(options)]
@@ -195,6 +217,8 @@ def _replicates(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 1:
             raise ValueError(f"takes how many (at least 1) or a list of seeds, not {value}")
+        if value > MOST_NUMBERS:
+            raise ValueError(f"takes {MOST_NUMBERS} at most, not {value}")
         return list(range(value))
     return _whole(value)
 

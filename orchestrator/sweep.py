@@ -43,6 +43,7 @@ from orchestrator.fields import (
 )
 from orchestrator.methods import METHODS, AblationName, Density, Scope
 from orchestrator.methods import method as find_method
+from orchestrator.text import MOST_TAGS, SWEEP_NAME, TAG_NAME
 from orchestrator.yaml_source import Loc, Source, nearest
 from tasks import own
 from tasks.spec import NUMBERS_OF_RECIPES, InitScheme, LinearScheme, SplitName, check_number
@@ -150,8 +151,8 @@ class InitFields(_Model):
 # ---------------------------------------------------------------- grids
 
 
-Tag = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-Tags = dict[Tag, bool | int | FiniteFloat | str]
+Tag = Annotated[str, Field(pattern=TAG_NAME)]
+Tags = Annotated[dict[Tag, bool | int | FiniteFloat | str], Field(max_length=MOST_TAGS)]
 """What a user wants to find trials by, columns tag_… of `trials`; in no key."""
 
 
@@ -287,7 +288,7 @@ def _densities(
 class Sweep(_Model):
     """A sweep file. `recipe` must name steps, batch_size and lr, here or in every grid."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+    name: Annotated[str, Field(pattern=SWEEP_NAME)]
     description: str = ""
     dataset: Datasets
     network: Networks

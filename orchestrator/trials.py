@@ -46,6 +46,9 @@ from tasks.spec import (
     at,
 )
 
+MOST_TRIALS = 2_000_000
+"""Of a sweep. More are better asked for in several: they are planned in memory."""
+
 REINIT_OFFSET = 1_000_000
 """Reinitialised weights of replicate r are drawn with seed r + this: no replicate's own."""
 
@@ -94,6 +97,7 @@ def trials(sweep: Sweep, source: Source | None = None) -> list[Trial]:
     """
     problems: dict[str, None] = {}
     found: list[Trial] = []
+    _check_count(sweep, source)
     for number, grid in enumerate(sweep.grids):
         place = source.place(("grids", number)) if source else f"grid {number}"
         try:
@@ -107,6 +111,33 @@ def trials(sweep: Sweep, source: Source | None = None) -> list[Trial]:
     if problems:
         raise SweepError(list(problems))
     return [*(_dense(sweep, found) if sweep.dense else ()), *found]
+
+
+def _check_count(sweep: Sweep, source: Source | None) -> None:
+    """Refuse what would not fit, before it is made."""
+    counts = [_count(sweep, grid) for grid in sweep.grids]
+    if sum(counts) > MOST_TRIALS:
+        number = counts.index(max(counts))
+        place = source.place(("grids", number)) if source else f"grid {number}"
+        raise SweepError(
+            [
+                f"{place}: grids.{number} asks for {counts[number]:,} trials, of {sum(counts):,} "
+                f"in all; a sweep holds {MOST_TRIALS:,} at most"
+            ]
+        )
+
+
+def _count(sweep: Sweep, grid: Grid) -> int:
+    """Trials of a grid: the product of its axes."""
+    recipe: dict[str, Any] = {}
+    for layer in (sweep.recipe, grid.recipe):
+        recipe |= {n: v for n in type(layer).model_fields if (v := getattr(layer, n))}
+    axes = (
+        *(grid.dataset or sweep.dataset, grid.network or sweep.network, sweep.replicates),
+        *(grid.method, grid.scope, grid.prune_step, grid.rewind_step),
+        *(grid.densities(), grid.ablation, *recipe.values()),
+    )
+    return math.prod(map(len, axes))
 
 
 def _dense(sweep: Sweep, found: list[Trial]) -> list[Trial]:

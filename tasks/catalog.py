@@ -8,6 +8,7 @@ from typing import Any
 
 from tasks import own
 from tasks.spec import Dataset, Network, Option
+from tasks.torchvision_names import PREFIX
 
 Shape = tuple[int, int, int]
 
@@ -218,4 +219,4 @@ def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
 
 
 def _source(name: str) -> str:
-    return own.digest(name) if ":" in name and not name.startswith("torchvision:") else ""
+    return own.digest(name) if ":" in name and not name.startswith(PREFIX) else ""

@@ -262,8 +262,7 @@ def parse(path: Path, content: bytes) -> pa.Table:
     with _whole(path):
         file = parquet.parsed(content)
         if place_in_store(path)[:1] == (layout.SWEEPS,):
-            revisions.revision(path, file)
-            return revisions.trials(file)
+            return revisions.trials(file, revisions.revision(path, file))
         return parquet.table(file, _bared(_declared(path)), threads=len(content) > _SMALL)
 
 

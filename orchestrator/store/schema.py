@@ -155,7 +155,7 @@ ADDED = frozenset(
         *("latency", "dense_latency", "node_reads", "store_reads", "gang"),
         *("width", "validation", "optimizer", "augment", "label_smoothing", "ghosts"),
         *("keep_dense", "rescale_steps", "layer_rates", "found_on", "tags"),  # of trials
-        *("barrier_key", "graphs_key", "latency_key", "init_linear"),
+        *("barrier_key", "graphs_key", "latency_key", "init_linear", "network_options"),
         "evaluation",
         *("split", "alpha", "layer"),  # of measurements, each of which says only what it has
     }
