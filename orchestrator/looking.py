@@ -13,6 +13,7 @@ from rich.table import Table
 
 from orchestrator.errors import TombolaError
 from orchestrator.store import schema
+from orchestrator.store.lineage import stands_on
 
 SHORT_KEY = 12
 EARLY = ("random", "magnitude", "snip", "grasp", "synflow")
@@ -308,7 +309,7 @@ def _print_lineage(console: Console, connection: Connection, value: dict[str, An
     """The chain of what it stands on, nearest first."""
     console.print("stands on")
     seen: set[str] = set()
-    inputs = _inputs(value)
+    inputs = stands_on(value)
     while inputs:
         key = inputs.pop(0)
         if key in seen:
@@ -320,18 +321,9 @@ def _print_lineage(console: Console, connection: Connection, value: dict[str, An
             continue
         parent = json.loads(row[1])
         console.print(f"  {row[0]:<5} {key[:SHORT_KEY]}  {_summary(parent)}", highlight=False)
-        inputs += _inputs(parent)
+        inputs += stands_on(parent)
     if not seen:
         console.print("  nothing: it starts from an initialization")
-
-
-def _inputs(value: dict[str, Any]) -> list[str]:
-    keys = [value.get("mask"), value.get("within")]
-    for field in ("start", "of", "one", "other"):
-        state = value.get(field)
-        if isinstance(state, dict) and state["kind"] == "state":
-            keys.append(state["run"])
-    return [key for key in keys if key]
 
 
 def _summary(value: dict[str, Any]) -> str:

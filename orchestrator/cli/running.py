@@ -151,11 +151,13 @@ def run(
     """Run what the store lacks for a sweep. Launched again, it goes on where it was."""
     from orchestrator import study
     from orchestrator.launch import Limits
+    from orchestrator.store.files import clear_database_leftovers
     from orchestrator.store.requests import Inbox
 
     console = shared.console()
     asked = shared.read(sweep, overrides)
     root = shared.opened(store, create=True)
+    clear_database_leftovers(root)
     inbox = Inbox(root, asked.name, study.register(asked, root))
     only = shared.selected(root, asked.name, where) if where else None
     count = len(asked.trials) if only is None else len(only)
@@ -164,11 +166,10 @@ def run(
         console.print(f"Nothing to do: all {count:,} trials are answered.", highlight=False)
         _summarise(asked.name, sweep, root)
         return
-    console.print(
-        f"{asked.name}: {len(planned.tasks):,} tasks for "
-        f"{count - planned.done:,} of {len(asked.trials):,} trials",
-        highlight=False,
-    )
+    unanswered = f"{count - planned.done:,} of {len(asked.trials):,} trials"
+    if planned.tasks and count == planned.done:
+        unanswered = "what stored results stand on; all trials are answered"
+    console.print(f"{asked.name}: {len(planned.tasks):,} tasks for {unanswered}", highlight=False)
 
     def engine() -> Any:
         if executor == "inline":
