@@ -31,7 +31,7 @@ def vgg_bn(depth: int) -> Callable[[Network], nn.Module]:
                 layers += [
                     nn.Conv2d(channels, outputs, 3, padding=1, bias=False),
                     nn.BatchNorm2d(outputs),
-                    nn.ReLU(),
+                    nn.ReLU(inplace=True),
                 ]
                 channels = outputs
         return nn.Sequential(
