@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -12,7 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.errors import TombolaError
+from orchestrator.progress import Snapshot, sentence
 from orchestrator.store import schema
+from orchestrator.store.beacon import Told
 from orchestrator.store.lineage import stands_on
 
 SHORT_KEY = 12
@@ -66,10 +69,13 @@ _FAILURES = r"""
 """Failures by the innermost line of their tracebacks: one bug is one line, whatever its message."""
 
 
-def print_status(console: Console, connection: Connection, sweep: str | None) -> int:
+def print_status(
+    console: Console, connection: Connection, sweep: str | None, told: Sequence[Told] = ()
+) -> int:
     """Trials by status for each sweep, then what the latest launch is doing.
 
-    Returns how many trials are not done.
+    What launches that run have `told` is said as they say it themselves. Returns how many
+    trials are not done.
     """
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("sweep")
@@ -93,6 +99,7 @@ def print_status(console: Console, connection: Connection, sweep: str | None) ->
             highlight=False,
             soft_wrap=True,
         )
+    _print_told(console, told)
     for failure, message, place, count, key, messages in connection.execute(_FAILURES).fetchall():
         others = f", and {messages - 1} other messages" if messages > 1 else ""
         at = f" at {place}" if place else ""
@@ -103,6 +110,13 @@ def print_status(console: Console, connection: Connection, sweep: str | None) ->
             soft_wrap=True,
         )
     return sum(counts[0] - counts[1] for _, *counts in rows)
+
+
+def _print_told(console: Console, told: Sequence[Told]) -> None:
+    for launch, numbers, age in told:
+        with suppress(ValueError, TypeError, OverflowError):
+            line = f"{launch}: {sentence(Snapshot.of(numbers))} ({max(0.0, age):.0f} s ago)"
+            console.print(escape(line), highlight=False, soft_wrap=True)
 
 
 # ---------------------------------------------------------------- the summary of a sweep

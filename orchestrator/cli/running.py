@@ -216,7 +216,7 @@ def _launch(
     before = signal.getsignal(signal.SIGTERM)
 
     def go(planned: Any, how: dict[str, Any]) -> Any:
-        with refreshing(root), Display(console, planned, costs) as display:
+        with refreshing(root), Display(console, planned) as display:
             shown = display.observe
             return launch(planned, root, workers, costs=costs, observe=shown, **how)
 

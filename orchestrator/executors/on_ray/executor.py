@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Callable, Mapping
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from orchestrator.executors.base import Arrival, Pack, Returned, WorkerLost
 from orchestrator.executors.on_ray import local
 from orchestrator.executors.on_ray.gang import Gang, why_gone
 from orchestrator.executors.on_ray.node import LOOK_SECONDS, attest, run_pack
+from orchestrator.executors.on_ray.reports import Reports
 from orchestrator.executors.on_ray.starting import (
     NODE_ID,
     SOURCE,
@@ -73,6 +75,7 @@ class RayExecutor:
         self._avoided: frozenset[str] = frozenset()
         self._running: dict[Any, Pack] = {}
         self._gangs: dict[Any, Gang] = {}
+        self._reports = Reports()
         self._witnesses: dict[str, Witness] = {}
         self._cancelled: set[Any] = set()
         self.draining = False
@@ -178,6 +181,15 @@ class RayExecutor:
             ready, _ = self._ray.wait(waiting, num_returns=len(waiting), timeout=0)
         return [self._arrival(reference) for reference in ready]
 
+    def trainings(self) -> Mapping[str, int]:
+        """At which iteration the trainings are that run, as far as they told."""
+        packs = self._running.values()
+        trained = (one.identity for one in packs if any(job.kind == "run" for job in one.jobs))
+        return self._reports.listen(trained)
+
+    def on_report(self, look: Callable[[], None]) -> None:
+        """Workers are other processes, and `wait` returns every now and then."""
+
     def drain(self) -> None:
         """Ask what runs to stop where it can go on from; safe in a signal's handler."""
         self.draining = True
@@ -194,6 +206,7 @@ class RayExecutor:
 
     def _arrival(self, reference: Any) -> Arrival:
         pack, gang = self._running.pop(reference), self._gangs.pop(reference, None)
+        self._reports.forget(pack.identity)
         try:
             node, outcomes = self._ray.get(reference)
             return Returned(pack, tuple(outcomes), node)
