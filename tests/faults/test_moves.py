@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator import study
+from orchestrator import merge, study
 from orchestrator.cli import app
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.plan import answers
 from orchestrator.store import layout, objects, place, results
-from orchestrator.store.compact import compact
+from orchestrator.store.compact import compact, publish_segment
+from orchestrator.store.files import open_store
 from orchestrator.store.lineage import stands_on
 from orchestrator.store.verify import verify
 from tests.small import outcome, tables, write_sweep
@@ -169,6 +170,33 @@ def test_in_object_storage_no_result_is_sent_beside_what_it_stands_on(
         appeared |= together
     assert appeared == needs.keys()
     assert max(map(len, stages)) > 1, "and yet batches are sent"
+
+
+def test_a_killed_import_has_what_each_result_stands_on_and_goes_on(
+    recorded: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes over in batches, and any number of them may have been published."""
+    batches: list[set[str]] = []
+
+    def noted(store: Path, rows: list[dict[str, Any]]) -> None:
+        batches.append({row["key"] for row in rows})
+        publish_segment(store, rows)
+
+    monkeypatch.setattr(merge, "BATCH", 4)
+    monkeypatch.setattr(merge, "publish_segment", noted)
+    other = after(recorded, recorded.moves, tmp_path / "other")
+    compact(other)
+    for source in (recorded.store, other):
+        batches.clear()
+        store = open_store(tmp_path / f"from {source.name}", create=True)
+        assert merge.merge(store, source).results == len(recorded.needs)
+        assert tables(store) == tables(source)
+        there = set[str]()
+        for batch in batches:
+            there |= batch
+            assert all(there.issuperset(recorded.needs[key]) for key in batch)
+        assert there == recorded.needs.keys()
+        assert len(batches) > 5
 
 
 @pytest.mark.slow
