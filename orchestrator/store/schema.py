@@ -259,6 +259,7 @@ TRIALS = _table(
     _field("graphs_key", pa.string(), "its mask's layers as graphs, if asked"),
     _field("latency_key", pa.string(), "latency of its mask's network, if asked"),
     _field("tags", pa.string(), "tags of the sweep file, JSON; each is a column tag_… besides"),
+    _field("init_linear", pa.string(), "distribution of linear layers' weights, if another"),
 )
 
 ANSWERS = ("run_key", "mask_key", "barrier_key", "graphs_key", "latency_key")
