@@ -153,11 +153,13 @@ def run(
     """Run what the store lacks for a sweep. Launched again, it goes on where it was."""
     from orchestrator import study
     from orchestrator.launch import Limits
+    from orchestrator.store.files import clear_database_leftovers
     from orchestrator.store.requests import Inbox
 
     console = shared.console()
     asked = shared.read(sweep, overrides)
     root = shared.opened(store, create=True)
+    clear_database_leftovers(root)
     with study.registering(asked, root) as revision:
         only = None if where is None else shared.selected(root, asked.name, where)
     inbox = Inbox(root, asked.name, revision)
@@ -167,10 +169,10 @@ def run(
         console.print(f"Nothing to do: all {count:,} trials are answered.")
         _summarise(asked.name, sweep, root)
         return
-    console.print(
-        f"{asked.name}: {len(planned.tasks):,} tasks for "
-        f"{count - planned.done:,} of {len(asked.trials):,} trials",
-    )
+    unanswered = f"{count - planned.done:,} of {len(asked.trials):,} trials"
+    if planned.tasks and count == planned.done:
+        unanswered = "what stored results stand on; all trials are answered"
+    console.print(f"{asked.name}: {len(planned.tasks):,} tasks for {unanswered}")
 
     def engine() -> Any:
         if executor == "inline":
@@ -217,7 +219,7 @@ def _launch(
     before = signal.getsignal(signal.SIGTERM)
 
     def go(planned: Any, how: dict[str, Any]) -> Any:
-        with refreshing(root), Display(console, planned, costs) as display:
+        with refreshing(root), Display(console, planned) as display:
             shown = display.observe
             return launch(planned, root, workers, costs=costs, observe=shown, **how)
 
