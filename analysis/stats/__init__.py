@@ -1,5 +1,6 @@
 """Statistics of replicates: pure functions on numbers. scipy computes, and is loaded when asked."""
 
+from analysis.stats.best import of_all_pairs, worse_than_best
 from analysis.stats.paired import (
     ALPHA,
     LEVEL,
@@ -30,7 +31,9 @@ __all__ = [
     "deviation",
     "equivalent",
     "holm",
+    "of_all_pairs",
     "paired",
     "ranking",
     "summary",
+    "worse_than_best",
 ]

@@ -37,7 +37,7 @@ _LATEX = {
 _COLUMNS = (
     *("network", "dataset", "method", "density", "n", "mean", "std", "values"),
     *("standing", "baseline", "pairs", "difference", "low", "high", "effect"),
-    *("t_p", "wilcoxon_p", "holm_p"),
+    *("t_p", "wilcoxon_p", "adjusted_p"),
 )
 
 
@@ -179,7 +179,8 @@ def tidy(table: Table, _about: str) -> str:
     """A row for each method, density, network and dataset, the dense networks first.
 
     `values` are the replicates', as replicate=value; differences, interval (95 %), effect
-    (d_z) and p-values are of the pairs with `baseline`, the best of the column.
+    (d_z) and p-values are of the pairs with `baseline`, the best of the column; `adjusted_p` is
+    that of the t-test corrected for the choice of the best and the number of methods.
     """
     stream = io.StringIO()
     writer = csv.DictWriter(stream, _COLUMNS, lineterminator="\n")
@@ -208,7 +209,7 @@ def _facts(one: Sample) -> dict[str, Any]:
 def _tests(cell: Cell) -> dict[str, Any]:
     found: dict[str, Any] = {"standing": cell.standing}
     if cell.comparison:
-        found |= {"baseline": cell.comparison.baseline.name, "holm_p": cell.comparison.p}
+        found |= {"baseline": cell.comparison.baseline.name, "adjusted_p": cell.comparison.p}
     if cell.comparison and (paired := cell.comparison.paired):
         found |= {
             "pairs": paired.n,
