@@ -12,11 +12,12 @@ from analysis.stats.paired import (
     holm,
     paired,
 )
-from analysis.stats.ranking import Ranking, critical_difference, ranking
+from analysis.stats.ranking import FEWEST_PROBLEMS, Ranking, critical_difference, ranking, ranks
 from analysis.stats.spread import SPREADS, Spread, Summary, bootstrap, deviation, summary
 
 __all__ = [
     "ALPHA",
+    "FEWEST_PROBLEMS",
     "LEVEL",
     "SPREADS",
     "Equivalence",
@@ -34,6 +35,7 @@ __all__ = [
     "of_all_pairs",
     "paired",
     "ranking",
+    "ranks",
     "summary",
     "worse_than_best",
 ]
