@@ -14,6 +14,7 @@ from analysis.figures.selection import SETTING
 from analysis.report import queries
 from analysis.report.queries import Columns
 from analysis.report.tables import Table, ask, listed, quoted, table
+from analysis.rounding import rounded
 
 
 @dataclass(frozen=True)
@@ -135,8 +136,10 @@ def _by_figure(hours: pa.Table) -> Table:
     rows = [
         (
             *(row[name] for name in ("figure", "trials", "tasks")),
-            *(round(3600 * row[f"{name}hours"], 1) for name in ("", "own_", "alone_")),
-            round(100 * row["saved_hours"] / row["alone_hours"], 1) if row["alone_hours"] else None,
+            *(rounded(3600 * row[f"{name}hours"], 1) for name in ("", "own_", "alone_")),
+            rounded(100 * row["saved_hours"] / row["alone_hours"], 1)
+            if row["alone_hours"]
+            else None,
         )
         for row in hours.to_pylist()
     ]

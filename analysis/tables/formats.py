@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from math import ceil, isfinite
 from typing import Any
 
-from analysis import style
+from analysis import rounding, style
 from analysis.samples import Sample
 from analysis.tables.content import Block, Cell, Table, words
 
@@ -78,8 +78,8 @@ def _markdown_cell(table: Table, cell: Cell | None) -> str:
 
 
 def _plain(table: Table, one: Sample) -> str:
-    std = "" if one.std is None else f" ± {_number(one.std, table.digits)}"
-    return f"{_number(one.mean, table.digits)}{std}{_other_n(table, one)}".replace("-", "−")
+    std = "" if one.std is None else f" ± {rounding.text(one.std, table.digits)}"
+    return f"{rounding.text(one.mean, table.digits)}{std}{_other_n(table, one)}".replace("-", "−")
 
 
 def _escaped(text: str) -> str:
@@ -151,10 +151,10 @@ def _latex_cell(table: Table, cell: Cell | None) -> str:
 
 def _latex_number(table: Table, one: Sample, *, bold: bool = False) -> str:
     r"""Mean ± std; the mean by \mathbf in bold, as \num's own switches differ by version."""
-    mean = _number(one.mean, table.digits)
+    mean = rounding.text(one.mean, table.digits)
     shown = rf"\mathbf{{{mean}}}" if bold else _num(one.mean, mean)
     if one.std is not None:
-        shown += rf" \pm {_num(one.std, _number(one.std, table.digits))}"
+        shown += rf" \pm {_num(one.std, rounding.text(one.std, table.digits))}"
     return f"${shown}${_other_n(table, one)}"
 
 
@@ -224,10 +224,6 @@ def _tests(cell: Cell) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- shared
-
-
-def _number(value: float, digits: int) -> str:
-    return f"{value:z.{digits}f}"
 
 
 def _other_n(table: Table, one: Sample) -> str:
