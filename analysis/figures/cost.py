@@ -34,8 +34,8 @@ _MOST_SPLIT = 2
 _MOST_PANELS = 18
 _EQUAL, _APART, _MOST_APART = 1.04, 1.8, 9.0
 """Costs within that factor are drawn side by side, so many points apart, up to so many in all."""
-_ROOM = 1.6
-"""At least that factor beyond the least and the largest cost is on the axis."""
+_FEW, _FAR, _ROOM = 4, 2.0, 1.6
+"""Costs within a factor of two have that factor of room on either side of them."""
 
 _ENGINEERS = EngFormatter(sep="")
 _WHAT = {
@@ -153,7 +153,7 @@ def draw(facts: Facts) -> Figure:
         grid.finish(lines, dict(zip(places, titles, strict=True)))
     for ax in body.axes:
         ax.tick_params(labelleft=True)  # each has a scale of its own
-    _scale(body.axes, [point.cost for cell in facts.cells for point in cell.points])
+    _scale(body.axes, facts.cells)
     body.supxlabel(f"{facts.unit}, the search for the mask included", fontsize=9)
     body.supylabel(facts.metric, fontsize=9)
     return figure
@@ -253,13 +253,15 @@ def _draw_cell(ax: Axes, points: Iterable[Point]) -> None:
     ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
 
 
-def _scale(panels: Sequence[Axes], costs: Sequence[float]) -> None:
+def _scale(panels: Sequence[Axes], cells: Sequence[Cell]) -> None:
     """One scale for all: room at both ends for marks that are set apart, and round numbers."""
-    low, high = min(costs), max(costs)
-    room = max((high / low) ** 0.12, _ROOM)
-    inner = (1, 2, 5) if high / low < 40 else (1,)
+    costs = [point.cost for cell in cells for point in cell.points]
+    ratio = max(costs) / min(costs)
+    most = max(len(same) for cell in cells for same in _alike(cell.points))
+    room = ratio ** (0.12 if most <= _FEW else 0.2) if ratio >= _FAR else _ROOM
+    inner = (1, 2, 5) if ratio * room**2 < 40 else (1,)
     for ax in panels:
-        ax.set_xlim(low / room, high * room)
+        ax.set_xlim(min(costs) / room, max(costs) * room)
         ax.xaxis.set_major_locator(LogLocator(10, inner, numticks=6))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(FuncFormatter(_said))

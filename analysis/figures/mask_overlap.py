@@ -31,6 +31,7 @@ SQL = f"{selection.SQL}; {_OVERLAPS}"
 
 _WRITTEN = 12
 """Columns up to which cells have numbers; more have colours with a scale, and numbered columns."""
+_FEW = 7
 _READABLE = 0.2
 _PAGE, _LEAST_LINE = 8.0, 0.13
 """Inches: of a cell with numbers, of all lines, and of a line with numbers."""
@@ -125,23 +126,27 @@ def draw(facts: Facts) -> Figure:
     """Matrices, the darker the more is shared."""
     lines = max(len(panel.lines) for panel in facts.panels)
     columns = max(len(panel.columns) for panel in facts.panels)
-    abreast = 1 if facts.width < 4 or columns > 7 else 2 if columns > 5 else 3
+    abreast = 1 if facts.width < 4 or columns > _FEW else 2 if columns > 5 else 3
     shape = marks.spread_out(len(facts.panels), abreast)
     size = _size_of_names(max(lines, columns))
-    widest = max(marks.inches(name, size) for panel in facts.panels for name in panel.lines)
-    across = (facts.width - widest - 0.12 * shape[1]) / shape[1]
+    widest = 0.06 * max(len(name) for panel in facts.panels for name in panel.lines)
+    across = (facts.width - widest) / shape[1]
     crowded = columns > _WRITTEN or across * 0.95 / columns < _READABLE
-    side = min((across - 0.5 * crowded) * 0.95 / columns, 0.42)
-    below = min(max(marks.inches(name, size) for p in facts.panels for name in p.columns), 2.2)
+    if crowded:
+        widest = max(marks.inches(name, size) for panel in facts.panels for name in panel.lines)
+        across = (facts.width - widest - 0.7) / shape[1]
+    label = 0.06 * max(len(name) for panel in facts.panels for name in panel.columns)
+    below = 0.1 if crowded else min(label, 1.2 if columns <= _FEW else 2.2)
     least = 0.016 * size if crowded else _LEAST_LINE
+    side = min(across * 0.95 / columns, 0.42)
     height = max(min(side, _PAGE / (lines * shape[0])), least)
-    tall = height * lines + (0.1 if crowded else below) + 0.35
+    tall = height * lines + below + 0.3
     frame = marks.Frame(facts.width, facts.title, facts.note, [])
     same = len({panel.lines for panel in facts.panels}) == 1
     figure, body, spots = marks.sheet(shape, tall, frame, sharey=same)
     flat = [ax for line in spots for ax in line]
     for panel, ax in zip(facts.panels, flat, strict=False):
-        _draw_panel(ax, panel, (side, height), size, crowded=crowded)
+        _draw_panel(ax, panel, (across / columns, height), size, crowded=crowded)
         room = facts.width / shape[1]
         ax.set_title(marks.wrapped(panel.title, room - 0.3, 8.5, 0.05), fontsize=8.5, loc="left")
     for spare in flat[len(facts.panels) :]:
@@ -273,7 +278,7 @@ def _draw_panel(
     ax.set_xlim(-0.5, len(panel.columns) - 0.5)
     ax.set_ylim(len(panel.lines) - 0.5, -0.5)
     names = [f"{n}" for n in range(1, len(panel.columns) + 1)] if crowded else [*panel.columns]
-    turned = 90 if max(marks.inches(name, size) for name in names) > 0.95 * side else 0
+    turned = 90 if max(map(len, names)) * 0.06 > side else 0
     every = max(1, ceil(0.11 / side)) if crowded else 1
     places = range(len(panel.columns))
     ax.set_xticks(places[::every], names[::every], rotation=turned, fontsize=size)
@@ -289,7 +294,7 @@ def _draw_panel(
 def _write(ax: Axes, place: Place, cell: Overlap, side: float, height: float) -> None:
     """What is shared above what is by chance, or before it where a line is low."""
     line, column = place
-    size = min(7.5, 22 * side)
+    size = min(7.5, 22 * min(side, 0.42))
     shared, chance = _number(cell.jaccard), _number(cell.chance)
     said: dict[str, Any] = {"color": "#FFFFFF" if cell.jaccard > 55 else "#222222"}
     if height < _READABLE:
