@@ -80,6 +80,7 @@ NETWORKS = {
     "conv2_bn": "Conv-2 (batch norm)",
     **{f"conv_{n}": f"Conv-{n}" for n in (2, 4, 6)},
     **{f"vgg{depth}_bn": f"VGG-{depth}" for depth in (11, 13, 16, 19)},
+    **{f"vgg{depth}_bn_three_linear": f"VGG-{depth}" for depth in (11, 16)},
     **{f"resnet{depth}": f"ResNet-{depth}" for depth in (18, 20, 32, 34, 44, 50, 56, 110)},
     **{f"resnet{depth}_small_stem": f"ResNet-{depth}" for depth in (18, 34, 50)},
     "wrn_16_8": "WRN-16-8",

@@ -30,7 +30,7 @@ from tasks.prune import one_shot_scores, prune
 from tasks.pulse import paced
 from tasks.rehearse import rehearse
 from tasks.spec import GemMiner, Init, Network, OnExamples, Score
-from tasks.train import train
+from tasks.train import EVALUATION, train
 
 Value = dict[str, Any]
 
@@ -146,6 +146,7 @@ class Computing:
         row = {
             **self._row(job, network, measure.layers(network, kept)),
             "evals": [asdict(e) for e in trained.evals],
+            "evaluation": EVALUATION,
             "first_step": value["first_step"],
             "last_step": job.last_step,
             "epochs": steps / catalog.steps_per_epoch(dataset, recipe.batch_size),

@@ -70,6 +70,7 @@ def of_run(run: Run, known: dict[tuple[str, bool], Labels]) -> Labels:
         known[same] = {
             "init_weights": init.weights,
             "init_batch_norm": init.batch_norm,
+            "init_linear": None if init.linear == "as_weights" else init.linear,
             "init_seed": init.seed,
             "order_seed": run.order_seed,
             "shuffle_seed": ablation.seed if isinstance(ablation, Shuffled) else None,

@@ -18,12 +18,13 @@ Fields = dict[str, Any]
 class Published:
     """A study's settings for one network and dataset, in the words of a sweep file.
 
-    `methods` are options of methods by name; `rewind` is the step that the study rewound to.
+    `source` says which is followed where paper and code differ. `methods` are options of methods
+    by name; `rewind` is the step that the study rewound to.
     """
 
     source: str
     dataset: str
-    network: str
+    network: str | Fields
     recipe: Fields
     init: Fields = field(default_factory=dict)
     methods: dict[str, Fields] = field(default_factory=dict)
@@ -99,9 +100,16 @@ def _with_defaults(method: Any, options: dict[str, Fields]) -> Any:
 
 # ---------------------------------------------------------------- the studies
 
+# Initializations are those of the official codes, which say more than the papers.
 _RESNET = {"weights": "kaiming_normal", "batch_norm": "uniform"}
+_TORCHVISION_VGG = {"weights": "kaiming_normal_fan_out", "linear": "normal_001"}
+_SYNFLOW_RESNET = {"weights": "kaiming_normal_fan_out", "linear": "pytorch"}
+_TENSORFLOW = {"weights": "lecun_truncated_normal", "linear": "normal_001"}
 _MISSING = "Frankle et al. 2021 (Missing the Mark), appendix A, as in OpenLTH"
-_SYNFLOW = "Tanaka et al. 2020 (SynFlow), appendix"
+_SYNFLOW = (
+    "Tanaka et al. 2020 (SynFlow), appendix; initialization and networks of its code at 9dfa57a "
+    "(its released ResNet-18 runs pruned the identity shortcuts too: 1,024 weights more)"
+)
 _SYNFLOW_SCORING: dict[str, Fields] = {
     "snip": {"batch_norm": "eval", "draw": "random", "augment": "crop_flip"},
     "grasp": {"batch_norm": "eval", "draw": "random", "augment": "crop_flip"},
@@ -121,7 +129,7 @@ def _synflow_cifar(network: str, dataset: str) -> Published:
     if network.startswith("resnet"):
         recipe = _sgd(steps="160ep", lr=0.01, nesterov=True, weight_decay=5e-4)
         recipe["schedule"] = _drops("60ep", "120ep", factor=0.2)
-        init = {"weights": "kaiming_normal_fan_out"}
+        init = _SYNFLOW_RESNET
     else:
         recipe = _sgd(steps="160ep", nesterov=True, schedule=_drops("60ep", "120ep"))
         init = {"weights": "kaiming_normal"}
@@ -131,18 +139,26 @@ def _synflow_cifar(network: str, dataset: str) -> Published:
 def _synflow_tiny(network: str) -> Published:
     drops = _drops("30ep", "60ep", "80ep")
     recipe = _sgd(steps="100ep", lr=0.01, nesterov=True, schedule=drops)
-    return Published(_SYNFLOW, "tiny_imagenet", network, recipe, {}, _SYNFLOW_SCORING)
+    resnet = network.startswith("resnet")
+    init = _SYNFLOW_RESNET if resnet else _TORCHVISION_VGG
+    return Published(_SYNFLOW, "tiny_imagenet", network, recipe, init, _SYNFLOW_SCORING)
 
 
 def _renda(network: str, weight_decay: float) -> Published:
     recipe = _sgd(steps="182ep", weight_decay=weight_decay, schedule=_drops("91ep", "136ep"))
-    return Published("Renda et al. 2020, table 1", "cifar10", network, recipe)
+    source = "Renda et al. 2020, table 1; initialization of its code (TensorFlow's official ResNet)"
+    return Published(source, "cifar10", network, recipe, _TENSORFLOW)
 
 
-def _grasp(network: str, dataset: str, epochs: int, weight_decay: float) -> Published:
+def _grasp(network: str | Fields, dataset: str, epochs: int, weight_decay: float) -> Published:
     drops = _drops(f"{epochs // 2}ep", f"{epochs * 3 // 4}ep")
     recipe = _sgd(steps=f"{epochs}ep", weight_decay=weight_decay, schedule=drops)
-    return Published("Wang et al. 2020 (GraSP), section 5 and code", dataset, network, recipe)
+    source = (
+        "Wang et al. 2020 (GraSP), section 5; network and initialization of its code, whose "
+        "ResNet-32 is twice as wide as that of He et al. 2016 (it scores with linear layers drawn "
+        "anew, which is not followed)"
+    )
+    return Published(source, dataset, network, recipe, _TORCHVISION_VGG)
 
 
 def _lth_conv(n: int, lr: float, steps: int) -> Published:
@@ -251,15 +267,15 @@ PUBLISHED: dict[str, Published] = {
     **{
         f"synflow/{short}-tinyimagenet": _synflow_tiny(network)
         for short, network in (
-            ("vgg11", "vgg11_bn"),
-            ("vgg16", "vgg16_bn"),
+            ("vgg11", "vgg11_bn_three_linear"),
+            ("vgg16", "vgg16_bn_three_linear"),
             ("resnet18", "resnet18_small_stem"),
         )
     },
     **{f"renda/resnet{d}-cifar10": _renda(f"resnet{d}", 2e-4) for d in (20, 56, 110)},
     "renda/vgg16-cifar10": _renda("vgg16_bn", 5e-4),
     **{
-        f"grasp/resnet32-{dataset}": _grasp("resnet32", dataset, 160, 1e-4)
+        f"grasp/resnet32-{dataset}": _grasp({"resnet32": {"width": 2}}, dataset, 160, 1e-4)
         for dataset in ("cifar10", "cifar100")
     },
     **{
@@ -268,9 +284,10 @@ PUBLISHED: dict[str, Published] = {
     },
     "grasp/vgg19-tinyimagenet": _grasp("vgg19_bn", "tiny_imagenet", 300, 5e-4),
     "tost/resnet18-cifar10": Published(
-        "Jaiswal et al. 2022 (ToST), section 4 and code",
+        "Jaiswal et al. 2022 (ToST), section 4 and code, whose initialization is PyTorch's own",
         "cifar10",
         "resnet18_small_stem",
         _sgd(steps="182ep", weight_decay=2e-4, schedule=_drops("90ep", "135ep")),
+        {"weights": "pytorch"},
     ),
 }

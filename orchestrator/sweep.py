@@ -37,7 +37,7 @@ from orchestrator.fields import (
 from orchestrator.methods import METHODS, AblationName, Density, Scope
 from orchestrator.methods import method as find_method
 from orchestrator.yaml_source import Loc, Source, nearest
-from tasks.spec import LARGEST, SplitName
+from tasks.spec import LARGEST, InitScheme, LinearScheme, SplitName
 
 
 class _Model(BaseModel):
@@ -127,8 +127,9 @@ class RecipeFields(_Model):
 class InitFields(_Model):
     """How initial weights are drawn."""
 
-    weights: Literal["kaiming_normal", "kaiming_normal_fan_out", "glorot_normal"] = "kaiming_normal"
+    weights: InitScheme = "kaiming_normal"
     batch_norm: Literal["ones", "uniform"] = "ones"
+    linear: LinearScheme = "as_weights"
 
 
 # ---------------------------------------------------------------- grids

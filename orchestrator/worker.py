@@ -29,7 +29,7 @@ from orchestrator.store.clock import now
 from orchestrator.store.files import File, publish_all
 from orchestrator.store.nearby import Reads, nearby
 from orchestrator.store.place import locate, remote, remove
-from tasks import resources
+from tasks import process, resources
 from tasks.all_reduce import MemberLost
 from tasks.gang import Others
 from tasks.pulse import watched
@@ -56,7 +56,7 @@ def run_pack(
     there are `others` each training divides its batches among them. Given notice, a training
     stops at a checkpoint, and jobs that had not begun have no outcome.
     """
-    torch.set_num_threads(1)
+    process.prepare()
     notice = notice or Notice()
     worker = _Worker(pack, limited, others, notice)
     outcomes: list[Outcome] = []

@@ -71,6 +71,8 @@ NETWORKS = {
     "vgg13_bn": NetworkFacts(9_407_168, 228_267_008, 32),
     "vgg16_bn": NetworkFacts(14_715_584, 313_201_664, 32),
     "vgg19_bn": NetworkFacts(20_024_000, 398_136_320, 32),
+    "vgg11_bn_three_linear": NetworkFacts(12_373_696, 614_213_632, 64, least=32),
+    "vgg16_bn_three_linear": NetworkFacts(17_866_432, 1_255_942_144, 64, least=32),
     "resnet20": NetworkFacts(270_896, 40_813_184, 32),
     "resnet32": NetworkFacts(464_432, 69_124_736, 32),
     "resnet44": NetworkFacts(657_968, 97_436_288, 32),

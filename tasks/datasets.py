@@ -7,6 +7,7 @@ Files lie in the folder that TOMBOLA_DATA names, or `data`. Nothing is downloade
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,9 +97,7 @@ def _digits(_: str, split: str) -> tuple[Tensor, npt.NDArray[np.int64]]:
 
     Test is a fixed fifth of each class.
     """
-    from sklearn.datasets import load_digits
-
-    pixels, labels = load_digits(return_X_y=True)
+    pixels, labels = _optdigits()
     test = np.zeros(len(labels), dtype=bool)
     for label in range(10):
         members = np.flatnonzero(labels == label)
@@ -107,6 +106,19 @@ def _digits(_: str, split: str) -> tuple[Tensor, npt.NDArray[np.int64]]:
     chosen = np.flatnonzero(test if split == "test" else ~test)
     images = torch.from_numpy(pixels / 16).reshape(-1, 1, 8, 8)
     return images[torch.from_numpy(chosen)], labels[chosen].astype(np.int64)
+
+
+def _optdigits() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Pixels (1797, 64), 0 to 16, and labels (1797,), as load_digits gives them.
+
+    Its file is read as it lies in scikit-learn: to import the package takes seconds.
+    """
+    package = find_spec("sklearn")
+    folders = package.submodule_search_locations if package else None
+    if not folders:
+        raise FileNotFoundError("digits are part of scikit-learn, which is not installed")
+    rows = np.loadtxt(Path(folders[0]) / "datasets" / "data" / "digits.csv.gz", delimiter=",")
+    return rows[:, :-1], rows[:, -1].astype(np.int64)
 
 
 def _torchvision(name: str, split: str, *, download: bool) -> Any:

@@ -23,6 +23,7 @@ import psutil
 import torch
 import torch.distributed as dist
 
+from tasks import process
 from tasks.all_reduce import Gang, MemberLost
 from tasks.data import load
 from tasks.masks import Kept
@@ -131,7 +132,7 @@ def _member(
     RuntimeError
         When this one cannot reach the first; besides what it comes to otherwise.
     """
-    torch.set_num_threads(1)
+    process.prepare()
     try:
         patience = timedelta(seconds=CONNECT_SECONDS)
         store = TCPStore(place.host, place.port, place.size, timeout=patience)

@@ -45,7 +45,12 @@ def dense_layers(network: Network) -> tuple[Layer, ...]:
         if f"{name}.weight" in wanted:
             child.register_forward_hook(record(f"{name}.weight"))
     module.eval()
-    module(torch.empty(1, *network.input_shape, device="meta"))
+    # On the CPU: torch works out batch norm on the meta device by its compiler, which takes
+    # seconds to import.
+    zeros = {n: torch.zeros(t.shape, dtype=t.dtype) for n, t in module.state_dict().items()}
+    module.load_state_dict(zeros, assign=True)
+    with torch.no_grad():
+        module(torch.zeros(1, *network.input_shape))
     return tuple(found)
 
 

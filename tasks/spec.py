@@ -147,16 +147,25 @@ class Recipe(Record, kind="recipe"):
             raise ValueError(f"weight_decay takes 0 or more, not {self.weight_decay}")
 
 
+InitScheme: TypeAlias = Literal[
+    "kaiming_normal", "kaiming_normal_fan_out", "glorot_normal", "lecun_truncated_normal", "pytorch"
+]
+LinearScheme: TypeAlias = Literal["as_weights", "pytorch", "normal_001"]
+
+
 class Init(Record, kind="init"):
     """Weights at step 0.
 
-    Biases are 0. `batch_norm` is the scale γ of batch norm: ones, or uniform in [0, 1) as
-    OpenLTH draws it.
+    `weights` is the scheme of convolutions and linear layers (tasks.networks.schemes), `linear`
+    that of linear layers where it is another: "pytorch" is U(±1/√fan-in) for the weights and the
+    biases, "normal_001" is N(0, 0.01²). Biases are 0 but under "pytorch". `batch_norm` is the
+    scale γ of batch norm: ones, or uniform in [0, 1) as OpenLTH draws it.
     """
 
     seed: Seed
-    weights: Literal["kaiming_normal", "kaiming_normal_fan_out", "glorot_normal"] = "kaiming_normal"
+    weights: InitScheme = "kaiming_normal"
     batch_norm: Literal["ones", "uniform"] = "ones"
+    linear: LinearScheme = added(default="as_weights")
 
 
 # ---------------------------------------------------------------- scores: larger is kept

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import cos, isfinite, pi
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,15 @@ from tasks.pulse import paced
 from tasks.rescale import rescaled
 from tasks.spec import Cosine, Network, Recipe, StepDecay
 
-EVALUATION_BATCH = 4096
+EVALUATION = 2
+"""Which way of adding up losses `evaluate` has: it rises with the order of its additions."""
+
+EXAMPLES_AT_ONCE = {"cpu": 512, "cuda": 4096}
+"""Of an evaluation, at most."""
+
+VALUES_AT_ONCE = {"cpu": 2**20, "cuda": 2**26}
+"""Of the largest activation of an evaluation. On a CPU 4 MiB, so that activations stay in the
+cache (measured: ResNet-20 and Conv-2 on two kinds of CPU, tests/benchmarks/RESULTS.md)."""
 
 
 class MaskViolation(RuntimeError):
@@ -163,7 +172,7 @@ def train(
         When a pruned weight or its momentum is not zero.
     """
     last_step = recipe.steps if last_step is None else last_step
-    module = build(network)
+    module = build(network, in_place=recipe.ghosts == "none")
     group.prepare(module)
     device = data.train.labels.device
     cut = checkpoints.last() or _beginning(
@@ -280,26 +289,53 @@ def evaluate(
 def _evaluate(
     module: nn.Module, weights: Weights, name: str, split: Split, step: int, group: Group
 ) -> Eval:
-    loss, correct, among = 0.0, 0, 0
     numbers = torch.arange(len(split), device=split.labels.device)
+    answers: list[tuple[Tensor, Tensor, Tensor]] = []
     own = numbers[group.rank :: group.size]
-    for chosen in paced(torch.split(own, _evaluation_batch(split))):
+    for chosen in paced(torch.split(own, _evaluation_batch(module, weights, split))):
         batch = split.batch(chosen)
         logits = functional_call(module, weights, (batch.images,), tie_weights=False)
-        loss += float(cross_entropy(logits, batch.labels, reduction="sum"))
-        correct += int((logits.argmax(1) == batch.labels).sum())
         best = logits.topk(min(5, logits.shape[1])).indices
-        among += int((best == batch.labels[:, None]).any(1).sum())
-    sums = torch.tensor([loss, correct, among], dtype=torch.float64, device=numbers.device)
+        answers.append(
+            (
+                cross_entropy(logits, batch.labels, reduction="none"),
+                logits.argmax(1) == batch.labels,
+                (best == batch.labels[:, None]).any(1),
+            )
+        )
+    columns = [torch.cat(column) for column in zip(*answers, strict=True)]
+    sums = torch.stack([column.sum(dtype=torch.float64) for column in columns])
     group.sum([sums])
     loss, correct, among = sums.tolist()
     return Eval(step, name, loss / len(split), correct / len(split), among / len(split))
 
 
-def _evaluation_batch(split: Split) -> int:
-    """Examples at a time: so many that their images' values number some four million."""
-    values = split.batch(torch.zeros(1, dtype=torch.int64, device=split.labels.device)).images
-    return max(1, min(EVALUATION_BATCH, 2**22 // values.numel()))
+def _evaluation_batch(module: nn.Module, weights: Weights, split: Split) -> int:
+    """Examples at a time: so many that each activation stays in the cache."""
+    device = split.labels.device
+    if module not in _largest:
+        example = split.batch(torch.zeros(1, dtype=torch.int64, device=device)).images
+        _largest[module] = _largest_activation(module, weights, example)
+    kind = device.type if device.type in EXAMPLES_AT_ONCE else "cpu"
+    return max(1, min(EXAMPLES_AT_ONCE[kind], VALUES_AT_ONCE[kind] // _largest[module]))
+
+
+_largest: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+
+
+def _largest_activation(module: nn.Module, weights: Weights, example: Tensor) -> int:
+    """Values of the largest tensor that goes into or out of a layer, for one example."""
+    sizes = [example.numel()]
+
+    def note(_: nn.Module, __: object, output: object) -> None:
+        if isinstance(output, Tensor):
+            sizes.append(output.numel())
+
+    hooks = [child.register_forward_hook(note) for child in module.modules()]
+    functional_call(module, weights, (example,), tie_weights=False)
+    for hook in hooks:
+        hook.remove()
+    return max(sizes)
 
 
 def _check_masks(params: Weights, momenta: list[Tensor], masks: Weights) -> None:

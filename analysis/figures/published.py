@@ -66,11 +66,8 @@ def curves(name: str) -> tuple[Curve, ...]:
 def translated(name: str) -> tuple[Curve, ...]:
     """Its curves under our names; networks that we do not have (or have twice) are left out."""
     known = reference.about(name)
-    return tuple(
-        replace(one, dataset=known.datasets[one.dataset], network=known.networks[one.network])
-        for one in curves(name)
-        if one.dataset in known.datasets and one.network in known.networks
-    )
+    named = [(one, known.ours(one.dataset, one.network)) for one in curves(name)]
+    return tuple(replace(one, dataset=ours[0], network=ours[1]) for one, ours in named if ours)
 
 
 def beside(names: Iterable[str], panels: Sequence[Panel]) -> tuple[Curve, ...]:

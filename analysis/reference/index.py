@@ -25,7 +25,8 @@ class Reference:
 
     `columns` are its columns and what they hold: text, number or count. `remarks` are what
     must be said wherever a method of it is shown. `datasets` and `networks` translate its
-    names to ours; both are empty where it has no curves that one's own can be laid beside.
+    names to ours, a network's for one dataset as "dataset/network"; both are empty where it has
+    no curves that one's own can be laid beside.
     """
 
     title: str
@@ -43,6 +44,11 @@ class Reference:
     def has_curves(self) -> bool:
         """Whether it can be drawn, and laid beside one's own."""
         return bool(self.networks)
+
+    def ours(self, dataset: str, network: str) -> tuple[str, str] | None:
+        """Our names of its dataset and network, or None where we do not have them."""
+        named = self.networks.get(f"{dataset}/{network}") or self.networks.get(network)
+        return (self.datasets[dataset], named) if named and dataset in self.datasets else None
 
 
 _SHRINKBENCH = "ShrinkBench (Blalock et al. 2020), github.com/JJGO/shrinkbench at b244974"
@@ -85,6 +91,8 @@ INDEX: dict[str, Reference] = {
             "vgg11_bn": "vgg11_bn",
             "vgg16_bn": "vgg16_bn",
             "resnet18": "resnet18_small_stem",
+            "tinyimagenet/vgg11_bn": "vgg11_bn_three_linear",
+            "tinyimagenet/vgg16_bn": "vgg16_bn_three_linear",
         },
     ),
     "lottery_tix2019": Reference(

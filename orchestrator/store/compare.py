@@ -1,9 +1,11 @@
 """Two results of one key: whether they say the same, and where they part.
 
 Columns that a later version added (schema.ADDED) are compared where both results have them.
+Losses that two versions added up in another order (column `evaluation`) may differ by rounding.
 """
 
 from collections.abc import Iterator
+from math import isclose
 from typing import Any, NamedTuple
 
 from orchestrator.store import schema
@@ -22,22 +24,33 @@ _PROVENANCE = schema.TASKS.names[schema.TASKS.get_field_index("launch") :]
 RESULT = [n for n in schema.LIVE.names if n not in {"digest", "checksum", *_PROVENANCE}]
 """Columns of schema.LIVE that are what a task found; the others are how it came about."""
 
+ROUNDING = 1e-5
+"""Relative error of a float32 sum of thousands of losses, with room to spare."""
+
 _SCALARS = [name for name in RESULT if name not in schema.PARTS and name != "key"]
 
 
 class Compared(NamedTuple):
-    """One value of two results: what it is, where (step and split, or layer), and both."""
+    """One value of two results: what it is, where (step and split, or layer), and both.
+
+    They may differ by `rounding`, relative to the larger.
+    """
 
     field: str
     place: str
     first: Any
     second: Any
+    rounding: float = 0.0
 
     @property
     def same(self) -> bool:
         """Whether they are equal; not-a-number is equal to itself."""
         both_nan = self.first != self.first and self.second != self.second
-        return bool(self.first == self.second or both_nan)
+        if self.first == self.second or both_nan:
+            return True
+        if not self.rounding or None in (self.first, self.second):
+            return False
+        return isclose(self.first, self.second, rel_tol=self.rounding)
 
     def __str__(self) -> str:
         where = f" of {self.place}" if self.place else ""
@@ -46,12 +59,16 @@ class Compared(NamedTuple):
 
 def compared(first: Row, second: Row) -> Iterator[Compared]:
     """Every value of two rows of schema.LIVE, in the order in which a task comes to it."""
+    summed_alike = first.get("evaluation") == second.get("evaluation")
+    rounding = {} if summed_alike else {"loss": ROUNDING}
     for table, identity in _IDENTITY.items():
         ours, theirs = (_items(row, table, identity) for row in (first, second))
         for which in sorted({**ours, **theirs}, key=_order):
             place = ", ".join(filter(None, map(_words, identity, which)))
             one, other = ours.get(which, {}), theirs.get(which, {})
-            yield from _pairs(one, other, [n for n in one or other if n not in identity], place)
+            names = [n for n in one or other if n not in identity]
+            for found in _pairs(one, other, names, place):
+                yield found._replace(rounding=rounding.get(found.field, 0.0))
     yield from _pairs(first, second, _SCALARS, "")
 
 

@@ -69,6 +69,11 @@ TASKS = _table(
     _field("code", pa.string(), "git commit of this software, + if modified, or null"),
     _field("torch", pa.string(), "version of PyTorch"),
     _field("python", pa.string(), "version of Python"),
+    _field(
+        "evaluation",
+        pa.int32(),
+        "runs: how losses are added up: 2 in float64; null: in float32, in larger batches",
+    ),
 )
 
 EVALS = _table(
@@ -148,6 +153,7 @@ ADDED = frozenset(
         *("top5", "effective_kept", "distance", "images_per_second", "peak_memory"),
         *("energy", "energy_source", "effective", "score_mean", "score_std"),
         *("latency", "dense_latency", "node_reads", "store_reads", "gang"),
+        "evaluation",
         *("split", "alpha", "layer"),  # of measurements, each of which says only what it has
     }
 )
@@ -253,6 +259,7 @@ TRIALS = _table(
     _field("graphs_key", pa.string(), "its mask's layers as graphs, if asked"),
     _field("latency_key", pa.string(), "latency of its mask's network, if asked"),
     _field("tags", pa.string(), "tags of the sweep file, JSON; each is a column tag_… besides"),
+    _field("init_linear", pa.string(), "distribution of linear layers' weights, if another"),
 )
 
 ANSWERS = ("run_key", "mask_key", "barrier_key", "graphs_key", "latency_key")

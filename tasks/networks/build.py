@@ -5,19 +5,19 @@ A module here is architecture only: it lives on the meta device and is called wi
 """
 
 from collections.abc import Callable
-from math import sqrt
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tasks import own, streams
+from tasks.networks import schemes
 from tasks.networks.conv import conv, conv2_bn
 from tasks.networks.densenet import densenet_40
 from tasks.networks.lenet import lenet_5, lenet_5_caffe, lenet_300_100
 from tasks.networks.mobile import mobilenet_v1
 from tasks.networks.resnet import resnet_cifar, resnet_imagenet, wide_resnet
-from tasks.networks.vgg import vgg_bn
+from tasks.networks.vgg import vgg_bn, vgg_bn_three_linear
 from tasks.networks.vit import vit_small
 from tasks.spec import Init, Network
 
@@ -33,6 +33,7 @@ BUILDERS: dict[str, Builder] = {
     "conv2_bn": conv2_bn,
     **{f"conv_{n}": conv(n) for n in (2, 4, 6)},
     **{f"vgg{depth}_bn": vgg_bn(depth) for depth in (11, 13, 16, 19)},
+    **{f"vgg{depth}_bn_three_linear": vgg_bn_three_linear(depth) for depth in (11, 16)},
     **{f"resnet{depth}": resnet_cifar(depth) for depth in (20, 32, 44, 56, 110)},
     **{f"resnet{depth}": resnet_imagenet(f"resnet{depth}") for depth in (18, 34, 50)},
     **{
@@ -47,8 +48,12 @@ BUILDERS: dict[str, Builder] = {
 }
 
 
-def build(network: Network) -> nn.Module:
+def build(network: Network, *, in_place: bool = False) -> nn.Module:
     """The architecture, on the meta device.
+
+    `in_place` leaves activations that overwrite their input as they are: the same values with
+    half the memory traffic, for training. Scores differentiate twice through every
+    activation, which needs its input.
 
     Raises
     ------
@@ -64,8 +69,8 @@ def build(network: Network) -> nn.Module:
                 f"{network.name} cannot be built for {shape} images: {error}"
             ) from None
     for child in module.modules():
-        if getattr(child, "inplace", False):
-            setattr(child, "inplace", False)  # noqa: B010 -- scores differentiate twice through every activation
+        if getattr(child, "inplace", False) and not in_place:
+            setattr(child, "inplace", False)  # noqa: B010 -- a module's attribute may be a tensor
     return module
 
 
@@ -91,9 +96,12 @@ def initial_weights(network: Network, init: Init) -> Weights:
         owner, _, role = name.rpartition(".")
         norm = isinstance(module.get_submodule(owner), _BatchNorm)
         if name in drawn:
-            weights[name] = _draw(name, tensor.shape, init)
+            weights[name] = schemes.weight(name, tensor.shape, init)
         elif role == "num_batches_tracked":
             weights[name] = torch.zeros((), dtype=torch.int64)
+        elif role == "bias" and f"{owner}.weight" in drawn:
+            fan_in = module.get_parameter(f"{owner}.weight")[0].numel()
+            weights[name] = schemes.bias(name, tensor.shape, fan_in, init)
         elif role in {"bias", "running_mean"}:
             weights[name] = torch.zeros(tensor.shape)
         elif norm and role == "weight" and init.batch_norm == "uniform":
@@ -128,19 +136,3 @@ def _torchvision(network: Network) -> nn.Module:
         raise ValueError(f"{network.name} takes images of 3 channels")
     module: nn.Module = models.get_model(name, weights=None, num_classes=network.classes)
     return module
-
-
-def _draw(name: str, shape: torch.Size, init: Init) -> Tensor:
-    """He et al. 2015 or Glorot and Bengio 2010, normal."""
-    receptive = shape[2:].numel()
-    fan_in, fan_out = shape[1] * receptive, shape[0] * receptive
-    match init.weights:
-        case "kaiming_normal":
-            fans = fan_in
-        case "kaiming_normal_fan_out":
-            fans = fan_out
-        case "glorot_normal":
-            fans = fan_in + fan_out
-    std = sqrt(2 / fans)
-    draws = streams.normal(shape.numel(), init.seed, "weights", name)
-    return torch.from_numpy(std * draws).float().reshape(shape)

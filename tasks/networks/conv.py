@@ -25,7 +25,7 @@ def _block(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
     return (
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         nn.MaxPool2d(2),
     )
 
@@ -43,12 +43,12 @@ def conv(convolutions: int) -> Callable[[Network], nn.Module]:
         layers: list[nn.Module] = []
         for outputs in (64, 128, 256)[: convolutions // 2]:
             for inputs in (channels, outputs):
-                layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+                layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(inplace=True)]
             layers.append(nn.MaxPool2d(2))
             channels, height, width = outputs, height // 2, width // 2
-        layers += [nn.Flatten(), nn.Linear(channels * height * width, 256), nn.ReLU()]
+        layers += [nn.Flatten(), nn.Linear(channels * height * width, 256), nn.ReLU(inplace=True)]
         return nn.Sequential(
-            *layers, nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, network.classes)
+            *layers, nn.Linear(256, 256), nn.ReLU(inplace=True), nn.Linear(256, network.classes)
         )
 
     return build

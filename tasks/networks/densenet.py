@@ -14,7 +14,7 @@ class _Dense(nn.Module):
         super().__init__()
         self.branch = nn.Sequential(
             nn.BatchNorm2d(inputs),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(inputs, growth, 3, padding=1, bias=False),
         )
 
@@ -34,10 +34,15 @@ def densenet_40(network: Network) -> nn.Module:
     ]
     for block in range(3):
         if block:
-            layers += [nn.BatchNorm2d(channels), nn.ReLU()]
+            layers += [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
             layers += [nn.Conv2d(channels, channels, 1, bias=False), nn.AvgPool2d(2)]
         for _ in range(12):
             layers.append(_Dense(channels, growth))
             channels += growth
-    layers += [nn.BatchNorm2d(channels), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    layers += [
+        nn.BatchNorm2d(channels),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    ]
     return nn.Sequential(*layers, nn.Linear(channels, network.classes))

@@ -14,9 +14,9 @@ def lenet_300_100(network: Network) -> nn.Module:
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(channels * height * width, 300),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         nn.Linear(300, 100),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         nn.Linear(100, network.classes),
     )
 
@@ -30,11 +30,11 @@ def lenet_5(network: Network) -> nn.Module:
     padding = 2 if height == width == 28 else 0
     rows, columns = (_left(side + 2 * padding) for side in (height, width))
     return nn.Sequential(
-        *(nn.Conv2d(channels, 6, 5, padding=padding), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(channels, 6, 5, padding=padding), nn.ReLU(inplace=True), nn.MaxPool2d(2)),
+        *(nn.Conv2d(6, 16, 5), nn.ReLU(inplace=True), nn.MaxPool2d(2)),
         nn.Flatten(),
-        *(nn.Linear(16 * rows * columns, 120), nn.ReLU()),
-        *(nn.Linear(120, 84), nn.ReLU()),
+        *(nn.Linear(16 * rows * columns, 120), nn.ReLU(inplace=True)),
+        *(nn.Linear(120, 84), nn.ReLU(inplace=True)),
         nn.Linear(84, network.classes),
     )
 
@@ -50,7 +50,7 @@ def lenet_5_caffe(network: Network) -> nn.Module:
         *(nn.Conv2d(channels, 20, 5), nn.MaxPool2d(2)),
         *(nn.Conv2d(20, 50, 5), nn.MaxPool2d(2)),
         nn.Flatten(),
-        *(nn.Linear(50 * rows * columns, 500), nn.ReLU()),
+        *(nn.Linear(50 * rows * columns, 500), nn.ReLU(inplace=True)),
         nn.Linear(500, network.classes),
     )
 

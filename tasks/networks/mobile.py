@@ -30,5 +30,5 @@ def _conv(inputs: int, outputs: int, size: int, stride: int, groups: int) -> lis
     return [
         nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False),
         nn.BatchNorm2d(outputs),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
     ]

@@ -34,16 +34,16 @@ def _shortcut(inputs: int, outputs: int, stride: int, *, norm: bool) -> nn.Modul
 
 def _basic(inputs: int, outputs: int, stride: int) -> nn.Module:
     branch = nn.Sequential(
-        *(_conv3(inputs, outputs, stride), nn.BatchNorm2d(outputs), nn.ReLU()),
+        *(_conv3(inputs, outputs, stride), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)),
         *(_conv3(outputs, outputs), nn.BatchNorm2d(outputs)),
     )
-    return _Residual(branch, _shortcut(inputs, outputs, stride, norm=True), nn.ReLU())
+    return _Residual(branch, _shortcut(inputs, outputs, stride, norm=True), nn.ReLU(inplace=True))
 
 
 def _preactivated(inputs: int, outputs: int, stride: int) -> nn.Module:
     branch = nn.Sequential(
-        *(nn.BatchNorm2d(inputs), nn.ReLU(), _conv3(inputs, outputs, stride)),
-        *(nn.BatchNorm2d(outputs), nn.ReLU(), _conv3(outputs, outputs)),
+        *(nn.BatchNorm2d(inputs), nn.ReLU(inplace=True), _conv3(inputs, outputs, stride)),
+        *(nn.BatchNorm2d(outputs), nn.ReLU(inplace=True), _conv3(outputs, outputs)),
     )
     return _Residual(branch, _shortcut(inputs, outputs, stride, norm=False), nn.Identity())
 
@@ -69,7 +69,11 @@ def resnet_cifar(depth: int) -> Callable[[Network], nn.Module]:
 
     def build(network: Network) -> nn.Module:
         widths = [scaled(c, network.width) for c in (16, 32, 64)]
-        stem = (_conv3(network.input_shape[0], widths[0]), nn.BatchNorm2d(widths[0]), nn.ReLU())
+        stem = (
+            _conv3(network.input_shape[0], widths[0]),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(inplace=True),
+        )
         blocks = _stages(_basic, widths[0], widths, (depth - 2) // 6)
         return nn.Sequential(*stem, *blocks, *_head(widths[-1], network.classes))
 
@@ -85,7 +89,7 @@ def wide_resnet(depth: int, factor: int) -> Callable[[Network], nn.Module]:
     def build(network: Network) -> nn.Module:
         widths = [scaled(c * factor, network.width) for c in (16, 32, 64)]
         blocks = _stages(_preactivated, 16, widths, (depth - 4) // 6)
-        last = (nn.BatchNorm2d(widths[-1]), nn.ReLU())
+        last = (nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True))
         stem = _conv3(network.input_shape[0], 16)
         return nn.Sequential(stem, *blocks, *last, *_head(widths[-1], network.classes))
 

@@ -18,6 +18,8 @@ PUBLISHED_WEIGHTS = {
     ("vgg16_bn", CIFAR, 10): (14_715_584, 14),
     ("vgg16_bn", CIFAR, 100): (14_761_664, 14),
     ("vgg11_bn", CIFAR, 10): (9_222_848, 9),
+    ("vgg16_bn_three_linear", TINY, 200): (18_060_992, 16),
+    ("vgg11_bn_three_linear", TINY, 200): (12_568_256, 11),
     ("resnet18_small_stem", CIFAR, 10): (11_164_352, 21),
     ("resnet18_small_stem", TINY, 200): (11_261_632, 21),
     ("resnet18", TINY, 200): (11_269_312, 21),

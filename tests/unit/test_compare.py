@@ -63,3 +63,12 @@ def test_layers_and_measurements_are_told_apart_by_name() -> None:
     barrier = {"name": "error", "split": "test", "alpha": 0.5, "layer": None, "value": 0.1}
     rows = [{"measurements": [barrier]}, {"measurements": [{**barrier, "value": 0.2}]}]
     assert str(differences(*rows)[0]) == "value of error, test, alpha 0.5: 0.1 and 0.2"
+
+
+def test_losses_added_up_in_another_order_may_differ_by_rounding_alone() -> None:
+    near, far = changed(12, loss=0.5 * (1 + 3e-6)), changed(12, loss=0.5 * (1 + 1e-3))
+    assert [one.field for one in differences(RUN, near)] == ["loss"]
+    assert differences(RUN, {**near, "evaluation": 2}) == []
+    assert [one.field for one in differences(RUN, {**far, "evaluation": 2})] == ["loss"]
+    hits = {**changed(12, accuracy=0.9 + 1e-6), "evaluation": 2}
+    assert [one.field for one in differences(RUN, hits)] == ["accuracy"]
