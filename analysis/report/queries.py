@@ -90,8 +90,8 @@ def results(sweep: str, shown: Columns) -> str:
     sort = ["method <> 'dense'", "method", "ablation <> 'none'", "ablation", *shown.apart]
     means = [_scaled(f"avg({name} {order})", name) for name in shown.measured]
     if "accuracy" in shown.measured:
-        means.insert(1, f'round(100 * stddev(accuracy {order}), 2) AS "std"')
-    asked = 'round(100 * requested_density, 3) AS "weights asked for (%)"'
+        means.insert(1, f'rounded(100 * stddev(accuracy {order}), 2) AS "std"')
+    asked = 'rounded(100 * requested_density, 3) AS "weights asked for (%)"'
     numbers = [asked, "count(*) AS n", *means]
     return f"""
 SELECT {_named(curve)},
@@ -109,7 +109,7 @@ def trials(sweep: str, shown: Columns, passing: str = "") -> str:
     numbers = [_scaled(name, name) for name in shown.measured]
     return f"""
 SELECT trial, {_named(["method", "ablation", *shown.apart])}, replicate,
-       round(100 * density, 3) AS "weights remaining (%)", status,
+       rounded(100 * density, 3) AS "weights remaining (%)", status,
        {_lines([*numbers, "coalesce(run_key, mask_key)[:12] AS key"])}
 FROM trials WHERE sweep = {literal(sweep)}{passing} ORDER BY trial LIMIT {MOST_TRIALS}
 """
@@ -135,9 +135,9 @@ GROUP BY ALL ORDER BY tasks DESC, class, message, kind
 def cost(sweep: str) -> str:
     """Seconds of tasks by method, then of all, each task once; and of each trial alone."""
     columns = """count(*) AS tasks,
-       round(coalesce(sum(seconds ORDER BY key) FILTER (kind = 'run'), 0), 1) AS "training (s)",
-       round(coalesce(sum(seconds ORDER BY key) FILTER (kind = 'mask'), 0), 1) AS "pruning (s)",
-       round(coalesce(sum(seconds ORDER BY key) FILTER (kind NOT IN ('run', 'mask')), 0), 1)
+       rounded(coalesce(sum(seconds ORDER BY key) FILTER (kind = 'run'), 0), 1) AS "training (s)",
+       rounded(coalesce(sum(seconds ORDER BY key) FILTER (kind = 'mask'), 0), 1) AS "pruning (s)",
+       rounded(coalesce(sum(seconds ORDER BY key) FILTER (kind NOT IN ('run', 'mask')), 0), 1)
            AS "measuring (s)","""
     return f"""
 WITH spent AS (
@@ -145,14 +145,14 @@ WITH spent AS (
     FROM stands_on({literal(sweep)}) behind JOIN trials USING (trial)
     WHERE sweep = {literal(sweep)}),
 each AS (
-    SELECT method, round(sum(share ORDER BY trial, key), 1) AS summed FROM spent GROUP BY method)
+    SELECT method, rounded(sum(share ORDER BY trial, key), 1) AS summed FROM spent GROUP BY method)
 SELECT method, {columns}
        any_value(summed) AS "each trial alone (s)"
 FROM (SELECT DISTINCT method, key, kind, seconds FROM spent) JOIN each USING (method)
 GROUP BY method
 UNION ALL
 SELECT 'all together', {columns}
-       (SELECT round(sum(share ORDER BY trial, key), 1) FROM spent)
+       (SELECT rounded(sum(share ORDER BY trial, key), 1) FROM spent)
 FROM (SELECT DISTINCT key, kind, seconds FROM spent)
 ORDER BY method = 'all together', method
 """
@@ -161,10 +161,10 @@ ORDER BY method = 'all together', method
 def ledger(sweep: str) -> str:
     """Seconds by method and density: spent, shared tasks in equal parts, and alone."""
     return f"""
-SELECT method, round(100 * density, 3) AS "weights asked for (%)", device, trials,
-       round(3600 * hours, 1) AS "spent (s)",
-       round(3600 * alone_hours, 1) AS "each trial alone (s)",
-       round(100 * saved_hours / alone_hours, 1) AS "saved (%)"
+SELECT method, rounded(100 * density, 3) AS "weights asked for (%)", device, trials,
+       rounded(3600 * hours, 1) AS "spent (s)",
+       rounded(3600 * alone_hours, 1) AS "each trial alone (s)",
+       rounded(100 * saved_hours / alone_hours, 1) AS "saved (%)"
 FROM ledger({literal(sweep)})
 ORDER BY method <> 'dense', method, density DESC, device
 """
@@ -174,7 +174,7 @@ def environment(sweep: str) -> str:
     """Where and by which software the tasks behind the sweep were done."""
     return f"""
 SELECT device, threads, python, torch, tombola, coalesce(code, 'no commit') AS "code (commit)",
-       count(*) AS tasks, round(sum(seconds ORDER BY key), 1) AS "time (s)"
+       count(*) AS tasks, rounded(sum(seconds ORDER BY key), 1) AS "time (s)"
 FROM (SELECT DISTINCT key FROM stands_on({literal(sweep)})) JOIN tasks USING (key)
 GROUP BY ALL ORDER BY ALL
 """
@@ -189,7 +189,7 @@ def _scaled(expression: str, column: str) -> str:
     """A measured column in the unit people read, under its name."""
     name, factor = _MEASURED[column]
     scaled = expression if factor == 1 else f"{factor} * {expression}"
-    return f'round({scaled}, 2) AS "{name}"'
+    return f'rounded({scaled}, 2) AS "{name}"'
 
 
 def _lines(expressions: Iterable[str]) -> str:

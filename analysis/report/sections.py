@@ -15,6 +15,7 @@ from analysis.quoting import literal
 from analysis.report import queries
 from analysis.report.queries import Columns
 from analysis.report.tables import Table, ask, listed, table
+from analysis.rounding import rounded
 
 
 @dataclass(frozen=True)
@@ -136,8 +137,10 @@ def _by_figure(hours: pa.Table) -> Table:
     rows = [
         (
             *(row[name] for name in ("figure", "trials", "tasks")),
-            *(round(3600 * row[f"{name}hours"], 1) for name in ("", "own_", "alone_")),
-            round(100 * row["saved_hours"] / row["alone_hours"], 1) if row["alone_hours"] else None,
+            *(rounded(3600 * row[f"{name}hours"], 1) for name in ("", "own_", "alone_")),
+            rounded(100 * row["saved_hours"] / row["alone_hours"], 1)
+            if row["alone_hours"]
+            else None,
         )
         for row in hours.to_pylist()
     ]
