@@ -3,10 +3,11 @@
 Pure functions of a study's samples. Differences are in the metric's unit: accuracies' in points.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from statistics import mean
+from typing import TypeAlias
 
 from analysis import stats
 from analysis.errors import TableError
@@ -19,13 +20,17 @@ MARGIN = 0.5
 
 _ROUNDING = 1e-9
 
+Correction: TypeAlias = Callable[[Sequence[float | None]], list[float | None]]
+"""P-values to those corrected for their family, in their order; None stays."""
+
 
 @dataclass(frozen=True)
 class Comparison:
     """A sample against the baseline of its column.
 
-    `paired` is None where fewer than two replicates are shared. `p` is that of the test, by
-    Holm's correction for all comparisons of the column; None where the test is not defined.
+    `paired` is None where fewer than two replicates are shared. `p` is corrected for all
+    comparisons of the column: by Holm's procedure against a named baseline, by `stats.best`
+    against the best. None where the test is not defined.
     """
 
     sample: Sample
@@ -66,9 +71,9 @@ class Sparsest:
 def compare(study: Study, baseline: str | None = None, test: Test = "t") -> list[Comparison]:
     """Each sample against the baseline (a sample's name) of its column; None: against the best.
 
-    The best is chosen by the same numbers that it is tested on, so its p-values are somewhat
-    too small; name a baseline to test a hypothesis that was there first. Columns that lack a
-    named baseline are left out.
+    The best is chosen by the same numbers that it is tested on, which its p-values allow for (see
+    `stats.best`) at the price of power: name a baseline to test a hypothesis that was there first.
+    Columns that lack a named baseline are left out.
 
     Raises
     ------
@@ -85,7 +90,8 @@ def compare(study: Study, baseline: str | None = None, test: Test = "t") -> list
     for samples in study.columns().values():
         there = [one for one in samples if baseline in (None, one.name)]
         if there:
-            found += _against(study.best(there), samples, test)
+            correct = _of_best(study, samples, test) if baseline is None else _corrected
+            found += _against(study.best(there), samples, test, correct)
     return found
 
 
@@ -145,14 +151,24 @@ def sparsest_matching(
 # ---------------------------------------------------------------- details
 
 
-def _against(baseline: Sample, samples: Sequence[Sample], test: Test) -> list[Comparison]:
-    others = [one for one in samples if one is not baseline]
-    tests = [_tested(one, baseline) for one in others]
-    p_values = _corrected([found.p(test) if found else None for found in tests])
+def _against(
+    baseline: Sample, samples: Sequence[Sample], test: Test, correct: Correction
+) -> list[Comparison]:
+    tests = [None if one is baseline else _tested(one, baseline) for one in samples]
+    p_values = correct([found.p(test) if found else None for found in tests])
     return [
         Comparison(one, baseline, found, p)
-        for one, found, p in zip(others, tests, p_values, strict=True)
+        for one, found, p in zip(samples, tests, p_values, strict=True)
+        if one is not baseline
     ]
+
+
+def _of_best(study: Study, samples: Sequence[Sample], test: Test) -> Correction:
+    if test != "t":
+        return stats.of_all_pairs
+    best = list(map(id, samples)).index(id(study.best(samples)))
+    values = [{n: study.metric.sign * x for n, x in one.values.items()} for one in samples]
+    return lambda _: stats.worse_than_best(values, best)
 
 
 def _tested(one: Sample, baseline: Sample) -> Paired | None:

@@ -1,5 +1,6 @@
 """What queries can call besides the tables: their SQL, and what they mean."""
 
+from analysis import rounding
 from orchestrator.store import schema
 
 _STANDS_ON = f"""TABLE
@@ -94,6 +95,10 @@ MACROS = {
     "weights_remaining(density)": (
         "round(100 * density, 9)",
         "a density in per cent, as the pruning papers print it",
+    ),
+    "rounded(value, digits)": (
+        rounding.SQL,
+        "a number as tables and reports show it: half away from zero, of the decimal number",
     ),
     "matching(sweep, tolerance)": (
         """TABLE

@@ -95,6 +95,7 @@ GREY = "#555555"
 _RC: Any = {
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
+    "text.parse_math": False,  # what others wrote is no formula
     "font.size": 9.0,
     "axes.titlesize": 9.0,
     "axes.labelsize": 9.0,
@@ -147,7 +148,12 @@ def look(method: str) -> Look:
     if method in METHODS:
         return METHODS[method]
     colour, marker = _OTHERS[crc32(method.encode()) % len(_OTHERS)]
-    return Look(colour, marker, method.replace("_", " ").capitalize())
+    return Look(colour, marker, own_name(method))
+
+
+def own_name(method: str) -> str:
+    """What a method of one's own is called: its function, in words."""
+    return method.rpartition(":")[2].replace("_", " ").strip() or method
 
 
 def ablated(label: str, ablation: str) -> str:

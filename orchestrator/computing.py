@@ -13,7 +13,7 @@ import torch
 
 from orchestrator.checkpoints import RunCheckpoints
 from orchestrator.errors import StoreError
-from orchestrator.executors.base import Job, Pack
+from orchestrator.executors.base import Job, Pack, Report
 from orchestrator.preemption import Notice
 from orchestrator.store import artifacts, layout, repeats, results
 from orchestrator.store.files import File
@@ -88,10 +88,16 @@ class Computing:
     """
 
     def __init__(
-        self, pack: Pack, store: Path, nearby: Nearby | None, others: Others | None, notice: Notice
+        self,
+        pack: Pack,
+        store: Path,
+        nearby: Nearby | None,
+        others: Others | None,
+        notice: Notice,
+        report: Report,
     ) -> None:
         self._pack, self._store, self._nearby = pack, store, nearby
-        self._others, self._notice = others, notice
+        self._others, self._notice, self._report = others, notice, report
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self._shared: _Scoring | None = None
         self._verbs = {
@@ -126,7 +132,8 @@ class Computing:
             kept = measure.fitted(network, kept)
         start = self._weights(network, value["start"])
         every = self._pack.checkpoint_seconds
-        kept_on_the_way = RunCheckpoints(self._store, job, every, self._notice)
+        first = value["first_step"]
+        kept_on_the_way = RunCheckpoints(self._store, job, every, self._notice, self._report, first)
         how = {
             "order_seed": value["order_seed"],
             "first_step": value["first_step"],

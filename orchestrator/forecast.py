@@ -11,7 +11,8 @@ from rich.table import Table
 from orchestrator.cost import Costs
 from orchestrator.graph import Graph
 from orchestrator.plan import Task
-from orchestrator.render import describe, duration
+from orchestrator.progress import duration
+from orchestrator.render import describe
 from orchestrator.replay import Replay
 from orchestrator.simulate import Simulated, simulate
 
@@ -88,9 +89,7 @@ def print_replay(console: Console, launch: str, found: Replay) -> None:
     table.add_row("simulated", duration(simulated.makespan), f"{simulated.utilisation:.1%}")
     table.add_row("lower bound", duration(simulated.lower_bound), "")
     workers = "worker" if simulated.workers == 1 else "workers"
-    console.print(
-        f"launch {launch}: {found.tasks:,} tasks on {simulated.workers} {workers}", highlight=False
-    )
+    console.print(f"launch {launch}: {found.tasks:,} tasks on {simulated.workers} {workers}")
     console.print(table)
 
 

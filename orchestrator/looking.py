@@ -2,16 +2,21 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.errors import TombolaError
+from orchestrator.progress import Snapshot, sentence
 from orchestrator.store import schema
+from orchestrator.store.beacon import Told
+from orchestrator.store.lineage import stands_on
+from orchestrator.terminal import styled
+from orchestrator.text import visible
 
 SHORT_KEY = 12
 
@@ -68,10 +73,13 @@ A canary ends its launch before any task began, so that it says nothing of later
 """
 
 
-def print_status(console: Console, connection: Connection, sweep: str | None) -> int:
+def print_status(
+    console: Console, connection: Connection, sweep: str | None, told: Sequence[Told] = ()
+) -> int:
     """Trials by status for each sweep, then what the latest launch is doing.
 
-    Returns how many trials are not done.
+    What launches that run have `told` is said as they say it themselves. Returns how many
+    trials are not done.
     """
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("sweep")
@@ -92,19 +100,25 @@ def print_status(console: Console, connection: Connection, sweep: str | None) ->
         console.print(
             f"latest launch {launch}: {finished:,} tasks finished, {dispatched:,} dispatched, "
             f"{failed:,} failed, {blocked:,} blocked; last heard of {idle:,} s ago",
-            highlight=False,
             soft_wrap=True,
         )
+    _print_told(console, told)
     for failure, message, place, count, key, messages in connection.execute(_FAILURES).fetchall():
         others = f", and {messages - 1} other messages" if messages > 1 else ""
         at = f" at {place}" if place else ""
         console.print(
-            f"failed: {count} x {failure}{at}: {escape(message or '')}{others} "
+            f"failed: {count} x {failure}{at}: {visible(message or '')}{others} "
             f"(e.g. {key[:SHORT_KEY]})",
-            highlight=False,
             soft_wrap=True,
         )
     return sum(counts[0] - counts[1] for _, *counts in rows)
+
+
+def _print_told(console: Console, told: Sequence[Told]) -> None:
+    for launch, numbers, age in told:
+        with suppress(ValueError, TypeError, OverflowError):
+            line = f"{launch}: {sentence(Snapshot.of(numbers))} ({max(0.0, age):.0f} s ago)"
+            console.print(visible(line), soft_wrap=True)
 
 
 # ---------------------------------------------------------------- the summary of a sweep
@@ -133,8 +147,8 @@ def print_summary(console: Console, sweep: str, summary: Summary) -> None:
     for density in summary.densities:
         table.add_column(f"{100 * density:.3g} %", justify="right", no_wrap=True)
     for names, line in summary.lines.items():
-        table.add_row(*map(escape, names), *(_cell(line, d) for d in summary.densities))
-    console.print(f"{sweep}: {summary.done:,} of {summary.total:,} trials done", highlight=False)
+        table.add_row(*names, *(_cell(line, d) for d in summary.densities))
+    console.print(f"{sweep}: {summary.done:,} of {summary.total:,} trials done")
     console.print("Test accuracy (%), mean over replicates, by weights remaining")
     console.print(table)
 
@@ -156,7 +170,6 @@ def print_reads(console: Console, connection: Connection, launch: str) -> None:
     if near is not None:
         console.print(
             f"weights and masks: {near:,} read from the nodes' own copies, {far:,} from the store",
-            highlight=False,
         )
 
 
@@ -183,11 +196,11 @@ def print_checklist(console: Console, findings: Sequence[Finding]) -> None:
     for heading in ("rule", "outcome", "evidence"):
         table.add_column(heading, overflow="fold")
     for found in findings:
-        outcome = f"[{_COLOURS[found.outcome]}]{found.outcome}[/]"
-        table.add_row(found.rule, outcome, escape(found.evidence))
+        outcome = styled((found.outcome, _COLOURS[found.outcome]))
+        table.add_row(found.rule, outcome, found.evidence)
     console.print(table)
     ok = sum(found.outcome == "ok" for found in findings)
-    console.print(f"{ok} of {len(findings)} ok", highlight=False)
+    console.print(f"{ok} of {len(findings)} ok")
 
 
 # ---------------------------------------------------------------- show
@@ -203,7 +216,7 @@ def print_expression(console: Console, connection: Connection, prefix: str) -> N
     """
     key, kind, text = _find(connection, prefix)
     value = json.loads(text) if text else None
-    console.print(f"[bold]{kind} {key}[/bold]", highlight=False)
+    console.print(f"{kind} {key}", style="bold")
     if value is None:
         console.print("asked for by a sweep, not computed yet")
     else:
@@ -253,7 +266,7 @@ def _print_fields(console: Console, value: dict[str, Any]) -> None:
     for name, field in value.items():
         if name in ("kind", "version"):
             continue
-        console.print(f"  {name:<12} {escape(_words(field))}", highlight=False, soft_wrap=True)
+        console.print(f"  {name:<12} {_words(field)}", soft_wrap=True)
 
 
 def _words(field: Any) -> str:
@@ -288,7 +301,6 @@ def _print_provenance(console: Console, connection: Connection, key: str) -> Non
         f"computed in {seconds:.2f} s on {worker} ({device}), {at:%Y-%m-%d %H:%M:%S} UTC, launch "
         f"{launch}, attempt {attempt}, tombola {version} ({code or 'no commit'}), torch {torch}"
         f"{kept_of}",
-        highlight=False,
         soft_wrap=True,
     )
 
@@ -297,7 +309,7 @@ def _print_lineage(console: Console, connection: Connection, value: dict[str, An
     """The chain of what it stands on, nearest first."""
     console.print("stands on")
     seen: set[str] = set()
-    inputs = _inputs(value)
+    inputs = stands_on(value)
     while inputs:
         key = inputs.pop(0)
         if key in seen:
@@ -305,22 +317,13 @@ def _print_lineage(console: Console, connection: Connection, value: dict[str, An
         seen.add(key)
         row = connection.execute("SELECT kind, value FROM tasks WHERE key = ?", [key]).fetchone()
         if row is None:
-            console.print(f"  {key[:SHORT_KEY]}  (not in the store any more)", highlight=False)
+            console.print(f"  {key[:SHORT_KEY]}  (not in the store any more)")
             continue
         parent = json.loads(row[1])
-        console.print(f"  {row[0]:<5} {key[:SHORT_KEY]}  {_summary(parent)}", highlight=False)
-        inputs += _inputs(parent)
+        console.print(f"  {row[0]:<5} {key[:SHORT_KEY]}  {_summary(parent)}")
+        inputs += stands_on(parent)
     if not seen:
         console.print("  nothing: it starts from an initialization")
-
-
-def _inputs(value: dict[str, Any]) -> list[str]:
-    keys = [value.get("mask"), value.get("within")]
-    for field in ("start", "of", "one", "other"):
-        state = value.get(field)
-        if isinstance(state, dict) and state["kind"] == "state":
-            keys.append(state["run"])
-    return [key for key in keys if key]
 
 
 def _summary(value: dict[str, Any]) -> str:
@@ -347,13 +350,12 @@ def _print_users(console: Console, connection: Connection, key: str) -> None:
     ).fetchall()
     console.print(f"used by {len(tasks):,} tasks and {len(trials):,} trials")
     for kind, user in tasks[:10]:
-        console.print(f"  {kind:<5} {user[:SHORT_KEY]}", highlight=False)
+        console.print(f"  {kind:<5} {user[:SHORT_KEY]}")
     for sweep, trial, method, ablation, replicate, density in trials[:10]:
         changed = "" if ablation == "none" else f", {ablation}"
         console.print(
             f"  trial {trial} of {sweep}: {method}{changed}, density {density:.4g}, "
             f"replicate {replicate}",
-            highlight=False,
         )
     if len(tasks) > 10 or len(trials) > 10:
         console.print("  …")
@@ -373,9 +375,9 @@ def print_schema(
     for name, column, kind, comment in columns:
         if last not in (None, name):
             table.add_section()
-        table.add_row(name if name != last else "", column, kind.lower(), escape(comment or ""))
+        table.add_row(name if name != last else "", column, kind.lower(), comment or "")
         last = name
     console.print(table)
     console.print("Examples")
     for example in examples:
-        console.print(f'  tombola sql "{escape(example)}"', highlight=False, soft_wrap=True)
+        console.print(f'  tombola sql "{example}"', soft_wrap=True)

@@ -16,11 +16,12 @@ import numpy as np
 
 from orchestrator import surplus
 from orchestrator.errors import DamagedFile, StoreError
-from orchestrator.store import artifacts, layout, results
+from orchestrator.store import artifacts, journal, layout, place, results
 from orchestrator.store.compact import publish_segment
 from orchestrator.store.compare import Compared, Row, differences
 from orchestrator.store.files import publish
 from orchestrator.store.place import contents
+from orchestrator.store.spool import Spool
 
 BATCH = 5_000
 """Results in memory at a time, and in one segment."""
@@ -83,10 +84,13 @@ def merge(store: Path, other: Path) -> Merged:
     tainted = _tainted(other, {alarm.first["key"] for alarm in merged.alarms})
     wanted = theirs.keys() - ours.keys() - tainted
     merged.refused = len(tainted - ours.keys())
-    fresh = _checked(other, wanted)
-    while batch := list(islice(fresh, BATCH)):
-        publish_segment(store, batch)
-        merged.results += len(batch)
+    with Spool() as spool:
+        for row in _checked(other, wanted):
+            spool.add(row)
+        fresh = spool.rows()
+        while batch := list(islice(fresh, BATCH)):
+            publish_segment(store, batch)
+            merged.results += len(batch)
     live = {path.stem for path in layout.published(store / layout.LIVE, ".parquet")}
     merged.alarms += apart(store, other, sorted(live & wanted))  # committed here meanwhile
     _take_notes(store, other, merged)
@@ -133,9 +137,18 @@ def _take_notes(store: Path, other: Path, merged: Merged) -> None:
                 continue  # a part of a journal, folded meanwhile
             if suffix == ".parquet":
                 results.parse(path, content)
+            else:
+                _check_journal(path, content)
             publish(store / path.relative_to(other), content)
             if folder == layout.SWEEPS:
                 merged.sweeps.append(path.stem.rpartition("-")[0])
+
+
+def _check_journal(path: Path, content: bytes) -> None:
+    try:
+        journal.check(content)
+    except ValueError as error:
+        raise DamagedFile.altered(path, error) from None
 
 
 def _take_artifacts(store: Path, other: Path, tainted: set[str], merged: Merged) -> None:
@@ -154,12 +167,12 @@ def _take_artifacts(store: Path, other: Path, tainted: set[str], merged: Merged)
     for path in lacking(layout.MASKS):
         if path.stem not in tainted:
             _check_mask(store, other, path)
-            publish(store / path.relative_to(other), path.read_bytes())
+            publish(store / path.relative_to(other), place.read(path))
             merged.masks += 1
     for path in lacking(layout.STATES):
         if path.parent.name not in tainted:
             artifacts.read_state(other, path.parent.name, int(path.stem))
-            publish(store / path.relative_to(other), path.read_bytes())
+            publish(store / path.relative_to(other), place.read(path))
             merged.states += 1
 
 

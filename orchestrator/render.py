@@ -10,9 +10,11 @@ from orchestrator.cost import Costs, Estimate
 from orchestrator.failures import Failure
 from orchestrator.launch import Failed, Progress
 from orchestrator.plan import Plan, Task, Value, alone, together, trained
+from orchestrator.progress import duration
 from orchestrator.store.results import Row
 from orchestrator.store.verify import Finding
 from orchestrator.study import Study
+from orchestrator.terminal import styled
 from tasks.measurements import Barrier, Graphs, Latency
 from tasks.spec import Run, State
 
@@ -78,10 +80,10 @@ def print_plan(
     measured = "from this store's history" if costs.rates else "a rough model until something ran"
     table.add_row("expected time", duration(wall), f"on {slots} workers ({measured})")
     table.add_row("expected disk", size(expected.bytes), "")
-    console.print(f"[bold]{study.name}[/bold]  {study.sweep.description}".rstrip())
+    console.print(styled((study.name, "bold"), f"  {study.sweep.description}".rstrip()))
     console.print(table)
     if not planned.tasks:
-        console.print("[green]Nothing to do:[/green] the store holds every result.")
+        console.print(styled(("Nothing to do:", "green"), " the store holds every result."))
 
 
 def print_reasons(console: Console, study: Study, tasks: Iterable[Task]) -> None:
@@ -104,50 +106,37 @@ def print_failures(console: Console, failures: Sequence[Failed], blocked: int) -
         groups.setdefault((failure.why, failure.message), []).append(failure)
     for (why, message), members in groups.items():
         console.print(
-            f"[red]failed[/red]  {len(members)} x {why.word}: {message}",
-            highlight=False,
+            styled(("failed", "red"), f"  {len(members)} x {why.word}: {message}"),
             soft_wrap=True,
         )
         console.print(
             f"        e.g. {members[0].task.key[:SHORT_KEY]} {describe(members[0].task.value)}"
         )
         if members[0].traceback and why is Failure.RAISED:
-            console.print(members[0].traceback.rstrip(), markup=False, style="dim")
+            console.print(members[0].traceback.rstrip(), style="dim")
     if blocked:
-        console.print(f"[yellow]blocked[/yellow] {blocked} tasks need one that failed")
+        console.print(styled(("blocked", "yellow"), f" {blocked} tasks need one that failed"))
 
 
 def print_given_up(console: Console, progress: Progress) -> None:
     """What was cancelled, and which nodes were fenced off."""
     for node in progress.fenced:
         console.print(
-            f"[red]fenced off[/red]  node {node}: different tasks failed there one after another, "
-            "and succeeded elsewhere",
-            highlight=False,
+            styled(
+                ("fenced off", "red"),
+                f"  node {node}: different tasks failed there one after another, and succeeded "
+                "elsewhere",
+            ),
             soft_wrap=True,
         )
     if progress.cancelled:
-        console.print(f"{len(progress.cancelled):,} tasks were cancelled", highlight=False)
+        console.print(f"{len(progress.cancelled):,} tasks were cancelled")
 
 
 def print_findings(console: Console, findings: Sequence[Finding]) -> None:
     """What verify found, a line each."""
     for finding in findings:
-        console.print(f"{finding.path}: {finding.problem}", highlight=False, soft_wrap=True)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: 0.4 s, 12 s, 3 min 05 s, 2 h 10 min, 3 d 4 h."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+        console.print(f"{finding.path}: {finding.problem}", soft_wrap=True)
 
 
 def _is_whole(planned: Plan) -> bool:

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
-from analysis.figures import selection, series
+from analysis.figures import selection, series, split
 from analysis.figures.options import CurveOptions
 from analysis.figures.series import Dense, Panel, Series
 
@@ -63,6 +63,7 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: CurveOpti
         raise FigureError(
             f"sweep {sweep} has no method with two ablations done: nothing to compare"
         )
+    split.check(sweep, chosen.rows, len(cells))
     return Facts(
         cells=tuple(cells),
         runs=chosen.runs,

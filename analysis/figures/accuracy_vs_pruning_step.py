@@ -6,17 +6,21 @@ from dataclasses import dataclass
 import duckdb
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.lines import Line2D
 
 from analysis import style
 from analysis.figures import axes as marks
-from analysis.figures import selection, series
+from analysis.figures import selection, series, split
 from analysis.figures.metrics import Metric
-from analysis.figures.options import StepOptions
+from analysis.figures.options import RankOptions
 from analysis.figures.selection import Row
 from analysis.stats import Spread, Summary
 
 SQL = selection.SQL
+
+_MOST, _MOST_SPLIT = 6, 3
+"""Densities that have panels unless others are asked for; fewer where settings have panels too."""
+_MOST_PANELS = 18
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Curve:
     label: str
     variant: int
     points: tuple[Point, ...]
+    plain: bool = False
+    ablation: str = "none"
 
 
 @dataclass(frozen=True)
@@ -61,10 +67,13 @@ class Facts:
     width: float
     metric: str
     title: str | None = None
+    each_explains: bool = False
 
 
-def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: StepOptions) -> Facts:
+def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: RankOptions) -> Facts:
     """Means over replicates; a method that rewinds is shown at the step it rewinds to.
+
+    At the densities nearest to those asked for, or at a few spread out.
 
     Raises
     ------
@@ -73,50 +82,69 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: StepOptio
     """
     chosen = selection.choose(connection, sweep, options)
     rows = [_placed(row) for row in chosen.rows if row["method"] != "dense"]
-    named = selection.labels(rows)
-    dense = {(p.network, p.dataset): p.dense for p in series.panels(chosen, options.spread)}
-    groups = selection.grouped(
-        rows, lambda row: (row["network"], row["dataset"], row["requested_density"])
-    )
-    panels = []
-    for (network, dataset, density), members in groups.items():
-        curves = tuple(
-            Curve(
-                members_[0]["method"], *named[key], _points(members_, chosen.metric, options.spread)
-            )
-            for key, members_ in selection.grouped(members, selection.setting).items()
+    by = split.split(rows)
+    named = by.labels(rows)
+    places = selection.grouped(rows, lambda r: (r["network"], r["dataset"], by.place(r)))
+    dense = {
+        place: series.dense(
+            [*members, *by.beside(chosen.rows, members)], chosen.metric, options.spread
         )
-        title = f"{style.problem(network, dataset)}, {style.percent(density)}% left"
-        panels.append(Panel(title, curves, dense[network, dataset]))
+        for place, members in places.items()
+    }
+    there_are = {row["requested_density"] for row in rows}
+    most = _MOST if by == split.Split() else _MOST_SPLIT
+    wanted = selection.spaced(there_are, options.densities, min(most, len(there_are)))
+    groups = selection.grouped(
+        (row for row in rows if row["requested_density"] in wanted),
+        lambda row: (row["network"], row["dataset"], by.place(row), row["requested_density"]),
+    )
+    split.check(sweep, rows, len(groups), _MOST_PANELS)
+    panels = []
+    for (network, dataset, place, density), members in groups.items():
+        part = by.said(members[0])
+        left = f"{style.percent(density)}% left"
+        title = ", ".join(filter(None, (style.problem(network, dataset), part, left)))
+        curves = _curves(members, named, by, chosen.metric, options.spread)
+        panels.append(Panel(title, curves, dense[network, dataset, place]))
     counts = {p.shown.n for panel in panels for one in panel.curves for p in one.points}
+    shown = {p.title: {c.label for c in p.curves} for p in panels}
     return Facts(
         panels=tuple(panels),
         runs=chosen.runs,
-        note=selection.footnote(chosen, counts, options.spread),
+        note=selection.footnote(chosen, counts, options.spread)
+        + selection.left_out(there_are, wanted)
+        + split.absent({} if by.each_explains else shown),
         width=style.WIDTHS[options.width],
         metric=chosen.metric.label,
         title=options.title,
+        each_explains=by.each_explains,
     )
 
 
 def draw(facts: Facts) -> Figure:
     """Panels side by side under one legend; early steps have as much room as late ones."""
-    shape = marks.spread_out(len(facts.panels), 1 if facts.width < 4 else 2)
+    count = len(facts.panels)
+    shape = marks.abreast(count, facts.width, each_explains=facts.each_explains)
+    height = marks.tall(2.1, shape[0])
     dense = marks.dense_handles(one for panel in facts.panels for one in panel.dense)
     curves = {one.label: one for panel in facts.panels for one in panel.curves}
-    handles = [marks.handle(_look(one), one.label) for one in curves.values()]
+    handles = [] if facts.each_explains else [_handle(one) for one in curves.values()]
     frame = marks.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
-    figure, _, lines = marks.sheet(shape, 2.1, frame)
+    names = [str(line.get_label()) for line in dense]
+    figure, _, lines = marks.sheet(shape, height, frame)
     spots = [ax for line in lines for ax in line]
     for panel, ax in zip(facts.panels, spots, strict=False):
-        marks.dense_line(ax, panel.dense, [str(line.get_label()) for line in dense])
+        marks.dense_line(ax, panel.dense, names)
         for one in panel.curves:
             marks.curve(ax, one.points, _look(one))
-        _step_axis(ax, {p.step for one in panel.curves for p in one.points})
-        ax.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
-        ax.set_title(panel.title)
+        _step_axis(ax, {p.step for one in panel.curves for p in one.points}, shape[1])
+        marks.ticked(ax, 7, height)
+        marks.titled(ax, panel.title, facts.width / shape[1])
+        if facts.each_explains:
+            marks.explained(ax, [_handle(one) for one in panel.curves], facts.width)
     for ax in lines[-1]:
-        ax.set_xlabel("Step of pruning or rewinding (iterations)")
+        words = "Step of pruning or rewinding (iterations)"
+        ax.set_xlabel(marks.wrapped(words, facts.width / shape[1] - 0.4, 9.0, 0.05))
     for line in lines:
         line[0].set_ylabel(facts.metric)
     for spare in spots[len(facts.panels) :]:
@@ -140,14 +168,45 @@ def _points(rows: Sequence[Row], metric: Metric, spread: Spread) -> tuple[Point,
     )
 
 
+def _curves(
+    members: Sequence[Row],
+    named: dict[selection.Setting, tuple[str, int]],
+    by: split.Split,
+    metric: Metric,
+    spread: Spread,
+) -> tuple[Curve, ...]:
+    """A curve for each setting and ablation of one panel."""
+    groups = selection.grouped(members, split.curve)
+    plain = by.recoloured([key[0] for key, _ in groups])
+    found = []
+    for n, ((key, ablation), rows) in enumerate(groups.items()):
+        label, variant = named[key]
+        told = "none" if "ablation" in by.columns else ablation
+        number = n if plain and by.each_explains else variant
+        points = _points(rows, metric, spread)
+        found.append(Curve(key[0], style.ablated(label, told), number, points, plain, told))
+    return tuple(found)
+
+
 def _look(one: Curve) -> style.Look:
-    return style.variant(style.look(one.method), one.variant)
+    return marks.look(one.method, one.variant, one.ablation, plain=one.plain)
 
 
-def _step_axis(ax: Axes, steps: set[int]) -> None:
+def _handle(one: Curve) -> Line2D:
+    return marks.handle(_look(one), one.label)
+
+
+def _step_axis(ax: Axes, steps: set[int], columns: int) -> None:
     """Step 0 and a logarithm after it."""
     ordered = sorted(steps)
     first = next((step for step in ordered if step), 1)
     ax.set_xscale("symlog", linthresh=first)
-    ax.set_xticks(ordered, [f"{step:,}" for step in ordered])
+    low, high = (float(ax.transData.transform((x, 0))[0]) for x in (ordered[0], ordered[-1]))
+    room = (high - low) / (12 if columns == 1 else 6)
+    ticks: list[int] = []
+    for step in ordered:
+        place = float(ax.transData.transform((step, 0))[0])
+        if not ticks or place - float(ax.transData.transform((ticks[-1], 0))[0]) >= room:
+            ticks.append(step)
+    ax.set_xticks(ticks, [f"{step:,}" for step in ticks])
     ax.set_xticks([], minor=True)

@@ -1,7 +1,9 @@
 """Sheets of panels, and the marks that several figures draw on them."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from math import ceil, log10
 from textwrap import fill
@@ -13,11 +15,14 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.textpath import TextPath
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from analysis import style
 from analysis.figures.canvas import Sheet
+from analysis.figures.selection import Setting
 from analysis.figures.series import Dense
+from analysis.figures.split import Curve, Split
 from analysis.stats import Summary
 from analysis.style import Look
 
@@ -32,7 +37,12 @@ class Mark(Protocol):
 
 
 _LINE, _LETTER = 0.165, 0.046
-_BESIDE = 4.5
+_PAGE, _LEAST, _LEAST_SMALL = 8.6, 0.75, 0.74
+"""Inches that panels may take of a page, and the least that a line of them takes."""
+_MANY = 12
+_NARROW = 4.0
+_BESIDE, _MOST_BESIDE = 4.5, 0.4
+"""A legend stands beside a panel on a sheet so wide, with words up to that share of it."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +64,12 @@ def sheet(
     Returns the figure, the part of it that holds the panels, and the panels by line. The
     legend is above them, or beside a single wide one.
     """
-    beside = shape == (1, 1) and frame.width >= _BESIDE and len(frame.legend) > 3
-    note = fill(frame.note, int(frame.width / 0.048))
-    above = _LINE * 1.4 if frame.title else 0.01
+    for line in frame.legend:
+        line.set_label(wrapped(str(line.get_label()), frame.width - 0.5, 8.0, _LETTER))
+    beside = shape == (1, 1) and _fits_beside(frame, panel_height)
+    note = wrapped(frame.note, frame.width - 0.06, 7.0, 0.048)
+    title = wrapped(frame.title or "", frame.width, 10.0, 0.06)
+    above = _LINE * (0.4 + title.count("\n") + 1) if title else 0.01
     legend = 0.01 if beside else _legend_height(frame)
     written = note.count("\n") + 1
     heights = [above, legend, panel_height * shape[0], _LINE * written]
@@ -73,7 +86,7 @@ def sheet(
             title=frame.legend_title,
             borderaxespad=0.0,
         )
-    parts[0].text(0.5, 0.5, frame.title or "", fontsize=10.0, ha="center", va="center")
+    parts[0].text(0.5, 0.5, title, fontsize=10.0, ha="center", va="center")
     low = 0.5 - 0.1 / written
     parts[3].text(0.008, low, note, fontsize=7.0, color=style.GREY, ha="left", va="center")
     return figure, body, body.subplots(*shape, squeeze=False, **shared).tolist()
@@ -95,14 +108,22 @@ class Grid:
         """Lines and columns."""
         if len(self.problems) > 1:
             return len(self.names), len(self.problems)
-        return spread_out(len(self.names), max(2, int(self.width / 1.35)))
+        many = len(self.names) > _MANY
+        columns = max(2, int(self.width / (0.9 if many else 1.35)))
+        return spread_out(len(self.names), self._each(columns) if many else columns)
+
+    def _each(self, most: int) -> int:
+        """Columns for many names: one for each setting where methods have as many of them."""
+        counts = set(Counter(name.split(", ")[0] for name in self.names).values())
+        return counts.pop() if len(counts) == 1 and 1 < max(counts) <= most else most
 
     @property
     def panel_height(self) -> float:
         """Inches."""
         if self.shape[0] == 1:
             return 1.7
-        return 1.05 if len(self.problems) > 1 else 1.4
+        plain = 1.05 if len(self.problems) > 1 else 1.4
+        return min(plain, max(_PAGE / self.shape[0], _LEAST_SMALL))
 
     def place(self, name: str, problem: str) -> tuple[int, int]:
         """Line and column of a panel."""
@@ -119,13 +140,35 @@ class Grid:
                     labelbottom=not any((below, column) in shown for below in _after(lines, line)),
                     labelleft=not any((line, before) in shown for before in range(column)),
                 )
+        size = 8.5 if len(self.names) <= _MANY else 7.0
+        cell = self.width / self.shape[1]
         for (line, column), name in shown.items():
             if len(self.problems) == 1 or not any((line, c) in shown for c in range(column)):
-                text = fill(name, int(self.width / self.shape[1] / _LETTER))
-                lines[line][column].set_title(text, loc="left", fontsize=8.5)
+                text = wrapped(name, cell - 0.42, size, _LETTER * size / 8.5 * (cell - 0.42) / cell)
+                lines[line][column].set_title(text, loc="left", fontsize=size)
         if len(self.problems) > 1:
             for ax, problem in zip(lines[0], self.problems, strict=True):
-                ax.set_title(f"{problem}\n", fontsize=9.5)
+                title = wrapped(problem, self.width / self.shape[1], 9.5, 0.055)
+                ax.set_title(f"{title}\n", fontsize=9.5)
+
+
+def wrapped(text: str, width: float, size: float, letter: float) -> str:
+    """Text in lines of that width in inches, a letter taken to be so wide unless it is wider."""
+    letters = max(4, int(width / letter))
+    while letters > 4 and any(
+        inches(line, size) > width for line in fill(text, letters).split("\n")
+    ):
+        letters -= 1
+    return "\n".join(fill(line, letters) for line in text.split("\n"))
+
+
+@lru_cache(maxsize=4096)
+def inches(text: str, size: float = 8.0) -> float:
+    """How wide the widest of its lines is written."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    font = FontProperties(family=rcParams["font.family"])
+    paths = (TextPath((0, 0), line.replace("$", "S"), size, prop=font) for line in lines)
+    return max((float(path.get_extents().width) / 72 for path in paths), default=0.0)
 
 
 def spread_out(count: int, columns: int) -> tuple[int, int]:
@@ -134,14 +177,74 @@ def spread_out(count: int, columns: int) -> tuple[int, int]:
     return ceil(count / columns), columns
 
 
+def abreast(count: int, width: float, *, each_explains: bool = False) -> tuple[int, int]:
+    """Lines and columns for so many panels of curves; with legends of their own, one a line."""
+    narrow = width < _NARROW
+    columns = (1 if narrow else 2) if count <= 6 else (2 if narrow else 3)
+    return spread_out(count, 1 if each_explains else columns)
+
+
+def tall(height: float, lines: int) -> float:
+    """Inches of a panel that has so much where there are few lines, less where a page would end."""
+    return min(height, max(_PAGE / lines, _LEAST))
+
+
+def ticked(ax: Axes, most: int, height: float) -> None:
+    """Round numbers upright, as many as fit a panel of so many inches, its words included."""
+    room = max(2, int((height - 0.45) / 0.17))
+    ax.yaxis.set_major_locator(MaxNLocator(min(most, room), steps=[1, 2, 5, 10]))
+
+
+def titled(ax: Axes, title: str, width: float) -> None:
+    """A panel's title, in lines where it is wider than its panel of so many inches."""
+    ax.set_title(wrapped(title, width - 0.55, 9.0, 0.05))
+
+
+def explained(ax: Axes, handles: Sequence[Line2D], width: float) -> None:
+    """A legend of a panel's own, at its right."""
+    small = width < _BESIDE
+    for line in handles:
+        line.set_label(wrapped(str(line.get_label()), 0.32 * width - 0.3, 8.0, _LETTER))
+    ax.legend(
+        handles=handles,
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.03),
+        borderaxespad=0.2,
+        fontsize=6.0 if small else 7.0,
+        handlelength=1.6,
+        labelspacing=0.2,
+    )
+
+
 def handle(look: Look, label: str | None = None) -> Line2D:
     """A line of the legend."""
     return Line2D([], [], label=label or look.label, **_drawn(look))
 
 
-def look(method: str, variant: int, ablation: str) -> Look:
-    """Colour and marker of a method's setting; an ablation is told by its line."""
-    plain = style.variant(style.look(method), variant)
+def look(method: str, variant: int, ablation: str, *, plain: bool = False) -> Look:
+    """Colour and marker of a method's setting; an ablation is told by its line.
+
+    A plain one is not its method's: the next of the palette.
+    """
+    palette = [*style.METHODS.values()]
+    own = palette[variant % len(palette)] if plain else style.look(method)
+    return _ablated(own if plain else style.variant(own, variant), ablation)
+
+
+def looks(
+    curves: Sequence[Curve], named: Mapping[Setting, tuple[str, int]], by: Split
+) -> dict[Curve, Look]:
+    """The looks of the curves of one panel."""
+    plain = by.recoloured([key[0] for key, _ in curves])
+    found = {}
+    for n, (key, ablation) in enumerate(curves):
+        number = n if plain and by.each_explains else named[key][1]
+        told = "none" if "ablation" in by.columns else ablation
+        found[key, ablation] = look(key[0], number, told, plain=plain)
+    return found
+
+
+def _ablated(plain: Look, ablation: str) -> Look:
     if ablation == "none":
         return plain
     return replace(plain, line=style.ABLATIONS[ablation].line, filled=not plain.filled)
@@ -235,23 +338,30 @@ def _thinned(densities: list[float], room: int) -> list[float]:
 
 def _columns(frame: Frame) -> int:
     """As many as fit; matplotlib fills columns one after the other, and fits each to its words."""
-    widths = [0.5 + _inches(str(line.get_label())) for line in frame.legend]
+    widths = [0.52 + inches(str(line.get_label())) for line in frame.legend]
     for columns in range(len(widths), 1, -1):
-        least, more = divmod(len(widths), columns)
-        ends = [n * least + min(n, more) for n in range(columns + 1)]
-        if sum(max(widths[a:b]) for a, b in pairwise(ends)) <= frame.width:
+        if sum(max(part) for part in _filled(widths, columns)) <= frame.width:
             return columns
     return 1
 
 
-def _inches(text: str) -> float:
-    """How wide the legend writes it."""
-    size = FontProperties(size=rcParams["legend.fontsize"]).get_size_in_points()
-    return float(TextPath((0, 0), text, size).get_extents().width) / 72 if text.strip() else 0.0
+def _filled(values: Sequence[float], columns: int) -> list[Sequence[float]]:
+    least, more = divmod(len(values), columns)
+    ends = [n * least + min(n, more) for n in range(columns + 1)]
+    return [values[a:b] for a, b in pairwise(ends)]
 
 
 def _legend_height(frame: Frame) -> float:
     if not frame.legend:
         return 0.01
-    lines = ceil(len(frame.legend) / _columns(frame)) + (frame.legend_title is not None)
-    return _LINE * lines + 0.04
+    lines = [str(line.get_label()).count("\n") + 1 for line in frame.legend]
+    tallest = max(sum(part) for part in _filled(lines, _columns(frame)))
+    return _LINE * (tallest + (frame.legend_title is not None)) + 0.04
+
+
+def _fits_beside(frame: Frame, height: float) -> bool:
+    """Whether a legend of several lines stands beside a panel without being cut or pressing it."""
+    count = len(frame.legend)
+    tall = _LINE * (count + (frame.legend_title is not None)) <= height
+    widest = max((inches(str(line.get_label())) for line in frame.legend), default=0.0)
+    return count > 3 and tall and frame.width >= _BESIDE and widest <= _MOST_BESIDE * frame.width

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import duckdb
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
 from analysis.figures import facts as shared
-from analysis.figures import selection, series
+from analysis.figures import selection, series, split
 from analysis.figures.options import CostOptions
 from analysis.figures.selection import Row
 from analysis.stats import Summary
@@ -28,8 +30,12 @@ WHERE t.sweep = $sweep ORDER BY t.trial
 """
 
 _MOST = 3
-_EQUAL, _APART = 1.04, 1.8
-"""Costs within that factor are drawn side by side, so many points apart."""
+_MOST_SPLIT = 2
+_MOST_PANELS = 18
+_EQUAL, _APART, _MOST_APART = 1.04, 1.8, 9.0
+"""Costs within that factor are drawn side by side, so many points apart, up to so many in all."""
+_FEW, _FAR, _ROOM = 4, 2.0, 1.6
+"""Costs within a factor of two have that factor of room on either side of them."""
 
 _ENGINEERS = EngFormatter(sep="")
 _WHAT = {
@@ -53,10 +59,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Cell:
-    """Methods at one density of one network and dataset, beside its dense networks."""
+    """Methods at one density of one network and dataset, beside its dense networks.
+
+    `part`: which of the settings that panels tell, where the figure is split.
+    """
 
     density: float
     problem: str
+    part: str
     points: tuple[Point, ...]
 
 
@@ -68,6 +78,7 @@ class Facts(shared.Facts):
     densities: tuple[float, ...]
     metric: str
     unit: str
+    each_explains: bool = False
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: CostOptions) -> Facts:
@@ -86,10 +97,14 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: CostOptio
     pruned = [row for row in rows if row["method"] != "dense"]
     if not pruned:
         raise FigureError(f"sweep {sweep} has no cost to show: it takes trials that are trained")
-    there_are = (row["requested_density"] for row in pruned)
-    wanted = selection.spaced(there_are, options.densities, _MOST)
+    there_are = {row["requested_density"] for row in pruned}
+    by = split.split(chosen.rows)
+    most = _MOST if by == split.Split() else _MOST_SPLIT
+    wanted = selection.spaced(there_are, options.densities, min(most, len(there_are)))
+    everything = _labels(chosen.rows, wanted, by)
     chosen = replace(chosen, rows=tuple(rows))
-    cells = _cells(chosen, wanted, options)
+    cells = _cells(chosen, wanted, options, by)
+    split.check(sweep, chosen.rows, len(cells), _MOST_PANELS)
     counts = {point.shown.n for cell in cells for point in cell.points}
     common = shared.common(chosen, counts, options)
     return Facts(
@@ -97,27 +112,48 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: CostOptio
         densities=wanted,
         metric=chosen.metric.label,
         unit=_unit(rows, options.unit),
-        **common | {"note": common["note"] + _WHAT[options.unit]},
+        each_explains=by.each_explains,
+        **common
+        | {
+            "note": common["note"]
+            + _WHAT[options.unit]
+            + selection.left_out(there_are, wanted) * (by != split.Split())
+            + _absent(cells, everything, by)
+        },
     )
 
 
 def draw(facts: Facts) -> Figure:
     """A panel for each density; cost to the right, on a log axis shared by all."""
-    looks = {point.label: point.look for cell in facts.cells for point in cell.points}
-    handles = [marks.handle(replace(look, line=""), label) for label, look in looks.items()]
+    shared = () if facts.each_explains else facts.cells
+    looks = {point.label: point.look for cell in shared for point in cell.points}
+    handles = [_handle(look, label) for label, look in looks.items()]
     frame = marks.Frame(facts.width, facts.title, facts.note, handles)
-    names = {density: f"{style.percent(density)} % of weights" for density in facts.densities}
     problems = tuple(dict.fromkeys(cell.problem for cell in facts.cells))
-    grid = marks.Grid(tuple(names.values()), problems, facts.width)
-    figure, body, lines = marks.sheet(grid.shape, grid.panel_height, frame, sharex=True)
-    placed = {}
-    for cell in facts.cells:
-        line, column = grid.place(names[cell.density], cell.problem)
+    order = sorted(facts.cells, key=lambda cell: -cell.density)
+    names = tuple(dict.fromkeys(map(_named, order)))
+    if facts.each_explains:
+        places = [(n, 0) for n in range(len(facts.cells))]
+        titles = [_named(cell, several=len(problems) > 1) for cell in facts.cells]
+        shape = len(places), 1
+        height = marks.tall(1.7, len(places))
+    else:
+        grid = marks.Grid(names, problems, facts.width)
+        places = [grid.place(_named(cell), cell.problem) for cell in facts.cells]
+        titles = [_named(cell) for cell in facts.cells]
+        shape, height = grid.shape, grid.panel_height
+    figure, body, lines = marks.sheet(shape, height, frame, sharex=True)
+    for cell, (line, column), title in zip(facts.cells, places, titles, strict=True):
         _draw_cell(lines[line][column], cell.points)
-        placed[line, column] = names[cell.density]
-    grid.finish(lines, placed)
+        if facts.each_explains:
+            own = [_handle(point.look, point.label) for point in cell.points]
+            marks.explained(lines[line][column], own, facts.width)
+            lines[line][column].set_title(title, fontsize=8.5, loc="left")
+    if not facts.each_explains:
+        grid.finish(lines, dict(zip(places, titles, strict=True)))
     for ax in body.axes:
         ax.tick_params(labelleft=True)  # each has a scale of its own
+    _scale(body.axes, facts.cells)
     body.supxlabel(f"{facts.unit}, the search for the mask included", fontsize=9)
     body.supylabel(facts.metric, fontsize=9)
     return figure
@@ -134,38 +170,67 @@ def _unit(rows: Iterable[Row], unit: str) -> str:
     return f"{' and '.join(sorted(kinds))} seconds"
 
 
+def _named(cell: Cell, *, several: bool = False) -> str:
+    density = f"{style.percent(cell.density)} % of weights"
+    return ", ".join(filter(None, (cell.problem if several else "", cell.part, density)))
+
+
+def _handle(look: Look, label: str) -> Line2D:
+    return marks.handle(replace(look, line=""), label)
+
+
 def _cells(
-    chosen: selection.Selection, wanted: Sequence[float], options: CostOptions
+    chosen: selection.Selection, wanted: Sequence[float], options: CostOptions, by: split.Split
 ) -> tuple[Cell, ...]:
-    named = selection.labels(chosen.rows)
-    problems = selection.grouped(chosen.rows, lambda row: (row["network"], row["dataset"]))
+    pruned = [row for row in chosen.rows if row["method"] != "dense"]
+    named = by.labels(pruned)
     cells = []
-    for problem, members in problems.items():
-        dense = [row for row in members if row["method"] == "dense"]
+    for (*problem, _), members in selection.grouped(pruned, lambda r: _place(r, by)).items():
+        dense = by.beside(chosen.rows, members)
         beside = tuple(
             _point(label, replace(_DENSE, colour=marks.dense_look(n).colour), same, chosen, options)
             for n, (label, same) in enumerate(series.dense_recipes(dense))
         )
+        looks = marks.looks([*selection.grouped(members, split.curve)], named, by)
         for density in wanted:
-            here = [
-                row
-                for row in members
-                if row["method"] != "dense" and row["requested_density"] == density
-            ]
-            curves = selection.grouped(here, lambda r: (selection.setting(r), r["ablation"]))
+            here = [row for row in members if row["requested_density"] == density]
             points = tuple(
                 _point(
-                    style.ablated(named[key][0], ablation),
-                    marks.look(key[0], named[key][1], ablation),
+                    by.curve_name(named[key][0], ablation),
+                    looks[key, ablation],
                     rows,
                     chosen,
                     options,
                 )
-                for (key, ablation), rows in curves.items()
+                for (key, ablation), rows in selection.grouped(here, split.curve).items()
             )
             if points:
-                cells.append(Cell(density, style.problem(*problem), (*beside, *points)))
+                part = by.said(members[0])
+                cells.append(Cell(density, style.problem(*problem), part, (*beside, *points)))
     return tuple(cells)
+
+
+def _place(row: Row, by: split.Split) -> tuple[Any, ...]:
+    return row["network"], row["dataset"], by.place(row)
+
+
+def _labels(rows: Iterable[Row], wanted: Sequence[float], by: split.Split) -> set[str]:
+    """Names of the curves that were asked for, whether they have a cost or not."""
+    pruned = [row for row in rows if row["method"] != "dense"]
+    named = by.labels(pruned)
+    return {
+        by.curve_name(named[selection.setting(row)][0], row["ablation"])
+        for row in pruned
+        if row["requested_density"] in wanted
+    }
+
+
+def _absent(cells: Sequence[Cell], everything: set[str], by: split.Split) -> str:
+    if by.each_explains:
+        return ""
+    several = len({cell.problem for cell in cells}) > 1
+    shown = {_named(cell, several=several): {p.label for p in cell.points} for cell in cells}
+    return split.absent(shown, sorted(everything))
 
 
 def _point(
@@ -178,15 +243,28 @@ def _point(
 
 def _draw_cell(ax: Axes, points: Iterable[Point]) -> None:
     for same in _alike(points):
+        apart = min(_APART, _MOST_APART / max(len(same) - 1, 1))
         for number, point in enumerate(same):
-            beside = _APART * (number - (len(same) - 1) / 2)
-            marks.spot(ax, point.cost, point.shown, point.look, beside)
+            marks.spot(
+                ax, point.cost, point.shown, point.look, apart * (number - (len(same) - 1) / 2)
+            )
     ax.set_xscale("log")
-    ax.margins(x=0.12, y=0.1)
-    ax.xaxis.set_major_locator(LogLocator(10, (1, 2, 5) if _span(ax) < 40 else (1,), numticks=6))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(FuncFormatter(_said))
+    ax.margins(y=0.1)
     ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+
+
+def _scale(panels: Sequence[Axes], cells: Sequence[Cell]) -> None:
+    """One scale for all: room at both ends for marks that are set apart, and round numbers."""
+    costs = [point.cost for cell in cells for point in cell.points]
+    ratio = max(costs) / min(costs)
+    most = max(len(same) for cell in cells for same in _alike(cell.points))
+    room = ratio ** (0.12 if most <= _FEW else 0.2) if ratio >= _FAR else _ROOM
+    inner = (1, 2, 5) if ratio * room**2 < 40 else (1,)
+    for ax in panels:
+        ax.set_xlim(min(costs) / room, max(costs) * room)
+        ax.xaxis.set_major_locator(LogLocator(10, inner, numticks=6))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.xaxis.set_major_formatter(FuncFormatter(_said))
 
 
 def _alike(points: Iterable[Point]) -> list[list[Point]]:
@@ -202,8 +280,3 @@ def _alike(points: Iterable[Point]) -> list[list[Point]]:
 
 def _said(cost: float, _: int) -> str:
     return _ENGINEERS(cost) if cost >= 1000 else f"{cost:g}"
-
-
-def _span(ax: Axes) -> float:
-    low, high = ax.get_xlim()
-    return high / low

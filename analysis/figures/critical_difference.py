@@ -3,19 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
+from statistics import mean
 from textwrap import fill
 
 import duckdb
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import samples, style
-from analysis.errors import FigureError, StatisticsError
+from analysis import samples, stats, style
+from analysis.errors import FigureError
 from analysis.figures import axes as marks
 from analysis.figures import selection
 from analysis.figures.options import RankOptions
 from analysis.samples import Sample, Study
-from analysis.stats import Ranking, ranking
+from analysis.stats import Ranking
 
 SQL = selection.SQL
 
@@ -37,35 +38,51 @@ class Facts:
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: RankOptions) -> Facts:
-    """Ranks by mean over replicates at each network, dataset and density that all methods have.
+    """Ranks over problems (a network on a dataset), each counted once.
 
     Raises
     ------
     FigureError
-        When fewer than three methods share fewer than two such problems.
+        When fewer than three methods, or too few problems, can be ranked.
     """
     study = samples.read(connection, sweep, options, options.densities)
     names = tuple(dict.fromkeys(one.name for one in study.samples))
-    columns = [{one.name: one for one in column} for column in study.columns().values()]
-    shared = [column for column in columns if len(column) == len(names)]
-    scores = [[study.metric.sign * column[name].mean for name in names] for column in shared]
-    try:
-        found = ranking(scores)
-    except StatisticsError as error:
-        raise FigureError(
-            f"nothing to rank: {error}, and sweep {sweep} has {len(names)} methods that share "
-            f"{len(shared)} of {len(columns)} problems; choose by `methods` and `densities`"
-        ) from None
+    shared = shared_columns(study, names)
+    problems = len({(one.network, one.dataset) for one in study.samples})
+    scores = by_problem(study, names)
+    if len(names) < 3 or len(scores) < stats.FEWEST_PROBLEMS:
+        raise FigureError(_too_few(sweep, len(names), len(scores), problems))
+    found = stats.ranking(scores)
+    left_out = problems - len(scores)
     return Facts(
         names=names,
         ranking=found,
         runs=study.runs,
         note=_note(study, found, [one for column in shared for one in column.values()])
-        + f" {len(columns) - len(shared)} problems that not all methods answer are left out."
-        * (len(columns) > len(shared)),
+        + f" {left_out} problems that not all methods answer are left out." * (left_out > 0),
         width=style.WIDTHS[options.width],
         title=options.title,
     )
+
+
+def by_problem(study: Study, names: Sequence[str]) -> list[list[float]]:
+    """A line for each problem: methods' scores, higher is better, from all its densities.
+
+    Densities of one network share its weights and data, so they are one observation, not several:
+    a method's score is its mean rank (negated) over the densities that all methods have.
+    """
+    lines: dict[tuple[str, str], list[list[float]]] = {}
+    for column in shared_columns(study, names):
+        values = [study.metric.sign * column[name].mean for name in names]
+        first = column[names[0]]
+        lines.setdefault((first.network, first.dataset), []).append(stats.ranks(values))
+    return [[-mean(ranks) for ranks in zip(*lines_, strict=True)] for lines_ in lines.values()]
+
+
+def shared_columns(study: Study, names: Sequence[str]) -> list[dict[str, Sample]]:
+    """Samples by name, of each network, dataset and density that all methods have."""
+    columns = [{one.name: one for one in column} for column in study.columns().values()]
+    return [column for column in columns if len(column) == len(names)]
 
 
 def draw(facts: Facts) -> Figure:
@@ -125,13 +142,24 @@ class _Sheet:
         return self.left + share * (self.right - self.left)
 
 
+def _too_few(sweep: str, methods: int, ranked: int, problems: int) -> str:
+    least = stats.FEWEST_PROBLEMS
+    return (
+        f"nothing to rank: mean ranks take at least three methods, and {least} problems (a network "
+        f"on a dataset; its densities are one problem), since on fewer no difference could be told "
+        f"from luck; sweep {sweep} has {methods} method{'s' * (methods != 1)} that share {ranked} "
+        f"of {problems} problem{'s' * (problems != 1)}: choose by `methods` and `densities`, or "
+        "compare within a problem by `tombola table`"
+    )
+
+
 def _note(study: Study, found: Ranking, used: Sequence[Sample]) -> str:
     counts = sorted({one.n for one in used})
     of = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     return (
         f"Mean rank by {study.metric.label.lower()}, means of {of} "
-        f"replicate{'s' * (counts != [1])}, over {found.problems} problems (network, dataset and "
-        f"density; densities of one network are not independent, so take p as a guide). "
+        f"replicate{'s' * (counts != [1])}, over {found.problems} problems (network and dataset; "
+        "in each, methods are ranked by their mean rank over its densities). "
         f"Friedman χ² = {found.statistic:.1f}, p = {found.p:.2g}. Joined: closer than Nemenyi's "
         f"critical difference, {found.critical_difference:.2f} at α = {found.alpha:g}."
     )

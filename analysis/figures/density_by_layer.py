@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis import style
 from analysis.figures import axes as marks
-from analysis.figures import selection
+from analysis.figures import selection, split
 from analysis.figures.options import LayerOptions
 from analysis.figures.selection import Row, Setting
 from analysis.stats import Spread, Summary, summary
@@ -86,6 +86,7 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LayerOpti
         shown, lambda r: (selection.setting(r), r["ablation"], r["network"], r["dataset"])
     )
     cells = tuple(_cell(members, named, options.spread) for members in groups.values())
+    split.check(sweep, chosen.rows, len(cells))
     counts = {x.density.n for cell in cells for p in cell.profiles for x in p.layers}
     return Facts(
         cells=cells,

@@ -23,6 +23,13 @@ WHERE t.sweep = $sweep GROUP BY ALL ORDER BY t.trial
 """
 
 
+_NEAR = 30
+"""One weight for each layer is marked where it is at most that factor beyond what is there."""
+_HEIGHT, _HEIGHT_OF_MANY, _MANY = 0.3, 0.15, 24
+_MOST_NAME, _LEAST_PANEL = 0.45, 1.2
+"""Share of the sheet that names may take, and inches that a panel takes beside them."""
+
+
 @dataclass(frozen=True)
 class Limit:
     """One replicate's largest compression that leaves every layer a weight.
@@ -96,7 +103,8 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: Unablated
         panels=panels,
         runs=chosen.runs,
         note=f"Largest compression asked for at which every layer keeps a weight, a mark for "
-        f"each of {replicates} replicate{'s' * (counts != {1})}. Dashed: one weight for each layer."
+        f"each of {replicates} replicate{'s' * (counts != {1})}."
+        + _one_each(panels)
         + " ▷: or more." * any(x.open for p in panels for m in p.methods for x in m.limits)
         + _missing(chosen),
         width=style.WIDTHS[options.width],
@@ -106,13 +114,20 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: Unablated
 
 def draw(facts: Facts) -> Figure:
     """Methods in lines, the best at the top; a mark for each replicate."""
-    most = max(len(panel.methods) for panel in facts.panels)
     frame = marks.Frame(facts.width, facts.title, facts.note, [])
-    shape = (1, len(facts.panels))
-    figure, body, [lines] = marks.sheet(shape, 0.55 + 0.3 * most, frame)
-    for ax, panel in zip(lines, facts.panels, strict=True):
-        _draw_panel(ax, panel)
-        ax.set_title(panel.problem, fontsize=9.5)
+    labels = [method.label for panel in facts.panels for method in panel.methods]
+    widest = min(max(map(marks.inches, labels)), _MOST_NAME * facts.width)
+    side_by_side = facts.width / len(facts.panels) - widest >= _LEAST_PANEL
+    shape = (1, len(facts.panels)) if side_by_side else (len(facts.panels), 1)
+    heights = [0.55 + _height(panel, widest) * len(panel.methods) for panel in facts.panels]
+    tall = max(heights) if side_by_side else sum(heights) / len(heights)
+    ratios = {} if side_by_side else {"gridspec_kw": {"height_ratios": heights}}
+    figure, body, lines = marks.sheet(shape, tall, frame, **ratios)
+    panels = [ax for line in lines for ax in line]
+    for ax, panel in zip(panels, facts.panels, strict=True):
+        _draw_panel(ax, panel, widest)
+        title = marks.wrapped(panel.problem, facts.width / shape[1] - 0.3, 9.5, 0.055)
+        ax.set_title(title, fontsize=9.5)
     body.supxlabel("Compression (prunable weights / weights kept)", fontsize=9)
     return figure
 
@@ -130,6 +145,14 @@ def _limits(rows: Sequence[Row]) -> tuple[Limit, ...]:
     return tuple(limits)
 
 
+def _one_each(panels: Sequence[Panel]) -> str:
+    """Where one weight for each layer is: marked, or told where it is far beyond the data."""
+    far = {f"{p.most:,.0f}" for p in panels if p.most > _reach(p)[1]}
+    dashed = " Dashed: one weight for each layer." * any(p.most <= _reach(p)[1] for p in panels)
+    beyond = f" One weight for each layer would be {', '.join(sorted(far))} ×." if far else ""
+    return dashed + beyond
+
+
 def _missing(chosen: selection.Selection) -> str:
     left = chosen.asked - chosen.done
     return f" {chosen.done:,} of {chosen.asked:,} masks so far." if left else ""
@@ -140,23 +163,46 @@ def _middle(method: Method) -> float:
     return found[len(found) // 2]
 
 
-def _draw_panel(ax: Axes, panel: Panel) -> None:
+def _draw_panel(ax: Axes, panel: Panel, widest: float) -> None:
     ordered = sorted(panel.methods, key=_middle)
+    size = 8.0 if len(ordered) <= _MANY else 7.0
     for line, method in enumerate(ordered):
-        _draw_method(ax, line, method)
-    ax.axvline(panel.most, color=style.GREY, linestyle="--", linewidth=0.9)
-    ax.set_xscale("log")
+        _draw_method(ax, line, method, small=len(ordered) > _MANY)
+    names = [_name(method, widest, size) for method in ordered]
+    ax.set_yticks(range(len(ordered)), names, fontsize=size)
     ax.set_ylim(-0.6, len(ordered) - 0.4)
-    ax.set_yticks(range(len(ordered)), [method.label for method in ordered])
-    found = [x.compression for m in ordered for x in m.limits if x.compression]
-    low, high = floor(log10(min(found, default=1.0))), ceil(log10(max(panel.most, *found, 10.0)))
-    ax.set_xlim(10.0**low, 10.0**high * 1.3)
-    ax.set_xticks([10.0**n for n in range(low, high + 1)])
+    ax.set_xscale("log")
+    low, high = _reach(panel)
+    if panel.most <= high:
+        ax.axvline(panel.most, color=style.GREY, linestyle="--", linewidth=0.9)
+    room = max(1.3, (high / low) ** 0.06)
+    ax.set_xlim(low / room, high * room)
+    tens = [10.0**n for n in range(floor(log10(low)), ceil(log10(high)) + 1)]
+    ticks = tens if high / low >= 30 else [m * ten for ten in tens for m in (1, 2, 5)]
+    inside = [tick for tick in ticks if low / room <= tick <= high * room]
+    ax.set_xticks(inside, [f"{tick:,.0f}" if tick < 1e4 else f"{tick:.0e}" for tick in inside])
     ax.grid(visible=True, axis="x", linewidth=0.4, alpha=0.5)
     ax.minorticks_off()
 
 
-def _draw_method(ax: Axes, line: int, method: Method) -> None:
+def _name(method: Method, widest: float, size: float = 8.0) -> str:
+    return marks.wrapped(method.label, widest + 0.02, size, 0.04)
+
+
+def _height(panel: Panel, widest: float) -> float:
+    """Inches of a line: fewer where there are many, as many as the longest name takes."""
+    lines = max(_name(method, widest).count("\n") + 1 for method in panel.methods)
+    return max(_HEIGHT if len(panel.methods) <= _MANY else _HEIGHT_OF_MANY, 0.13 * lines)
+
+
+def _reach(panel: Panel) -> tuple[float, float]:
+    """The least and the largest compression on the axis: the data's, one weight a layer if near."""
+    found = [x.compression for m in panel.methods for x in m.limits if x.compression]
+    low, high = min(found, default=1.0), max(found, default=10.0)
+    return low, panel.most if panel.most <= _NEAR * high else high
+
+
+def _draw_method(ax: Axes, line: int, method: Method, *, small: bool) -> None:
     look = style.look(method.method)
     found = [(x.compression, x.open) for x in method.limits if x.compression is not None]
     offsets = _offsets([compression for compression, _ in found])
@@ -167,7 +213,7 @@ def _draw_method(ax: Axes, line: int, method: Method) -> None:
             line + offset,
             marker=marker,
             color=look.colour,
-            markersize=5,
+            markersize=3 if small else 5,
             markerfacecolor=look.colour if look.filled else "white",
         )
 

@@ -12,7 +12,7 @@ from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
 from analysis.figures import facts as shared
-from analysis.figures import selection
+from analysis.figures import selection, split
 from analysis.figures.options import LearningOptions
 from analysis.figures.selection import Row
 from analysis.stats import Spread, Summary, summary
@@ -88,6 +88,7 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LearningO
     wanted = selection.spaced((r["requested_density"] for r in pruned), options.densities, most)
     shown = [row for row in pruned if row["requested_density"] in wanted]
     cells = _cells(shown, evals, options)
+    split.check(sweep, chosen.rows, len(cells))
     counts = {p.shown.n for cell in cells for one in cell.curves for p in one.points}
     return Facts(
         cells=cells,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import ceil, sqrt
 
 import duckdb
 from matplotlib.axes import Axes
@@ -42,6 +42,8 @@ ORDER BY back DESC
 SQL = f"{_TICKET}; {_CHAIN}"
 
 _SHORT = 7
+_CLEAR = 8.5
+"""Points from a word on its side to the next; where levels are closer, not each has words."""
 _NETWORK, _LINK = "#DDDDDD", "#888888"
 _RUNS, _MASKS, _WEIGHTS = 1.0, 0.0, 1.85
 """Heights of the rows of the graph."""
@@ -158,13 +160,14 @@ def _draw_graph(ax: Axes, facts: Facts) -> None:
     levels = facts.levels
     apart = facts.width * 0.86 * 72 / (len(levels) + 0.4)
     side = min(17.0, 0.72 * apart)
+    every = ceil(_CLEAR / apart)
     _draw_links(ax, levels, side)
     for n, one in enumerate(levels):
         ax.plot(n, _RUNS, "o", markersize=min(6.0, 0.4 * side), color=facts.colour, zorder=3)
         ax.plot(n, _MASKS, "s", markersize=side, color=_NETWORK, markeredgewidth=0, zorder=2)
         inner = side * sqrt(one.density)
         ax.plot(n, _MASKS, "s", markersize=inner, color=facts.colour, markeredgewidth=0, zorder=3)
-        for y, key in ((-0.75, one.run), (-1.8, one.mask or "")):
+        for y, key in ((-0.75, one.run), (-1.8, one.mask or "")) if n % every == 0 else ():
             ax.text(n, y, key[:_SHORT], rotation=90, ha="center", va="top", fontsize=5.5)
     _draw_starts(ax, levels)
     rows = {_WEIGHTS: "Starts from", _RUNS: "Run", _MASKS: "Mask", -1.2: "Run's key"}
@@ -173,8 +176,8 @@ def _draw_graph(ax: Axes, facts: Facts) -> None:
     ax.set_ylim(-2.75, 2.35)
     ax.set_xlim(-0.7, len(levels) - 0.3)
     turned = apart < 20
-    named = [style.percent(one.density) for one in levels]
-    ax.set_xticks(range(len(levels)), named, rotation=90 if turned else 0, fontsize=7)
+    named = [style.percent(one.density) for one in levels][::every]
+    ax.set_xticks(range(0, len(levels), every), named, rotation=90 if turned else 0, fontsize=7)
     ax.set_xlabel("Weights remaining (%)")
     ax.tick_params(left=False)
     ax.grid(visible=False)

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
+from math import ceil
 from statistics import mean
 from typing import Any, TypeAlias
 
 import duckdb
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -16,7 +18,7 @@ from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
 from analysis.figures import facts as shared
-from analysis.figures import selection
+from analysis.figures import selection, split
 from analysis.figures.options import OverlapOptions
 from analysis.figures.selection import Row
 
@@ -27,6 +29,15 @@ WHERE layer IS NULL AND jaccard IS NOT NULL ORDER BY a, b
 """
 SQL = f"{selection.SQL}; {_OVERLAPS}"
 
+_WRITTEN = 12
+"""Columns up to which cells have numbers; more have colours with a scale, and numbered columns."""
+_FEW = 7
+_READABLE = 0.2
+_PAGE, _LEAST_LINE = 8.0, 0.13
+"""Inches: of a cell with numbers, of all lines, and of a line with numbers."""
+_LOW = 40
+"""Lines from which cells are too low for two numbers above one another."""
+_MOST_PANELS = 24
 _MOST, _LEVELS = 2, 7
 """Densities shown unless others are asked for: a panel each, or a line each."""
 
@@ -84,6 +95,7 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: OverlapOp
     chosen = selection.choose(connection, sweep, options)
     rows = [row for row in chosen.rows if row["mask_key"] is not None]
     asked = _ACROSS[options.across](rows, options)
+    split.check(sweep, chosen.rows, len(asked), _MOST_PANELS)
     panels = _measured(connection, asked)
     if not panels:
         raise FigureError(
@@ -93,10 +105,17 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: OverlapOp
     common = shared.common(chosen, [1], options)
     counts = sorted({cell.n for panel in panels for cell in panel.cells.values()})
     of = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    where = "beside" if max(len(panel.lines) for panel in panels) > _LOW else "below"
+    named = max(len(panel.columns) for panel in panels) <= _WRITTEN
     note = (
-        "Weights that both masks keep, per cent of those that either keeps (Jaccard); below it, "
-        "small, what two random masks with the same density in every layer share. "
+        "Weights that both masks keep, per cent of those that either keeps (Jaccard)"
+        + (
+            f"; {where} it, small, what two random masks with the same density in every layer "
+            "share. ",
+            ", lines and columns in one order. ",
+        )[not named]
         + (f"Mean of {of} pairs of masks." if counts[-1] > 1 else "One pair of masks each.")
+        + _lacking(asked, panels)
     )
     if chosen.done < chosen.asked:
         note += f" {chosen.done:,} of {chosen.asked:,} trials done."
@@ -107,19 +126,36 @@ def draw(facts: Facts) -> Figure:
     """Matrices, the darker the more is shared."""
     lines = max(len(panel.lines) for panel in facts.panels)
     columns = max(len(panel.columns) for panel in facts.panels)
-    room = 1 if facts.width < 4 else 2 if columns > 5 else 3
-    shape = marks.spread_out(len(facts.panels), room)
+    abreast = 1 if facts.width < 4 or columns > _FEW else 2 if columns > 5 else 3
+    shape = marks.spread_out(len(facts.panels), abreast)
+    size = _size_of_names(max(lines, columns))
+    widest = 0.06 * max(len(name) for panel in facts.panels for name in panel.lines)
+    across = (facts.width - widest) / shape[1]
+    crowded = columns > _WRITTEN or across * 0.95 / columns < _READABLE
+    if crowded:
+        widest = max(marks.inches(name, size) for panel in facts.panels for name in panel.lines)
+        across = (facts.width - widest - 0.7) / shape[1]
     label = 0.06 * max(len(name) for panel in facts.panels for name in panel.columns)
-    across = (facts.width - 0.06 * max(len(x) for p in facts.panels for x in p.lines)) / shape[1]
-    tall = min(across * 0.95 / columns, 0.42) * lines + min(label, 1.2) + 0.3
+    below = 0.1 if crowded else min(label, 1.2 if columns <= _FEW else 2.2)
+    least = 0.016 * size if crowded else _LEAST_LINE
+    side = min(across * 0.95 / columns, 0.42)
+    height = max(min(side, _PAGE / (lines * shape[0])), least)
+    tall = height * lines + below + 0.3
     frame = marks.Frame(facts.width, facts.title, facts.note, [])
     same = len({panel.lines for panel in facts.panels}) == 1
-    figure, _, spots = marks.sheet(shape, tall, frame, sharey=same)
+    figure, body, spots = marks.sheet(shape, tall, frame, sharey=same)
     flat = [ax for line in spots for ax in line]
     for panel, ax in zip(facts.panels, flat, strict=False):
-        _draw_panel(ax, panel, across / columns)
+        _draw_panel(ax, panel, (across / columns, height), size, crowded=crowded)
+        room = facts.width / shape[1]
+        ax.set_title(marks.wrapped(panel.title, room - 0.3, 8.5, 0.05), fontsize=8.5, loc="left")
     for spare in flat[len(facts.panels) :]:
         spare.remove()
+    if crowded:
+        scale = ScalarMappable(Normalize(0, 100), _SHADES)
+        bar = body.colorbar(scale, ax=flat[: len(facts.panels)], shrink=0.5, aspect=25)
+        bar.set_label("Shared (%)", fontsize=8)
+        bar.outline.set_visible(False)
     return figure
 
 
@@ -213,7 +249,7 @@ def _measured(connection: duckdb.DuckDBPyConnection, asked: Sequence[_Asked]) ->
     several = len({one.of[0] for one in asked}) > 1
     panels = []
     for one in asked:
-        title = "\n".join(part for part in one.of if part and (several or part != one.of[0]))
+        title = _titled(one, several=several)
         cells = {}
         for place, pairs in one.pairs.items():
             if values := [found[pair] for pair in pairs if pair in found]:
@@ -229,25 +265,64 @@ def _measured(connection: duckdb.DuckDBPyConnection, asked: Sequence[_Asked]) ->
 _SHADES = LinearSegmentedColormap.from_list("shared", ["#F7FBFF", "#6BAED6", "#08306B"])
 
 
-def _draw_panel(ax: Axes, panel: Panel, side: float) -> None:
-    size = min(7.5, 22 * min(side, 0.42))
+def _draw_panel(
+    ax: Axes, panel: Panel, cell_size: tuple[float, float], size: float, *, crowded: bool
+) -> None:
+    """A matrix whose cells have that width and height in inches."""
+    side, line_height = cell_size
     for (line, column), cell in panel.cells.items():
         shade = _SHADES(cell.jaccard / 100)
         ax.add_patch(Rectangle((column - 0.5, line - 0.5), 1, 1, color=shade, linewidth=0))
-        ink = "#FFFFFF" if cell.jaccard > 55 else "#222222"
-        said: dict[str, Any] = {"ha": "center", "color": ink}
-        ax.text(column, line - 0.02, _number(cell.jaccard), va="bottom", fontsize=size, **said)
-        ax.text(column, line + 0.08, _number(cell.chance), va="top", fontsize=0.7 * size, **said)
+        if not crowded:
+            _write(ax, (line, column), cell, side, line_height)
     ax.set_xlim(-0.5, len(panel.columns) - 0.5)
     ax.set_ylim(len(panel.lines) - 0.5, -0.5)
-    turned = 90 if max(map(len, panel.columns)) * 0.06 > side else 0
-    ax.set_xticks(range(len(panel.columns)), panel.columns, rotation=turned, fontsize=7.5)
-    ax.set_yticks(range(len(panel.lines)), panel.lines, fontsize=7.5)
+    names = [f"{n}" for n in range(1, len(panel.columns) + 1)] if crowded else [*panel.columns]
+    turned = 90 if max(map(len, names)) * 0.06 > side else 0
+    every = max(1, ceil(0.11 / side)) if crowded else 1
+    places = range(len(panel.columns))
+    ax.set_xticks(places[::every], names[::every], rotation=turned, fontsize=size)
+    first = 1 + (panel.lines[:-1] == panel.columns[1:])
+    lines = [f"{n}  {x}" for n, x in enumerate(panel.lines, first)] if crowded else panel.lines
+    ax.set_yticks(range(len(panel.lines)), lines, fontsize=size)
     ax.tick_params(length=0)
     ax.grid(visible=False)
     for spine in ax.spines.values():
         spine.set_visible(False)
-    ax.set_title(panel.title, fontsize=8.5, loc="left")
+
+
+def _write(ax: Axes, place: Place, cell: Overlap, side: float, height: float) -> None:
+    """What is shared above what is by chance, or before it where a line is low."""
+    line, column = place
+    size = min(7.5, 22 * min(side, 0.42))
+    shared, chance = _number(cell.jaccard), _number(cell.chance)
+    said: dict[str, Any] = {"color": "#FFFFFF" if cell.jaccard > 55 else "#222222"}
+    if height < _READABLE:
+        said |= {"va": "center"}
+        ax.text(column, line, shared, ha="right", fontsize=min(size, 6.5), **said)
+        ax.text(column + 0.06, line, chance, ha="left", fontsize=4.8, **said)
+        return
+    said |= {"ha": "center"}
+    ax.text(column, line - 0.02, shared, va="bottom", fontsize=size, **said)
+    ax.text(column, line + 0.08, chance, va="top", fontsize=0.7 * size, **said)
+
+
+def _size_of_names(count: int) -> float:
+    """Points of the names beside a matrix."""
+    return 7.5 if count <= _WRITTEN else 7.0 if count <= 30 else 5.5
+
+
+def _lacking(asked: Sequence[_Asked], panels: Sequence[Panel]) -> str:
+    """A sentence on the panels that have no two masks in the store, or none to compare."""
+    several = len({one.of[0] for one in asked}) > 1
+    titles = dict.fromkeys(_titled(one, several=several).replace("\n", ", ") for one in asked)
+    shown = {panel.title.replace("\n", ", ") for panel in panels}
+    missing = [title for title in titles if title not in shown]
+    return f" Without two masks to compare: {split.listed(missing)}." if missing else ""
+
+
+def _titled(one: _Asked, *, several: bool) -> str:
+    return "\n".join(part for part in one.of if part and (several or part != one.of[0]))
 
 
 def _number(percent: float) -> str:

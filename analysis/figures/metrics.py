@@ -8,7 +8,8 @@ class Metric:
     """A column of `trials`, and of the dense run beside it where there is one.
 
     `scale` turns the stored unit into the shown one; `takes` says what a sweep must ask for;
-    `sign` is −1 where less is better; a table shows `digits` after the point.
+    `sign` is −1 where less is better; a table shows `digits` after the point; `most` is a column
+    of `trials` that it cannot pass, where it has one.
     """
 
     column: str
@@ -19,6 +20,7 @@ class Metric:
     takes: str = "trials that are trained"
     sign: int = 1
     digits: int = 2
+    most: str | None = None
 
 
 _PERCENT = (0.0, 100.0)
@@ -34,7 +36,13 @@ METRICS = {
         "val_accuracy", "Validation accuracy (%)", 100, bounds=_PERCENT, takes=_VAL
     ),
     "early_stop_step": Metric(
-        "early_stop_step", "Early-stop iteration", takes=_VAL, sign=-1, digits=0
+        "early_stop_step",
+        "Early-stop iteration",
+        bounds=(0.0, float("inf")),
+        takes=_VAL,
+        sign=-1,
+        digits=0,
+        most="steps",
     ),
     "early_stop_accuracy": Metric(
         "early_stop_accuracy", "Test accuracy at early stop (%)", 100, None, _PERCENT, _VAL

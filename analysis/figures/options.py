@@ -43,13 +43,6 @@ class StepOptions(CurveOptions):
 
 
 @dataclass(frozen=True)
-class BarrierOptions(StepOptions):
-    """Shows the barrier unless asked otherwise."""
-
-    metric: str = "barrier"
-
-
-@dataclass(frozen=True)
 class AccuracyOptions(StepOptions):
     """`chance` draws a line at that accuracy; `floor` is where the axis begins (fractions).
 
@@ -71,9 +64,16 @@ class EarlyStoppingOptions(AccuracyOptions):
 
 @dataclass(frozen=True)
 class RankOptions(StepOptions):
-    """`densities` to rank at; empty: all."""
+    """`densities` to rank at, or to give panels; empty: all, or a few spread out."""
 
     densities: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class BarrierOptions(RankOptions):
+    """Shows the barrier unless asked otherwise."""
+
+    metric: str = "barrier"
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ class Kind:
 FIGURES = {
     "accuracy-vs-sparsity": Kind("accuracy_vs_sparsity", AccuracyOptions),
     "early-stopping": Kind("accuracy_vs_sparsity", EarlyStoppingOptions),
-    "accuracy-vs-pruning-step": Kind("accuracy_vs_pruning_step", StepOptions),
+    "accuracy-vs-pruning-step": Kind("accuracy_vs_pruning_step", RankOptions),
     "barrier": Kind("accuracy_vs_pruning_step", BarrierOptions),
     "ablations": Kind("ablations", CurveOptions),
     "density-by-layer": Kind("density_by_layer", LayerOptions),

@@ -12,13 +12,13 @@ import duckdb
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
 from analysis.figures import facts as shared
-from analysis.figures import selection, series
+from analysis.figures import selection, series, split
 from analysis.figures.options import ParetoOptions
 from analysis.figures.selection import Row
 from analysis.stats import Summary
@@ -32,6 +32,7 @@ FROM trials t WHERE t.sweep = $sweep ORDER BY t.trial
 
 _FRONT = Look("#BBBBBB", "", "Pareto front")
 _IMAGES = "images", "image"
+_MOST_PANELS = 12
 _NEAR = 4
 _BELOW = (1, 2, 5), (1, 2, 3, 4, 5, 6, 7, 8, 9)
 _ABOVE = (1, 2, 5), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7)
@@ -89,6 +90,7 @@ class Facts(shared.Facts):
     panels: tuple[Panel, ...]
     metric: str
     floor: float | None = None
+    each_explains: bool = False
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: ParetoOptions) -> Facts:
@@ -101,33 +103,47 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: ParetoOpt
     """
     chosen = selection.choose(connection, sweep, options, SQL)
     made = _measured if options.against == "latency" else _counted
-    panels = tuple(made(chosen, options))
+    by = split.split(chosen.rows)
+    panels = tuple(made(chosen, options, by))
     if not panels:
         raise FigureError(f"sweep {sweep} has {_LACKING[options.against]}")
+    split.check(sweep, chosen.rows, len(panels), _MOST_PANELS)
+    shown = {panel.problem: {one.label for one in panel.curves} for panel in panels}
     counts = {p.shown.n for panel in panels for one in panel.curves for p in one.points}
     common = shared.common(chosen, counts, options)
     return Facts(
         panels=panels,
         metric=chosen.metric.label,
         floor=options.floor,
-        **common | {"note": common["note"] + _BEST[options.against]},
+        each_explains=by.each_explains,
+        **common
+        | {
+            "note": common["note"]
+            + _BEST[options.against]
+            + split.absent({} if by.each_explains else shown)
+        },
     )
 
 
 def draw(facts: Facts) -> Figure:
     """Less work to the right, as sparser is everywhere; speed-up on the upper axis."""
     curves = {one.label: one.look for panel in facts.panels for one in panel.curves}
-    handles = [marks.handle(look, label) for label, look in curves.items()]
+    shared = {} if facts.each_explains else curves
+    handles = [marks.handle(look, label) for label, look in shared.items()]
     handles.append(marks.handle(_FRONT))
     frame = marks.Frame(facts.width, facts.title, facts.note, handles)
     count = len(facts.panels)
-    shape = marks.spread_out(count, 1 if facts.width < 4 else 2)
-    figure, _, lines = marks.sheet(shape, 2.4, frame)
+    shape = marks.abreast(count, facts.width, each_explains=facts.each_explains)
+    height = marks.tall(2.4, shape[0])
+    figure, _, lines = marks.sheet(shape, height, frame)
     spots = [ax for line in lines for ax in line]
     for panel, ax in zip(facts.panels, spots, strict=False):
-        _draw_panel(ax, panel)
+        _draw_panel(ax, panel, facts.width / shape[1], height)
         if facts.floor is not None:
             ax.set_ylim(100 * facts.floor, 100 + 3 * (1 - facts.floor))
+        if facts.each_explains:
+            own = [marks.handle(one.look, one.label) for one in panel.curves]
+            marks.explained(ax, own, facts.width)
     for line in lines:
         line[0].set_ylabel(facts.metric)
     for spare in spots[count:]:
@@ -138,33 +154,44 @@ def draw(facts: Facts) -> Figure:
 # ---------------------------------------------------------------- details
 
 
-def _counted(chosen: selection.Selection, options: ParetoOptions) -> Iterator[Panel]:
+def _counted(
+    chosen: selection.Selection, options: ParetoOptions, by: split.Split
+) -> Iterator[Panel]:
     """A panel for each network and dataset, against multiply-adds."""
     rows = [row for row in chosen.rows if row["kept_flops"]]
-    for problem, members in selection.grouped(rows, _problem).items():
-        if any(row["method"] != "dense" for row in members):
-            of = _said(members[0]["flops"])
-            work = f"Multiply-adds remaining (% of {of})"
-            shares = {row["trial"]: 100 * row["kept_flops"] / row["flops"] for row in members}
-            curves = _curves(members, shares, chosen, options)
-            yield Panel(style.problem(*problem), work, "Theoretical speed-up", curves)
+    pruned = [row for row in rows if row["method"] != "dense"]
+    for (*problem, _), members in selection.grouped(
+        pruned, lambda row: (*_problem(row), by.place(row))
+    ).items():
+        together = [*by.beside(rows, members), *members]
+        of = _said(members[0]["flops"])
+        work = f"Multiply-adds remaining (% of {of})"
+        shares = {row["trial"]: 100 * row["kept_flops"] / row["flops"] for row in together}
+        title = ", ".join(filter(None, (style.problem(*problem), by.said(members[0]))))
+        curves = _curves(together, shares, chosen, options, by)
+        yield Panel(title, work, "Theoretical speed-up", curves)
 
 
-def _measured(chosen: selection.Selection, options: ParetoOptions) -> Iterator[Panel]:
+def _measured(
+    chosen: selection.Selection, options: ParetoOptions, by: split.Split
+) -> Iterator[Panel]:
     """A panel for each network, dataset, device and batch, against what was timed there.
 
     The dense network was timed beside each pruned one: a trial of it is where they all begin.
     """
     pruned = [row for row in chosen.rows if row["latency"] and row["shown"] is not None]
-    for timed, members in selection.grouped(pruned, _timed).items():
+    for (timed, _), members in selection.grouped(
+        pruned, lambda row: (_timed(row), by.place(row))
+    ).items():
         *problem, device, batch = timed
-        dense = [r for r in chosen.rows if r["method"] == "dense" and _problem(r) == (*problem,)]
+        dense = by.beside(chosen.rows, members)
         of = median(row["dense_latency"] for row in members)
         work = f"Measured latency (% of {of:.3g} ms for {batch:,} {_IMAGES[batch == 1]})"
         shares = {row["trial"]: 100 * row["latency"] / row["dense_latency"] for row in members}
         shares |= {row["trial"]: 100.0 for row in dense}
-        where = f"{style.problem(*problem)}, {'CPU' if device == 'cpu' else device}"
-        curves = _curves([*dense, *members], shares, chosen, options)
+        kind = "CPU" if device == "cpu" else device
+        where = ", ".join(filter(None, (style.problem(*problem), by.said(members[0]), kind)))
+        curves = _curves([*dense, *members], shares, chosen, options, by)
         yield Panel(where, work, "Measured speed-up", curves)
 
 
@@ -181,8 +208,9 @@ def _curves(
     shares: Mapping[int, float],
     chosen: selection.Selection,
     options: ParetoOptions,
+    by: split.Split,
 ) -> tuple[Curve, ...]:
-    named = selection.labels(chosen.rows)
+    named = by.labels(chosen.rows)
 
     def points(rows: Iterable[Row]) -> tuple[Point, ...]:
         by_density = selection.grouped(rows, lambda row: row["requested_density"])
@@ -201,11 +229,11 @@ def _curves(
         for n, (label, same) in enumerate(series.dense_recipes(dense))
     ]
     pruned = [row for row in members if row["method"] != "dense"]
-    groups = selection.grouped(pruned, lambda row: (selection.setting(row), row["ablation"]))
+    groups = selection.grouped(pruned, split.curve)
+    looks = marks.looks([*groups], named, by)
     for (key, ablation), rows in groups.items():
-        label, variant = named[key]
-        look = marks.look(key[0], variant, ablation)
-        curves.append(Curve(style.ablated(label, ablation), look, points(rows)))
+        label = by.curve_name(named[key][0], ablation)
+        curves.append(Curve(label, looks[key, ablation], points(rows)))
     return _marked(curves, chosen.metric.sign)
 
 
@@ -226,7 +254,7 @@ def _marked(curves: Sequence[Curve], sign: int) -> tuple[Curve, ...]:
     )
 
 
-def _draw_panel(ax: Axes, panel: Panel) -> None:
+def _draw_panel(ax: Axes, panel: Panel, width: float, height: float) -> None:
     front = sorted(
         (point for one in panel.curves for point in one.points if point.best),
         key=lambda point: point.work,
@@ -255,15 +283,15 @@ def _draw_panel(ax: Axes, panel: Panel) -> None:
     ax.xaxis.set_major_locator(_ticks(ax, *_BELOW))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
-    ax.set_xlabel(panel.work)
+    marks.ticked(ax, 7, height - 0.3)
+    ax.set_xlabel(marks.wrapped(panel.work, width - 0.4, 9.0, 0.05))
     above = ax.secondary_xaxis("top", functions=(_inverse, _inverse))
     above.xaxis.set_major_locator(_ticks(ax, *_ABOVE))
     above.xaxis.set_minor_locator(NullLocator())
     above.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     above.set_xlabel(panel.gain)
     above.spines["top"].set_visible(False)
-    ax.set_title(panel.problem)
+    marks.titled(ax, panel.problem, width)
 
 
 def _ticks(ax: Axes, far: tuple[float, ...], near: tuple[float, ...]) -> LogLocator:

@@ -5,7 +5,6 @@ density, replicate and seeds. Should two different runs still meet at one densit
 replicate (a setting that no column names), they are told apart by grid, then by order.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from analysis.errors import FigureError
 from analysis.figures.metrics import METRICS, Metric
 from analysis.figures.options import CurveOptions, LearningOptions, Options, Report
 from analysis.stats import SPREADS, Spread
-from orchestrator.store import schema
+from orchestrator.store import asked, schema
 
 _POINT = ("sweep", "trial", "grid", "replicate", "level", "requested_density")
 _PANEL = ("network", "dataset")
@@ -140,30 +139,42 @@ def setting(row: Row) -> Setting:
     return (row["method"], *of(row, SETTING), row[_APART])
 
 
-def labels(rows: Iterable[Row]) -> dict[Setting, tuple[str, int]]:
+def labels(rows: Iterable[Row], told: Sequence[str] = ()) -> dict[Setting, tuple[str, int]]:
     """Label and number of each setting: its method, and what varies among its siblings.
 
-    Siblings share method, network and dataset; numbers count the method's labels from 0.
+    Columns in `told` are left out, as the reader is told of them elsewhere. Numbers count the
+    labels of methods with one colour and marker, from 0.
     """
     pruned = [row for row in rows if row["method"] != "dense"]
-    differing = varying(pruned)
+    different = varying(pruned)
+    names = method_names({row["method"] for row in pruned})
     found: dict[Setting, tuple[str, int]] = {}
-    numbers: dict[str, dict[str, int]] = defaultdict(dict)
+    numbers: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     for row in pruned:
-        label = _label(row, differing[row["method"]])
-        known = numbers[row["method"]]
+        said = details(row, different[row["method"]].difference(told))
+        name = [] if "method" in told and said else [names[row["method"]]]
+        label = ", ".join([*name, *said])
+        look = style.look(row["method"])
+        known = numbers["" if "method" in told else look.colour, look.marker]
         found[setting(row)] = (label, known.setdefault(label, len(known)))
     return found
 
 
-def varying(rows: Iterable[Row]) -> dict[str, set[str]]:
-    """Columns that differ among the trials of each method on one network and dataset."""
-    differing: dict[str, set[str]] = defaultdict(set)
-    for siblings in grouped(rows, lambda row: (row["method"], *of(row, _PANEL))).values():
+def varying(pruned: Iterable[Row]) -> dict[str, set[str]]:
+    """By method, the columns in which trials of one network and dataset differ."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for siblings in grouped(pruned, lambda row: (row["method"], *of(row, _PANEL))).values():
         for column in (*SETTING, _APART):
             if len({row[column] for row in siblings}) > 1:
-                differing[siblings[0]["method"]].add(column)
-    return differing
+                found[siblings[0]["method"]].add(column)
+    return found
+
+
+def method_names(methods: Iterable[str]) -> dict[str, str]:
+    """What to call each method; one's own in full where two would have the same name."""
+    short = {method: style.look(method).label for method in methods}
+    known = [*short.values()]
+    return {m: label if known.count(label) == 1 else m for m, label in short.items()}
 
 
 def footnote(selection: Selection, counts: Iterable[int], spread: Spread) -> str:
@@ -201,6 +212,14 @@ def spaced(there_are: Iterable[float], wanted: Sequence[float], most: int) -> tu
     else:
         near = {ordered[round(n * (len(ordered) - 1) / (most - 1))] for n in range(most)}
     return tuple(sorted(near, reverse=True))
+
+
+def left_out(there_are: Iterable[float], shown: Sequence[float]) -> str:
+    """A sentence on the densities that are not shown; empty where all are."""
+    count = len(set(there_are))
+    if count <= len(shown):
+        return ""
+    return f" {len(shown)} of {count} densities; others by the option `densities`."
 
 
 def grouped(rows: Iterable[T], key: Callable[[T], Any]) -> dict[Any, list[T]]:
@@ -267,10 +286,6 @@ def _cell(row: Row) -> tuple[Any, ...]:
     return (*of(row, _PANEL), setting(row), *of(row, point))
 
 
-def _label(row: Row, varying: set[str]) -> str:
-    return ", ".join([style.look(row["method"]).label, *details(row, varying)])
-
-
 def _said(column: str, value: Any) -> str:
     match column:
         case "apart":
@@ -280,7 +295,7 @@ def _said(column: str, value: Any) -> str:
         case "prune_step":
             return f"pruned at {value}"
         case "options":
-            chosen = json.loads(value)
+            chosen = asked.fields(value)
             return ", ".join(f"{k} {v}" for k, v in chosen.items()).replace("_", " ") or "default"
         case "finetune":
             return f"fine-tuned {value}"

@@ -13,10 +13,10 @@ from analysis.figures.selection import (
     answer,
     details,
     grouped,
-    labels,
     of,
     setting,
 )
+from analysis.figures.split import Split
 from analysis.stats import Spread, Summary, summary
 
 
@@ -35,13 +35,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """One curve, densest point first: the `variant`-th setting of a method, from 0."""
+    """One curve, densest point first: the `variant`-th setting of a method, from 0.
+
+    `plain`: its colour says nothing of the method, which the panel or the legend tells.
+    """
 
     method: str
     label: str
     variant: int
     ablation: str
     points: tuple[Point, ...]
+    plain: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,32 +58,38 @@ class Dense:
 
 @dataclass(frozen=True)
 class Panel:
-    """One network and dataset: its curves, and the dense networks."""
+    """One network and dataset: its curves, and the dense networks.
+
+    `part`: which of the settings that panels tell, where a figure is split.
+    """
 
     network: str
     dataset: str
     series: tuple[Series, ...]
     dense: tuple[Dense, ...]
+    part: str = ""
 
     @property
     def title(self) -> str:
-        """Network and dataset as people write them."""
-        return style.problem(self.network, self.dataset)
+        """Network and dataset as people write them, and the part."""
+        return ", ".join(filter(None, (style.problem(self.network, self.dataset), self.part)))
 
 
-def panels(selection: Selection, spread: Spread) -> tuple[Panel, ...]:
-    """A panel for each network and dataset, in the sweep's order."""
-    named = labels(selection.rows)
-    groups = grouped(selection.rows, lambda row: (row["network"], row["dataset"]))
+def panels(selection: Selection, spread: Spread, by: Split | None = None) -> tuple[Panel, ...]:
+    """A panel for each network, dataset and part of the split, in the sweep's order."""
+    by = by or Split()
+    pruned = [row for row in selection.rows if row["method"] != "dense"]
+    named = by.labels(pruned)
+    groups = grouped(pruned, lambda row: (row["network"], row["dataset"], by.place(row)))
     return tuple(
         Panel(
             network,
             dataset,
-            _series(members, named, selection.metric, spread),
-            _dense(members, selection.metric, spread),
+            _series(members, named, selection.metric, spread, by),
+            dense([*members, *by.beside(selection.rows, members)], selection.metric, spread),
+            by.said(members[0]),
         )
-        for (network, dataset), members in groups.items()
-        if any(row["method"] != "dense" for row in members)
+        for (network, dataset, _), members in groups.items()
     )
 
 
@@ -88,12 +98,20 @@ def _series(
     named: dict[Setting, tuple[str, int]],
     metric: Metric,
     spread: Spread,
+    by: Split,
 ) -> tuple[Series, ...]:
-    pruned = [row for row in members if row["method"] != "dense"]
-    curves = grouped(pruned, lambda row: (setting(row), row["ablation"]))
+    curves = grouped(members, lambda row: (setting(row), row["ablation"]))
+    plain = by.recoloured([key[0] for key, _ in curves])
     return tuple(
-        Series(key[0], *named[key], ablation, _points(rows, metric, spread))
-        for (key, ablation), rows in curves.items()
+        Series(
+            key[0],
+            named[key][0],
+            n if plain and by.each_explains else named[key][1],
+            "none" if "ablation" in by.columns else ablation,
+            _points(rows, metric, spread),
+            plain,
+        )
+        for n, ((key, ablation), rows) in enumerate(curves.items())
     )
 
 
@@ -105,7 +123,8 @@ def _points(rows: Sequence[Row], metric: Metric, spread: Spread) -> tuple[Point,
     )
 
 
-def _dense(members: Sequence[Row], metric: Metric, spread: Spread) -> tuple[Dense, ...]:
+def dense(members: Sequence[Row], metric: Metric, spread: Spread) -> tuple[Dense, ...]:
+    """The dense networks behind these trials, one for each recipe."""
     found = [row for row in members if row["dense_shown"] is not None]
     return tuple(
         Dense(label, summarised(rows, metric, spread, of="dense_"))
@@ -127,8 +146,12 @@ def summarised(rows: Iterable[Row], metric: Metric, spread: Spread, of: str = ""
 
     Where nothing was trained, each mask once.
     """
+    rows = list(rows)
     values = {row[f"{of}key"] if of else answer(row): row[f"{of}shown"] for row in rows}
-    return summary(list(values.values()), spread, metric.bounds)
+    low, high = metric.bounds
+    if metric.most and rows:
+        high = max(row[metric.most] for row in rows)
+    return summary(list(values.values()), spread, (low, high))
 
 
 def replicates(made: Iterable[Panel]) -> set[int]:

@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 
 from analysis.figures.selection import SETTING
-from analysis.report.tables import quoted
+from analysis.quoting import literal
 from orchestrator.store import schema
 
 MOST_TRIALS = 2000
@@ -45,7 +45,7 @@ class Columns:
 
 def columns(connection: duckdb.DuckDBPyConnection, sweep: str) -> Columns:
     """The columns for one sweep."""
-    of = f"FROM trials WHERE sweep = {quoted(sweep)}"
+    of = f"FROM trials WHERE sweep = {literal(sweep)}"
 
     def first(expressions: Iterable[str], rest: str) -> list[tuple[Any, ...]]:
         return connection.execute(f"SELECT {', '.join(expressions)} {of} {rest}").fetchall()
@@ -79,7 +79,7 @@ SELECT count(*) AS trials, count(*) FILTER (status = 'done') AS done,
        list(DISTINCT ablation ORDER BY ablation) FILTER (ablation <> 'none') AS ablations,
        list(DISTINCT requested_density ORDER BY requested_density DESC)
            FILTER (method <> 'dense') AS densities
-FROM trials WHERE sweep = {quoted(sweep)}
+FROM trials WHERE sweep = {literal(sweep)}
 """
 
 
@@ -90,15 +90,15 @@ def results(sweep: str, shown: Columns) -> str:
     sort = ["method <> 'dense'", "method", "ablation <> 'none'", "ablation", *shown.apart]
     means = [_scaled(f"avg({name} {order})", name) for name in shown.measured]
     if "accuracy" in shown.measured:
-        means.insert(1, f'round(100 * stddev(accuracy {order}), 2) AS "std"')
-    asked = 'round(100 * requested_density, 3) AS "weights asked for (%)"'
+        means.insert(1, f'rounded(100 * stddev(accuracy {order}), 2) AS "std"')
+    asked = 'rounded(100 * requested_density, 3) AS "weights asked for (%)"'
     numbers = [asked, "count(*) AS n", *means]
     return f"""
 SELECT {_named(curve)},
        {_lines(numbers)}
 FROM (SELECT DISTINCT {", ".join([*curve, *shown.measured])},
              requested_density, replicate, run_key, mask_key
-      FROM trials WHERE sweep = {quoted(sweep)} AND status = 'done')
+      FROM trials WHERE sweep = {literal(sweep)} AND status = 'done')
 GROUP BY {", ".join(curve)}, requested_density
 ORDER BY {", ".join(sort)}, requested_density DESC
 """
@@ -109,9 +109,9 @@ def trials(sweep: str, shown: Columns, passing: str = "") -> str:
     numbers = [_scaled(name, name) for name in shown.measured]
     return f"""
 SELECT trial, {_named(["method", "ablation", *shown.apart])}, replicate,
-       round(100 * density, 3) AS "weights remaining (%)", status,
+       rounded(100 * density, 3) AS "weights remaining (%)", status,
        {_lines([*numbers, "coalesce(run_key, mask_key)[:12] AS key"])}
-FROM trials WHERE sweep = {quoted(sweep)}{passing} ORDER BY trial LIMIT {MOST_TRIALS}
+FROM trials WHERE sweep = {literal(sweep)}{passing} ORDER BY trial LIMIT {MOST_TRIALS}
 """
 
 
@@ -121,7 +121,7 @@ def failures(sweep: str) -> str:
 WITH launches AS (
     SELECT DISTINCT launch FROM attempts WHERE key IN (
         SELECT unnest([{", ".join(schema.ANSWERS)}])
-        FROM trials WHERE sweep = {quoted(sweep)})),
+        FROM trials WHERE sweep = {literal(sweep)})),
 latest AS (
     SELECT key, arg_max((event, kind, failure, message), noted_at) AS last
     FROM attempts WHERE launch IN (FROM launches) GROUP BY key)
@@ -135,24 +135,24 @@ GROUP BY ALL ORDER BY tasks DESC, class, message, kind
 def cost(sweep: str) -> str:
     """Seconds of tasks by method, then of all, each task once; and of each trial alone."""
     columns = """count(*) AS tasks,
-       round(coalesce(sum(seconds ORDER BY key) FILTER (kind = 'run'), 0), 1) AS "training (s)",
-       round(coalesce(sum(seconds ORDER BY key) FILTER (kind = 'mask'), 0), 1) AS "pruning (s)",
-       round(coalesce(sum(seconds ORDER BY key) FILTER (kind NOT IN ('run', 'mask')), 0), 1)
+       rounded(coalesce(sum(seconds ORDER BY key) FILTER (kind = 'run'), 0), 1) AS "training (s)",
+       rounded(coalesce(sum(seconds ORDER BY key) FILTER (kind = 'mask'), 0), 1) AS "pruning (s)",
+       rounded(coalesce(sum(seconds ORDER BY key) FILTER (kind NOT IN ('run', 'mask')), 0), 1)
            AS "measuring (s)","""
     return f"""
 WITH spent AS (
     SELECT method, trial, key, kind, spent AS seconds, behind.seconds AS share
-    FROM stands_on({quoted(sweep)}) behind JOIN trials USING (trial)
-    WHERE sweep = {quoted(sweep)}),
+    FROM stands_on({literal(sweep)}) behind JOIN trials USING (trial)
+    WHERE sweep = {literal(sweep)}),
 each AS (
-    SELECT method, round(sum(share ORDER BY trial, key), 1) AS summed FROM spent GROUP BY method)
+    SELECT method, rounded(sum(share ORDER BY trial, key), 1) AS summed FROM spent GROUP BY method)
 SELECT method, {columns}
        any_value(summed) AS "each trial alone (s)"
 FROM (SELECT DISTINCT method, key, kind, seconds FROM spent) JOIN each USING (method)
 GROUP BY method
 UNION ALL
 SELECT 'all together', {columns}
-       (SELECT round(sum(share ORDER BY trial, key), 1) FROM spent)
+       (SELECT rounded(sum(share ORDER BY trial, key), 1) FROM spent)
 FROM (SELECT DISTINCT key, kind, seconds FROM spent)
 ORDER BY method = 'all together', method
 """
@@ -161,11 +161,11 @@ ORDER BY method = 'all together', method
 def ledger(sweep: str) -> str:
     """Seconds by method and density: spent, shared tasks in equal parts, and alone."""
     return f"""
-SELECT method, round(100 * density, 3) AS "weights asked for (%)", device, trials,
-       round(3600 * hours, 1) AS "spent (s)",
-       round(3600 * alone_hours, 1) AS "each trial alone (s)",
-       round(100 * saved_hours / alone_hours, 1) AS "saved (%)"
-FROM ledger({quoted(sweep)})
+SELECT method, rounded(100 * density, 3) AS "weights asked for (%)", device, trials,
+       rounded(3600 * hours, 1) AS "spent (s)",
+       rounded(3600 * alone_hours, 1) AS "each trial alone (s)",
+       rounded(100 * saved_hours / alone_hours, 1) AS "saved (%)"
+FROM ledger({literal(sweep)})
 ORDER BY method <> 'dense', method, density DESC, device
 """
 
@@ -174,8 +174,8 @@ def environment(sweep: str) -> str:
     """Where and by which software the tasks behind the sweep were done."""
     return f"""
 SELECT device, threads, python, torch, tombola, coalesce(code, 'no commit') AS "code (commit)",
-       count(*) AS tasks, round(sum(seconds ORDER BY key), 1) AS "time (s)"
-FROM (SELECT DISTINCT key FROM stands_on({quoted(sweep)})) JOIN tasks USING (key)
+       count(*) AS tasks, rounded(sum(seconds ORDER BY key), 1) AS "time (s)"
+FROM (SELECT DISTINCT key FROM stands_on({literal(sweep)})) JOIN tasks USING (key)
 GROUP BY ALL ORDER BY ALL
 """
 
@@ -189,7 +189,7 @@ def _scaled(expression: str, column: str) -> str:
     """A measured column in the unit people read, under its name."""
     name, factor = _MEASURED[column]
     scaled = expression if factor == 1 else f"{factor} * {expression}"
-    return f'round({scaled}, 2) AS "{name}"'
+    return f'rounded({scaled}, 2) AS "{name}"'
 
 
 def _lines(expressions: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """Statistics of replicates: pure functions on numbers. scipy computes, and is loaded when asked."""
 
+from analysis.stats.best import of_all_pairs, worse_than_best
 from analysis.stats.paired import (
     ALPHA,
     LEVEL,
@@ -11,11 +12,12 @@ from analysis.stats.paired import (
     holm,
     paired,
 )
-from analysis.stats.ranking import Ranking, critical_difference, ranking
+from analysis.stats.ranking import FEWEST_PROBLEMS, Ranking, critical_difference, ranking, ranks
 from analysis.stats.spread import SPREADS, Spread, Summary, bootstrap, deviation, summary
 
 __all__ = [
     "ALPHA",
+    "FEWEST_PROBLEMS",
     "LEVEL",
     "SPREADS",
     "Equivalence",
@@ -30,7 +32,10 @@ __all__ = [
     "deviation",
     "equivalent",
     "holm",
+    "of_all_pairs",
     "paired",
     "ranking",
+    "ranks",
     "summary",
+    "worse_than_best",
 ]

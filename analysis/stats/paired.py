@@ -85,7 +85,7 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
     differences = _differences(first, second)
     centre = mean(differences)
     wilcoxon = stats.wilcoxon(differences).pvalue if any(differences) else 1.0
-    if _alike(differences, first):
+    if not differences_vary(first, second):
         return Paired(len(differences), centre, None, None, float(wilcoxon), None)
     found = stats.ttest_1samp(differences, 0.0)
     return Paired(
@@ -117,7 +117,7 @@ def equivalent(
 
     differences = _differences(first, second)
     n, centre = len(differences), mean(differences)
-    if _alike(differences, first):
+    if not differences_vary(first, second):
         return Equivalence(n, centre, margin, None, None)
     above = stats.ttest_1samp(differences, -margin, alternative="greater").pvalue
     below = stats.ttest_1samp(differences, margin, alternative="less").pvalue
@@ -139,6 +139,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def differences_vary(first: Sequence[float], second: Sequence[float]) -> bool:
+    """Whether pairs differ by more than one amount, rounding aside: a t-test needs that."""
+    differences = _differences(first, second)
+    size = max(map(abs, [*differences, *first]))
+    return max(differences) - min(differences) > _ROUNDING * size
+
+
 # ---------------------------------------------------------------- details
 
 
@@ -150,11 +157,6 @@ def _differences(first: Sequence[float], second: Sequence[float]) -> list[float]
     if not all(map(isfinite, [*first, *second])):
         raise StatisticsError("a paired test takes finite values")
     return [one - other for one, other in zip(first, second, strict=True)]
-
-
-def _alike(differences: Sequence[float], values: Sequence[float]) -> bool:
-    size = max(map(abs, [*differences, *values]))
-    return max(differences) - min(differences) <= _ROUNDING * size
 
 
 def _interval(differences: Sequence[float], level: float) -> Interval:

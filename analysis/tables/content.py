@@ -53,7 +53,7 @@ class Table:
 
 
 def table(study: Study) -> Table:
-    """Every sample against the best of its column: paired t-test, Holm's correction."""
+    """Every sample against the best of its column, as `comparisons.compare` does."""
     compared = {id(one.sample): one for one in comparisons.compare(study)}
     cells = {
         id(one): _cell(study, one, samples, compared.get(id(one)))
@@ -87,8 +87,9 @@ def words(table: Table, bold: str, close: str, untested: str) -> str:
         said.append(f"{close}: not significantly worse than it, which is not to say as good.")
     if {"close", "plain"} & occur and "best" in occur:
         said.append(
-            "Test: paired t-test over replicates against the best, two-sided, Holm's correction "
-            f"within the column, α = {ALPHA:g}."
+            "Test: paired t-test over replicates against the best of the column, corrected for "
+            "the choice of the best and the number of methods (step-down min-P, Westfall and "
+            f"Young 1993), α = {ALPHA:g}."
         )
     if "untested" in occur:
         said.append(

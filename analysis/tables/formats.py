@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from math import ceil, isfinite
 from typing import Any
 
-from analysis import style
+from analysis import rounding, style
 from analysis.samples import Sample
 from analysis.tables.content import Block, Cell, Table, words
+from orchestrator.text import cell, visible
 
 _NONE = "–"
 _ACROSS = 4
@@ -24,6 +25,9 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': "''",
+    "[": "{[}",  # after a line's end it would open an option
+    "]": "{]}",
+    "*": "{*}",
     "±": r"$\pm$",
     "×": r"$\times$",
     "−": "$-$",
@@ -37,7 +41,7 @@ _LATEX = {
 _COLUMNS = (
     *("network", "dataset", "method", "density", "n", "mean", "std", "values"),
     *("standing", "baseline", "pairs", "difference", "low", "high", "effect"),
-    *("t_p", "wilcoxon_p", "holm_p"),
+    *("t_p", "wilcoxon_p", "adjusted_p"),
 )
 
 
@@ -78,12 +82,12 @@ def _markdown_cell(table: Table, cell: Cell | None) -> str:
 
 
 def _plain(table: Table, one: Sample) -> str:
-    std = "" if one.std is None else f" ± {_number(one.std, table.digits)}"
-    return f"{_number(one.mean, table.digits)}{std}{_other_n(table, one)}".replace("-", "−")
+    std = "" if one.std is None else f" ± {rounding.text(one.std, table.digits)}"
+    return f"{rounding.text(one.mean, table.digits)}{std}{_other_n(table, one)}".replace("-", "−")
 
 
 def _escaped(text: str) -> str:
-    return re.sub(r"([\\`*_<>|\[\]])", r"\\\1", text)
+    return re.sub(r"([\\`*_<>|\[\]$~&])", r"\\\1", visible(text))
 
 
 # ---------------------------------------------------------------- LaTeX
@@ -151,10 +155,10 @@ def _latex_cell(table: Table, cell: Cell | None) -> str:
 
 def _latex_number(table: Table, one: Sample, *, bold: bool = False) -> str:
     r"""Mean ± std; the mean by \mathbf in bold, as \num's own switches differ by version."""
-    mean = _number(one.mean, table.digits)
+    mean = rounding.text(one.mean, table.digits)
     shown = rf"\mathbf{{{mean}}}" if bold else _num(one.mean, mean)
     if one.std is not None:
-        shown += rf" \pm {_num(one.std, _number(one.std, table.digits))}"
+        shown += rf" \pm {_num(one.std, rounding.text(one.std, table.digits))}"
     return f"${shown}${_other_n(table, one)}"
 
 
@@ -163,7 +167,7 @@ def _num(value: float, text: str) -> str:
 
 
 def _tex(text: str) -> str:
-    return "".join(_LATEX.get(char) or _letter(char) for char in text)
+    return "".join(_LATEX.get(char) or _letter(char) for char in visible(text))
 
 
 def _letter(char: str) -> str:
@@ -179,17 +183,22 @@ def tidy(table: Table, _about: str) -> str:
     """A row for each method, density, network and dataset, the dense networks first.
 
     `values` are the replicates', as replicate=value; differences, interval (95 %), effect
-    (d_z) and p-values are of the pairs with `baseline`, the best of the column.
+    (d_z) and p-values are of the pairs with `baseline`, the best of the column; `adjusted_p` is
+    that of the t-test corrected for the choice of the best and the number of methods.
     """
     stream = io.StringIO()
     writer = csv.DictWriter(stream, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     for block in table.blocks:
-        writer.writerows(_facts(one) for one in block.dense)
+        writer.writerows(_row(_facts(one)) for one in block.dense)
         for density in block.densities:
             found = (block.cells.get((name, density)) for name in block.names)
-            writer.writerows(_facts(c.sample) | _tests(c) for c in found if c is not None)
+            writer.writerows(_row(_facts(c.sample) | _tests(c)) for c in found if c is not None)
     return stream.getvalue()
+
+
+def _row(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: cell(value) for name, value in facts.items()}
 
 
 def _facts(one: Sample) -> dict[str, Any]:
@@ -208,7 +217,7 @@ def _facts(one: Sample) -> dict[str, Any]:
 def _tests(cell: Cell) -> dict[str, Any]:
     found: dict[str, Any] = {"standing": cell.standing}
     if cell.comparison:
-        found |= {"baseline": cell.comparison.baseline.name, "holm_p": cell.comparison.p}
+        found |= {"baseline": cell.comparison.baseline.name, "adjusted_p": cell.comparison.p}
     if cell.comparison and (paired := cell.comparison.paired):
         found |= {
             "pairs": paired.n,
@@ -223,10 +232,6 @@ def _tests(cell: Cell) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- shared
-
-
-def _number(value: float, digits: int) -> str:
-    return f"{value:z.{digits}f}"
 
 
 def _other_n(table: Table, one: Sample) -> str:

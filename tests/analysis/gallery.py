@@ -25,6 +25,7 @@ METHODS = ("random", "snip", "synflow", "imp")
 DENSITIES = (0.64, 0.32, 0.16, 0.08)
 ABLATIONS = ("none", "shuffle", "reinit")
 REPLICATES = (0, 1, 2)
+NETWORKS = ("lenet_5", "conv_2", "conv_4", "resnet20", "vgg16_bn", "wrn_16_8")
 SIZES = (1200, 900, 300)
 STEPS = (0, 25, 50, 75, 100)
 BEGAN = datetime.fromisoformat("2026-01-01")
@@ -34,18 +35,19 @@ _DENSER = {"random": (1.0, 1.0, 1.0), "snip": (0.8, 1.0, 1.8), "synflow": (0.7, 
 
 
 def build(store: Path) -> Path:
-    """Sweeps `study` (methods, ablations, IMP with barriers), `early` (steps of pruning) and
-    `timed` (part of `study`, with latencies).
+    """Sweeps `study` (methods, ablations, IMP with barriers), `early` (steps of pruning),
+    `timed` (part of `study`, with latencies) and `ranked` (several networks).
     """
     for row in _placed(_study(store)):
         write_live(store, row)
     for row in _timed(store):
         write_live(store, row)
-    early = list(_early(store))
-    write_sweep(store, "early", [one for one, _ in early])
-    for _, rows in early:
-        for row in rows:
-            write_live(store, row)
+    for name, made in (("early", _early), ("ranked", _ranked)):
+        trials = list(made())
+        write_sweep(store, name, [one for one, _ in trials])
+        for _, rows in trials:
+            for row in rows:
+                write_live(store, row)
     return store
 
 
@@ -88,13 +90,24 @@ def _study(store: Path) -> Iterator[Row]:
     write_sweep(store, "study", trials)
 
 
-def _early(store: Path) -> Iterator[tuple[Row, list[Row]]]:
+def _early() -> Iterator[tuple[Row, list[Row]]]:
     for method, step, replicate in product(METHODS[:3], (0, 20, 40, 80), REPLICATES):
         key, mask = (key_of(x, "early", method, step, replicate) for x in "rm")
         more = {"method": method, "prune_step": step, "replicate": replicate}
         one = trial(key, mask_key=mask, dense_key=key_of("dense", replicate), **more)
         reached = accuracy(method, 0.16, "none", replicate) + step / 2000
         yield one, [mask_row(mask, 0.5, [150, 150], 300), _run(key, reached, 0.5)]
+
+
+def _ranked() -> Iterator[tuple[Row, list[Row]]]:
+    """Random is the worst on each network, IMP seldom the best."""
+    for (n, network), method in product(enumerate(NETWORKS), METHODS):
+        for density in DENSITIES[2:]:
+            key, mask = (key_of(x, "ranked", network, method, density) for x in "rm")
+            more = {"network": network, "method": method, "requested_density": density}
+            one = trial(key, mask_key=mask, dense_key=None, **more)
+            reached = accuracy(method, density, "none", n)
+            yield one, [mask_row(mask, density, [150, 150], 300), _run(key, reached, density)]
 
 
 def _timed(store: Path) -> Iterator[Row]:

@@ -1,7 +1,7 @@
 """Comparisons from a store: pairs are replicates, settings never mix, nothing is hidden."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from scipy import stats as scipy_stats
@@ -155,11 +155,35 @@ def test_holm_counts_the_methods_of_a_column(tmp_path: Path) -> None:
 
     build_store.Study(of, ("snip", "grasp", "synflow"), replicates=range(5)).write(tmp_path)
     for density in (0.5, 0.1):
-        found = [c for c in comparisons.compare(read(tmp_path)) if c.sample.density == density]
+        compared = comparisons.compare(read(tmp_path), baseline="SynFlow")
+        found = [c for c in compared if c.sample.density == density]
         raw = sorted(c.paired.t_p or 0 for c in found if c.paired)
         assert sorted(c.p or 0 for c in found) == pytest.approx(
             [min(1, 2 * raw[0]), max(2 * raw[0], raw[1])]
         )
+
+
+@pytest.mark.parametrize("test", ["t", "wilcoxon"])
+def test_against_the_best_p_values_allow_for_its_choice(
+    tmp_path: Path, test: Literal["t", "wilcoxon"]
+) -> None:
+    def of(row: Row) -> float:
+        return 0.9 + (row["replicate"] * len(row["method"]) ** 2 % 7) / 1000
+
+    build_store.Study(of, ("snip", "grasp", "synflow"), replicates=range(5)).write(tmp_path)
+    for metric in ("accuracy", "loss"):
+        study = read(tmp_path, metric=metric)
+        allowed = comparisons.compare(study, test=test)
+        named = [
+            other
+            for one in allowed
+            for other in comparisons.compare(study, one.baseline.name, test)
+            if other.sample is one.sample
+        ]
+        assert [one.paired for one in allowed] == [one.paired for one in named]
+        pairs = [(one.p or 0, other.p or 0) for one, other in zip(allowed, named, strict=True)]
+        assert all(p >= alone > 0 for p, alone in pairs)
+        assert any(p > alone for p, alone in pairs)
 
 
 def test_too_few_shared_replicates_are_no_test(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ TOLERANCE = 0.5
 """RMS of 256 shades: half of what the least of curves makes, if it is missing."""
 
 SHOWN: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "critical-difference": ("critical-difference", "ranked", {}),
     "accuracy-vs-pruning-step": ("accuracy-vs-pruning-step", "early", {}),
     "mask-overlap-densities": ("mask-overlap", "study", {"across": "densities"}),
     "mask-overlap-replicates": ("mask-overlap", "study", {"across": "replicates"}),
