@@ -73,9 +73,9 @@ def _range(text: str) -> list[float]:
 
 def share(value: Any) -> Any:
     """How many examples: a whole number, or a fraction of them such as 0.1."""
-    if isinstance(value, float) and 0 < value < 1:
-        return value
     number = _number(value)
+    if 0 < number < 1:
+        return number
     if not number.is_integer() or not 0 <= number <= LARGEST:
         raise ValueError(
             f"takes how many examples, or their share between 0 and 1, such as 0.1, not {value!r}"

@@ -96,6 +96,18 @@ class Plan:
         return trained((value, steps) for value, steps in tasks if isinstance(value, Run))
 
 
+def datasets(planned: Plan) -> list[str]:
+    """Names of the datasets that the tasks read, sorted."""
+    names = set()
+    for task in planned.tasks.values():
+        read = getattr(task.value, "dataset", None)
+        score = getattr(task.value, "score", None)
+        read = read or getattr(getattr(score, "examples", score), "dataset", None)
+        if read is not None:
+            names.add(read.name)
+    return sorted(names)
+
+
 def plan(trials: list[Trial], held: Holdings, only: Set[int] | None = None) -> Plan:
     """The tasks that the store lacks for these trials, or for those of them with a number."""
     wanted = _Wanted(held)

@@ -262,7 +262,9 @@ def _dataset(sweep: Sweep, name: str) -> Dataset:
     if held is None:
         held = 0.1 if "val" in sweep.eval else 0
     if isinstance(held, float):
-        held = round(held * catalog.dataset_facts(name).train)
+        share, held = held, round(held * catalog.dataset_facts(name).train)
+        if not held:
+            raise ValueError(f"validation: {share:g} of {name} is not one example")
     if "val" in sweep.eval and not held:
         raise ValueError("eval names val, which takes validation examples held out, not 0")
     return catalog.dataset(name, held)
