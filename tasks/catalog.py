@@ -4,7 +4,7 @@ import functools
 from dataclasses import dataclass
 
 from tasks import own
-from tasks.spec import Dataset, Network
+from tasks.spec import Dataset, InitScheme, Network
 
 Shape = tuple[int, int, int]
 
@@ -123,7 +123,24 @@ def size(network: Network) -> tuple[int, int]:
     return round(facts.weights * wider), max(1, round(facts.flops * area * wider))
 
 
-def network(name: str, dataset: str, width: float = 1.0) -> Network:
+_PLAIN = ("densenet", "resnet", "resnext", "shufflenet", "wide_resnet")
+"""Networks of torchvision that are convolutions, linear layers and batch norm, and draw nothing:
+tensors drawn by name are right for them, so that they keep their keys."""
+
+
+def semantics(name: str) -> int:
+    """How a network's tensors get their values (Network.semantics), by its name alone."""
+    if name.startswith("torchvision:"):
+        return 1 if name.partition(":")[2].startswith(_PLAIN) else 2
+    return 2 if ":" in name else 1
+
+
+def initialization(network: Network) -> InitScheme:
+    """How weights are drawn where a sweep says nothing: as its own code does, if it has any."""
+    return "kaiming_normal" if network.semantics == 1 else "own"
+
+
+def network(name: str, dataset: str, width: float = 1.0, prunable: tuple[str, ...] = ()) -> Network:
     """The named architecture, shaped for the named dataset.
 
     Raises
@@ -145,6 +162,8 @@ def network(name: str, dataset: str, width: float = 1.0) -> Network:
         classes=facts.classes,
         width=width,
         source=_source(name),
+        prunable=prunable,
+        semantics=semantics(name),
     )
 
 

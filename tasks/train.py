@@ -12,13 +12,13 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from tasks.data import Batch, Data, Split, training_batches
+from tasks.draws import Draws
 from tasks.ghosts import Ghosts
 from tasks.masks import Kept
-from tasks.networks.build import Weights, build
+from tasks.networks.build import Weights, build, call
 from tasks.optimizers import optimizer
 from tasks.pulse import paced
 from tasks.rescale import rescaled
@@ -179,9 +179,9 @@ def train(
         network, recipe, data, weights, kept, order_seed, first_step, last_step
     )
     state = {n: t.to(device, copy=True) for n, t in cut.weights.items()}
-    params = {n: state[n].requires_grad_() for n, _ in module.named_parameters()}
+    params = {n: state[n].requires_grad_() for n, p in module.named_parameters() if p.requires_grad}
     tensors = list(params.values())
-    masks = {n: k.to(tensors[0]) for n, k in kept.items()} if kept else {}
+    masks = _masks(network, state, kept)
     positions = [i for i, n in enumerate(params) if n in masks]
     mask_list = [masks[n] for n in params if n in masks]
     updates = optimizer(recipe, tensors)
@@ -194,8 +194,8 @@ def train(
         data.train, recipe, order_seed, cut.step, last_step, (group.rank, group.size)
     )
     with torch.no_grad():
-        for i, mask in zip(positions, mask_list, strict=True):
-            tensors[i].mul_(mask)
+        for name, mask in masks.items():
+            state[name].mul_(mask)
 
     diverged_at = None
     for step in paced(range(cut.step, last_step + 1)):
@@ -204,7 +204,7 @@ def train(
             checkpoints.keep(Checkpoint(step, now, updates.state(), losses, evals, states))
         due = step in (first_step, last_step) or step % recipe.evaluate_every == 0
         if due:
-            _check_masks(params, updates.buffers, masks)
+            _check_masks(state, dict(zip(params, updates.buffers, strict=True)), masks)
             ghosts.haunt(None)
             evals += evaluate(module, state, data, step, recipe.evaluate, group)
             diverged_at = _first_non_finite(losses, first_step, step)
@@ -217,9 +217,10 @@ def train(
         if not module.training:
             module.train()
         ghosts.haunt(step)
-        logits = functional_call(module, state, (batch.images,), tie_weights=False)
+        with draws.at("training", f"{step} {group.rank}"):
+            logits = call(module, state, batch.images)
         loss = _loss(logits, batch, recipe)
-        gradients = list(torch.autograd.grad(loss, tensors))
+        gradients = list(torch.autograd.grad(loss, tensors, materialize_grads=True))
         with torch.no_grad():
             group.sum([*gradients, loss := loss.detach()])
             losses[step] = loss
@@ -294,7 +295,7 @@ def _evaluate(
     own = numbers[group.rank :: group.size]
     for chosen in paced(torch.split(own, _evaluation_batch(module, weights, split))):
         batch = split.batch(chosen)
-        logits = functional_call(module, weights, (batch.images,), tie_weights=False)
+        logits = call(module, weights, batch.images)
         best = logits.topk(min(5, logits.shape[1])).indices
         answers.append(
             (
@@ -332,17 +333,24 @@ def _largest_activation(module: nn.Module, weights: Weights, example: Tensor) ->
             sizes.append(output.numel())
 
     hooks = [child.register_forward_hook(note) for child in module.modules()]
-    functional_call(module, weights, (example,), tie_weights=False)
+    call(module, weights, example)
     for hook in hooks:
         hook.remove()
     return max(sizes)
 
 
-def _check_masks(params: Weights, momenta: list[Tensor], masks: Weights) -> None:
-    for (name, weight), momentum in zip(params.items(), momenta, strict=True):
-        if name not in masks:
-            continue
-        pruned = masks[name] == 0
+def _masks(network: Network, state: Weights, kept: Kept | None) -> Weights:
+    """What each weight is multiplied by; every mask must be of a tensor that is computed with."""
+    if strange := sorted(kept.keys() - state.keys() if kept else ()):
+        raise MaskViolation(f"{network.name} computes with no tensor {', '.join(strange)}")
+    return {name: mask.to(state[name]) for name, mask in kept.items()} if kept else {}
+
+
+def _check_masks(state: Weights, momenta: Weights, masks: Weights) -> None:
+    """Look at what the forward pass computes with: `state` has each of its tensors, once."""
+    for name, mask in masks.items():
+        pruned, weight = mask == 0, state[name].detach()
+        momentum = momenta.get(name, torch.zeros_like(weight))  # that of a frozen one
         # NaN weights belong to a diverged run, which is a result and not a broken mask.
         stray = int(torch.count_nonzero(weight[pruned].nan_to_num(0.0)))
         if stray or torch.count_nonzero(momentum[pruned].nan_to_num(0.0)):
