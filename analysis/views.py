@@ -104,9 +104,12 @@ SELECT {", ".join(f"asked.{name}" for name in schema.TRIALS.names)},
        mask.effective_kept / mask.size AS effective_density, run.distance, run.seconds,
        barriers.barrier, barriers.train_barrier, graphs.imdb,
        latencies.* EXCLUDE (latency_key),
-       own_options.* EXCLUDE (text), own_tags.* EXCLUDE (text)
+       own_options.* EXCLUDE (text), own_network_options.* EXCLUDE (text),
+       own_tags.* EXCLUDE (text)
 FROM stored.asked
 LEFT JOIN stored.options own_options ON own_options.text = asked.options
+LEFT JOIN stored.network_options own_network_options
+    ON own_network_options.text = asked.network_options
 LEFT JOIN stored.tags own_tags ON own_tags.text = asked.tags
 LEFT JOIN tasks run ON run.key = asked.run_key
 LEFT JOIN tasks mask ON mask.key = asked.mask_key

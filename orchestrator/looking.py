@@ -7,11 +7,12 @@ from typing import Any, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.errors import TombolaError
 from orchestrator.store import schema
+from orchestrator.terminal import styled
+from orchestrator.text import visible
 
 SHORT_KEY = 12
 
@@ -92,16 +93,14 @@ def print_status(console: Console, connection: Connection, sweep: str | None) ->
         console.print(
             f"latest launch {launch}: {finished:,} tasks finished, {dispatched:,} dispatched, "
             f"{failed:,} failed, {blocked:,} blocked; last heard of {idle:,} s ago",
-            highlight=False,
             soft_wrap=True,
         )
     for failure, message, place, count, key, messages in connection.execute(_FAILURES).fetchall():
         others = f", and {messages - 1} other messages" if messages > 1 else ""
         at = f" at {place}" if place else ""
         console.print(
-            f"failed: {count} x {failure}{at}: {escape(message or '')}{others} "
+            f"failed: {count} x {failure}{at}: {visible(message or '')}{others} "
             f"(e.g. {key[:SHORT_KEY]})",
-            highlight=False,
             soft_wrap=True,
         )
     return sum(counts[0] - counts[1] for _, *counts in rows)
@@ -133,8 +132,8 @@ def print_summary(console: Console, sweep: str, summary: Summary) -> None:
     for density in summary.densities:
         table.add_column(f"{100 * density:.3g} %", justify="right", no_wrap=True)
     for names, line in summary.lines.items():
-        table.add_row(*map(escape, names), *(_cell(line, d) for d in summary.densities))
-    console.print(f"{sweep}: {summary.done:,} of {summary.total:,} trials done", highlight=False)
+        table.add_row(*names, *(_cell(line, d) for d in summary.densities))
+    console.print(f"{sweep}: {summary.done:,} of {summary.total:,} trials done")
     console.print("Test accuracy (%), mean over replicates, by weights remaining")
     console.print(table)
 
@@ -156,7 +155,6 @@ def print_reads(console: Console, connection: Connection, launch: str) -> None:
     if near is not None:
         console.print(
             f"weights and masks: {near:,} read from the nodes' own copies, {far:,} from the store",
-            highlight=False,
         )
 
 
@@ -183,11 +181,11 @@ def print_checklist(console: Console, findings: Sequence[Finding]) -> None:
     for heading in ("rule", "outcome", "evidence"):
         table.add_column(heading, overflow="fold")
     for found in findings:
-        outcome = f"[{_COLOURS[found.outcome]}]{found.outcome}[/]"
-        table.add_row(found.rule, outcome, escape(found.evidence))
+        outcome = styled((found.outcome, _COLOURS[found.outcome]))
+        table.add_row(found.rule, outcome, found.evidence)
     console.print(table)
     ok = sum(found.outcome == "ok" for found in findings)
-    console.print(f"{ok} of {len(findings)} ok", highlight=False)
+    console.print(f"{ok} of {len(findings)} ok")
 
 
 # ---------------------------------------------------------------- show
@@ -203,7 +201,7 @@ def print_expression(console: Console, connection: Connection, prefix: str) -> N
     """
     key, kind, text = _find(connection, prefix)
     value = json.loads(text) if text else None
-    console.print(f"[bold]{kind} {key}[/bold]", highlight=False)
+    console.print(f"{kind} {key}", style="bold")
     if value is None:
         console.print("asked for by a sweep, not computed yet")
     else:
@@ -253,7 +251,7 @@ def _print_fields(console: Console, value: dict[str, Any]) -> None:
     for name, field in value.items():
         if name in ("kind", "version"):
             continue
-        console.print(f"  {name:<12} {escape(_words(field))}", highlight=False, soft_wrap=True)
+        console.print(f"  {name:<12} {_words(field)}", soft_wrap=True)
 
 
 def _words(field: Any) -> str:
@@ -288,7 +286,6 @@ def _print_provenance(console: Console, connection: Connection, key: str) -> Non
         f"computed in {seconds:.2f} s on {worker} ({device}), {at:%Y-%m-%d %H:%M:%S} UTC, launch "
         f"{launch}, attempt {attempt}, tombola {version} ({code or 'no commit'}), torch {torch}"
         f"{kept_of}",
-        highlight=False,
         soft_wrap=True,
     )
 
@@ -305,10 +302,10 @@ def _print_lineage(console: Console, connection: Connection, value: dict[str, An
         seen.add(key)
         row = connection.execute("SELECT kind, value FROM tasks WHERE key = ?", [key]).fetchone()
         if row is None:
-            console.print(f"  {key[:SHORT_KEY]}  (not in the store any more)", highlight=False)
+            console.print(f"  {key[:SHORT_KEY]}  (not in the store any more)")
             continue
         parent = json.loads(row[1])
-        console.print(f"  {row[0]:<5} {key[:SHORT_KEY]}  {_summary(parent)}", highlight=False)
+        console.print(f"  {row[0]:<5} {key[:SHORT_KEY]}  {_summary(parent)}")
         inputs += _inputs(parent)
     if not seen:
         console.print("  nothing: it starts from an initialization")
@@ -347,13 +344,12 @@ def _print_users(console: Console, connection: Connection, key: str) -> None:
     ).fetchall()
     console.print(f"used by {len(tasks):,} tasks and {len(trials):,} trials")
     for kind, user in tasks[:10]:
-        console.print(f"  {kind:<5} {user[:SHORT_KEY]}", highlight=False)
+        console.print(f"  {kind:<5} {user[:SHORT_KEY]}")
     for sweep, trial, method, ablation, replicate, density in trials[:10]:
         changed = "" if ablation == "none" else f", {ablation}"
         console.print(
             f"  trial {trial} of {sweep}: {method}{changed}, density {density:.4g}, "
             f"replicate {replicate}",
-            highlight=False,
         )
     if len(tasks) > 10 or len(trials) > 10:
         console.print("  …")
@@ -373,9 +369,9 @@ def print_schema(
     for name, column, kind, comment in columns:
         if last not in (None, name):
             table.add_section()
-        table.add_row(name if name != last else "", column, kind.lower(), escape(comment or ""))
+        table.add_row(name if name != last else "", column, kind.lower(), comment or "")
         last = name
     console.print(table)
     console.print("Examples")
     for example in examples:
-        console.print(f'  tombola sql "{escape(example)}"', highlight=False, soft_wrap=True)
+        console.print(f'  tombola sql "{example}"', soft_wrap=True)

@@ -33,14 +33,19 @@ from orchestrator.fields import (
     Numbers,
     Replicates,
     Wholes,
+    combinations,
     distinct,
+    flat,
     layer,
     listed,
+    named,
     share,
 )
 from orchestrator.methods import METHODS, AblationName, Density, Scope
 from orchestrator.methods import method as find_method
+from orchestrator.text import MOST_TAGS, SWEEP_NAME, TAG_NAME
 from orchestrator.yaml_source import Loc, Source, nearest
+from tasks import own
 from tasks.spec import NUMBERS_OF_RECIPES, InitScheme, LinearScheme, SplitName, check_number
 
 
@@ -136,9 +141,9 @@ class RecipeFields(_Model):
 
 
 class InitFields(_Model):
-    """How initial weights are drawn."""
+    """How initial weights are drawn; by the network's own code where one's own says nothing."""
 
-    weights: InitScheme = "kaiming_normal"
+    weights: InitScheme | None = None
     batch_norm: Literal["ones", "uniform"] = "ones"
     linear: LinearScheme = "as_weights"
 
@@ -146,8 +151,8 @@ class InitFields(_Model):
 # ---------------------------------------------------------------- grids
 
 
-Tag = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-Tags = dict[Tag, bool | int | FiniteFloat | str]
+Tag = Annotated[str, Field(pattern=TAG_NAME)]
+Tags = Annotated[dict[Tag, bool | int | FiniteFloat | str], Field(max_length=MOST_TAGS)]
 """What a user wants to find trials by, columns tag_… of `trials`; in no key."""
 
 
@@ -165,30 +170,29 @@ class MethodChoice(_Model):
 
 
 def _method(value: Any) -> Any:
+    """`snip`, or `{snip: {per_class: [1, 10]}}`: as many choices as there are combinations."""
     if isinstance(value, MethodChoice):
-        return value
-    name: Any = value
-    options: Any = {}
-    if isinstance(value, dict) and len(value) == 1:
-        [(name, options)] = value.items()
+        return [value]
+    name, options = named(value)
     if not isinstance(name, str) or (name not in METHODS and ":" not in name):
         raise ValueError(f"no method {name!r}; {nearest(str(name), tuple(METHODS))}")
     if not isinstance(options, dict):
         raise ValueError(f"{name} takes options as {{option: value}}, not {options!r}")
-    known = find_method(name).options
-    for option in options:
-        if option not in known:
-            hint = nearest(str(option), tuple(known)) if known else "it has none"
-            raise ValueError(f"{name} has no option {option!r}; {hint}")
-    return MethodChoice(name=name, options=options)
+    if ":" in name:
+        own.check(name, "score")
+    return [
+        MethodChoice(name=name, options=find_method(name).typed(name, one))
+        for one in combinations(options)
+    ]
 
 
 class Grid(_Model):
     """Every combination of its lists is a trial, for each replicate."""
 
     method: Annotated[
-        list[Annotated[MethodChoice, BeforeValidator(_method)]],
+        list[Annotated[Any, BeforeValidator(_method)]],
         BeforeValidator(listed),
+        AfterValidator(flat),
         Field(min_length=1),
     ]
     sparsity: Numbers | None = None
@@ -284,7 +288,7 @@ def _densities(
 class Sweep(_Model):
     """A sweep file. `recipe` must name steps, batch_size and lr, here or in every grid."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+    name: Annotated[str, Field(pattern=SWEEP_NAME)]
     description: str = ""
     dataset: Datasets
     network: Networks

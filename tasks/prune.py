@@ -1,16 +1,18 @@
 """What one prune task computes: from a score and a state to the kept weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tasks import masks, measure, own
 from tasks import score as scoring
 from tasks.data import Batch, Data, scoring_batches
+from tasks.draws import drawing
 from tasks.masks import Kept, Scores, Selection, select, shuffle
-from tasks.networks.build import Weights, build, prunable
+from tasks.networks.build import Weights, build, loaded, prunable
 from tasks.pulse import paced
 from tasks.spec import (
     Ablation,
@@ -123,10 +125,31 @@ def _scorer(network: Network, score: Score, weights: Weights, data: Data | None)
     batches = _batches(score, data) if isinstance(score, OnExamples) else []
 
     def scores(kept: Kept | None) -> Scores:
-        with _FullPrecision():
+        with _FullPrecision(), _drawing(network, score, batches), _refused(network, score):
             return _scores(network, module, score, weights, kept, batches)
 
     return scores
+
+
+def _drawing(network: Network, score: Score, batches: list[Batch]) -> AbstractContextManager[None]:
+    """What a network draws while it is scored; the same at each iteration."""
+    seed = score.examples.seed if isinstance(score, OnExamples) else 0
+    device = batches[0].images.device if batches else torch.device("cpu")
+    return drawing(network, seed, "scoring", device=device)
+
+
+@contextmanager
+def _refused(network: Network, score: Score) -> Iterator[None]:
+    """Say in a sentence that a score cannot be computed for somebody else's network."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError) as error:
+        if network.semantics == 1 or isinstance(score, Own):
+            raise
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{score.kind} cannot score {network.name}: {reason}") from error
 
 
 def _scores(
@@ -152,16 +175,28 @@ def _scores(
             shape = network.input_shape
             return scoring.synflow(module, weights, kept, shape, score.precision)
         case Own():
-            return _own_scores(score, module, weights, kept, batches)
+            return _own_scores(network, score, module, weights, kept, batches)
         case GemMiner():
             raise ValueError("gem_miner learns its mask; it has no scores of its own")
 
 
 def _own_scores(
-    score: Own, module: nn.Module, weights: Weights, kept: Kept | None, batches: list[Batch]
+    network: Network,
+    score: Own,
+    module: nn.Module,
+    weights: Weights,
+    kept: Kept | None,
+    batches: list[Batch],
 ) -> Scores:
     """A user's scores, refused unless there is one for each prunable weight."""
-    found = own.load(score.name)(module, weights, kept, batches, score.examples.seed)
+    options = tuple((option.name, option.value) for option in score.options)
+    given = _running(network, weights, kept), weights, kept, batches, score.examples.seed
+    found = own.call(score.name, *given, source=score.source, options=options)
+    if not isinstance(found, Mapping) or not all(isinstance(s, Tensor) for s in found.values()):
+        raise ValueError(
+            f"{score.name} returned {type(found).__name__}; a score's function returns a dict "
+            "of a tensor for each prunable weight, by its name"
+        )
     names = prunable(module)
     wanted = {name: tuple(module.get_parameter(name).shape) for name in names}
     got = {name: tuple(tensor.shape) for name, tensor in found.items()}
@@ -171,7 +206,13 @@ def _own_scores(
             f"{score.name} gave scores of shape {got.get(wrong)} for {wrong}, "
             f"which takes {wanted.get(wrong)}"
         )
-    return {name: found[name] for name in names}
+    return {name: found[name].detach() for name in names}
+
+
+def _running(network: Network, weights: Weights, kept: Kept | None) -> nn.Module:
+    """The network with copies of the weights, of which it uses those kept: it runs."""
+    used = {n: t * kept[n] if kept and n in kept else t for n, t in weights.items()}
+    return loaded(network, used).train()
 
 
 def _batches(score: OnExamples, data: Data | None) -> list[Batch]:

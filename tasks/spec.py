@@ -16,12 +16,19 @@ from tasks.key import Record, Seed, added
 # ---------------------------------------------------------------- what is trained, on what
 
 
+class Option(Record, kind="option"):
+    """A parameter of a user's function and its value as JSON, where it is not the default."""
+
+    name: str
+    value: str
+
+
 class Network(Record, kind="network"):
     """An architecture, shaped for a dataset.
 
     `input_shape` is (channels, height, width). `name` is one of tasks.networks, torchvision's
-    (`torchvision:mobilenet_v2`), or a user's own `module:function`, whose file's digest is
-    `source`. `width` multiplies the channels of a network that takes it.
+    (`torchvision:mobilenet_v2`), or a user's own `module:function`, which takes `options` and
+    whose digest is `source`. `width` multiplies the channels of a network that takes it.
 
     `prunable` are patterns of tensors' names that say which can be pruned, where not the usual
     ones are (tasks.networks.tensors). With `semantics` 2 each tensor has the value that the
@@ -35,6 +42,7 @@ class Network(Record, kind="network"):
     classes: int
     width: float = added(default=1.0)
     source: str = added(default="")
+    options: tuple[Option, ...] = added(default=())
     prunable: tuple[str, ...] = added(default=())
     semantics: int = added(default=1)
 
@@ -49,8 +57,8 @@ class Dataset(Record, kind="dataset"):
     """A dataset of tasks.data, by name, with its published split.
 
     `validation` training examples are held out (drawn by a fixed seed, the same for every
-    run), so that choices need not be made on the test set. `source` is the digest of the
-    file of a user's own `module:function`.
+    run), so that choices need not be made on the test set. `source` is the digest of a user's
+    own `module:function`.
     """
 
     name: str
@@ -330,7 +338,7 @@ class GemMiner(Record, kind="gem_miner"):
 
 
 class Own(Record, kind="own"):
-    """A user's score, `module:function`; `source` is the digest of its file.
+    """A user's score, `module:function`, with its options; `source` is its digest.
 
     The function is called as tasks.prune.one_shot_scores calls those of tasks.score: with
     (module, weights, kept, batches, seed); the README has an example.
@@ -339,6 +347,7 @@ class Own(Record, kind="own"):
     name: str
     source: str
     examples: Examples
+    options: tuple[Option, ...] = added(default=())
 
 
 def _check_iterations(iterations: int) -> None:
@@ -507,7 +516,7 @@ def _same_network(network: Network, start: "Init | State | None", mask: "Mask | 
 
 def _architecture(network: Network) -> tuple[object, ...]:
     """What networks for different datasets may have in common."""
-    return network.name, network.width, network.prunable, network.semantics
+    return network.name, network.width, network.options, network.prunable, network.semantics
 
 
 # ---------------------------------------------------------------- folding equal work

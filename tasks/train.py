@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from tasks.data import Batch, Data, Split, training_batches
-from tasks.draws import Draws
+from tasks.draws import drawing
 from tasks.ghosts import Ghosts
 from tasks.masks import Kept
 from tasks.networks.build import Weights, build, call
@@ -206,7 +206,8 @@ def train(
         if due:
             _check_masks(state, dict(zip(params, updates.buffers, strict=True)), masks)
             ghosts.haunt(None)
-            evals += evaluate(module, state, data, step, recipe.evaluate, group)
+            with drawing(network, order_seed, "evaluation", f"{step} {group.rank}", device):
+                evals += evaluate(module, state, data, step, recipe.evaluate, group)
             diverged_at = _first_non_finite(losses, first_step, step)
         if step in save:
             states[step] = {n: t.detach().clone() for n, t in state.items()}
@@ -217,7 +218,7 @@ def train(
         if not module.training:
             module.train()
         ghosts.haunt(step)
-        with draws.at("training", f"{step} {group.rank}"):
+        with drawing(network, order_seed, "training", f"{step} {group.rank}", device):
             logits = call(module, state, batch.images)
         loss = _loss(logits, batch, recipe)
         gradients = list(torch.autograd.grad(loss, tensors, materialize_grads=True))

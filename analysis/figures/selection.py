@@ -5,7 +5,6 @@ density, replicate and seeds. Should two different runs still meet at one densit
 replicate (a setting that no column names), they are told apart by grid, then by order.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from analysis.errors import FigureError
 from analysis.figures.metrics import METRICS, Metric
 from analysis.figures.options import CurveOptions, LearningOptions, Options, Report
 from analysis.stats import SPREADS, Spread
-from orchestrator.store import schema
+from orchestrator.store import asked, schema
 
 _POINT = ("sweep", "trial", "grid", "replicate", "level", "requested_density")
 _PANEL = ("network", "dataset")
@@ -280,7 +279,7 @@ def _said(column: str, value: Any) -> str:
         case "prune_step":
             return f"pruned at {value}"
         case "options":
-            chosen = json.loads(value)
+            chosen = asked.fields(value)
             return ", ".join(f"{k} {v}" for k, v in chosen.items()).replace("_", " ") or "default"
         case "finetune":
             return f"fine-tuned {value}"

@@ -68,10 +68,10 @@ def figures(
     folder = out or Path("figures") / name
     try:
         for path in drawing.draw(root, name, wanted, folder, _formats(format)):
-            typer.echo(path)
+            shared.say(path)
     except NotAllDrawn as error:
         for path in error.drawn:
-            typer.echo(path)
+            shared.say(path)
         shared.complain(*error.problems)
         raise typer.Exit(ExitCode.TASKS_FAILED) from None
 
@@ -146,7 +146,7 @@ def trace(
     about = drawing.trace(figure)
     for name, value in sorted(about.items(), key=lambda item: item[0] != "figure"):
         said = value if isinstance(value, str | int) else json.dumps(value)
-        typer.echo(f"{name:<10} {said}")
+        shared.say(f"{name:<10} {said}")
     if store is None:
         return
     from analysis import results
@@ -184,17 +184,17 @@ def reference(
     if name is None:
         for one in published.names():
             known = published.about(one)
-            typer.echo(f"{one}: {known.title}\n  {known.source}. Licence: {known.licence}.")
+            shared.say(f"{one}: {known.title}", f"  {known.source}. Licence: {known.licence}.")
         return
     known = published.about(name)
     if against is not None:
         _compare(name, shared.name_of(against), shared.opened(store))
     elif known.has_curves:
         for path in drawing.draw_published(name, out, _formats(format)):
-            typer.echo(path)
+            shared.say(path)
     else:
-        typer.echo(f"{known.title}\n{known.source}. Licence: {known.licence}.")
-        typer.echo("\n".join([*known.caveats, f"no curves to draw; rows: {published.path(name)}"]))
+        shared.say(known.title, f"{known.source}. Licence: {known.licence}.")
+        shared.say(*known.caveats, f"no curves to draw; rows: {published.path(name)}")
 
 
 def _compare(name: str, sweep: str, root: Path) -> None:
@@ -209,8 +209,8 @@ def _compare(name: str, sweep: str, root: Path) -> None:
     reading.write(rows.drop_columns(["remark"]), "table", sys.stdout)
     known = published.about(name)
     remarks = sorted(set(rows["remark"].to_pylist()) - {None})
-    typer.echo("Test accuracy (%) at the best epoch, own and published: difference in points.")
-    typer.echo("\n".join([f"{known.cited}: {known.source}.", *known.caveats, *remarks]))
+    shared.say("Test accuracy (%) at the best epoch, own and published: difference in points.")
+    shared.say(f"{known.cited}: {known.source}.", *known.caveats, *remarks)
 
 
 @app.command()
@@ -242,11 +242,11 @@ def table(
         densities=_numbers(densities),
     )
     if out is None:
-        typer.echo(text, nl=False)
+        sys.stdout.write(text)
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
-    typer.echo(out)
+    shared.say(out)
 
 
 @app.command()
@@ -264,7 +264,7 @@ def report(
 
     name = shared.name_of(sweep)
     path = out or Path("figures") / name / "report.html"
-    typer.echo(reporting.write(shared.opened(store), name, path))
+    shared.say(reporting.write(shared.opened(store), name, path))
 
 
 @app.command()
@@ -279,7 +279,7 @@ def explore(
     from analysis import explore as exploring
 
     def announce(address: str) -> None:
-        typer.echo(f"{address}\nopen it in a browser; Ctrl-C ends it")
+        shared.say(address, "open it in a browser; Ctrl-C ends it")
 
     exploring.serve(shared.opened(store), port, announce)
 
@@ -308,4 +308,4 @@ def _say_fresh(why: list[str], path: Path) -> None:
 
 
 def _say(word: str, path: Path, why: Sequence[str]) -> None:
-    typer.echo(f"{word:<8} {path}{': ' if why else ''}{'; '.join(why)}")
+    shared.say(f"{word:<8} {path}{': ' if why else ''}{'; '.join(why)}")

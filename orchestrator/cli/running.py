@@ -72,7 +72,7 @@ def plan(
                 from analysis import scaling
 
                 scaling.write(tried, f"{forecast.what(costs, 2)}", figure, {"sweep": asked.name})
-                typer.echo(figure)
+                shared.say(figure)
         if why:
             render.print_reasons(console, asked, planned.tasks.values())
 
@@ -164,13 +164,12 @@ def run(
     count = len(asked.trials) if only is None else len(only)
     planned, costs = study.plan_for(asked, root, only=only)
     if not planned.tasks and not repeat_fraction:
-        console.print(f"Nothing to do: all {count:,} trials are answered.", highlight=False)
+        console.print(f"Nothing to do: all {count:,} trials are answered.")
         _summarise(asked.name, sweep, root)
         return
     console.print(
         f"{asked.name}: {len(planned.tasks):,} tasks for "
         f"{count - planned.done:,} of {len(asked.trials):,} trials",
-        highlight=False,
     )
 
     def engine() -> Any:
@@ -241,9 +240,9 @@ def _launch(
             )
     except KeyboardInterrupt:
         words = f"tombola run {shared.words(asked.path, root)}"
-        typer.echo(f"\ninterrupted; what is finished is kept. Go on with: {words}", err=True)
+        shared.say("", f"interrupted; what is finished is kept. Go on with: {words}", err=True)
         if kept:
-            typer.echo(f"{kept} trainings go on from their checkpoints", err=True)
+            shared.say(f"{kept} trainings go on from their checkpoints", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     finally:
         if workers is not None:
@@ -278,7 +277,7 @@ def _notify(command: str, name: str, done: int, failed: int) -> None:
     try:
         subprocess.run(shlex.split(command), env={**os.environ, **told}, check=True, timeout=60)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        typer.echo(f"warning: --on-finish: {error}", err=True)
+        shared.say(f"warning: --on-finish: {error}", err=True)
 
 
 def _summarise(name: str, sweep: Path, root: Path, launch: str = "") -> None:
@@ -290,9 +289,9 @@ def _summarise(name: str, sweep: Path, root: Path, launch: str = "") -> None:
         connection = results.connect(root)
         looking.print_summary(shared.console(), name, summary(connection, name))
         looking.print_reads(shared.console(), connection, launch)
-    typer.echo(f"Next: tombola figures {shared.words(sweep, root)}")
+    shared.say(f"Next: tombola figures {shared.words(sweep, root)}")
     query = shared.words("SELECT method, density, accuracy FROM trials", root)
-    typer.echo(f"      tombola sql {query}")
+    shared.say(f"      tombola sql {query}")
 
 
 def _drain_on_sigterm(workers: Any, grace: float) -> None:
@@ -340,13 +339,13 @@ def chaos(
         strike = lambda victim: on_ray.strike(address, victim, dice)  # noqa: E731
     with tempfile.TemporaryDirectory() as scratch:
         verdict = war.chaos(
-            words, out or Path(scratch), kills=kills, seed=seed, strike=strike, tell=typer.echo
+            words, out or Path(scratch), kills=kills, seed=seed, strike=strike, tell=shared.say
         )
     toll = ", ".join(f"{n} x {victim}" for victim, n in sorted(verdict.killed.items())) or "nothing"
     if verdict.survived:
-        typer.echo(f"killed {toll}: all {len(verdict.expected):,} results are the same")
+        shared.say(f"killed {toll}: all {len(verdict.expected):,} results are the same")
         return
-    typer.echo(
+    shared.say(
         f"killed {toll}: {verdict.differing:,} of {len(verdict.expected):,} results differ, "
         f"{verdict.damage} files are damaged",
         err=True,

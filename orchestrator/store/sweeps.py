@@ -4,18 +4,16 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from orchestrator.store import layout, schema
+from orchestrator.store import layout, revisions, schema
 from orchestrator.store.clock import after
 from orchestrator.store.files import publish
-from orchestrator.store.place import source
+from orchestrator.store.parquet import opened
 from orchestrator.store.results import Row, encode
 
 _AT_ONCE = 10_000
@@ -83,7 +81,5 @@ def _table(rows: Iterable[Row], note: Callable[[bytes], None]) -> pa.Table:
 def _registered(store: Path, name: str) -> Iterator[str]:
     """When the revisions of a sweep were registered; what is damaged is left to `verify`."""
     for path in _revisions(store, name):
-        with suppress(OSError, pa.ArrowException, KeyError, TypeError, ValueError):
-            moment = pq.read_metadata(source(path)).metadata[b"registered_at"].decode()
-            datetime.fromisoformat(moment)
-            yield moment
+        with suppress(OSError, ValueError):
+            yield revisions.revision(path, opened(path)).about["registered_at"]

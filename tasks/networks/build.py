@@ -26,6 +26,10 @@ from tasks.networks.vgg import vgg_bn, vgg_bn_three_linear
 from tasks.networks.vit import vit_small
 from tasks.spec import Init, Network
 
+# Attention in evaluation computes as in training does, not by a kernel that no hook sees and
+# that has no derivative.
+torch.backends.mha.set_fastpath_enabled(False)
+
 Weights = dict[str, Tensor]
 """A network's parameters and buffers by name, each once; also buffers that are in no state dict."""
 
@@ -113,16 +117,23 @@ def initial_weights(network: Network, init: Init) -> Weights:
     """Weights and buffers at step 0, drawn on the CPU from the seed."""
     if network.semantics == 1 and init.weights != "own":
         return _named(network, init)
-    module = _described(network, _constructed(network, init.seed))
-    weights = _tensors(module)
+    module = _constructed(network, init.seed)
+    weights = {name: tensor.clone() for name, tensor in _tensors(module).items()}
     for name, tensor in weights.items():
         owner = module.get_submodule(name.rpartition(".")[0])
-        if isinstance(owner, _BatchNorm) and init.batch_norm == "uniform" and tensor.dim():
-            if name.rpartition(".")[2] == "weight":
-                weights[name] = _uniform(name, tensor, init)
-        elif init.weights != "own" and name in prunable(module):
-            weights[name] = _draw(name, tensor, tensors.fans(module, name), init)
+        if isinstance(owner, _BatchNorm):
+            if init.batch_norm == "uniform" and name.rpartition(".")[2] == "weight":
+                weights[name] = schemes.scale(name, tensor.shape, init).to(tensor.dtype)
+        elif init.weights != "own" and (fans := tensors.fans(module, name)):
+            weights[name] = schemes.weight(name, tensor.shape, init, fans).to(tensor.dtype)
     return weights
+
+
+def example_weights(network: Network) -> Weights:
+    """Weights and buffers with which the network runs, where only shapes matter."""
+    if network.semantics > 1:
+        return initial_weights(network, Init(seed=0, weights="own"))
+    return {n: torch.zeros(t.shape, dtype=t.dtype) for n, t in build(network).state_dict().items()}
 
 
 _PRUNABLE, _OTHERS = "_tombola_prunable", "_tombola_other_names"
@@ -147,16 +158,11 @@ def _on_meta(network: Network) -> nn.Module:
 
 def _constructed(network: Network, seed: int) -> nn.Module:
     """The network as its own code makes it, on the CPU, what that draws seeded."""
-    cpu = torch.device("cpu")
-    with (
-        Draws(network, seed, cpu, always=True) as draws,
-        draws.at("own initialization"),
-        torch.no_grad(),
-        cpu,
-    ):
+    with seeded(seed, "own initialization"), torch.device("cpu"):
         module = _made(network)
         if any(isinstance(child, LazyModuleMixin) for child in module.modules()):
-            module.eval()(torch.zeros(2, *network.input_shape))
+            with torch.no_grad():
+                module.eval()(torch.zeros(2, *network.input_shape))
             module.train()
     _check(network, module)
     return module
@@ -164,26 +170,23 @@ def _constructed(network: Network, seed: int) -> nn.Module:
 
 def _made(network: Network) -> nn.Module:
     try:
-        module = _builder(network.name)(network)
+        return _builder(network.name)(network)
     except (RuntimeError, ZeroDivisionError) as error:
         shape = " x ".join(map(str, network.input_shape))
         raise ValueError(f"{network.name} cannot be built for {shape} images: {error}") from error
-    if not isinstance(module, nn.Module):
-        raise ValueError(f"{network.name} takes a function that returns a torch module")
-    return module
 
 
 def _check(network: Network, module: nn.Module) -> None:
     """Refuse what would be silently wrong, or cannot be stored."""
-    owners: dict[int, str] = {}
     for name, tensor in _tensors(module).items():
         if tensor.dtype not in _STORED:
             raise ValueError(
                 f"{network.name}: {name} is of type {tensor.dtype}, which no store holds"
             )
-        place = tensor.untyped_storage().data_ptr() if tensor.numel() else 0
-        other = owners.setdefault(place, name) if place else name
-        if other != name and isinstance(tensor, nn.Parameter):
+    owners: dict[int, str] = {}
+    for name, parameter in module.named_parameters():
+        other = owners.setdefault(parameter.data_ptr(), name) if parameter.numel() else name
+        if other != name:
             raise ValueError(
                 f"{network.name}: {other} and {name} share memory but are two parameters; "
                 "tie them by making them one (b.weight = a.weight)"
@@ -197,16 +200,23 @@ def _described(network: Network, module: nn.Module) -> nn.Module:
     if network.semantics > 1:
         names = tensors.usual(module)
     else:
-        names = sorted(
-            f"{name}.weight" if name else "weight"
-            for name, child in module.named_modules()
-            if isinstance(child, nn.Conv2d | nn.Linear)
-        )
+        names = _plain(module)
     if network.prunable:
         names = tensors.chosen(module, network.prunable, names)
+    if not names:
+        raise ValueError(f"{network.name} has no weight that can be pruned")
     module.__dict__[_PRUNABLE] = names
     module.__dict__[_OTHERS] = tensors.shared(module)
     return module
+
+
+def _plain(module: nn.Module) -> list[str]:
+    """Names of the weights of Conv2d and Linear, which are those of the first semantics."""
+    return sorted(
+        f"{name}.weight" if name else "weight"
+        for name, child in module.named_modules()
+        if isinstance(child, nn.Conv2d | nn.Linear)
+    )
 
 
 def _tensors(module: nn.Module) -> Weights:
@@ -218,10 +228,22 @@ def _builder(name: str) -> Builder:
     if name.startswith("torchvision:"):
         return _torchvision
     if ":" in name:
-        return own.load(name)
+        return _own
     if name not in BUILDERS:
         raise ValueError(f"no network {name!r}; there are {', '.join(BUILDERS)}")
     return BUILDERS[name]
+
+
+def _own(network: Network) -> nn.Module:
+    """A user's network, by the function that builds it."""
+    options = tuple((option.name, option.value) for option in network.options)
+    module = own.call(network.name, network, source=network.source, options=options)
+    if not isinstance(module, nn.Module):
+        raise ValueError(
+            f"{network.name} returned {type(module).__name__}; "
+            "the function of a network returns a torch.nn.Module"
+        )
+    return module
 
 
 def _torchvision(network: Network) -> nn.Module:
@@ -247,7 +269,7 @@ def _named(network: Network, init: Init) -> Weights:
     parameter, such as a transformer's positions, is N(0, 0.02²) (Dosovitskiy et al. 2021).
     """
     module = build(network)
-    drawn = set(prunable(module))
+    drawn = set(_plain(module))
     weights: Weights = {}
     for name, tensor in module.state_dict().items():
         owner, _, role = name.rpartition(".")
@@ -262,12 +284,10 @@ def _named(network: Network, init: Init) -> Weights:
         elif role in {"bias", "running_mean"}:
             weights[name] = torch.zeros(tensor.shape)
         elif norm and role == "weight" and init.batch_norm == "uniform":
-            weights[name] = _uniform(name, tensor, init)
+            weights[name] = schemes.scale(name, tensor.shape, init)
         elif role in {"weight", "running_var"}:
             weights[name] = torch.ones(tensor.shape)
         else:
             draws = streams.normal(tensor.numel(), init.seed, "weights", name)
             weights[name] = torch.from_numpy(0.02 * draws).float().reshape(tensor.shape)
     return weights
-
-

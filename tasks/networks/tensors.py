@@ -77,8 +77,9 @@ def chosen(module: nn.Module, patterns: tuple[str, ...], default: list[str]) -> 
 def fans(module: nn.Module, name: str) -> tuple[int, int] | None:
     """Inputs and outputs of a weight, as He et al. 2015 count them; None where neither is known."""
     path, _, leaf = name.rpartition(".")
-    owner, tensor = module.get_submodule(path), module.get_parameter(name)
-    if tensor.ndim < 2 or not _is_weight(owner, leaf):
+    owner = module.get_submodule(path)
+    tensor = owner._parameters.get(leaf)  # noqa: SLF001 (a buffer is none of them)
+    if tensor is None or tensor.ndim < 2 or not _is_weight(owner, leaf):
         return None
     if isinstance(owner, nn.Bilinear):
         return tensor[0].numel(), tensor.shape[0]

@@ -240,9 +240,11 @@ def test_a_file_of_somebody_else_says_nothing(tmp_path: Path) -> None:
 def test_what_cannot_be_drawn_does_not_keep_the_others_from_it(tmp_path: Path) -> None:
     Study(accuracy).write(tmp_path / "store")
     wanted = ["accuracy-vs-sparsity", "ablations"]
-    with pytest.raises(NotAllDrawn, match="ablations is not drawn: nothing to compare") as caught:
+    with pytest.raises(
+        NotAllDrawn, match=r"ablations is not drawn: .*nothing to compare"
+    ) as caught:
         figures.draw(tmp_path / "store", "study", wanted, tmp_path / "out")
-    assert [path.stem for path in caught.value.drawn] == ["accuracy-vs-sparsity"] * 2
+    assert {path.stem for path in caught.value.drawn} == {"accuracy-vs-sparsity"}
     with pytest.raises(FigureError, match="nothing to compare"):
         figures.draw(tmp_path / "store", "study", wanted[1:], tmp_path / "none")
     assert not (tmp_path / "none").exists()
