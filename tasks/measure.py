@@ -6,7 +6,6 @@ from math import isfinite, sqrt
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tasks.draws import drawing
 from tasks.effective import connections, effective
@@ -40,9 +39,9 @@ def dense_layers(network: Network) -> tuple[Layer, ...]:
     sizes = {name: weights[name].numel() for name in names}
     # On the CPU: torch works out batch norm on the meta device by its compiler, which takes
     # seconds to import.
-    with torch.no_grad(), drawing(network, 0, "shapes"), sdpa_kernel(SDPBackend.MATH):
-        with Products({name: module.get_parameter(name) for name in names}) as products:
-            module(torch.zeros(1, *network.input_shape))
+    products = Products({name: module.get_parameter(name) for name in names})
+    with torch.no_grad(), drawing(network, 0, "shapes"), products:
+        module(torch.zeros(1, *network.input_shape))
     flops = {**products.found, **{n: sizes[n] for n in names if n not in products.found}}
     return tuple(
         Layer(name, position, sizes[name], sizes[name], count)

@@ -197,10 +197,7 @@ def _check(network: Network, module: nn.Module) -> None:
 
 def _described(network: Network, module: nn.Module) -> nn.Module:
     """The module with what is said about its tensors."""
-    if network.semantics > 1:
-        names = tensors.usual(module)
-    else:
-        names = _plain(module)
+    names = tensors.usual(module) if network.semantics > 1 else _plain(module)
     if network.prunable:
         names = tensors.chosen(module, network.prunable, names)
     if not names:

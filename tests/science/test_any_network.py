@@ -1,5 +1,5 @@
-"""Networks that are not shipped: each layer kind keeps what its own code gave it, is pruned as asked
-and trains; what cannot be scored is refused in a sentence."""
+"""Networks that are not shipped: each kind of layer starts as its own code says, is pruned as
+asked, counted, and trains; what would be wrong is refused in a sentence."""
 
 import random
 from collections.abc import Callable
@@ -154,7 +154,7 @@ class Sampling(nn.Module):
 
         y = self.drop(relu(self.first(x.flatten(1))))
         if self.training:
-            y = y + 0.1 * torch.rand_like(y) + 0.1 * random.random() + 0.1 * np.random.rand()  # noqa: NPY002, S311
+            y = y + 0.1 * torch.rand_like(y) + 0.1 * random.random() + 0.1 * np.random.rand()  # noqa: NPY002
         out: Tensor = self.out(y)
         return out
 
