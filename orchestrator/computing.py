@@ -81,6 +81,12 @@ class _Scoring(NamedTuple):
     moments: dict[str, tuple[float, float]]
 
 
+def _total(counts: list[int | None]) -> int | None:
+    """Their sum; None where one is not known."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
 class Computing:
     """Computes a pack's tasks on its device; masks of one score share what they read.
 
@@ -192,7 +198,7 @@ class Computing:
         row = {
             **self._row(job, shared.network, layers),
             "layers": rows,
-            "effective_kept": sum(row["effective"] for row in rows),
+            "effective_kept": _total([row["effective"] for row in rows]),
             "ties": found.ties,
             "requested_density": value["density"],
         }

@@ -144,9 +144,9 @@ class RecipeFields(_Model):
 
 
 class InitFields(_Model):
-    """How initial weights are drawn."""
+    """How initial weights are drawn; by the network's own code where one's own says nothing."""
 
-    weights: InitScheme = "kaiming_normal"
+    weights: InitScheme | None = None
     batch_norm: Literal["ones", "uniform"] = "ones"
     linear: LinearScheme = "as_weights"
 

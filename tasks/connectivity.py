@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from tasks.data import Data
+from tasks.draws import drawing
 from tasks.networks.build import Weights, build
 from tasks.pulse import paced
 from tasks.spec import Arithmetic, Network
@@ -64,7 +65,9 @@ def barrier(
     errors: dict[str, list[float]] = {"train": [], "test": []}
     for point in paced(range(points)):
         between = _between(first, second, point / (points - 1))
-        for measured in evaluate(module, between, data, point, precision=precision):
+        with drawing(network, 0, "barrier", point, device):
+            evals = evaluate(module, between, data, point, precision=precision)
+        for measured in evals:
             errors[measured.split].append(1 - measured.accuracy)
     return Barrier(tuple(errors["train"]), tuple(errors["test"]))
 

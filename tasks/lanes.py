@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 
 from tasks.data import Batch, Data, InMemory, Part
 from tasks.inputs import AUGMENTATIONS, Chunk, Pixels, steps_until_short
@@ -82,8 +81,8 @@ def why_alone(network: Network, recipe: Recipe, data: Data) -> str | None:
         return f"{recipe.augment} computes new pixels"
     if recipe.ghosts != "none":
         return "ghosts change with each step"
-    if any(isinstance(child, _DropoutNd) and child.p for child in build(network).modules()):
-        return "dropout draws at each step"
+    if network.semantics > 1:
+        return "its passes may draw random numbers"
     return None
 
 
@@ -109,7 +108,7 @@ class Lane:
             name: laid_out(torch.zeros(tensor.shape, dtype=tensor.dtype, device=device), layout)
             for name, tensor in self._module.state_dict().items()
         }
-        names = [name for name, _ in self._module.named_parameters()]
+        names = [name for name, p in self._module.named_parameters() if p.requires_grad]
         self._params = {name: self._state[name].requires_grad_() for name in names}
         self._tensors = list(self._params.values())
         self._masks = {
@@ -339,7 +338,11 @@ class Lane:
     def _diverged(self, first: int, step: int, values: Tensor) -> int | None:
         """Where the loss stopped being finite; raises where a mask is broken."""
         if values[-2]:
-            check_masks(self._params, self._updates.buffers, self._masks)
+            check_masks(
+                self._state,
+                dict(zip(self._params, self._updates.buffers, strict=True)),
+                self._masks,
+            )
         return None if values[-1] else first_non_finite(self._history, first, step)
 
     def _evaluated(self, name: str) -> tuple[Any, tuple[Tensor, ...]]:

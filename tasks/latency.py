@@ -8,10 +8,9 @@ from statistics import median
 
 import torch
 from torch import nn
-from torch.func import functional_call
 
 from tasks.masks import Kept
-from tasks.networks.build import Weights, build
+from tasks.networks.build import Weights, build, call
 from tasks.precision import arithmetic
 from tasks.pulse import paced
 from tasks.spec import Network
@@ -80,7 +79,7 @@ def _turns() -> Iterator[int]:
 def _pass(module: nn.Module, weights: Weights, images: torch.Tensor) -> float:
     module.eval()
     began = time.perf_counter()
-    functional_call(module, weights, (images,))
+    call(module, weights, images)
     if images.is_cuda:
         torch.cuda.synchronize()
     return time.perf_counter() - began

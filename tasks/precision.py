@@ -12,8 +12,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from tasks.networks.build import call
 from tasks.spec import Arithmetic, Network, Recipe
 
 Weights = dict[str, Tensor]
@@ -95,7 +95,7 @@ class Callee:
     def __init__(self, module: nn.Module, weights: Weights, precision: Arithmetic) -> None:
         self._module, self._precision = module, precision
         self._called = dict(weights)
-        names = [name for name, _ in module.named_parameters()]
+        names = [name for name, p in module.named_parameters() if p.requires_grad]
         rounded = _rounded(module) if precision == "bfloat16" else set()
         self._copied = [i for i, name in enumerate(names) if name in rounded]
         self._originals = [weights[names[i]].detach() for i in self._copied]
@@ -114,14 +114,12 @@ class Callee:
             dtype = torch.bfloat16 if self._precision == "bfloat16" else None
             images = images.to(dtype=dtype, memory_format=torch.channels_last)
         with self._casting(images.device.type):
-            found: Tensor = functional_call(
-                self._module, self._called, (images,), tie_weights=False
-            )
+            found = call(self._module, self._called, images)
         return found if self._precision == "float32" else found.float()
 
     def gradients(self, loss: Tensor) -> list[Tensor]:
         """Float32 gradients, laid out as the parameters are."""
-        found = list(torch.autograd.grad(loss, self.differentiated))
+        found = list(torch.autograd.grad(loss, self.differentiated, materialize_grads=True))
         found = [_as(gradient, p) for gradient, p in zip(found, self._parameters, strict=True)]
         if self._copied:
             self._wide = self._wide or [torch.empty_like(tensor) for tensor in self._originals]

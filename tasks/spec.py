@@ -29,6 +29,12 @@ class Network(Record, kind="network"):
     `input_shape` is (channels, height, width). `name` is one of tasks.networks, torchvision's
     (`torchvision:mobilenet_v2`), or a user's own `module:function`, which takes `options` and
     whose digest is `source`. `width` multiplies the channels of a network that takes it.
+
+    `prunable` are patterns of tensors' names that say which can be pruned, where not the usual
+    ones are (tasks.networks.tensors). With `semantics` 2 each tensor has the value that the
+    network's own code gives it, what the code draws is seeded, and weights of all kinds of
+    layers are prunable. With 1, that of the networks here, a tensor's value is set by its
+    name, nothing is drawn, and Conv2d and Linear weights are prunable.
     """
 
     name: str
@@ -37,6 +43,8 @@ class Network(Record, kind="network"):
     width: float = added(default=1.0)
     source: str = added(default="")
     options: tuple[Option, ...] = added(default=())
+    prunable: tuple[str, ...] = added(default=())
+    semantics: int = added(default=1)
 
     def check(self) -> None:
         if self.width <= 0:
@@ -178,7 +186,12 @@ class Recipe(Record, kind="recipe"):
 
 
 InitScheme: TypeAlias = Literal[
-    "kaiming_normal", "kaiming_normal_fan_out", "glorot_normal", "lecun_truncated_normal", "pytorch"
+    "kaiming_normal",
+    "kaiming_normal_fan_out",
+    "glorot_normal",
+    "lecun_truncated_normal",
+    "pytorch",
+    "own",
 ]
 LinearScheme: TypeAlias = Literal["as_weights", "pytorch", "normal_001"]
 
@@ -186,9 +199,12 @@ LinearScheme: TypeAlias = Literal["as_weights", "pytorch", "normal_001"]
 class Init(Record, kind="init"):
     """Weights at step 0.
 
-    `weights` is the scheme of convolutions and linear layers (tasks.networks.schemes), `linear`
-    that of linear layers where it is another: "pytorch" is U(±1/√fan-in) for the weights and the
-    biases, "normal_001" is N(0, 0.01²). Biases are 0 but under "pytorch". `batch_norm` is the
+    `weights` is "own", as the network's own code draws them (seeded), or the scheme of the
+    weights whose inputs are known, of convolutions, linear, recurrent and attention layers
+    (tasks.networks.schemes); `linear` is that of linear layers where it is another: "pytorch" is
+    U(±1/√fan-in) for the weights and the biases, "normal_001" is N(0, 0.01²). Biases of the
+    networks here are 0 but under "pytorch"; whatever else a network of another's has keeps its
+    own value (Network.semantics). `batch_norm` is the
     scale γ of batch norm: ones, or uniform in [0, 1) as OpenLTH draws it.
     """
 
@@ -501,9 +517,13 @@ def _same_network(network: Network, start: "Init | State | None", mask: "Mask | 
         raise ValueError("the weights to start from belong to another network")
     if mask is None or mask.network is network:
         return
-    one, other = mask.network, network
-    if (one.name, one.width, one.options) != (other.name, other.width, other.options):
+    if _architecture(mask.network) != _architecture(network):
         raise ValueError("the mask belongs to another network")
+
+
+def _architecture(network: Network) -> tuple[object, ...]:
+    """What networks for different datasets may have in common."""
+    return network.name, network.width, network.options, network.prunable, network.semantics
 
 
 # ---------------------------------------------------------------- folding equal work

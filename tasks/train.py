@@ -12,13 +12,13 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from tasks.data import Batch, Data, Split, training_batches
+from tasks.draws import drawing
 from tasks.ghosts import Ghosts
 from tasks.masks import Kept
-from tasks.networks.build import Weights, build
+from tasks.networks.build import Weights, build, call
 from tasks.optimizers import optimizer, update
 from tasks.precision import Callee, arithmetic, in_its_precision, laid_out
 from tasks.pulse import paced
@@ -189,10 +189,9 @@ def train(
         network, recipe, data, weights, kept, order_seed, first_step, last_step
     )
     state = {n: laid_out(t.to(device, copy=True), recipe.precision) for n, t in cut.weights.items()}
-    params = {n: state[n].requires_grad_() for n, _ in module.named_parameters()}
+    params = {n: state[n].requires_grad_() for n, p in module.named_parameters() if p.requires_grad}
     tensors = list(params.values())
-    masks = {n: k.to(tensors[0]) for n, k in kept.items()} if kept else {}
-    masks = {n: laid_out(mask, recipe.precision) for n, mask in masks.items()}
+    masks = {n: laid_out(m, recipe.precision) for n, m in masks_of(network, state, kept).items()}
     masked = [(i, masks[n]) for i, n in enumerate(params) if n in masks]
     updates = optimizer(recipe, tensors)
     ghosts = Ghosts(module, recipe)
@@ -205,8 +204,8 @@ def train(
         data.train, recipe, order_seed, cut.step, last_step, (group.rank, group.size)
     )
     with torch.no_grad():
-        for i, mask in masked:
-            tensors[i].mul_(mask)
+        for name, mask in masks.items():
+            state[name].mul_(mask)
     called = Callee(module, state, recipe.precision)
 
     diverged_at = None
@@ -217,10 +216,11 @@ def train(
             checkpoints.keep(Checkpoint(step, now, optimizer_state, losses, evals, states))
         due = step in (first_step, last_step) or step % recipe.evaluate_every == 0
         if due:
-            check_masks(params, updates.buffers, masks)
+            check_masks(state, dict(zip(params, updates.buffers, strict=True)), masks)
             ghosts.haunt(None)
             splits = recipe.evaluate
-            evals += evaluate(module, state, data, step, splits, group, recipe.precision)
+            with drawing(network, order_seed, "evaluation", f"{step} {group.rank}", device):
+                evals += evaluate(module, state, data, step, splits, group, recipe.precision)
             diverged_at = first_non_finite(losses, first_step, step)
         if step in save:
             states[step] = copied(state)
@@ -231,8 +231,9 @@ def train(
         if not module.training:
             module.train()
         ghosts.haunt(step)
-        loss = loss_of(called.logits(batch.images), batch, recipe)
-        gradients = called.gradients(loss)
+        with drawing(network, order_seed, "training", f"{step} {group.rank}", device):
+            logits = called.logits(batch.images)
+        gradients = called.gradients(loss := loss_of(logits, batch, recipe))
         with torch.no_grad():
             group.sum([*gradients, loss := loss.detach()])
             losses[step] = loss
@@ -355,18 +356,24 @@ def _largest_activation(module: nn.Module, weights: Weights, example: Tensor) ->
             sizes.append(output.numel())
 
     hooks = [child.register_forward_hook(note) for child in module.modules()]
-    functional_call(module, weights, (example,), tie_weights=False)
+    call(module, weights, example)
     for hook in hooks:
         hook.remove()
     return max(sizes)
 
 
-def check_masks(params: Weights, momenta: list[Tensor], masks: Weights) -> None:
-    """Raise where a pruned weight or its momentum is not zero."""
-    for (name, weight), momentum in zip(params.items(), momenta, strict=True):
-        if name not in masks:
-            continue
-        pruned = masks[name] == 0
+def masks_of(network: Network, state: Weights, kept: Kept | None) -> Weights:
+    """What each weight is multiplied by; every mask must be of a tensor that is computed with."""
+    if strange := sorted(kept.keys() - state.keys() if kept else ()):
+        raise MaskViolation(f"{network.name} computes with no tensor {', '.join(strange)}")
+    return {name: mask.to(state[name]) for name, mask in kept.items()} if kept else {}
+
+
+def check_masks(state: Weights, momenta: Weights, masks: Weights) -> None:
+    """Look at what the forward pass computes with: `state` has each of its tensors, once."""
+    for name, mask in masks.items():
+        pruned, weight = mask == 0, state[name].detach()
+        momentum = momenta.get(name, torch.zeros_like(weight))  # that of a frozen one
         # NaN weights belong to a diverged run, which is a result and not a broken mask.
         stray = int(torch.count_nonzero(weight[pruned].nan_to_num(0.0)))
         if stray or torch.count_nonzero(momentum[pruned].nan_to_num(0.0)):

@@ -164,7 +164,7 @@ def test_a_broken_mask_is_noticed() -> None:
     [
         ("conv2_bn", {"ghosts": "both", "ghost_steps": 3}, "ghosts change"),
         ("conv2_bn", {"augment": "resized_crop_flip"}, "computes new pixels"),
-        ("torchvision:vgg11", {}, "dropout draws"),
+        ("torchvision:vgg11", {}, "random numbers"),
         ("conv2_bn", {}, None),
     ],
 )
