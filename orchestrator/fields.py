@@ -219,7 +219,7 @@ def _patterns(value: Any) -> tuple[str, ...]:
         return ()
     if not isinstance(value, str):
         raise ValueError(f"prunable takes patterns of tensors' names in one text, not {value!r}")
-    patterns = tuple(re.split(r"[,\s]+", value.strip()))
+    patterns = tuple(re.split(r"\s*,\s*", value.strip()))
     if not all(pattern.removeprefix("-") for pattern in patterns):
         raise ValueError(f"prunable takes patterns with commas between them, not {value!r}")
     return patterns
