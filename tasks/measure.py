@@ -1,8 +1,10 @@
 """What is recorded of a mask: per layer, how much is kept and what it would cost."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite, sqrt
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,15 +40,39 @@ def dense_layers(network: Network) -> tuple[Layer, ...]:
     names = prunable(module)
     sizes = {name: weights[name].numel() for name in names}
     # On the CPU: torch works out batch norm on the meta device by its compiler, which takes
-    # seconds to import.
-    products = Products({name: module.get_parameter(name) for name in names})
-    with torch.no_grad(), drawing(network, 0, "shapes"), products:
-        module(torch.zeros(1, *network.input_shape))
-    flops = {**products.found, **{n: sizes[n] for n in names if n not in products.found}}
+    # seconds to import; so does a mode that sees operations, where layers need not be looked for.
+    example = torch.zeros(1, *network.input_shape)
+    if network.semantics == 1:
+        found = _by_layers(module, names, example)
+    else:
+        products = Products({name: module.get_parameter(name) for name in names})
+        with torch.no_grad(), drawing(network, 0, "shapes"), products:
+            module(example)
+        found = products.found
+    flops = {**found, **{n: sizes[n] for n in names if n not in found}}
     return tuple(
         Layer(name, position, sizes[name], sizes[name], count)
         for position, (name, count) in enumerate(flops.items())
     )
+
+
+def _by_layers(module: nn.Module, names: list[str], example: Tensor) -> dict[str, int]:
+    """Multiply-adds of convolutions and linear layers that are called as such, in order."""
+    found: dict[str, int] = {}
+
+    def record(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        def hook(child: nn.Module, _: Any, output: Tensor) -> None:
+            weight = child.get_parameter("weight")
+            found[name] = weight.numel() * (output[0].numel() // weight.shape[0])
+
+        return hook
+
+    for name in names:
+        owner = module.get_submodule(name.rpartition(".")[0])
+        owner.register_forward_hook(record(name))
+    with torch.no_grad():
+        module(example)
+    return found
 
 
 def layers(network: Network, kept: Kept | None) -> list[Layer]:

@@ -169,7 +169,8 @@ def test_a_broken_mask_is_noticed() -> None:
     ],
 )
 def test_some_runs_train_alone(network: str, changes: dict, reason: str | None) -> None:
-    of = Network(name=network, input_shape=(3, 32, 32), classes=10)
+    shape, how = (3, 32, 32), catalog.semantics(network)
+    of = Network(name=network, input_shape=shape, classes=10, semantics=how)
     recipe = replace(PLAIN, **changes)
     found = why_alone(of, recipe, DATA)
     assert (reason is None) == (found is None)
