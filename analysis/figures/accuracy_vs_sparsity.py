@@ -126,8 +126,10 @@ def _handle(one: Series) -> Line2D:
 
 def _draw_published(ax: Axes, panel: Panel, beside: Iterable[published.Curve]) -> None:
     """Thin dotted lines in their method's colour, behind one's own and without their bands."""
+    methods = {one.method for one in panel.series}
     for one in beside:
-        if (one.dataset, one.network) == (panel.dataset, panel.network):
+        problem = one.dataset, one.network
+        if problem == (panel.dataset, panel.network) and one.method in methods:
             ax.plot(
                 [point.x for point in one.points],
                 [point.shown.centre for point in one.points],

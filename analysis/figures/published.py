@@ -82,7 +82,7 @@ def beside(names: Iterable[str], panels: Sequence[Panel]) -> tuple[Curve, ...]:
             if same and curve.method in methods:
                 points = tuple(p for p in curve.points if p.density >= _lowest(panel))
                 found.append(replace(curve, points=points))
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
 def footnote(names: Iterable[str], shown: Sequence[Curve]) -> str:
