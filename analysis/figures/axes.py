@@ -37,10 +37,10 @@ class Mark(Protocol):
 
 
 _LINE, _LETTER = 0.165, 0.046
-_PAGE, _LEAST, _LEAST_SMALL = 8.6, 0.75, 0.74
+_PAGE, _LEAST, _LEAST_SMALL = 8.6, 0.75, 0.88
 """Inches that panels may take of a page, and the least that a line of them takes."""
 _MANY = 12
-_NARROW = 4.0
+_NARROW, _LEAST_NARROW = 4.0, 1.5
 _BESIDE, _MOST_BESIDE = 4.5, 0.4
 """A legend stands beside a panel on a sheet so wide, with words up to that share of it."""
 
@@ -184,9 +184,12 @@ def abreast(count: int, width: float, *, each_explains: bool = False) -> tuple[i
     return spread_out(count, 1 if each_explains else columns)
 
 
-def tall(height: float, lines: int) -> float:
-    """Inches of a panel that has so much where there are few lines, less where a page would end."""
-    return min(height, max(_PAGE / lines, _LEAST))
+def tall(height: float, shape: tuple[int, int], width: float) -> float:
+    """Inches of a panel that has so much where there are few lines, less where a page would end.
+
+    On a narrow sheet titles take more lines, and a phone scrolls.
+    """
+    return min(height, max(_PAGE / shape[0], _LEAST if width >= _NARROW else _LEAST_NARROW))
 
 
 def ticked(ax: Axes, most: int, height: float) -> None:

@@ -136,7 +136,7 @@ def draw(facts: Facts) -> Figure:
         places = [(n, 0) for n in range(len(facts.cells))]
         titles = [_named(cell, several=len(problems) > 1) for cell in facts.cells]
         shape = len(places), 1
-        height = marks.tall(1.7, len(places))
+        height = marks.tall(1.7, shape, facts.width)
     else:
         grid = marks.Grid(names, problems, facts.width)
         places = [grid.place(_named(cell), cell.problem) for cell in facts.cells]
