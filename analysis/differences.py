@@ -7,10 +7,15 @@ import duckdb
 import pyarrow as pa
 
 from analysis import results
+from analysis.quoting import literal
 from orchestrator.store import schema
 
 _KEYS = ("dense_key", *schema.ANSWERS)
-_LABELS = [n for n in schema.TRIALS.names if n not in {"sweep", "trial", "grid", "tags", *_KEYS}]
+_LABELS = [
+    n
+    for n in schema.TRIALS.names
+    if n not in {"sweep", "trial", "grid", "tags", "network_options", *_KEYS}
+]
 _MATCHING = " AND ".join(f"a.{name} IS NOT DISTINCT FROM b.{name}" for name in _LABELS)
 
 
@@ -39,7 +44,7 @@ def between(connection: duckdb.DuckDBPyConnection, first: str, second: str) -> D
     """
     for table, sweep in (("a", first), ("b", second)):
         results.figures_of(connection, sweep)  # refuses a sweep that the store does not know
-        asked = f"SELECT * FROM trials WHERE sweep = '{sweep}'"
+        asked = f"SELECT * FROM trials WHERE sweep = {literal(sweep)}"
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {asked}")
     same = "a.run_key IS NOT DISTINCT FROM b.run_key AND a.mask_key IS NOT DISTINCT FROM b.mask_key"
     [(both,)] = connection.execute(

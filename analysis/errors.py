@@ -1,5 +1,7 @@
 """What can go wrong when a store is read; each message is one sentence for the user."""
 
+from pathlib import Path
+
 
 class AnalysisError(ValueError):
     """A store, query or figure that cannot be read, answered or drawn."""
@@ -15,6 +17,14 @@ class QueryError(AnalysisError):
 
 class FigureError(AnalysisError):
     """A figure that is not known, or has nothing to show."""
+
+
+class NotAllDrawn(FigureError):
+    """Some figures cannot be drawn; the others are: `drawn` are their files."""
+
+    def __init__(self, problems: list[str], drawn: list[Path]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems, self.drawn = problems, drawn
 
 
 class StatisticsError(AnalysisError):

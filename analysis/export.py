@@ -20,10 +20,15 @@ import pyarrow.parquet as pq
 from analysis import dictionary, results
 from analysis.dictionary import Entry
 from analysis.errors import StoreError
+from analysis.quoting import literal
 from orchestrator.store import layout, schema
 from orchestrator.store.place import locate, remote
+from orchestrator.text import cell
 
 FORMATS = (".duckdb", ".parquet", ".csv")
+
+STORAGE = "v1.0.0"
+"""The format of databases that are written: DuckDB of this version and all later read it."""
 
 _ROWS = 100_000
 """Rows in memory at a time."""
@@ -41,8 +46,8 @@ SELECT key FROM reached WHERE key IS NOT NULL
 """Keys that answer a sweep's trials, and those of all they stand on."""
 
 _OF_SWEEP = {
-    "trials": "sweep = '{sweep}'",
-    "sweeps": "sweep = '{sweep}'",
+    "trials": "sweep = {sweep}",
+    "sweeps": "sweep = {sweep}",
     "evals": "run_key IN (FROM wanted)",
     "layers": "mask_key IN (FROM wanted)",
     "measurements": "measurement_key IN (FROM wanted)",
@@ -106,7 +111,7 @@ def export(
                 return [path]
             with pa_csv.CSVWriter(aside, reader.schema) as writer:
                 for batch in reader:
-                    writer.write_batch(batch)
+                    writer.write_batch(_for_spreadsheets(batch))
     beside = path.with_suffix(".dictionary.csv")
     with _aside(beside) as aside:
         _write_dictionary(aside, told)
@@ -119,7 +124,7 @@ def _chosen(connection: duckdb.DuckDBPyConnection, sweep: str | None) -> Mapping
         return dict.fromkeys(results.TABLES, "true")
     results.figures_of(connection, sweep)  # refuses a sweep that the store does not know
     connection.execute(_KEYS, {"sweep": sweep})
-    return {table: of.format(sweep=sweep) for table, of in _OF_SWEEP.items()}
+    return {table: of.format(sweep=literal(sweep)) for table, of in _OF_SWEEP.items()}
 
 
 @contextmanager
@@ -167,7 +172,7 @@ def _write_database(
 @contextmanager
 def _written(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
-        with duckdb.connect(str(path)) as connection:
+        with results.closed(str(path), storage_compatibility_version=STORAGE) as connection:
             yield connection
     except (duckdb.IOException, duckdb.FatalException, duckdb.TransactionException) as error:
         raise Unwritten(str(error).splitlines()[0].rpartition(": ")[2]) from None
@@ -181,8 +186,19 @@ def _write_parquet(reader: pa.RecordBatchReader, path: Path, told: list[Entry]) 
             writer.write_batch(batch.cast(schema))
 
 
+def _for_spreadsheets(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The same rows, with text that no spreadsheet takes for a formula."""
+    columns = [
+        pa.array([cell(text) for text in column.to_pylist()], column.type)
+        if pa.types.is_string(column.type)
+        else column
+        for column in batch.columns
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+
+
 def _write_dictionary(path: Path, told: list[Entry]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Entry._fields)
-        writer.writerows(told)
+        writer.writerows(map(cell, one) for one in told)

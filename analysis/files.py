@@ -7,19 +7,19 @@ the listing it came from is worthless.
 
 import json
 from collections.abc import Collection, Hashable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from analysis.errors import StoreError
-from orchestrator.store import layout, schema
-from orchestrator.store.place import contents, source, version
+from orchestrator.store import layout, parquet, revisions, schema
+from orchestrator.store.parquet import conform
+from orchestrator.store.place import contents, is_file, source, version
+from orchestrator.store.revisions import Revision, utc
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -57,20 +57,6 @@ class Listing:
     journal: tuple[Path, ...]
     repeats: tuple[Path, ...] = ()
     folded_journal: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True)
-class Revision:
-    """One revision of a sweep: the metadata of its file, by name, and its trials."""
-
-    about: dict[str, str]
-    path: Path
-    count: int
-
-    @property
-    def registered_at(self) -> datetime:
-        """When it was last launched, UTC."""
-        return utc(self.about["registered_at"])
 
 
 def listing(root: Path) -> Listing:
@@ -114,14 +100,12 @@ def read_live(paths: Sequence[Path]) -> pa.Table:
     folded: dict[Path, str] = {}
     tables = [_LIVE.empty_table()]
     for path, content in _read_all(paths):
-        file = _parse(path, pa.BufferReader(content))
-        names = file.schema_arrow.names
-        if names == _FOLDED:
-            folded[path] = _text(path, file)
-        elif "value" not in names:
-            raise _damage(path, "its columns are not those of a result")
-        else:
-            tables.append(_read_file(path, file, _LIVE))
+        with _whole(path):
+            file = parquet.parsed(content, one=True)
+            if file.schema_arrow.names == _FOLDED:
+                folded[path] = str(file.read(use_threads=False)["row"][0].as_py())
+            else:
+                tables.append(parquet.table(file, _LIVE))
     return pa.concat_tables([*tables, _unfolded(folded)]).combine_chunks()
 
 
@@ -152,7 +136,8 @@ def scan_segments(heads: Sequence[Path], table: str) -> "ds.Dataset | None":
 def scan(paths: Sequence[Path], declared: pa.Schema) -> "ds.Dataset | None":
     """Files of declared columns, as `scan_segments` does."""
     for path in paths:
-        _open(path)
+        with _whole(path):
+            parquet.check_columns(parquet.opened(path).schema_arrow, declared)
     if not paths:
         return None
     import pyarrow.dataset as ds
@@ -188,7 +173,8 @@ def read_repeats(paths: Sequence[Path]) -> pa.Table:
     """Comparisons of tasks done once more on purpose (schema.REPEATS)."""
     tables = [REPEATS.empty_table()]
     for path, content in _read_all(paths):
-        tables.append(_read_file(path, _parse(path, pa.BufferReader(content)), REPEATS))
+        with _whole(path):
+            tables.append(parquet.table(parquet.parsed(content), REPEATS))
     return pa.concat_tables(tables)
 
 
@@ -203,20 +189,14 @@ def read_revision(path: Path) -> Revision:
     StoreError
         When the file is damaged.
     """
-    file = _open(path)
-    metadata = {k.decode(): v.decode() for k, v in (file.metadata.metadata or {}).items()}
-    try:
-        about = {name: metadata[name] for name in schema.SWEEP_METADATA}
-        revision = Revision(about, path, file.metadata.num_rows)
-        utc(about["registered_at"])
-    except (KeyError, ValueError) as error:
-        raise _damage(path, f"metadata: {error}") from None
-    return revision
+    with _whole(path):
+        return revisions.revision(path, parquet.opened(path))
 
 
 def read_trials(revision: Revision, declared: pa.Schema = TRIALS) -> pa.Table:
     """Columns of the trials of a revision."""
-    return _read(revision.path, declared)
+    with _whole(revision.path):
+        return revisions.trials(parquet.opened(revision.path), revision, declared)
 
 
 def read_attempts(paths: Sequence[Path]) -> pa.Table:
@@ -227,7 +207,7 @@ def read_attempts(paths: Sequence[Path]) -> pa.Table:
     import pyarrow.compute as pc
 
     try:
-        found = _conform(_parsed([one for one in parts if one], ATTEMPTS), ATTEMPTS)
+        found = conform(_parsed([one for one in parts if one], ATTEMPTS), ATTEMPTS)
         return found.filter(pc.is_valid(found["noted_at"])).sort_by("noted_at")
     except pa.ArrowException:
         pass  # a torn line, or one of another kind: one by one
@@ -244,12 +224,6 @@ def read_folded(paths: Sequence[Path]) -> pa.Table:
     return pa.concat_tables([FOLLOWED.empty_table(), *(_read(path, FOLLOWED) for path in paths)])
 
 
-def utc(text: str) -> datetime:
-    """A moment from ISO text, in UTC and without a zone."""
-    moment = datetime.fromisoformat(text)
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-
-
 # ---------------------------------------------------------------- details
 
 
@@ -258,7 +232,7 @@ def _events(part: str) -> Iterator[dict[str, Any]]:
         try:
             event = json.loads(line)
             yield {**event, "noted_at": utc(event["noted_at"])}
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             continue  # advisory: a torn line is worth no error
 
 
@@ -273,19 +247,12 @@ def _fits(event: dict[str, Any]) -> bool:
 def _parts(heads: Sequence[Path], table: str) -> list[Path]:
     """The files of a table; segments without measurements have none for them."""
     parts = [layout.part(head, table) for head in heads]
-    return [path for path in parts if table != "measurements" or path.exists()]
-
-
-def _text(path: Path, file: pq.ParquetFile) -> str:
-    try:
-        return str(file.read(use_threads=False)["row"][0].as_py())
-    except (OSError, pa.ArrowException, IndexError) as error:
-        raise _damage(path, error) from None
+    return [path for path in parts if table != "measurements" or is_file(path)]
 
 
 def _unfolded(folded: dict[Path, str]) -> pa.Table:
     try:
-        return _conform(_parsed(folded.values(), _LIVE), _LIVE)
+        return conform(_parsed(folded.values(), _LIVE), _LIVE)
     except pa.ArrowException:
         pass  # what Arrow's reader does not take, such as a loss that is not a number
     try:
@@ -344,46 +311,26 @@ def _fragment(path: Path) -> "ds.ParquetFileFragment":
     return _checked().make_fragment(*where)
 
 
-def _open(path: Path) -> pq.ParquetFile:
-    return _parse(path, source(path))
+def _read(path: Path, declared: pa.Schema) -> pa.Table:
+    with _whole(path):
+        return parquet.table(parquet.opened(path), declared)
 
 
-def _parse(path: Path, content: Any) -> pq.ParquetFile:
-    """The file at `path`, from that path or from what was read of it."""
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """A StoreError that names the file for whatever one ends in that is not what was written."""
     try:
-        return pq.ParquetFile(content, page_checksum_verification=True)
+        yield
     except FileNotFoundError:
         raise
     except PermissionError:
         raise StoreError(f"{path} cannot be read: permission denied") from None
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, ValueError, TypeError, MemoryError) as error:
+        if isinstance(error, StoreError):
+            raise
         raise _damage(path, error) from None
-
-
-def _read(path: Path, declared: pa.Schema) -> pa.Table:
-    return _read_file(path, _open(path), declared)
-
-
-def _read_file(path: Path, file: pq.ParquetFile, declared: pa.Schema) -> pa.Table:
-    try:
-        return _conform(file.read(columns=declared.names, use_threads=False), declared)
-    except (OSError, pa.ArrowException) as error:
-        raise _damage(path, error) from None
-
-
-def _conform(table: pa.Table, declared: pa.Schema) -> pa.Table:
-    """The declared columns; those that the file does not have are null."""
-    if table.schema.equals(declared):
-        return table
-    columns = [
-        table[field.name].cast(field.type)
-        if field.name in table.column_names
-        else pa.nulls(len(table), field.type)
-        for field in declared
-    ]
-    return pa.table(columns, schema=declared)
 
 
 def _damage(path: Path, reason: object) -> StoreError:
     first = str(reason).strip().splitlines()[0] if str(reason).strip() else "unreadable"
-    return StoreError(f"{path} is damaged ({first}); `tombola verify --repair` removes it")
+    return StoreError(f"{path} is damaged ({first[:300]}); `tombola verify --repair` removes it")

@@ -9,7 +9,7 @@ import numpy as np
 from duckdb.func import FunctionNullHandling
 
 from analysis.errors import StoreError
-from orchestrator.store import layout, sealed
+from orchestrator.store import layout, place, sealed
 from orchestrator.store.place import locate
 from orchestrator.store.sealed import Arrays
 
@@ -48,7 +48,7 @@ class Masks:
             return {}
         path = self._store / layout.mask(key)
         try:
-            bits, about = sealed.unseal(path.read_bytes())
+            bits, about = sealed.unseal(place.read(path))
         except FileNotFoundError:
             return {}
         except ValueError as error:

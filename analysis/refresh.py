@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from analysis import export, files
+from analysis import children, export, files
 from analysis.errors import AnalysisError
 
 FIRST_SECONDS = 5.0
@@ -25,7 +25,6 @@ SHARE = 0.05
 
 _PATIENCE_SECONDS = 10.0
 _LOOK_SECONDS = 0.1
-_CODE = str(Path(__file__).parents[1])
 
 
 @contextmanager
@@ -57,14 +56,10 @@ def _follow(store: Path, over: threading.Event) -> None:
 
 
 def _made(store: Path, over: threading.Event) -> bool:
-    path = os.pathsep.join(filter(None, [_CODE, os.environ.get("PYTHONPATH")]))
+    words, environment = children.command("analysis.refresh", str(store))
     silent = subprocess.DEVNULL
     with subprocess.Popen(
-        [sys.executable, "-P", "-m", "analysis.refresh", str(store)],
-        env={**os.environ, "PYTHONPATH": path},
-        stdin=silent,
-        stdout=silent,
-        stderr=silent,
+        words, env=environment, stdin=silent, stdout=silent, stderr=silent
     ) as process:
         while process.poll() is None:
             if over.wait(_LOOK_SECONDS):

@@ -19,9 +19,11 @@ import pyarrow as pa
 
 from analysis import files, macros, masks, own, views
 from analysis.errors import StoreError
-from analysis.files import Listing, Revision
+from analysis.files import Listing
+from analysis.quoting import identifier, literal
 from orchestrator.store import schema
 from orchestrator.store.place import locate
+from orchestrator.store.revisions import Revision
 
 TABLES = views.TABLES
 
@@ -42,13 +44,15 @@ EXAMPLES = (
 
 Connection = duckdb.DuckDBPyConnection
 
-_CLOSED: dict[str, str | bool | int | float | list[str]] = {
+_CLOSED = {
     "enable_external_access": "false",
     "python_enable_replacements": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "temp_directory": "",
+    "lock_configuration": "true",
 }
+"""Settings that hold from the first statement on, before any text of a store is in one."""
 
 _COUNTED = pa.schema([files.TRIALS.field(name) for name in ("sweep", *schema.ANSWERS)])
 """Columns of trials that are enough to tell whether they are answered."""
@@ -66,8 +70,19 @@ _REGISTERED = pa.schema(
 )
 
 
-def connect(store: str | Path) -> duckdb.DuckDBPyConnection:
+def closed(database: str = ":memory:", **settings: str) -> duckdb.DuckDBPyConnection:
+    """A database that can reach no file but its own, and whose settings nobody can change.
+
+    Every database that text of a store comes into is opened here.
+    """
+    config: dict[str, str | bool | int | float | list[str]] = {**_CLOSED, **settings}
+    return duckdb.connect(database, config=config)
+
+
+def connect(store: str | Path, memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
     """A connection with the tables of views.TABLES, as of now.
+
+    `memory_limit`, such as 4GB, is for the tables and for what a query needs besides.
 
     Raises
     ------
@@ -75,7 +90,8 @@ def connect(store: str | Path) -> duckdb.DuckDBPyConnection:
         When the store is missing or a file in it is damaged.
     """
     root = locate(store)
-    return _opened(_snapshot(root, _load), root)
+    settings = {} if memory_limit is None else {"memory_limit": memory_limit}
+    return _opened(_snapshot(root, lambda listed: _load(listed, settings)), root)
 
 
 def count(store: str | Path) -> duckdb.DuckDBPyConnection:
@@ -171,8 +187,8 @@ def _close() -> None:
         connection.close()
 
 
-def _load(listed: Listing) -> duckdb.DuckDBPyConnection:
-    with _made() as connection:
+def _load(listed: Listing, settings: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
+    with _made(settings) as connection:
         _load_results(connection, listed)
         _load_sweeps(connection, listed.sweeps)
         own_comments = _load_own(connection)
@@ -187,7 +203,7 @@ def _load(listed: Listing) -> duckdb.DuckDBPyConnection:
 
 
 def _load_counted(listed: Listing) -> duckdb.DuckDBPyConnection:
-    with _made() as connection:
+    with _made({}) as connection:
         names = pa.array([path.stem for path in listed.live], pa.string())
         keys = [files.segment_keys(head) for head in listed.segments]
         held = pa.concat_tables([pa.table([names], schema=files.KEYS), *keys])
@@ -202,9 +218,9 @@ def _load_counted(listed: Listing) -> duckdb.DuckDBPyConnection:
 
 
 @contextmanager
-def _made() -> Iterator[duckdb.DuckDBPyConnection]:
+def _made(settings: Mapping[str, str]) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to fill, closed if that fails."""
-    connection = duckdb.connect(":memory:", config=_CLOSED)
+    connection = closed(**settings)
     try:
         connection.execute("CREATE SCHEMA stored")
         yield connection
@@ -374,8 +390,8 @@ def _run(connection: duckdb.DuckDBPyConnection, sql: str, incoming: Any) -> None
 def comment(connection: duckdb.DuckDBPyConnection, comments: Mapping[tuple[str, str], str]) -> None:
     """Say what each (table, column) means."""
     for (table, column), said in comments.items():
-        text = said.replace("'", "''")
-        connection.execute(f"COMMENT ON COLUMN {table}.\"{column}\" IS '{text}'")
+        place = f"{identifier(table)}.{identifier(column)}"
+        connection.execute(f"COMMENT ON COLUMN {place} IS {literal(said)}")
 
 
 def define(connection: duckdb.DuckDBPyConnection) -> None:

@@ -8,9 +8,7 @@ import csv
 import json
 import math
 import re
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -19,14 +17,17 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis import results
+from analysis import hints, limited
 from analysis.errors import QueryError
+from analysis.limited import Question
+from orchestrator.text import cell
 
 Format = Literal["table", "csv", "json", "parquet"]
 
+MOST_SHOWN = 100_000
+"""Rows of a table for reading."""
+
 _EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?(\([^)]*\)\s*)?", re.IGNORECASE)
-_HINTS = ("Did you mean", "Candidate bindings")
-_AGAIN_S = 0.05
 
 
 def query(
@@ -42,32 +43,22 @@ def query(
         When the store is missing or a file in it is damaged.
     """
     admit(sql)
-    connection = results.connect(store)
-    try:
-        connection.execute(f"SET memory_limit = '{memory_limit}'")
-        connection.execute("SET lock_configuration = true")
-        with results.scanning(store), _limited(connection, timeout_s):
-            return connection.sql(sql).to_arrow_table()
-    except duckdb.InterruptException:
-        raise QueryError(f"the query took longer than {timeout_s:g} s") from None
-    except (duckdb.Error, pa.ArrowException) as error:
-        raise QueryError(_one_line(error)) from None
-    finally:
-        connection.close()
+    return limited.ask(Question(str(store), sql, memory_limit, timeout_s))
 
 
 def write(table: pa.Table, format: Format, stream: TextIO) -> None:
     """Print rows: `table` for reading, csv, json (a list of objects) or parquet (binary).
 
-    JSON has no NaN and no infinity: they are null there.
+    JSON has no NaN and no infinity: they are null there. CSV is for spreadsheets, too: see
+    orchestrator.text.cell. A table for reading has MOST_SHOWN rows at the most.
     """
     match format:
         case "table":
             _write_table(table, stream)
         case "csv":
             writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(table.column_names)
-            writer.writerows(_rows(table))
+            writer.writerow(map(cell, table.column_names))
+            writer.writerows(map(cell, row) for row in _rows(table))
         case "json":
             names = table.column_names
             rows = [dict(zip(names, map(_plain, row), strict=True)) for row in _rows(table)]
@@ -92,6 +83,28 @@ def admit(sql: str) -> None:
     if len(statements) != 1:
         raise QueryError(f"takes one statement, not {len(statements)}")
     _check_kind(statements[0])
+
+
+def condition(text: str) -> str:
+    """The condition of a WHERE clause in brackets, once it is known to be one and nothing more.
+
+    It must read as a clause of its own, where brackets of it cannot close ours, and in brackets,
+    where nothing but an expression reads.
+
+    Raises
+    ------
+    QueryError
+        When it is empty, or no condition.
+    """
+    if not text.strip():
+        raise QueryError("the condition is empty; name one, such as method = 'snip'")
+    bracketed = f"({text}\n)"
+    for clause in (f"{text}\n", bracketed):
+        try:
+            admit(f"SELECT 1 WHERE {clause}")
+        except QueryError as error:
+            raise QueryError(f"{text!r} is no condition: {error}") from None
+    return bracketed
 
 
 def admitted(sql: str) -> list[str]:
@@ -124,33 +137,7 @@ def _parsed(sql: str) -> list[Any]:
     try:
         return list(duckdb.extract_statements(sql))
     except duckdb.Error as error:
-        raise QueryError(_one_line(error)) from None
-
-
-@contextmanager
-def _limited(connection: duckdb.DuckDBPyConnection, timeout_s: float) -> Iterator[None]:
-    """Interrupt what runs after that time, and again: an interrupt between queries is lost."""
-    done = threading.Event()
-
-    def watch() -> None:
-        if not done.wait(timeout_s):
-            connection.interrupt()
-            while not done.wait(_AGAIN_S):
-                connection.interrupt()
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
-
-
-def _one_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    hints = [line for line in lines[1:] if line.startswith(_HINTS)]
-    return " ".join([lines[0], *hints]) if lines else type(error).__name__
+        raise QueryError(hints.one_line(error)) from None
 
 
 # ---------------------------------------------------------------- printing
@@ -177,17 +164,20 @@ def _plain(value: Any) -> Any:
 
 def _write_table(table: pa.Table, stream: TextIO) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
+
+    from orchestrator.terminal import Terminal
 
     shown = Table(box=SIMPLE_HEAD, pad_edge=False)
     for field in table.schema:
         number = pa.types.is_primitive(field.type) and not pa.types.is_temporal(field.type)
         shown.add_column(field.name, justify="right" if number else "left", no_wrap=True)
-    for row in _rows(table):
+    for row in _rows(table.slice(0, MOST_SHOWN)):
         shown.add_row(*map(_cell, row))
-    width = max(Console(file=stream, width=10**6).measure(shown).maximum, 20)
-    Console(file=stream, width=width, markup=False, highlight=False, emoji=False).print(shown)
+    width = max(Terminal(file=stream, width=10**6).measure(shown).maximum, 20)
+    Terminal(file=stream, width=width).print(shown)
+    if table.num_rows > MOST_SHOWN:
+        stream.write(f"and {table.num_rows - MOST_SHOWN:,} rows more; --format csv has all\n")
 
 
 def _cell(value: Any) -> str:

@@ -95,6 +95,7 @@ GREY = "#555555"
 _RC: Any = {
     "font.family": "STIXGeneral",
     "mathtext.fontset": "stix",
+    "text.parse_math": False,  # what others wrote is no formula
     "font.size": 9.0,
     "axes.titlesize": 9.0,
     "axes.labelsize": 9.0,

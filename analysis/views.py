@@ -56,7 +56,7 @@ def _answered(**joined: str) -> str:
 def _status(answered: str) -> str:
     def troubled(event: str) -> str:
         those = f"IN (SELECT key FROM stored.troubled WHERE event = '{event}')"
-        return f"asked.run_key {those} OR asked.mask_key {those}"
+        return " OR ".join(f"asked.{key} {those}" for key in schema.ANSWERS)
 
     return f"""
        CASE WHEN {answered} THEN 'done'
@@ -104,9 +104,12 @@ SELECT {", ".join(f"asked.{name}" for name in schema.TRIALS.names)},
        mask.effective_kept / mask.size AS effective_density, run.distance, run.seconds,
        barriers.barrier, barriers.train_barrier, graphs.imdb,
        latencies.* EXCLUDE (latency_key),
-       own_options.* EXCLUDE (text), own_tags.* EXCLUDE (text)
+       own_options.* EXCLUDE (text), own_network_options.* EXCLUDE (text),
+       own_tags.* EXCLUDE (text)
 FROM stored.asked
 LEFT JOIN stored.options own_options ON own_options.text = asked.options
+LEFT JOIN stored.network_options own_network_options
+    ON own_network_options.text = asked.network_options
 LEFT JOIN stored.tags own_tags ON own_tags.text = asked.tags
 LEFT JOIN tasks run ON run.key = asked.run_key
 LEFT JOIN tasks mask ON mask.key = asked.mask_key

@@ -2,6 +2,12 @@
 
 from enum import IntEnum
 from pathlib import Path
+from typing import Self
+
+from orchestrator.text import shortened
+
+MOST_PROBLEMS = 50
+"""Mistakes in a sweep file that are told at once."""
 
 
 class ExitCode(IntEnum):
@@ -28,6 +34,17 @@ class DamagedFile(StoreError):
         super().__init__(f"{path} {problem}")
         self.path = path
 
+    @classmethod
+    def altered(cls, path: Path, reason: object) -> Self:
+        """The error for a file that cannot be what was written, for this reason."""
+        first = next(iter(str(reason).strip().splitlines()), "") or type(reason).__name__
+        cure = "`tombola verify --repair` removes what is damaged"
+        return cls(path, f"is truncated or altered ({first[:_LONGEST]}); {cure}")
+
+
+_LONGEST = 300
+"""Characters of somebody else's reason that a line repeats."""
+
 
 class DeterminismAlarm(TombolaError):
     """The same work, done twice, came out differently."""
@@ -37,5 +54,8 @@ class SweepError(TombolaError):
     """A sweep file asks for something impossible; `problems` has a line for each mistake."""
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+        shown = [shortened(problem) for problem in problems[:MOST_PROBLEMS]]
+        if len(problems) > MOST_PROBLEMS:
+            shown.append(f"and {len(problems) - MOST_PROBLEMS:,} mistakes more")
+        super().__init__("\n".join(shown))
+        self.problems = shown

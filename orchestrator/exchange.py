@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from orchestrator import merge
 from orchestrator.merge import Apart, Merged
 from orchestrator.store import results
+from orchestrator.terminal import Terminal
 
 SHOWN = 20
 """Alarms that are written out."""
@@ -27,7 +27,7 @@ def print_merged(console: Console, other: Path, merged: Merged) -> None:
         _say(console, f"sweeps: {', '.join(sorted(set(merged.sweeps)))}")
     if merged.refused:
         _say(console, f"not taken: {merged.refused:,} results stand on one that differs here")
-    print_alarms(Console(stderr=True), merged.alarms, "here", str(other))
+    print_alarms(Terminal(stderr=True), merged.alarms, "here", str(other))
 
 
 def print_stores(console: Console, first: Path, second: Path) -> bool:
@@ -92,4 +92,4 @@ def _whence(row: results.Row) -> str:
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(escape(text), highlight=False, soft_wrap=True)
+    console.print(text, soft_wrap=True)

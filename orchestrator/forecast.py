@@ -88,9 +88,7 @@ def print_replay(console: Console, launch: str, found: Replay) -> None:
     table.add_row("simulated", duration(simulated.makespan), f"{simulated.utilisation:.1%}")
     table.add_row("lower bound", duration(simulated.lower_bound), "")
     workers = "worker" if simulated.workers == 1 else "workers"
-    console.print(
-        f"launch {launch}: {found.tasks:,} tasks on {simulated.workers} {workers}", highlight=False
-    )
+    console.print(f"launch {launch}: {found.tasks:,} tasks on {simulated.workers} {workers}")
     console.print(table)
 
 

@@ -37,8 +37,8 @@ def tags(sweep: Sweep, grid: Grid | None = None) -> Labels:
     return {"tags": json.dumps(found, sort_keys=True)} if found else {}
 
 
-def of_setting(dense: Run) -> Labels:
-    """Of a training problem, by its dense run."""
+def of_setting(dense: Run, options: dict[str, Any]) -> Labels:
+    """Of a training problem, by its dense run; options are those said of a user's network."""
     recipe = dense.recipe
     return {
         "dataset": dense.dataset.name,
@@ -58,6 +58,7 @@ def of_setting(dense: Run) -> Labels:
         "label_smoothing": recipe.label_smoothing,
         "rescale_steps": recipe.rescale_steps,
         "ghosts": f"{recipe.ghosts} until {recipe.ghost_steps}" if recipe.ghost_steps else None,
+        **({"network_options": json.dumps(options, sort_keys=True)} if options else {}),
     }
 
 
@@ -78,15 +79,16 @@ def of_run(run: Run, known: dict[tuple[str, bool], Labels]) -> Labels:
     return known[same]
 
 
-def of_dense(dense: Run, replicate: int) -> Labels:
-    """Of a trial that is a dense run."""
+def of_dense(dense: Run, beside: Labels) -> Labels:
+    """Of the dense run beside a trial with these labels."""
+    options = json.loads(beside.get("network_options") or "{}")
     return {
         "method": "dense",
         "ablation": "none",
-        "replicate": replicate,
+        "replicate": beside["replicate"],
         "requested_density": 1.0,
         "options": "{}",
-        **of_setting(dense),
+        **of_setting(dense, options),
         **of_run(dense, {}),
     }
 
@@ -107,7 +109,8 @@ def _layer_rates_label(c: Choices) -> str | None:
 
 
 def _network_label(network: Network) -> str:
-    return network.name if network.width == 1 else f"{network.name} x{network.width:g}"
+    options = "".join(f" {o.name}={json.loads(o.value)}" for o in network.options)
+    return f"{network.name}{f' x{network.width:g}' if network.width != 1 else ''}{options}"
 
 
 def _schedule_label(schedule: Schedule) -> str:

@@ -73,7 +73,7 @@ class Display:
         now = time.monotonic()
         if now - self._shown >= PLAIN_SECONDS:
             self._shown = now
-            self._console.print(self._line(progress), highlight=False)
+            self._console.print(self._line(progress))
 
     def _line(self, progress: LaunchProgress) -> str:
         elapsed = time.monotonic() - self._began

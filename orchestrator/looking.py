@@ -1,21 +1,20 @@
 """What `status`, `show` and `sql` without a query print: questions to the store, in SQL."""
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.errors import TombolaError
 from orchestrator.store import schema
+from orchestrator.terminal import styled
+from orchestrator.text import visible
 
 SHORT_KEY = 12
-EARLY = ("random", "magnitude", "snip", "grasp", "synflow")
 
 
 class Connection(Protocol):
@@ -50,19 +49,24 @@ _LAUNCH = """
 
 _FAILURES = r"""
     WITH latest AS (
-        SELECT key, arg_max((event, failure, message, traceback), noted_at) AS last
+        SELECT key, arg_max((event, failure, message, traceback, launch), noted_at) AS last
         FROM attempts WHERE key IN (SELECT key FROM attempts WHERE event = 'failed')
         GROUP BY key),
     placed AS (
         SELECT key, last[2] AS failure, last[3] AS message,
                regexp_extract_all(last[4], 'File "([^"]*/)?([^"/]+", line \d+, in \w+)', 2)[-1]
                    .replace('", line ', ':').replace(', in ', ' in ') AS place
-        FROM latest WHERE last[1] = 'failed')
+        FROM latest WHERE last[1] = 'failed' AND (
+            NOT starts_with(coalesce(last[3], ''), 'canary: ')
+            OR last[5] = (SELECT arg_max(launch, noted_at) FROM attempts)))
     SELECT failure, any_value(message), place, count(*), min(key), count(DISTINCT message)
     FROM placed GROUP BY failure, coalesce(place, message), place
     ORDER BY count(*) DESC, failure, place LIMIT 10
 """
-"""Failures by the innermost line of their tracebacks: one bug is one line, whatever its message."""
+"""Failures by the innermost line of their tracebacks: one bug is one line, whatever its message.
+
+A canary ends its launch before any task began, so that it says nothing of later launches.
+"""
 
 
 def print_status(console: Console, connection: Connection, sweep: str | None) -> int:
@@ -89,16 +93,14 @@ def print_status(console: Console, connection: Connection, sweep: str | None) ->
         console.print(
             f"latest launch {launch}: {finished:,} tasks finished, {dispatched:,} dispatched, "
             f"{failed:,} failed, {blocked:,} blocked; last heard of {idle:,} s ago",
-            highlight=False,
             soft_wrap=True,
         )
     for failure, message, place, count, key, messages in connection.execute(_FAILURES).fetchall():
         others = f", and {messages - 1} other messages" if messages > 1 else ""
         at = f" at {place}" if place else ""
         console.print(
-            f"failed: {count} x {failure}{at}: {escape(message or '')}{others} "
+            f"failed: {count} x {failure}{at}: {visible(message or '')}{others} "
             f"(e.g. {key[:SHORT_KEY]})",
-            highlight=False,
             soft_wrap=True,
         )
     return sum(counts[0] - counts[1] for _, *counts in rows)
@@ -106,45 +108,42 @@ def print_status(console: Console, connection: Connection, sweep: str | None) ->
 
 # ---------------------------------------------------------------- the summary of a sweep
 
-_SUMMARY = """
-    SELECT network, method, rewind_step, prune_step, ablation, requested_density,
-           avg(accuracy), count(*) FILTER (status = 'done'), count(*), min(trial) AS first
-    FROM trials WHERE sweep = ?
-    GROUP BY ALL
-    ORDER BY network, first
-"""
 
-WIDEST = 9
-"""Densities that the summary shows at the most."""
+class Summary(Protocol):
+    """Mean accuracies of a sweep, as far as they are needed here (analysis.summary)."""
+
+    @property
+    def done(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def headings(self) -> tuple[str, ...]: ...
+    @property
+    def densities(self) -> tuple[float, ...]: ...
+    @property
+    def lines(self) -> Mapping[tuple[str, ...], Mapping[float, float | None]]: ...
 
 
-def print_summary(console: Console, connection: Connection, sweep: str) -> None:
-    """Mean test accuracy over replicates, by network, method and ablation, for each density."""
-    rows = connection.execute(_SUMMARY, [sweep]).fetchall()
-    rewinds = {row[2] for row in rows} - {None}
-    prunings = {row[3] for row in rows if row[1] in EARLY}
-    lines: dict[tuple[str, str, str], dict[float, str]] = {}
-    done = total = 0
-    for network, name, rewind, prune, ablation, density, accuracy, finished, count, _ in rows:
-        done, total = done + finished, total + count
-        method = name
-        if rewind is not None and len(rewinds) > 1:
-            method = f"{name} (rewound to {rewind})"
-        elif name in EARLY and len(prunings) > 1:
-            method = f"{name} (pruned at {prune})"
-        said = "-" if accuracy is None else f"{100 * accuracy:.1f}"
-        lines.setdefault((network, method, ablation), {})[density] = said
-    densities = _most_common(lines.values())
+def print_summary(console: Console, sweep: str, summary: Summary) -> None:
+    """Mean test accuracy over replicates, a line for each setting, a column for each density."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("network", "method", "ablation"):
-        table.add_column(heading)
-    for density in densities:
-        table.add_column(f"{100 * density:.3g} %", justify="right")
-    for names, line in lines.items():
-        table.add_row(*names, *(line.get(density, "") for density in densities))
-    console.print(f"{sweep}: {done:,} of {total:,} trials done", highlight=False)
+    for heading in summary.headings:
+        table.add_column(heading, overflow="fold")
+    for density in summary.densities:
+        table.add_column(f"{100 * density:.3g} %", justify="right", no_wrap=True)
+    for names, line in summary.lines.items():
+        table.add_row(*names, *(_cell(line, d) for d in summary.densities))
+    console.print(f"{sweep}: {summary.done:,} of {summary.total:,} trials done")
     console.print("Test accuracy (%), mean over replicates, by weights remaining")
     console.print(table)
+
+
+def _cell(line: Mapping[float, float | None], density: float) -> str:
+    """A mean; a dash where nothing is done; nothing where nothing was asked."""
+    if density not in line:
+        return ""
+    mean = line[density]
+    return "-" if mean is None else f"{mean:.1f}"
 
 
 _READS = "SELECT sum(node_reads), sum(store_reads) FROM tasks WHERE launch = ?"
@@ -156,19 +155,7 @@ def print_reads(console: Console, connection: Connection, launch: str) -> None:
     if near is not None:
         console.print(
             f"weights and masks: {near:,} read from the nodes' own copies, {far:,} from the store",
-            highlight=False,
         )
-
-
-def _most_common(lines: Iterable[dict[float, str]]) -> list[float]:
-    """Densities that most lines have, evenly spread where there are many, densest first."""
-    counts = Counter(density for line in lines for density in line)
-    ranked = sorted(counts, key=lambda density: (-counts[density], density))
-    common = [density for density in ranked if counts[density] == counts[ranked[0]]]
-    if len(common) >= WIDEST:
-        last = len(common) - 1
-        ranked = [common[round(i * last / (WIDEST - 2))] for i in range(WIDEST - 1)]
-    return sorted({*ranked[: WIDEST - 1], max(counts, default=1.0)}, reverse=True)
 
 
 # ---------------------------------------------------------------- the checklist
@@ -194,11 +181,11 @@ def print_checklist(console: Console, findings: Sequence[Finding]) -> None:
     for heading in ("rule", "outcome", "evidence"):
         table.add_column(heading, overflow="fold")
     for found in findings:
-        outcome = f"[{_COLOURS[found.outcome]}]{found.outcome}[/]"
-        table.add_row(found.rule, outcome, escape(found.evidence))
+        outcome = styled((found.outcome, _COLOURS[found.outcome]))
+        table.add_row(found.rule, outcome, found.evidence)
     console.print(table)
     ok = sum(found.outcome == "ok" for found in findings)
-    console.print(f"{ok} of {len(findings)} ok", highlight=False)
+    console.print(f"{ok} of {len(findings)} ok")
 
 
 # ---------------------------------------------------------------- show
@@ -214,7 +201,7 @@ def print_expression(console: Console, connection: Connection, prefix: str) -> N
     """
     key, kind, text = _find(connection, prefix)
     value = json.loads(text) if text else None
-    console.print(f"[bold]{kind} {key}[/bold]", highlight=False)
+    console.print(f"{kind} {key}", style="bold")
     if value is None:
         console.print("asked for by a sweep, not computed yet")
     else:
@@ -264,7 +251,7 @@ def _print_fields(console: Console, value: dict[str, Any]) -> None:
     for name, field in value.items():
         if name in ("kind", "version"):
             continue
-        console.print(f"  {name:<12} {escape(_words(field))}", highlight=False, soft_wrap=True)
+        console.print(f"  {name:<12} {_words(field)}", soft_wrap=True)
 
 
 def _words(field: Any) -> str:
@@ -299,7 +286,6 @@ def _print_provenance(console: Console, connection: Connection, key: str) -> Non
         f"computed in {seconds:.2f} s on {worker} ({device}), {at:%Y-%m-%d %H:%M:%S} UTC, launch "
         f"{launch}, attempt {attempt}, tombola {version} ({code or 'no commit'}), torch {torch}"
         f"{kept_of}",
-        highlight=False,
         soft_wrap=True,
     )
 
@@ -316,10 +302,10 @@ def _print_lineage(console: Console, connection: Connection, value: dict[str, An
         seen.add(key)
         row = connection.execute("SELECT kind, value FROM tasks WHERE key = ?", [key]).fetchone()
         if row is None:
-            console.print(f"  {key[:SHORT_KEY]}  (not in the store any more)", highlight=False)
+            console.print(f"  {key[:SHORT_KEY]}  (not in the store any more)")
             continue
         parent = json.loads(row[1])
-        console.print(f"  {row[0]:<5} {key[:SHORT_KEY]}  {_summary(parent)}", highlight=False)
+        console.print(f"  {row[0]:<5} {key[:SHORT_KEY]}  {_summary(parent)}")
         inputs += _inputs(parent)
     if not seen:
         console.print("  nothing: it starts from an initialization")
@@ -358,13 +344,12 @@ def _print_users(console: Console, connection: Connection, key: str) -> None:
     ).fetchall()
     console.print(f"used by {len(tasks):,} tasks and {len(trials):,} trials")
     for kind, user in tasks[:10]:
-        console.print(f"  {kind:<5} {user[:SHORT_KEY]}", highlight=False)
+        console.print(f"  {kind:<5} {user[:SHORT_KEY]}")
     for sweep, trial, method, ablation, replicate, density in trials[:10]:
         changed = "" if ablation == "none" else f", {ablation}"
         console.print(
             f"  trial {trial} of {sweep}: {method}{changed}, density {density:.4g}, "
             f"replicate {replicate}",
-            highlight=False,
         )
     if len(tasks) > 10 or len(trials) > 10:
         console.print("  …")
@@ -384,9 +369,9 @@ def print_schema(
     for name, column, kind, comment in columns:
         if last not in (None, name):
             table.add_section()
-        table.add_row(name if name != last else "", column, kind.lower(), escape(comment or ""))
+        table.add_row(name if name != last else "", column, kind.lower(), comment or "")
         last = name
     console.print(table)
     console.print("Examples")
     for example in examples:
-        console.print(f'  tombola sql "{escape(example)}"', highlight=False, soft_wrap=True)
+        console.print(f'  tombola sql "{example}"', soft_wrap=True)

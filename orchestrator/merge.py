@@ -16,7 +16,7 @@ import numpy as np
 
 from orchestrator import surplus
 from orchestrator.errors import DamagedFile, StoreError
-from orchestrator.store import artifacts, layout, results
+from orchestrator.store import artifacts, journal, layout, place, results
 from orchestrator.store.compact import publish_segment
 from orchestrator.store.compare import Compared, Row, differences
 from orchestrator.store.files import publish
@@ -133,9 +133,18 @@ def _take_notes(store: Path, other: Path, merged: Merged) -> None:
                 continue  # a part of a journal, folded meanwhile
             if suffix == ".parquet":
                 results.parse(path, content)
+            else:
+                _check_journal(path, content)
             publish(store / path.relative_to(other), content)
             if folder == layout.SWEEPS:
                 merged.sweeps.append(path.stem.rpartition("-")[0])
+
+
+def _check_journal(path: Path, content: bytes) -> None:
+    try:
+        journal.check(content)
+    except ValueError as error:
+        raise DamagedFile.altered(path, error) from None
 
 
 def _take_artifacts(store: Path, other: Path, tainted: set[str], merged: Merged) -> None:
@@ -154,12 +163,12 @@ def _take_artifacts(store: Path, other: Path, tainted: set[str], merged: Merged)
     for path in lacking(layout.MASKS):
         if path.stem not in tainted:
             _check_mask(store, other, path)
-            publish(store / path.relative_to(other), path.read_bytes())
+            publish(store / path.relative_to(other), place.read(path))
             merged.masks += 1
     for path in lacking(layout.STATES):
         if path.parent.name not in tainted:
             artifacts.read_state(other, path.parent.name, int(path.stem))
-            publish(store / path.relative_to(other), path.read_bytes())
+            publish(store / path.relative_to(other), place.read(path))
             merged.states += 1
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from orchestrator.yaml_source import nearest
 from tasks import own
 from tasks.key import changed, varying
 from tasks.spec import (
@@ -25,6 +26,7 @@ from tasks.spec import (
     Network,
     NofM,
     Obd,
+    Option,
     Own,
     Pattern,
     Random,
@@ -294,6 +296,24 @@ class Method:
     tickets: Tickets
     takes: frozenset[str] = frozenset()
     options: frozenset[str] = frozenset()
+    users: Callable[[Options], Options] | None = None
+
+    def typed(self, name: str, given: Options) -> Options:
+        """Check one choice of options by their names; those of a user's function get its types.
+
+        Raises
+        ------
+        ValueError
+            For an option that the method has not.
+        """
+        shared = {option: value for option, value in given.items() if option in self.options}
+        others = {option: value for option, value in given.items() if option not in shared}
+        if self.users is not None:
+            return {**shared, **self.users(others)}
+        for option in others:
+            hint = nearest(str(option), tuple(self.options)) if self.options else "it has none"
+            raise ValueError(f"{name} has no option {option!r}; {hint}")
+        return shared
 
 
 _EARLY = frozenset({"prune_step", "keep_dense", "layer_rates"})
@@ -383,6 +403,27 @@ METHODS: dict[str, Method] = {
 }
 
 
+def _users(name: str) -> Method:
+    """A user's score. Its own options come before those of its examples, of the same name."""
+    source, found = own.digest(name), own.signature_of(name, "score")
+    examples = _EXAMPLES - (found.options if found else {}).keys()
+
+    def score(s: Setting, options: Options) -> Score:
+        typed = {option: v for option, v in options.items() if option not in examples}
+        of_examples = {option: v for option, v in options.items() if option in examples}
+        written = own.written(name, "score", typed)
+        return Own(
+            name=name,
+            source=source,
+            options=tuple(Option(name=option, value=value) for option, value in written),
+            **_examples(s, of_examples),
+        )
+
+    return Method(
+        early(score), _EARLY, frozenset(examples), lambda given: own.options(name, "score", given)
+    )
+
+
 def method(name: str) -> Method:
     """The method of a name; `module:function` is a user's own score, pruned early.
 
@@ -392,10 +433,7 @@ def method(name: str) -> Method:
         When there is none of that name.
     """
     if ":" in name:
-        source = own.digest(name)
-        return Method(
-            early(lambda s, o: Own(name=name, source=source, **_examples(s, o))), _EARLY, _EXAMPLES
-        )
+        return _users(name)
     if name not in METHODS:
         raise ValueError(f"no method {name!r}")
     return METHODS[name]

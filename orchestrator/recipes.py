@@ -69,7 +69,8 @@ def _published(name: str) -> Published:
 
 def _own(name: str) -> Published:
     """A user's recipe: what `module:function` returns is the recipe's fields."""
-    fields = own.load(name)()
+    with own.told(f"recipe: {name}"):
+        fields = own.load(name)()
     if not isinstance(fields, dict):
         raise ValueError(f"recipe: {name} takes a function that returns a mapping of fields")
     return Published(source=name, dataset="", network="", recipe=fields)

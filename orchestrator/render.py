@@ -13,6 +13,7 @@ from orchestrator.plan import Plan, Task, Value, alone, together, trained
 from orchestrator.store.results import Row
 from orchestrator.store.verify import Finding
 from orchestrator.study import Study
+from orchestrator.terminal import styled
 from tasks.measurements import Barrier, Graphs, Latency
 from tasks.spec import Run, State
 
@@ -78,10 +79,10 @@ def print_plan(
     measured = "from this store's history" if costs.rates else "a rough model until something ran"
     table.add_row("expected time", duration(wall), f"on {slots} workers ({measured})")
     table.add_row("expected disk", size(expected.bytes), "")
-    console.print(f"[bold]{study.name}[/bold]  {study.sweep.description}".rstrip())
+    console.print(styled((study.name, "bold"), f"  {study.sweep.description}".rstrip()))
     console.print(table)
     if not planned.tasks:
-        console.print("[green]Nothing to do:[/green] the store holds every result.")
+        console.print(styled(("Nothing to do:", "green"), " the store holds every result."))
 
 
 def print_reasons(console: Console, study: Study, tasks: Iterable[Task]) -> None:
@@ -104,36 +105,37 @@ def print_failures(console: Console, failures: Sequence[Failed], blocked: int) -
         groups.setdefault((failure.why, failure.message), []).append(failure)
     for (why, message), members in groups.items():
         console.print(
-            f"[red]failed[/red]  {len(members)} x {why.word}: {message}",
-            highlight=False,
+            styled(("failed", "red"), f"  {len(members)} x {why.word}: {message}"),
             soft_wrap=True,
         )
         console.print(
             f"        e.g. {members[0].task.key[:SHORT_KEY]} {describe(members[0].task.value)}"
         )
         if members[0].traceback and why is Failure.RAISED:
-            console.print(members[0].traceback.rstrip(), markup=False, style="dim")
+            console.print(members[0].traceback.rstrip(), style="dim")
     if blocked:
-        console.print(f"[yellow]blocked[/yellow] {blocked} tasks need one that failed")
+        console.print(styled(("blocked", "yellow"), f" {blocked} tasks need one that failed"))
 
 
 def print_given_up(console: Console, progress: Progress) -> None:
     """What was cancelled, and which nodes were fenced off."""
     for node in progress.fenced:
         console.print(
-            f"[red]fenced off[/red]  node {node}: different tasks failed there one after another, "
-            "and succeeded elsewhere",
-            highlight=False,
+            styled(
+                ("fenced off", "red"),
+                f"  node {node}: different tasks failed there one after another, and succeeded "
+                "elsewhere",
+            ),
             soft_wrap=True,
         )
     if progress.cancelled:
-        console.print(f"{len(progress.cancelled):,} tasks were cancelled", highlight=False)
+        console.print(f"{len(progress.cancelled):,} tasks were cancelled")
 
 
 def print_findings(console: Console, findings: Sequence[Finding]) -> None:
     """What verify found, a line each."""
     for finding in findings:
-        console.print(f"{finding.path}: {finding.problem}", highlight=False, soft_wrap=True)
+        console.print(f"{finding.path}: {finding.problem}", soft_wrap=True)
 
 
 def duration(seconds: float) -> str:

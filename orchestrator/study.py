@@ -4,8 +4,9 @@ study = read("sweeps/quickstart.yaml")
 result = run(study, "store", InlineExecutor())
 """
 
-from collections.abc import Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from orchestrator.cost import Costs, Device, Rates
 from orchestrator.executors.base import Executor
 from orchestrator.failures import Failure
 from orchestrator.launch import Observer, Progress, launch
-from orchestrator.plan import Nothing, Plan, plan, repeats
+from orchestrator.plan import Nothing, Plan, answers, plan, repeats
 from orchestrator.store import history, results, sweeps
 from orchestrator.store.files import open_store
 from orchestrator.store.place import locate
@@ -23,6 +24,7 @@ from orchestrator.store.requests import Inbox
 from orchestrator.sweep import Sweep
 from orchestrator.trials import Trial, trials
 from orchestrator.yaml_source import Source
+from tasks import own
 
 ROUNDS = 3
 """Launches of one run at the most: more than one where files are found damaged."""
@@ -43,17 +45,63 @@ class Study:
         return self.sweep.name
 
 
-def read(path: str | Path, overrides: tuple[str, ...] = ()) -> Study:
+def read(
+    path: str | Path,
+    overrides: tuple[str, ...] = (),
+    also: sweep_file.Check = lambda _: [],
+) -> Study:
     """A study from its sweep file, with `key=value` overrides.
+
+    `also` finds further mistakes: those of figures, which analysis knows.
 
     Raises
     ------
     SweepError
         With a line for every mistake in the file.
     """
-    parsed, source = sweep_file.read(Path(path), overrides)
+    parsed, source = sweep_file.read(Path(path), overrides, also)
     with without_collection():
         return Study(Path(path), parsed, source, trials(parsed, source))
+
+
+def as_stored(study: Study, root: Path) -> Study:
+    """The same study, with a user's code named as this store knows it.
+
+    Earlier versions knew it by the bytes of its file. Where the store has results under that
+    digest of a file which is still the same, they count, and new ones join them.
+    """
+    older = [
+        name
+        for name in own_names(study.sweep)
+        if own.depends_on(name).of_bytes not in {None, own.depends_on(name).digest}
+    ]
+    held = results.inventory(root).results if older else frozenset()
+    if not held:
+        return study
+    first = study.sweep.model_copy(update={"replicates": study.sweep.replicates[:1]})
+
+    def answered(names: list[str]) -> int:
+        with own.as_bytes(names):
+            return sum(v.key in held for trial in trials(first) for v in answers(trial))
+
+    if answered(older) <= answered([]):
+        return study
+    for name in list(older):
+        others = [one for one in older if one != name]
+        if answered(others) >= answered(older):
+            older = others
+    with own.as_bytes(older), without_collection():
+        return replace(study, trials=trials(study.sweep, study.source))
+
+
+def own_names(sweep: Sweep) -> list[str]:
+    """Networks, datasets and methods of the user's own that a sweep names."""
+    choices, datasets = [*sweep.network], [*sweep.dataset]
+    for grid in sweep.grids:
+        choices += [*(grid.network or ()), *grid.method]
+        datasets += [*(grid.dataset or ()), *filter(None, [grid.found_on])]
+    named = dict.fromkeys([*(choice.name for choice in choices), *datasets])
+    return [name for name in named if ":" in name and not name.startswith("torchvision:")]
 
 
 def plan_for(
@@ -67,7 +115,7 @@ def plan_for(
     if not root.exists():
         with without_collection():
             return plan(study.trials, Nothing(), only), Costs(device=device)
-    open_store(root)
+    study = as_stored(study, open_store(root))
     rates: Rates = history.rates(root, device)
     with without_collection():
         return plan(study.trials, results.inventory(root), only), Costs(rates, device)
@@ -80,14 +128,24 @@ def repeats_for(
 
     With `only`, of these trials.
     """
-    held = results.inventory(open_store(locate(store)))
+    study = as_stored(study, open_store(locate(store)))
+    held = results.inventory(locate(store))
     return repeats(study.trials, held, fraction, only)
 
 
 def register(study: Study, store: str | Path) -> str:
     """Tell the store which trials the study asks for; the revision by which it knows them."""
+    study = as_stored(study, locate(store))
     rows = (_row(study, number, trial) for number, trial in enumerate(study.trials))
     return sweeps.register(locate(store), study.name, rows, study.source.data, study.sweep.figures)
+
+
+@contextmanager
+def registering(study: Study, store: str | Path) -> Iterator[str]:
+    """`register`, undone where what is asked of the trials within fails."""
+    root = locate(store)
+    with sweeps.undone_on_error(root, study.name):
+        yield register(study, root)
 
 
 def run(

@@ -68,24 +68,25 @@ def shipped(asked: Study) -> Iterator[Path]:
             shutil.copytree(SOURCE / package, folder / package, ignore=ignored)
         text = yaml.safe_dump(asked.source.data, sort_keys=False, allow_unicode=True)
         (folder / f"{asked.name}.yaml").write_text(text, encoding="utf-8")
-        for module, path in _own_modules(asked.source.data):
-            target = folder / Path(*module.split(".")).with_suffix(".py")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, target)
+        for users in _own_names(asked.source.data):
+            for place, path in own.shipped(users):
+                (folder / place).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, folder / place)
         yield folder
 
 
-def _own_modules(value: Any) -> Iterator[tuple[str, Path]]:
-    """Modules that a sweep names as `module:function`, with their files."""
+def _own_names(value: Any) -> Iterator[str]:
+    """Functions that a sweep names as `module:function`."""
     if isinstance(value, dict):
         for pair in value.items():
             for one in pair:
-                yield from _own_modules(one)
+                yield from _own_names(one)
     elif isinstance(value, list):
         for one in value:
-            yield from _own_modules(one)
+            yield from _own_names(one)
     elif isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", value):
         try:
-            yield value.partition(":")[0], own.file(value)
+            own.file(value)
         except ValueError:
             return  # a text that only looks like one
+        yield value

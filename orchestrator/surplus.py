@@ -7,18 +7,18 @@ are never touched; what is freed and asked for again is computed again.
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
-from pydantic import ValidationError
-
-from orchestrator.errors import StoreError, SweepError
+from orchestrator.errors import DamagedFile, StoreError, SweepError
 from orchestrator.plan import Plan, inputs, plan
-from orchestrator.store import layout, results
-from orchestrator.store.place import remove, source, total_size
+from orchestrator.store import layout, results, revisions
+from orchestrator.store.parquet import opened
+from orchestrator.store.place import remove, total_size
 from orchestrator.sweep import Sweep
 from orchestrator.trials import Trial, trials
+from tasks import trust
 from tasks.spec import Mask, State
 
 Stored = State | Mask
@@ -61,8 +61,10 @@ def wanted(store: Path, held: results.Inventory | None = None) -> set[Path]:
     """
     held = held or results.inventory(store)
     found: set[Path] = set()
-    for sweep in _current(store):
-        asked = trials(sweep)
+    for name, definition in _current(store):
+        with trust.nothing_is_run(), _understood(name):
+            sweep = Sweep.model_validate(json.loads(definition))
+            asked = trials(sweep)
         found |= {_path(store, item) for item in _needed(plan(asked, held))}
         found |= {_path(store, item) for item in _kept(sweep, asked)}
     return found
@@ -73,22 +75,38 @@ def free(found: Surplus) -> None:
     remove(found.paths)
 
 
-def _current(store: Path) -> Iterator[Sweep]:
-    """The latest revision of every sweep, from its definition in the store."""
+def _current(store: Path) -> Iterator[tuple[str, str]]:
+    """Name and definition of the latest revision of every sweep."""
     latest: dict[str, tuple[str, str]] = {}
     for path in layout.published(store / layout.SWEEPS, ".parquet"):
-        about = {k.decode(): v.decode() for k, v in pq.read_metadata(source(path)).metadata.items()}
+        try:
+            about = revisions.revision(path, opened(path)).about
+        except ValueError as error:
+            raise DamagedFile.altered(path, error) from None
         found = about["registered_at"], about["definition"]
         latest[about["name"]] = max(found, latest.get(about["name"], found))
     for name, (_, definition) in latest.items():
-        try:
-            yield Sweep.model_validate(json.loads(definition))
-        except (ValidationError, SweepError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise StoreError(
-                f"the definition of sweep {name} cannot be read ({reason}), so what it needs is "
-                "not known; run it again, or remove its file from the store's sweeps/"
-            ) from None
+        yield name, definition
+
+
+@contextmanager
+def _understood(name: str) -> Iterator[None]:
+    """A definition comes from whoever had the store: it is data, and code it names is not run."""
+    try:
+        yield
+    except (
+        SweepError,
+        ValueError,
+        TypeError,
+        LookupError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:300]
+        raise StoreError(
+            f"the definition of sweep {name} cannot be read ({reason}), so what it needs is "
+            "not known; run it again, or remove its file from the store's sweeps/"
+        ) from None
 
 
 def _needed(undone: Plan) -> Iterator[Stored]:

@@ -5,6 +5,7 @@ What a sweep means is in trials.py.
 """
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,8 @@ from pydantic import (
     Field,
     FiniteFloat,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -30,14 +33,20 @@ from orchestrator.fields import (
     Numbers,
     Replicates,
     Wholes,
+    combinations,
     distinct,
+    flat,
     layer,
     listed,
+    named,
+    share,
 )
 from orchestrator.methods import METHODS, AblationName, Density, Scope
 from orchestrator.methods import method as find_method
+from orchestrator.text import MOST_TAGS, SWEEP_NAME, TAG_NAME
 from orchestrator.yaml_source import Loc, Source, nearest
-from tasks.spec import LARGEST, InitScheme, LinearScheme, SplitName
+from tasks import own
+from tasks.spec import NUMBERS_OF_RECIPES, InitScheme, LinearScheme, SplitName, check_number
 
 
 class _Model(BaseModel):
@@ -123,6 +132,13 @@ class RecipeFields(_Model):
     ghost_steps: Lengths | None = None
     rescale_steps: Lengths | None = None
 
+    @field_validator(*NUMBERS_OF_RECIPES)
+    @classmethod
+    def _possible(cls, numbers: list[float] | None, field: ValidationInfo) -> list[float] | None:
+        for number in numbers or ():
+            check_number(field.field_name or "", number)
+        return numbers
+
 
 class InitFields(_Model):
     """How initial weights are drawn."""
@@ -135,8 +151,8 @@ class InitFields(_Model):
 # ---------------------------------------------------------------- grids
 
 
-Tag = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-Tags = dict[Tag, bool | int | FiniteFloat | str]
+Tag = Annotated[str, Field(pattern=TAG_NAME)]
+Tags = Annotated[dict[Tag, bool | int | FiniteFloat | str], Field(max_length=MOST_TAGS)]
 """What a user wants to find trials by, columns tag_… of `trials`; in no key."""
 
 
@@ -154,30 +170,29 @@ class MethodChoice(_Model):
 
 
 def _method(value: Any) -> Any:
+    """`snip`, or `{snip: {per_class: [1, 10]}}`: as many choices as there are combinations."""
     if isinstance(value, MethodChoice):
-        return value
-    name: Any = value
-    options: Any = {}
-    if isinstance(value, dict) and len(value) == 1:
-        [(name, options)] = value.items()
+        return [value]
+    name, options = named(value)
     if not isinstance(name, str) or (name not in METHODS and ":" not in name):
         raise ValueError(f"no method {name!r}; {nearest(str(name), tuple(METHODS))}")
     if not isinstance(options, dict):
         raise ValueError(f"{name} takes options as {{option: value}}, not {options!r}")
-    known = find_method(name).options
-    for option in options:
-        if option not in known:
-            hint = nearest(str(option), tuple(known)) if known else "it has none"
-            raise ValueError(f"{name} has no option {option!r}; {hint}")
-    return MethodChoice(name=name, options=options)
+    if ":" in name:
+        own.check(name, "score")
+    return [
+        MethodChoice(name=name, options=find_method(name).typed(name, one))
+        for one in combinations(options)
+    ]
 
 
 class Grid(_Model):
     """Every combination of its lists is a trial, for each replicate."""
 
     method: Annotated[
-        list[Annotated[MethodChoice, BeforeValidator(_method)]],
+        list[Annotated[Any, BeforeValidator(_method)]],
         BeforeValidator(listed),
+        AfterValidator(flat),
         Field(min_length=1),
     ]
     sparsity: Numbers | None = None
@@ -273,7 +288,7 @@ def _densities(
 class Sweep(_Model):
     """A sweep file. `recipe` must name steps, batch_size and lr, here or in every grid."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+    name: Annotated[str, Field(pattern=SWEEP_NAME)]
     description: str = ""
     dataset: Datasets
     network: Networks
@@ -284,11 +299,11 @@ class Sweep(_Model):
     eval: Annotated[
         list[SplitName], BeforeValidator(listed), AfterValidator(distinct), Field(min_length=1)
     ] = ["train", "test"]
-    validation: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
+    validation: Annotated[int | float, BeforeValidator(share)] | None = None
     grids: Annotated[list[Grid], Field(min_length=1)]
     keep: Literal["all", "tickets", "metrics"] = "all"
     tags: Tags = {}
-    figures: list[str | dict[str, dict[str, Any]]] = []
+    figures: list[Any] = []
 
     @model_validator(mode="before")
     @classmethod
@@ -299,52 +314,79 @@ class Sweep(_Model):
 # ---------------------------------------------------------------- reading, with all mistakes
 
 
-def read(path: Path, overrides: tuple[str, ...] = ()) -> tuple[Sweep, Source]:
+Check = Callable[[Source], list[str]]
+"""What else is wrong with a sweep file: a line for each mistake, with its place."""
+
+
+def read(
+    path: Path, overrides: tuple[str, ...] = (), also: Check = lambda _: []
+) -> tuple[Sweep, Source]:
     """The sweep of a file, with where each of its values was written.
 
     Raises
     ------
     SweepError
-        With a line for every mistake: file, line, name, what is wrong, what would be right.
+        With a line for every mistake, those that `also` finds too: file, line, name, what is
+        wrong, what would be right.
     """
     source = yaml_source.load(path, overrides)
     try:
-        return Sweep.model_validate(source.data), source
+        sweep = Sweep.model_validate(source.data)
     except ValidationError as error:
-        raise SweepError(_problems(error, source)) from None
+        raise SweepError([*_problems(error, source), *also(source)]) from None
+    if problems := also(source):
+        raise SweepError(problems)
+    return sweep, source
 
 
 _ALIASES = {"architecture": "network", "arch": "network", "model": "network", "seeds": "replicates"}
 _SIMPLER = {
-    "list_type": "takes a list",
-    "dict_type": "takes a mapping",
-    "model_type": "takes a mapping",
-    "string_type": "takes text",
-    "string_pattern_mismatch": "takes lower-case letters, digits, - and _",
-    "bool_type": "takes true or false",
-    "bool_parsing": "takes true or false",
-    "float_type": "takes a number",
-    "float_parsing": "takes a number",
-    "too_short": "takes at least one value",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "string_type": "text",
+    "string_pattern_mismatch": "lower-case letters, digits, - and _",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "too_short": "at least one value",
 }
+"""Pydantic's kinds of mistake, and what would have been right."""
 
 
 def _problems(error: ValidationError, source: Source) -> list[str]:
-    lines: dict[str, None] = {}
+    """A line for each mistake; a value that may be of several types makes one mistake."""
+    lines: dict[tuple[Loc, str], str] = {}
+    right: dict[Loc, dict[str, None]] = {}
     for item in error.errors():
         loc = _written(item["loc"], source.data)
-        name = _dotted(loc)
-        place = source.place(loc)
-        if item["type"] == "extra_forbidden":
-            message = f"unknown key {loc[-1]!r}{_of(loc)}; {_suggest(loc)}"
-        elif item["type"] == "missing":
-            message = f"{name} is missing"
-        elif item["type"] in _SIMPLER:
-            message = f"{name} {_SIMPLER[item['type']]}, not {item['input']!r}"
+        if item["type"] in _SIMPLER:
+            words = right.setdefault(loc, {})
+            words[_SIMPLER[item["type"]]] = None
+            message = f"{_dotted(loc)} takes {' or '.join(words)}, not {_shown(item['input'])}"
+            lines[loc, "type"] = message
         else:
-            message = f"{name + ': ' if name else ''}{_plain(item['msg'])}"
-        lines[f"{place}: {message}"] = None
-    return list(lines)
+            message = _message(item, loc)
+            lines[loc, message] = message
+    return [f"{source.place(loc)}: {message}" for (loc, _), message in lines.items()]
+
+
+def _shown(value: Any) -> str:
+    """A value as its writer knows it; YAML reads 2024-05-01 as a date."""
+    return f"the date {value}: write it in quotes" if isinstance(value, date) else repr(value)
+
+
+def _message(item: Any, loc: Loc) -> str:
+    name = _dotted(loc)
+    if item["type"] == "extra_forbidden":
+        return f"unknown key {loc[-1]!r}{_of(loc)}; {_suggest(loc)}"
+    if item["type"] == "missing":
+        return f"{name} is missing"
+    return f"{name + ': ' if name else ''}{_plain(item['msg'])}"
 
 
 def _written(loc: Loc, data: Any) -> Loc:

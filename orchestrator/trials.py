@@ -24,6 +24,7 @@ from orchestrator.sweep import (
 from orchestrator.yaml_source import Source
 from tasks import catalog
 from tasks.key import changed
+from tasks.key import values as fields_of
 from tasks.measurements import Barrier, Graphs, Latency, Measurement
 from tasks.reseed import reseeded
 from tasks.spec import (
@@ -31,16 +32,22 @@ from tasks.spec import (
     Constant,
     Cosine,
     Dataset,
+    GemMiner,
+    Grasp,
     Init,
     LayerRate,
     Mask,
     Recipe,
     Run,
     Schedule,
+    Snip,
     State,
     StepDecay,
     at,
 )
+
+MOST_TRIALS = 2_000_000
+"""Of a sweep. More are better asked for in several: they are planned in memory."""
 
 REINIT_OFFSET = 1_000_000
 """Reinitialised weights of replicate r are drawn with seed r + this: no replicate's own."""
@@ -90,6 +97,7 @@ def trials(sweep: Sweep, source: Source | None = None) -> list[Trial]:
     """
     problems: dict[str, None] = {}
     found: list[Trial] = []
+    _check_count(sweep, source)
     for number, grid in enumerate(sweep.grids):
         place = source.place(("grids", number)) if source else f"grid {number}"
         try:
@@ -105,6 +113,33 @@ def trials(sweep: Sweep, source: Source | None = None) -> list[Trial]:
     return [*(_dense(sweep, found) if sweep.dense else ()), *found]
 
 
+def _check_count(sweep: Sweep, source: Source | None) -> None:
+    """Refuse what would not fit, before it is made."""
+    counts = [_count(sweep, grid) for grid in sweep.grids]
+    if sum(counts) > MOST_TRIALS:
+        number = counts.index(max(counts))
+        place = source.place(("grids", number)) if source else f"grid {number}"
+        raise SweepError(
+            [
+                f"{place}: grids.{number} asks for {counts[number]:,} trials, of {sum(counts):,} "
+                f"in all; a sweep holds {MOST_TRIALS:,} at most"
+            ]
+        )
+
+
+def _count(sweep: Sweep, grid: Grid) -> int:
+    """Trials of a grid: the product of its axes."""
+    recipe: dict[str, Any] = {}
+    for layer in (sweep.recipe, grid.recipe):
+        recipe |= {n: v for n in type(layer).model_fields if (v := getattr(layer, n))}
+    axes = (
+        *(grid.dataset or sweep.dataset, grid.network or sweep.network, sweep.replicates),
+        *(grid.method, grid.scope, grid.prune_step, grid.rewind_step),
+        *(grid.densities(), grid.ablation, *recipe.values()),
+    )
+    return math.prod(map(len, axes))
+
+
 def _dense(sweep: Sweep, found: list[Trial]) -> list[Trial]:
     """A trial for each dense run that stands beside those found."""
     tags = labels.tags(sweep)
@@ -112,7 +147,7 @@ def _dense(sweep: Sweep, found: list[Trial]) -> list[Trial]:
     for trial in found:
         run = trial.dense
         if trial.trained and run.key not in dense:
-            named = labels.of_dense(run, trial.labels["replicate"])
+            named = labels.of_dense(run, trial.labels)
             dense[run.key] = Trial((named, tags), run, run, shape=-1 - trial.shape)
     return list(dense.values())
 
@@ -156,22 +191,46 @@ def _replicate(
         per_epoch = catalog.steps_per_epoch(dataset, batch_size)
         recipe = _recipe({**fields, "evaluate": _evaluated(sweep)}, per_epoch)
         setting = _setting(sweep, dataset, network, replicate, recipe)
-        of_setting = {**labels.of_setting(setting.dense), "replicate": replicate}
+        _check_batches(setting, recipe)
+        of_setting = {**labels.of_setting(setting.dense, network.options), "replicate": replicate}
         of_runs: dict[tuple[str, bool], Labels] = {}
         for chosen, scope in product(grid.method, grid.scope):
             rewinds, finetune = _rewinds(chosen), _finetune(recipe, grid, chosen, per_epoch)
+            _check_batches(setting, finetune)
             for choices in _choices(grid, chosen, scope, finetune, per_epoch):
                 of_choices = labels.of_choices(setting, chosen, choices, rewinds=rewinds)
                 shared = {**of_choices, "grid": number, **tags}
                 branch = choices.rewind_step if rewinds else choices.prune_step
                 answers = _answers(sweep, setting, grid, chosen, choices)
                 for point, run in zip(points, answers, strict=True):
+                    _check_scoring(run.mask)
                     if run.mask is None and not grid.train:
                         continue  # a mask that keeps everything asks for nothing
                     measured = _measured(grid, run, branch) if grid.measure else ()
                     parts = (of_setting, shared, point, labels.of_run(run, of_runs))
                     dense = setting.dense
                     yield Trial(parts, run, dense, next(shapes), grid.train, measured)
+
+
+def _check_batches(setting: Setting, recipe: Recipe | None) -> None:
+    """Refuse a training whose last batch batch norm cannot take."""
+    if recipe is not None:
+        examples = catalog.dataset_facts(setting.dataset.name).train - setting.dataset.validation
+        catalog.check_batches(setting.network, examples, recipe.batch_size, recipe.steps)
+
+
+def _check_scoring(mask: Mask | None) -> None:
+    """Refuse a score whose last batch batch norm cannot take in training."""
+    score = mask.score if mask else None
+    if isinstance(score, Snip | Grasp) and score.batch_norm == "train" and mask:
+        examples = score.examples
+        drawn = examples.per_class * mask.network.classes
+        size = examples.batch_size or drawn
+        catalog.check_batches(mask.network, drawn, size, drawn)
+    elif isinstance(score, GemMiner) and mask:
+        facts = catalog.dataset_facts(score.dataset.name)
+        examples_left = facts.train - score.dataset.validation
+        catalog.check_batches(mask.network, examples_left, score.batch_size, score.steps)
 
 
 def _measured(grid: Grid, run: Run, branch: int) -> tuple[Measurement, ...]:
@@ -201,7 +260,9 @@ def _sibling(run: Run, branch: int) -> Run:
 def _dataset(sweep: Sweep, name: str) -> Dataset:
     held = sweep.validation
     if held is None:
-        held = round(0.1 * catalog.dataset_facts(name).train) if "val" in sweep.eval else 0
+        held = 0.1 if "val" in sweep.eval else 0
+    if isinstance(held, float):
+        held = round(held * catalog.dataset_facts(name).train)
     if "val" in sweep.eval and not held:
         raise ValueError("eval names val, which takes validation examples held out, not 0")
     return catalog.dataset(name, held)
@@ -238,7 +299,9 @@ def _points(grid: Grid) -> list[Labels]:
 
 def _moved(sweep: Sweep, setting: Setting, name: str) -> Setting:
     """The same replicate on another dataset."""
-    network = catalog.network(setting.network.name, name, setting.network.width)
+    here = setting.network
+    options = tuple((option.name, option.value) for option in here.options)
+    network = catalog.network(here.name, name, here.width, options)
     return replace(setting, network=network, dataset=_dataset(sweep, name))
 
 
@@ -287,7 +350,7 @@ def _setting(
 ) -> Setting:
     how = sweep.init.model_dump()
     return Setting(
-        network=catalog.network(network.name, dataset.name, network.width),
+        network=catalog.network(network.name, dataset.name, network.width, network.written),
         dataset=dataset,
         recipe=recipe,
         init=Init(seed=replicate, **how),
@@ -343,6 +406,9 @@ def _schedule(rate: RateSchedule, per_epoch: int) -> Schedule:
 
 _BY_DEFAULT = {"imp": "weights"}
 
+_OF_THE_START = frozenset({"schedule", "warmup", "ghosts", "ghost_steps", "rescale_steps"})
+"""Fields of a recipe that fine-tuning does not take over: it goes on from a trained network."""
+
 
 def _finetune(recipe: Recipe, grid: Grid, chosen: MethodChoice, per_epoch: int) -> Recipe | None:
     """Fine-tuning: the recipe's last learning rate, held, for as long again (Renda 2020)."""
@@ -352,18 +418,7 @@ def _finetune(recipe: Recipe, grid: Grid, chosen: MethodChoice, per_epoch: int) 
             raise ValueError(f"finetune does not apply to {chosen.name} that retrains otherwise")
         return None
     changes = grid.finetune
-    fields: dict[str, Any] = {
-        "steps": recipe.steps,
-        "batch_size": recipe.batch_size,
-        "lr": recipe.lr,
-        "evaluate_every": recipe.evaluate_every,
-        "momentum": recipe.momentum,
-        "nesterov": recipe.nesterov,
-        "weight_decay": recipe.weight_decay,
-        "optimizer": recipe.optimizer,
-        "augment": recipe.augment,
-        "evaluate": recipe.evaluate,
-    }
+    fields = {name: v for name, v in fields_of(recipe).items() if name not in _OF_THE_START}
     if isinstance(recipe.schedule, StepDecay):
         fields["lr"] *= recipe.schedule.factor ** len(recipe.schedule.at)
     variants = list(_combinations(changes or RecipeFields()))

@@ -29,7 +29,7 @@ from orchestrator.store.clock import now
 from orchestrator.store.files import File, publish_all
 from orchestrator.store.nearby import Reads, nearby
 from orchestrator.store.place import locate, remote, remove
-from tasks import process, resources
+from tasks import own, process, resources
 from tasks.all_reduce import MemberLost
 from tasks.gang import Others
 from tasks.pulse import watched
@@ -126,7 +126,9 @@ class _Worker:
             if job.kind == "run":
                 row["images_per_second"] = self._images(job, row) / seconds
                 row["gang"] = self._gang
-        except Exception as error:
+        except BaseException as error:
+            if not self._is_told(error):
+                raise
             return self._fallen(error, [(job, time.perf_counter() - clock)])
         self._computed.append(_Computed(job, row, files, clock))
         return []
@@ -166,7 +168,16 @@ class _Worker:
             return outcomes + self._fallen(error, ready)
         return outcomes + [Outcome(job.key, self._name, seconds) for job, seconds in ready]
 
-    def _fallen(self, error: Exception, jobs: list[tuple[Job, float]]) -> list[Outcome]:
+    def _is_told(self, error: BaseException) -> bool:
+        """Whether an error is the job's: of those that end a process, what a user's code raised.
+
+        Ctrl-C reaches this process where jobs have no limits; elsewhere it is given as notice.
+        """
+        if isinstance(error, Exception):
+            return True
+        return own.is_users(error) and (self._limited or not isinstance(error, KeyboardInterrupt))
+
+    def _fallen(self, error: BaseException, jobs: list[tuple[Job, float]]) -> list[Outcome]:
         """Outcomes of jobs, and how long they took, that came to nothing for one error."""
         if isinstance(error, DamagedFile):
             with suppress(OSError):
@@ -177,9 +188,11 @@ class _Worker:
         said = self._message(error), "".join(traceback.format_exception(error))
         return [Outcome(job.key, self._name, seconds, failure, *said) for job, seconds in jobs]
 
-    def _message(self, error: Exception) -> str:
+    def _message(self, error: BaseException) -> str:
         """One line, the same for all that failed alike; the traceback tells where."""
-        if isinstance(error, OSError) and error.strerror and not isinstance(error, TaskTimeout):
+        if not isinstance(error, Exception):
+            return own.ended(error)
+        if isinstance(error, OSError) and error.strerror and not own.is_users(error):
             return f"store {self._store}: {error.strerror}"
         return (str(error).splitlines() or [type(error).__name__])[0]
 
@@ -221,7 +234,11 @@ class _Worker:
         }
 
 
-def _failure(error: Exception) -> Failure:
+def _failure(error: BaseException) -> Failure:
+    """The class of a failure. No error of a user's code is the store's."""
+    users = own.is_users(error)
+    if isinstance(error, own.OwnError):
+        error = error.__cause__ or error
     match error:
         case DeterminismAlarm():
             return Failure.DETERMINISM_ALARM
@@ -239,7 +256,7 @@ def _failure(error: Exception) -> Failure:
             return Failure.WORKER_LOST
         case torch.cuda.OutOfMemoryError() | MemoryError():
             return Failure.OUT_OF_MEMORY
-        case OSError():
+        case OSError() if not users:
             return Failure.STORE
         case _:
             return Failure.RAISED

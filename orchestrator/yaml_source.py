@@ -8,6 +8,19 @@ from typing import Any
 import yaml
 
 from orchestrator.errors import SweepError
+from orchestrator.text import LONGEST_LABEL, is_label, lines, shortened, visible
+
+MOST_BYTES = 1 << 20
+"""Of a file; the largest that come along have a few thousand."""
+
+MOST_VALUES = 100_000
+"""In a file: texts, numbers, lists and mappings, as often as aliases repeat them."""
+
+MOST_DEPTH = 30
+MOST_EXTENDED = 20
+LONGEST_NUMBER = 100
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Loc = tuple[str | int, ...]
 """Path of a value: keys and positions from the top."""
@@ -50,15 +63,11 @@ def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
 def _load(path: Path, ancestors: tuple[Path, ...]) -> Source:
     if path.resolve() in ancestors:
         raise SweepError([f"{path}: extends itself, by way of {ancestors[-1].name}"])
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise SweepError([f"{path}: no such file"]) from None
-    except UnicodeDecodeError:
-        raise SweepError([f"{path}: not a text file in UTF-8"]) from None
-    except OSError as error:
-        raise SweepError([f"{path}: {(error.strerror or 'cannot be read').lower()}"]) from None
-    source = _parse(path, text)
+    if len(ancestors) >= MOST_EXTENDED:
+        raise SweepError(
+            [f"{path}: extends a file that extends another, over {MOST_EXTENDED} files"]
+        )
+    source = _parse(path, _read(path))
     parent = source.data.pop("extends", None)
     if parent is None:
         return source
@@ -68,42 +77,131 @@ def _load(path: Path, ancestors: tuple[Path, ...]) -> Source:
     return Source(_merge(base.data, source.data), {**base.places, **source.places})
 
 
-def _parse(path: Path, text: str) -> Source:
-    loader = yaml.SafeLoader(text)
-    places: dict[Loc, str] = {}
+def _read(path: Path) -> str:
     try:
-        node = loader.get_single_node()
-        if not isinstance(node, yaml.MappingNode):
-            raise SweepError([f"{path}: a sweep file holds `name: …`, `grids: …` and so on"])
-        _note_places(node, (), path, places)
-        data = loader.construct_document(node)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f":{mark.line + 1}" if mark else ""
-        raise SweepError([f"{path}{line}: not valid YAML: {error.problem}"]) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SweepError([f"{path}: not valid YAML: {str(error).splitlines()[0]}"]) from None
-    finally:
-        loader.dispose()
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise SweepError([f"{path}: no such file"]) from None
+    except OSError as error:
+        raise SweepError([f"{path}: {(error.strerror or 'cannot be read').lower()}"]) from None
+    if len(content) > MOST_BYTES:
+        raise SweepError([f"{path}: more than {MOST_BYTES // 1024} KiB, too much for a sweep file"])
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SweepError([f"{path}: not a text file in UTF-8"]) from None
+    return text.replace("\r\n", "\n")
+
+
+def _parse(path: Path, text: str) -> Source:
+    places: dict[Loc, str] = {}
+    data = _data(text, str(path), places)
+    if not isinstance(data, dict):
+        raise SweepError([f"{path}: a sweep file holds `name: …`, `grids: …` and so on"])
     return Source(data, places)
 
 
-def _note_places(node: yaml.Node, loc: Loc, path: Path, places: dict[Loc, str]) -> None:
-    places[loc] = f"{path}:{node.start_mark.line + 1}"
-    if isinstance(node, yaml.MappingNode):
+def _data(text: str, where: str, places: dict[Loc, str]) -> Any:
+    """What YAML text says, once it is known to be small; `places` is filled in.
+
+    Raises
+    ------
+    SweepError
+        When it is not valid, or goes beyond the bounds.
+    """
+    for number, line in enumerate(text.split("\n"), 1):
+        if lines(line) != line:
+            raise SweepError([f"{where}:{number}: a control character: {visible(line.strip())}"])
+    try:
+        _check_depth(text, where)
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            _Notes(where, places).note(node, ())
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise SweepError([f"{where}{line}: not valid YAML: {error.problem}"]) from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise SweepError([f"{where}: not valid YAML: {str(error).splitlines()[0]}"]) from None
+
+
+def _check_depth(text: str, where: str) -> None:
+    """Refuse values in one another beyond the bound, before anything follows them down."""
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MOST_DEPTH:
+            line = f":{event.start_mark.line + 1}" if event.start_mark else ""
+            raise SweepError([f"{where}{line}: more than {MOST_DEPTH} values in one another"])
+
+
+class _Notes:
+    """Where each value was written; a value stands wherever an alias of it does.
+
+    Raises
+    ------
+    SweepError
+        When there are too many of them, or one cannot stand in a sweep file.
+    """
+
+    def __init__(self, where: str, places: dict[Loc, str]) -> None:
+        self._where, self._places = where, places
+
+    def note(self, node: yaml.Node, loc: Loc) -> None:
+        """Note a value, and those in it."""
+        line = self._line(node)
+        self._places[loc] = line
+        if len(self._places) > MOST_VALUES:
+            raise SweepError(
+                [f"{line}: more than {MOST_VALUES:,} values, those included that aliases repeat"]
+            )
+        if len(loc) > MOST_DEPTH:
+            raise SweepError([f"{line}: more than {MOST_DEPTH} values in one another"])
+        if isinstance(node, yaml.MappingNode):
+            self._note_mapping(node, loc)
+        elif isinstance(node, yaml.SequenceNode):
+            for position, value in enumerate(node.value):
+                self.note(value, (*loc, position))
+        elif loc[:1] not in (("description",), ("figures",)):
+            self._check(node)
+
+    def _note_mapping(self, node: yaml.MappingNode, loc: Loc) -> None:
         seen: set[str] = set()
         for key, value in node.value:
-            line = f"{path}:{key.start_mark.line + 1}"
+            line = self._line(key)
             if not isinstance(key, yaml.ScalarNode):
                 raise SweepError([f"{line}: a key takes plain text"])
             if key.value in seen:
                 raise SweepError([f"{line}: {key.value} stands here a second time"])
             seen.add(key.value)
-            _note_places(value, (*loc, key.value), path, places)
-            places[(*loc, key.value)] = line
-    elif isinstance(node, yaml.SequenceNode):
-        for position, value in enumerate(node.value):
-            _note_places(value, (*loc, position), path, places)
+            self._check(key)
+            self.note(value, (*loc, key.value))
+            self._places[(*loc, key.value)] = line
+
+    def _check(self, node: yaml.Node) -> None:
+        """Refuse text that no column, figure or terminal could show."""
+        if not is_label(node.value):
+            raise SweepError(
+                [
+                    f"{self._line(node)}: takes at most {LONGEST_LABEL:,} characters, and no "
+                    f"control characters, not {visible(shortened(node.value))!r}"
+                ]
+            )
+        if node.tag == "tag:yaml.org,2002:int" and len(node.value) > LONGEST_NUMBER:
+            raise SweepError([f"{self._line(node)}: a number of {len(node.value):,} digits"])
+
+    def _line(self, node: yaml.Node) -> str:
+        return f"{self._where}:{node.start_mark.line + 1}"
 
 
 def _merge(base: Any, change: Any) -> Any:
@@ -117,11 +215,8 @@ def _set(source: Source, override: str) -> Source:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise SweepError([f"{where}: takes key=value, such as replicates=5 or recipe.lr=0.1"])
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise SweepError([f"{where}: the value is not valid YAML"]) from None
-    loc = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+    value = _data(text, where, {})
+    loc = tuple(int(p) if p.isdecimal() and len(p) < 10 else p for p in key.split("."))
     data = _replaced(source.data, loc, value, where)
     places = {known: at for known, at in source.places.items() if known[: len(loc)] != loc}
     return Source(data, {**places, loc: where})

@@ -1,10 +1,14 @@
 """What exists, by name, with the facts that planning needs. Imports nothing heavy."""
 
 import functools
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tasks import own
-from tasks.spec import Dataset, Network
+from tasks.spec import Dataset, Network, Option
+from tasks.torchvision_names import PREFIX
 
 Shape = tuple[int, int, int]
 
@@ -49,7 +53,8 @@ class NetworkFacts:
     """Prunable weights and multiply-adds of one example on its published dataset's images.
 
     `side` is those images' height; a plan scales by area, which is near enough for costs.
-    `least` is the least side of images that the network can be built for.
+    `least` is the least side of images that the network can be built for; at sides up to
+    `lone` a batch norm sees one position of each image.
     tests/science/test_networks.py holds the numbers against the networks.
     """
 
@@ -57,6 +62,7 @@ class NetworkFacts:
     flops: int
     side: int
     least: int = 1
+    lone: int = 0
 
 
 NETWORKS = {
@@ -67,27 +73,27 @@ NETWORKS = {
     "conv_2": NetworkFacts(4_300_992, 43_780_608, 32),
     "conv_4": NetworkFacts(2_425_024, 98_306_560, 32),
     "conv_6": NetworkFacts(2_261_184, 153_881_088, 32),
-    "vgg11_bn": NetworkFacts(9_222_848, 152_769_536, 32),
-    "vgg13_bn": NetworkFacts(9_407_168, 228_267_008, 32),
-    "vgg16_bn": NetworkFacts(14_715_584, 313_201_664, 32),
-    "vgg19_bn": NetworkFacts(20_024_000, 398_136_320, 32),
+    "vgg11_bn": NetworkFacts(9_222_848, 152_769_536, 32, lone=31),
+    "vgg13_bn": NetworkFacts(9_407_168, 228_267_008, 32, lone=31),
+    "vgg16_bn": NetworkFacts(14_715_584, 313_201_664, 32, lone=31),
+    "vgg19_bn": NetworkFacts(20_024_000, 398_136_320, 32, lone=31),
     "vgg11_bn_three_linear": NetworkFacts(12_373_696, 614_213_632, 64, least=32),
     "vgg16_bn_three_linear": NetworkFacts(17_866_432, 1_255_942_144, 64, least=32),
-    "resnet20": NetworkFacts(270_896, 40_813_184, 32),
-    "resnet32": NetworkFacts(464_432, 69_124_736, 32),
-    "resnet44": NetworkFacts(657_968, 97_436_288, 32),
-    "resnet56": NetworkFacts(851_504, 125_747_840, 32),
-    "resnet110": NetworkFacts(1_722_416, 253_149_824, 32),
-    "resnet18": NetworkFacts(11_678_912, 1_814_073_344, 224),
-    "resnet34": NetworkFacts(21_779_648, 3_663_761_408, 224),
-    "resnet50": NetworkFacts(25_502_912, 4_089_184_256, 224),
-    "resnet18_small_stem": NetworkFacts(11_164_352, 555_422_720, 32),
-    "resnet34_small_stem": NetworkFacts(21_265_088, 1_159_402_496, 32),
-    "resnet50_small_stem": NetworkFacts(23_467_712, 1_297_829_888, 32),
-    "wrn_16_8": NetworkFacts(10_954_160, 1_548_145_664, 32),
-    "wrn_28_10": NetworkFacts(36_461_232, 5_243_328_768, 32),
-    "mobilenet_v1": NetworkFacts(3_195_328, 46_354_432, 32),
-    "densenet_40": NetworkFacts(1_001_616, 264_812_928, 32),
+    "resnet20": NetworkFacts(270_896, 40_813_184, 32, lone=4),
+    "resnet32": NetworkFacts(464_432, 69_124_736, 32, lone=4),
+    "resnet44": NetworkFacts(657_968, 97_436_288, 32, lone=4),
+    "resnet56": NetworkFacts(851_504, 125_747_840, 32, lone=4),
+    "resnet110": NetworkFacts(1_722_416, 253_149_824, 32, lone=4),
+    "resnet18": NetworkFacts(11_678_912, 1_814_073_344, 224, lone=32),
+    "resnet34": NetworkFacts(21_779_648, 3_663_761_408, 224, lone=32),
+    "resnet50": NetworkFacts(25_502_912, 4_089_184_256, 224, lone=32),
+    "resnet18_small_stem": NetworkFacts(11_164_352, 555_422_720, 32, lone=8),
+    "resnet34_small_stem": NetworkFacts(21_265_088, 1_159_402_496, 32, lone=8),
+    "resnet50_small_stem": NetworkFacts(23_467_712, 1_297_829_888, 32, lone=8),
+    "wrn_16_8": NetworkFacts(10_954_160, 1_548_145_664, 32, lone=4),
+    "wrn_28_10": NetworkFacts(36_461_232, 5_243_328_768, 32, lone=4),
+    "mobilenet_v1": NetworkFacts(3_195_328, 46_354_432, 32, lone=16),
+    "densenet_40": NetworkFacts(1_001_616, 264_812_928, 32, lone=7),
     "vit_small": NetworkFacts(2_665_344, 170_461_056, 32),
 }
 
@@ -111,7 +117,27 @@ def dataset_facts(name: str) -> DatasetFacts:
     facts = getattr(own.load(name), "facts", None)
     if not isinstance(facts, DatasetFacts):
         raise ValueError(f"{name} needs an attribute `facts`, a tasks.catalog.DatasetFacts")
+    for problem in _impossible(facts):
+        raise ValueError(f"{name}.facts: {problem}")
     return facts
+
+
+def _impossible(facts: DatasetFacts) -> Iterator[str]:
+    """What no dataset can have."""
+    shape: Any = facts.input_shape
+    if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
+        yield f"input_shape takes (channels, height, width), not {shape}"
+        return
+    for name in ("classes", "train", "test"):
+        count = getattr(facts, name)
+        if not isinstance(count, int) or count < 1:
+            yield f"{name} takes a whole number above 0, not {count}"
+    for name, least in (("mean", -math.inf), ("std", 0.0)):
+        values: Any = getattr(facts, name)
+        if not isinstance(values, Sequence) or len(values) != shape[0]:
+            yield f"{name} takes a number for each of {shape[0]} channels, not {values}"
+        elif not all(math.isfinite(value) and value > least for value in values):
+            yield f"{name} takes {'numbers above 0' if name == 'std' else 'numbers'}, not {values}"
 
 
 @functools.lru_cache(maxsize=256)
@@ -123,8 +149,8 @@ def size(network: Network) -> tuple[int, int]:
     return round(facts.weights * wider), max(1, round(facts.flops * area * wider))
 
 
-def network(name: str, dataset: str, width: float = 1.0) -> Network:
-    """The named architecture, shaped for the named dataset.
+def network(name: str, dataset: str, width: float = 1.0, options: own.Options = ()) -> Network:
+    """The named architecture, shaped for the named dataset; a user's own takes options.
 
     Raises
     ------
@@ -145,6 +171,7 @@ def network(name: str, dataset: str, width: float = 1.0) -> Network:
         classes=facts.classes,
         width=width,
         source=_source(name),
+        options=tuple(Option(name=option, value=value) for option, value in options),
     )
 
 
@@ -162,10 +189,34 @@ def dataset(name: str, validation: int = 0) -> Dataset:
     return Dataset(name=name, validation=validation, source=_source(name))
 
 
+def check_batches(network: Network, examples: int, batch_size: int, steps: int) -> None:
+    """Refuse a batch of one example where batch norm would have one value of each channel.
+
+    Known of the networks here; `tombola check` finds it for others.
+
+    Raises
+    ------
+    ValueError
+        When so many steps come to such a batch.
+    """
+    lone = NETWORKS.get(network.name, _OF_UNKNOWN_SIZE).lone
+    per_epoch = -(-examples // batch_size)
+    last = examples - (per_epoch - 1) * batch_size
+    if max(network.input_shape[1:]) <= lone and (
+        batch_size == 1 or (last == 1 and steps >= per_epoch)
+    ):
+        which = "each batch has" if batch_size == 1 else f"the last of {per_epoch} batches has"
+        raise ValueError(
+            f"batch_size {batch_size} divides {examples} examples so that {which} one, and batch "
+            f"norm of {network.name} takes two or more on images of {network.input_shape[1]} x "
+            f"{network.input_shape[2]}: take another batch_size"
+        )
+
+
 def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
     """Iterations in one pass over the training split; a short last batch counts."""
     return -(-(dataset_facts(dataset.name).train - dataset.validation) // batch_size)
 
 
 def _source(name: str) -> str:
-    return own.digest(name) if ":" in name and not name.startswith("torchvision:") else ""
+    return own.digest(name) if ":" in name and not name.startswith(PREFIX) else ""

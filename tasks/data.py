@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from torch import Tensor
 
 from tasks import catalog, datasets, own, streams
 from tasks.augment import Draws, augmented
+from tasks.catalog import DatasetFacts
+from tasks.data_checks import checked
 from tasks.pulse import paced
 from tasks.spec import Dataset, Examples, Recipe
 
@@ -128,28 +130,25 @@ def load(dataset: Dataset, device: str = "cpu") -> Data:
     Raises
     ------
     ValueError
-        When there is no dataset of that name, or its files are not as they should be.
+        When there is no dataset of that name, or what it gives is not what its facts say.
     FileNotFoundError
         When its files are not there; says the command that fetches them.
     """
     facts = catalog.dataset_facts(dataset.name)
-    read = own.load(dataset.name) if ":" in dataset.name else datasets.reader(dataset.name)
     mean, std = (
         torch.tensor(c, dtype=torch.float64)[:, None, None] for c in (facts.mean, facts.std)
     )
 
     def split(name: str) -> Split:
-        images, labels = read(name)
+        images, labels = _read(dataset, facts, name)
         floats = False
-        if isinstance(images, np.ndarray | Tensor):
-            pixels = torch.as_tensor(images)
-            floats = pixels.is_floating_point()
+        if isinstance(images, Tensor):
+            floats = images.is_floating_point()
             if floats:  # once for all, and exactly
-                pixels = ((pixels.double() - mean) / std).float()
-            images = InMemory(pixels.to(device))
-        answers = torch.as_tensor(labels, dtype=torch.int64, device=device)
+                images = ((images.double() - mean) / std).float()
+            images = InMemory(images.to(device))
         means, deviations = mean.float().to(device), std.float().to(device)
-        return Split(images, answers, means, deviations, floats)
+        return Split(images, labels.to(device), means, deviations, floats)
 
     train, test = split("train"), split("test")
     if not dataset.validation:
@@ -158,6 +157,20 @@ def load(dataset: Dataset, device: str = "cpu") -> Data:
     held = order[: dataset.validation].sort().values
     rest = order[dataset.validation :].sort().values
     return Data(train.part(rest), test, train.part(held))
+
+
+def _read(dataset: Dataset, facts: DatasetFacts, split: str) -> tuple[Any, Tensor]:
+    """A split as it is given, compared with the facts; files of shipped ones have checksums."""
+    users = ":" in dataset.name
+    if users:
+        found = own.call(dataset.name, split, source=dataset.source)
+    else:
+        found = datasets.reader(dataset.name)(split)
+    counted = getattr(facts, split) if users else None
+    try:
+        return checked(found, facts, counted=counted)
+    except ValueError as error:
+        raise ValueError(f"{dataset.name}, {split}: {error}") from None
 
 
 def scoring_batches(data: Data, examples: Examples) -> list[Batch]:

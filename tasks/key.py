@@ -190,6 +190,11 @@ def digest(text: str) -> str:
 # ---------------------------------------------------------------- canonical text
 
 
+def values(record: Record) -> dict[str, Any]:
+    """Each field of a record by name."""
+    return {f.name: getattr(record, f.name) for f in _dataclass_fields(type(record)) if f.init}
+
+
 def _named(record: Record, names: Iterable[str]) -> "list[_Field]":
     wanted = set(names)
     found = [field for field in type(record)._fields or () if field.name in wanted]

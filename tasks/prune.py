@@ -1,10 +1,11 @@
 """What one prune task computes: from a score and a state to the kept weights."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tasks import masks, measure, own
 from tasks import score as scoring
@@ -161,7 +162,14 @@ def _own_scores(
     score: Own, module: nn.Module, weights: Weights, kept: Kept | None, batches: list[Batch]
 ) -> Scores:
     """A user's scores, refused unless there is one for each prunable weight."""
-    found = own.load(score.name)(module, weights, kept, batches, score.examples.seed)
+    options = tuple((option.name, option.value) for option in score.options)
+    given = _running(module, weights, kept), weights, kept, batches, score.examples.seed
+    found = own.call(score.name, *given, source=score.source, options=options)
+    if not isinstance(found, Mapping) or not all(isinstance(s, Tensor) for s in found.values()):
+        raise ValueError(
+            f"{score.name} returned {type(found).__name__}; a score's function returns a dict "
+            "of a tensor for each prunable weight, by its name"
+        )
     names = prunable(module)
     wanted = {name: tuple(module.get_parameter(name).shape) for name in names}
     got = {name: tuple(tensor.shape) for name, tensor in found.items()}
@@ -171,7 +179,15 @@ def _own_scores(
             f"{score.name} gave scores of shape {got.get(wrong)} for {wrong}, "
             f"which takes {wanted.get(wrong)}"
         )
-    return {name: found[name] for name in names}
+    return {name: found[name].detach() for name in names}
+
+
+def _running(module: nn.Module, weights: Weights, kept: Kept | None) -> nn.Module:
+    """A copy of the module that runs: it has copies of the weights, of which it uses those kept."""
+    running = copy.deepcopy(module)
+    used = {n: t * kept[n] if kept and n in kept else t.clone() for n, t in weights.items()}
+    running.load_state_dict(used, assign=True)
+    return running.train()
 
 
 def _batches(score: OnExamples, data: Data | None) -> list[Batch]:

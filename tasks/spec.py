@@ -8,6 +8,7 @@ A pruning method is an expression of these (orchestrator/methods.py); equal expr
 equal work. Fields hold only what changes the result. Lengths are in iterations.
 """
 
+from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 from tasks.key import Record, Seed, added
@@ -15,12 +16,19 @@ from tasks.key import Record, Seed, added
 # ---------------------------------------------------------------- what is trained, on what
 
 
+class Option(Record, kind="option"):
+    """A parameter of a user's function and its value as JSON, where it is not the default."""
+
+    name: str
+    value: str
+
+
 class Network(Record, kind="network"):
     """An architecture, shaped for a dataset.
 
     `input_shape` is (channels, height, width). `name` is one of tasks.networks, torchvision's
-    (`torchvision:mobilenet_v2`), or a user's own `module:function`, whose file's digest is
-    `source`. `width` multiplies the channels of a network that takes it.
+    (`torchvision:mobilenet_v2`), or a user's own `module:function`, which takes `options` and
+    whose digest is `source`. `width` multiplies the channels of a network that takes it.
     """
 
     name: str
@@ -28,6 +36,7 @@ class Network(Record, kind="network"):
     classes: int
     width: float = added(default=1.0)
     source: str = added(default="")
+    options: tuple[Option, ...] = added(default=())
 
     def check(self) -> None:
         if self.width <= 0:
@@ -40,8 +49,8 @@ class Dataset(Record, kind="dataset"):
     """A dataset of tasks.data, by name, with its published split.
 
     `validation` training examples are held out (drawn by a fixed seed, the same for every
-    run), so that choices need not be made on the test set. `source` is the digest of the
-    file of a user's own `module:function`.
+    run), so that choices need not be made on the test set. `source` is the digest of a user's
+    own `module:function`.
     """
 
     name: str
@@ -85,6 +94,28 @@ Augment: TypeAlias = Literal["none", "flip", "crop_flip", "resized_crop_flip"]
 SplitName: TypeAlias = Literal["train", "val", "test"]
 
 
+NUMBERS_OF_RECIPES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "lr": (lambda value: value > 0, "a number above 0"),
+    "momentum": (lambda value: 0 <= value < 1, "a number from 0 to below 1"),
+    "weight_decay": (lambda value: value >= 0, "0 or more"),
+    "label_smoothing": (lambda value: 0 <= value < 1, "a number from 0 to below 1"),
+}
+"""Which values a recipe's numbers take, whatever its other fields are."""
+
+
+def check_number(name: str, value: float) -> None:
+    """Refuse a number that no recipe takes.
+
+    Raises
+    ------
+    ValueError
+        When it is out of its range.
+    """
+    possible, words = NUMBERS_OF_RECIPES[name]
+    if not possible(value):
+        raise ValueError(f"{name} takes {words}, not {value}")
+
+
 class Recipe(Record, kind="recipe"):
     """How to train, in iterations: SGD or Adam on cross-entropy.
 
@@ -123,10 +154,8 @@ class Recipe(Record, kind="recipe"):
     def check(self) -> None:
         if (self.ghosts == "none") != (self.ghost_steps == 0):
             raise ValueError("ghosts and ghost_steps take each other: which, and until when")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(
-                f"label_smoothing takes a number from 0 to below 1, not {self.label_smoothing}"
-            )
+        for name in NUMBERS_OF_RECIPES:
+            check_number(name, getattr(self, name))
         if not self.evaluate or list(self.evaluate) != [n for n in SPLITS if n in self.evaluate]:
             raise ValueError(f"evaluate takes some of {', '.join(SPLITS)}, in that order")
         wholes = {
@@ -137,14 +166,8 @@ class Recipe(Record, kind="recipe"):
         for name, (least, most) in wholes.items():
             if not least <= getattr(self, name) <= most:
                 raise ValueError(f"{name} takes {least} to {most}, not {getattr(self, name)}")
-        if self.lr <= 0:
-            raise ValueError(f"lr takes a number above 0, not {self.lr}")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum takes a number from 0 to below 1, not {self.momentum}")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov takes a momentum above 0")
-        if self.weight_decay < 0:
-            raise ValueError(f"weight_decay takes 0 or more, not {self.weight_decay}")
 
 
 InitScheme: TypeAlias = Literal[
@@ -299,7 +322,7 @@ class GemMiner(Record, kind="gem_miner"):
 
 
 class Own(Record, kind="own"):
-    """A user's score, `module:function`; `source` is the digest of its file.
+    """A user's score, `module:function`, with its options; `source` is its digest.
 
     The function is called as tasks.prune.one_shot_scores calls those of tasks.score: with
     (module, weights, kept, batches, seed); the README has an example.
@@ -308,6 +331,7 @@ class Own(Record, kind="own"):
     name: str
     source: str
     examples: Examples
+    options: tuple[Option, ...] = added(default=())
 
 
 def _check_iterations(iterations: int) -> None:
@@ -470,7 +494,8 @@ def _same_network(network: Network, start: "Init | State | None", mask: "Mask | 
         raise ValueError("the weights to start from belong to another network")
     if mask is None or mask.network is network:
         return
-    if (mask.network.name, mask.network.width) != (network.name, network.width):
+    one, other = mask.network, network
+    if (one.name, one.width, one.options) != (other.name, other.width, other.options):
         raise ValueError("the mask belongs to another network")
 
 

@@ -13,9 +13,9 @@ import pyarrow as pa
 from analysis import files, results, style
 from analysis.figures import FIGURES
 from analysis.figures.options import parse
+from analysis.quoting import literal
 from analysis.report import contents, queries
 from analysis.report.contents import Picture
-from analysis.report.tables import quoted
 from orchestrator.store import schema
 
 STATUSES = ("done", "failed", "blocked", "pending")
@@ -75,7 +75,7 @@ class Filter:
         told = ""
         for name, chosen in self.options().items():
             dense = " OR method = 'dense'" if name in ("methods", "ablations") else ""
-            told += f" AND ({name[:-1]} IN ({', '.join(map(quoted, chosen))}){dense})"
+            told += f" AND ({name[:-1]} IN ({', '.join(map(literal, chosen))}){dense})"
         return told
 
 

@@ -7,7 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from analysis.errors import FigureError
+from analysis.errors import (
+    AnalysisError,
+    FigureError,
+    NotAllDrawn,
+    PublishedError,
+    StatisticsError,
+)
 from analysis.figures import options
 from analysis.figures.options import FIGURES, parse, problems
 from analysis.figures.provenance import changes, trace
@@ -98,24 +104,35 @@ def draw(
 ) -> list[Path]:
     """Draw figures of a sweep into a folder, in these of FORMATS; the paths in order.
 
-    The n-th figure of one name is called `name-n`. Nothing is written unless all can be drawn.
+    The n-th figure of one name is called `name-n`. One that cannot be drawn does not keep the
+    others from it.
 
     Raises
     ------
     FigureError
-        When a figure is not known, has nothing to show, or nothing was asked for.
+        When a figure is not known, none of them has anything to show, or none was asked for.
+    NotAllDrawn
+        When some have nothing to show, after the others are drawn.
     StoreError
         When the store is missing, damaged, or does not know the sweep.
     """
     from analysis.figures import save
 
-    return [
-        path
-        for stem, one in _prepared(store, sweep_name, figures)
-        for path in save.save(
-            one.draw, one.facts, one.about, out_dir / stem, known_formats(formats)
-        )
-    ]
+    suffixes = known_formats(formats)
+    drawn: list[Path] = []
+    problems: list[str] = []
+    for stem, one in _prepared(store, sweep_name, figures):
+        try:
+            if isinstance(one, FigureError):
+                raise one
+            drawn += save.save(one.draw, one.facts, one.about, out_dir / stem, suffixes)
+        except AnalysisError as error:
+            problems.append(f"{stem} is not drawn: {error}")
+    if problems and not drawn:
+        raise FigureError("; ".join(problems))
+    if problems:
+        raise NotAllDrawn(problems, drawn)
+    return drawn
 
 
 def made(name: str, store: str | Path, sweep_name: str, given: dict[str, Any]) -> Any:
@@ -123,6 +140,8 @@ def made(name: str, store: str | Path, sweep_name: str, given: dict[str, Any]) -
     from analysis import style
 
     [(_, one)] = _prepared(store, sweep_name, [{name: given}])
+    if isinstance(one, FigureError):
+        raise one
     with style.style():
         return one.draw(one.facts)
 
@@ -140,10 +159,12 @@ def compare(
     """
     found = {}
     for stem, one in _prepared(store, sweep_name, figures):
-        now = json.loads(one.about)
         for suffix in known_formats(formats):
             path = out_dir / f"{stem}.{suffix}"
-            found[path] = _differences(path, now)
+            if isinstance(one, FigureError):
+                found[path] = [f"it cannot be drawn: {one}"]
+            else:
+                found[path] = _differences(path, json.loads(one.about))
     return found
 
 
@@ -152,7 +173,11 @@ def ledger(store: str | Path, sweep_name: str, figures: list[Any]) -> Any:
     from analysis import results
     from analysis.figures import costing
 
-    drawn = {stem: one.facts.runs for stem, one in _prepared(store, sweep_name, figures)}
+    drawn = {
+        stem: one.facts.runs
+        for stem, one in _prepared(store, sweep_name, figures)
+        if not isinstance(one, FigureError)
+    }
     with results.scanning(store), results.connect(store) as connection:
         return costing.by_figure(connection, sweep_name, drawn)
 
@@ -199,8 +224,10 @@ def _differences(path: Path, now: dict[str, Any]) -> list[str]:
         return ["it does not say where it comes from"]
 
 
-def _prepared(store: str | Path, sweep: str, figures: list[Any]) -> list[tuple[str, Prepared]]:
-    """What is asked for by the name of its file, selected in one snapshot."""
+def _prepared(
+    store: str | Path, sweep: str, figures: list[Any]
+) -> list[tuple[str, Prepared | FigureError]]:
+    """What is asked for by the name of its file, selected in one snapshot, or why it cannot be."""
     from analysis import results
 
     if found := check(figures):
@@ -212,8 +239,17 @@ def _prepared(store: str | Path, sweep: str, figures: list[Any]) -> list[tuple[s
         )
     with results.scanning(store), results.connect(store) as connection:
         results.figures_of(connection, sweep)
-        prepared = [prepare(connection, sweep, entry) for entry in figures]
-    names = [figure.name for figure in prepared]
+        prepared = [_prepared_or_why(connection, sweep, entry) for entry in figures]
+    names = [parse(entry)[0] for entry in figures]
     nths = [names[: number + 1].count(name) for number, name in enumerate(names)]
     stems = [name if nth == 1 else f"{name}-{nth}" for name, nth in zip(names, nths, strict=True)]
     return list(zip(stems, prepared, strict=True))
+
+
+def _prepared_or_why(connection: Any, sweep: str, entry: Any) -> Prepared | FigureError:
+    try:
+        return prepare(connection, sweep, entry)
+    except FigureError as error:
+        return error
+    except (StatisticsError, PublishedError) as error:
+        return FigureError(str(error))

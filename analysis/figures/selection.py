@@ -5,7 +5,6 @@ density, replicate and seeds. Should two different runs still meet at one densit
 replicate (a setting that no column names), they are told apart by grid, then by order.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from analysis.errors import FigureError
 from analysis.figures.metrics import METRICS, Metric
 from analysis.figures.options import CurveOptions, LearningOptions, Options, Report
 from analysis.stats import SPREADS, Spread
-from orchestrator.store import schema
+from orchestrator.store import asked, schema
 
 _POINT = ("sweep", "trial", "grid", "replicate", "level", "requested_density")
 _PANEL = ("network", "dataset")
@@ -88,7 +87,7 @@ def choose(
         asked = [row for row in asked if row["status"] != "done" or _has(row)]
         done = [row for row in done if _has(row)]
         _check_shown(sweep, done, options)
-    _set_apart([row for row in done if row["method"] != "dense"])
+    set_apart([row for row in done if row["method"] != "dense"])
     return Selection(
         rows=tuple(done),
         asked=len({row["trial"] for row in asked}),
@@ -156,7 +155,7 @@ def labels(rows: Iterable[Row], told: Sequence[str] = ()) -> dict[Setting, tuple
         name = [] if "method" in told and said else [names[row["method"]]]
         label = ", ".join([*name, *said])
         look = style.look(row["method"])
-        known = numbers["" if "method" in told else look.colour, look.marker]
+        known = numbers[("", "") if "method" in told else (look.colour, look.marker)]
         found[setting(row)] = (label, known.setdefault(label, len(known)))
     return found
 
@@ -258,7 +257,7 @@ def _nothing(sweep: str, rows: Sequence[Row], asked: Sequence[Row]) -> str:
     return f"nothing to draw: no pruned trial of sweep {sweep} matches; it has {there or 'none'}"
 
 
-def _set_apart(rows: Sequence[Row]) -> None:
+def set_apart(rows: Sequence[Row]) -> None:
     """Tell apart, in the column `apart`, settings of a method that no column tells apart."""
     for row in rows:
         row[_APART] = None
@@ -296,7 +295,7 @@ def _said(column: str, value: Any) -> str:
         case "prune_step":
             return f"pruned at {value}"
         case "options":
-            chosen = json.loads(value)
+            chosen = asked.fields(value)
             return ", ".join(f"{k} {v}" for k, v in chosen.items()).replace("_", " ") or "default"
         case "finetune":
             return f"fine-tuned {value}"

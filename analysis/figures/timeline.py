@@ -17,6 +17,7 @@ from analysis.figures import facts as shared
 from analysis.figures.options import TimelineOptions
 from analysis.style import Look
 from orchestrator.store import schema
+from orchestrator.text import visible
 
 _LAUNCHES = f"""
 SELECT launch FROM trials JOIN tasks ON key IN ({", ".join(schema.ANSWERS)})
@@ -97,7 +98,7 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: TimelineO
         seconds=seconds,
         utilisation=tuple(working),
         runs=tuple(sorted(row[0] for row in done)),
-        note=f"Launch {launch}: {len(done):,} tasks in {_said(seconds)} on {len(lanes):,} "
+        note=f"Launch {visible(launch)}: {len(done):,} tasks in {_said(seconds)} on {len(lanes):,} "
         f"worker{'s' * (len(lanes) != 1)}, busy {100 * mean:.0f} % of the time."
         + f" {len(failed):,} attempts failed."
         * bool(failed),
@@ -129,7 +130,8 @@ def draw(facts: Facts) -> Figure:
 
 def _lanes(rows: Iterable[Row], began: datetime) -> list[Lane]:
     busy: dict[str, dict[str, list[Interval]]] = {}
-    for _, worker, kind, started_at, seconds in rows:
+    for _, name, kind, started_at, seconds in rows:
+        worker = visible(name)
         start = (started_at - began).total_seconds()
         shown = kind if kind in _KINDS else "measure"
         busy.setdefault(worker, {}).setdefault(shown, []).append((start, start + seconds))

@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 from analysis import results
 from analysis.errors import AnalysisError
 from analysis.report import contents
+from orchestrator.text import lines
 
 __all__ = ["page", "write"]
 
@@ -59,6 +60,7 @@ def page(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -71,6 +73,11 @@ def page(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
         script=Markup(script),  # noqa: S704 - our own file
         style=Markup(_text("style.css")),  # noqa: S704 - our own file
     )
+
+
+def _shown(value: object) -> object:
+    """Text of others without control characters; what is escaped already is our own."""
+    return lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _policy(script: str) -> str:

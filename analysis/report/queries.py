@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 
 from analysis.figures.selection import SETTING
-from analysis.report.tables import quoted
+from analysis.quoting import literal
 from orchestrator.store import schema
 
 MOST_TRIALS = 2000
@@ -45,7 +45,7 @@ class Columns:
 
 def columns(connection: duckdb.DuckDBPyConnection, sweep: str) -> Columns:
     """The columns for one sweep."""
-    of = f"FROM trials WHERE sweep = {quoted(sweep)}"
+    of = f"FROM trials WHERE sweep = {literal(sweep)}"
 
     def first(expressions: Iterable[str], rest: str) -> list[tuple[Any, ...]]:
         return connection.execute(f"SELECT {', '.join(expressions)} {of} {rest}").fetchall()
@@ -79,7 +79,7 @@ SELECT count(*) AS trials, count(*) FILTER (status = 'done') AS done,
        list(DISTINCT ablation ORDER BY ablation) FILTER (ablation <> 'none') AS ablations,
        list(DISTINCT requested_density ORDER BY requested_density DESC)
            FILTER (method <> 'dense') AS densities
-FROM trials WHERE sweep = {quoted(sweep)}
+FROM trials WHERE sweep = {literal(sweep)}
 """
 
 
@@ -98,7 +98,7 @@ SELECT {_named(curve)},
        {_lines(numbers)}
 FROM (SELECT DISTINCT {", ".join([*curve, *shown.measured])},
              requested_density, replicate, run_key, mask_key
-      FROM trials WHERE sweep = {quoted(sweep)} AND status = 'done')
+      FROM trials WHERE sweep = {literal(sweep)} AND status = 'done')
 GROUP BY {", ".join(curve)}, requested_density
 ORDER BY {", ".join(sort)}, requested_density DESC
 """
@@ -111,7 +111,7 @@ def trials(sweep: str, shown: Columns, passing: str = "") -> str:
 SELECT trial, {_named(["method", "ablation", *shown.apart])}, replicate,
        rounded(100 * density, 3) AS "weights remaining (%)", status,
        {_lines([*numbers, "coalesce(run_key, mask_key)[:12] AS key"])}
-FROM trials WHERE sweep = {quoted(sweep)}{passing} ORDER BY trial LIMIT {MOST_TRIALS}
+FROM trials WHERE sweep = {literal(sweep)}{passing} ORDER BY trial LIMIT {MOST_TRIALS}
 """
 
 
@@ -121,7 +121,7 @@ def failures(sweep: str) -> str:
 WITH launches AS (
     SELECT DISTINCT launch FROM attempts WHERE key IN (
         SELECT unnest([{", ".join(schema.ANSWERS)}])
-        FROM trials WHERE sweep = {quoted(sweep)})),
+        FROM trials WHERE sweep = {literal(sweep)})),
 latest AS (
     SELECT key, arg_max((event, kind, failure, message), noted_at) AS last
     FROM attempts WHERE launch IN (FROM launches) GROUP BY key)
@@ -142,8 +142,8 @@ def cost(sweep: str) -> str:
     return f"""
 WITH spent AS (
     SELECT method, trial, key, kind, spent AS seconds, behind.seconds AS share
-    FROM stands_on({quoted(sweep)}) behind JOIN trials USING (trial)
-    WHERE sweep = {quoted(sweep)}),
+    FROM stands_on({literal(sweep)}) behind JOIN trials USING (trial)
+    WHERE sweep = {literal(sweep)}),
 each AS (
     SELECT method, rounded(sum(share ORDER BY trial, key), 1) AS summed FROM spent GROUP BY method)
 SELECT method, {columns}
@@ -165,7 +165,7 @@ SELECT method, rounded(100 * density, 3) AS "weights asked for (%)", device, tri
        rounded(3600 * hours, 1) AS "spent (s)",
        rounded(3600 * alone_hours, 1) AS "each trial alone (s)",
        rounded(100 * saved_hours / alone_hours, 1) AS "saved (%)"
-FROM ledger({quoted(sweep)})
+FROM ledger({literal(sweep)})
 ORDER BY method <> 'dense', method, density DESC, device
 """
 
@@ -175,7 +175,7 @@ def environment(sweep: str) -> str:
     return f"""
 SELECT device, threads, python, torch, tombola, coalesce(code, 'no commit') AS "code (commit)",
        count(*) AS tasks, rounded(sum(seconds ORDER BY key), 1) AS "time (s)"
-FROM (SELECT DISTINCT key FROM stands_on({quoted(sweep)})) JOIN tasks USING (key)
+FROM (SELECT DISTINCT key FROM stands_on({literal(sweep)})) JOIN tasks USING (key)
 GROUP BY ALL ORDER BY ALL
 """
 

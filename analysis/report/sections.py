@@ -11,9 +11,10 @@ from analysis import lint as checking
 from analysis import views
 from analysis.figures import costing
 from analysis.figures.selection import SETTING
+from analysis.quoting import literal
 from analysis.report import queries
 from analysis.report.queries import Columns
-from analysis.report.tables import Table, ask, listed, quoted, table
+from analysis.report.tables import Table, ask, listed, table
 from analysis.rounding import rounded
 
 
@@ -82,7 +83,7 @@ def _checklist(connection: duckdb.DuckDBPyConnection, sweep: str) -> Section:
 
 def _hyperparameters(connection: duckdb.DuckDBPyConnection, sweep: str) -> Section:
     """What varies and what is the same, of the columns that configure a trial."""
-    sql = f"SELECT DISTINCT {', '.join(SETTING)} FROM trials WHERE sweep = {quoted(sweep)}"
+    sql = f"SELECT DISTINCT {', '.join(SETTING)} FROM trials WHERE sweep = {literal(sweep)}"
     rows = connection.execute(f"{sql} ORDER BY ALL").fetchall()
     meanings = views.comments()
     parts: dict[str, list[tuple[str, str, str]]] = {"Varied": [], "The same for all": []}
@@ -149,7 +150,7 @@ def _by_figure(hours: pa.Table) -> Table:
 
 def _trials(connection: duckdb.DuckDBPyConnection, sweep: str, columns: Columns) -> Section:
     [(count,)] = connection.execute(
-        f"SELECT count(*) FROM trials WHERE sweep = {quoted(sweep)}"
+        f"SELECT count(*) FROM trials WHERE sweep = {literal(sweep)}"
     ).fetchall()
     said = "Key is the run's (or the mask's, where nothing is trained): `tombola show KEY`."
     if count > queries.MOST_TRIALS:

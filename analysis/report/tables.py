@@ -49,11 +49,6 @@ def table(names: Sequence[str], rows: Iterable[Sequence[Any]], sql: str = "") ->
     return Table(headings, values, tuple(zip(*shown, strict=True)), sql)
 
 
-def quoted(text: str) -> str:
-    """A text as SQL writes it."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 def listed(values: Sequence[object]) -> str:
     """Values one after another, and how many more there are."""
     more = f" and {len(values) - _MOST_LISTED:,} more" if len(values) > _MOST_LISTED else ""

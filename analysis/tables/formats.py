@@ -11,6 +11,7 @@ from typing import Any
 from analysis import rounding, style
 from analysis.samples import Sample
 from analysis.tables.content import Block, Cell, Table, words
+from orchestrator.text import cell, visible
 
 _NONE = "–"
 _ACROSS = 4
@@ -24,6 +25,9 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': "''",
+    "[": "{[}",  # after a line's end it would open an option
+    "]": "{]}",
+    "*": "{*}",
     "±": r"$\pm$",
     "×": r"$\times$",
     "−": "$-$",
@@ -83,7 +87,7 @@ def _plain(table: Table, one: Sample) -> str:
 
 
 def _escaped(text: str) -> str:
-    return re.sub(r"([\\`*_<>|\[\]])", r"\\\1", text)
+    return re.sub(r"([\\`*_<>|\[\]$~&])", r"\\\1", visible(text))
 
 
 # ---------------------------------------------------------------- LaTeX
@@ -163,7 +167,7 @@ def _num(value: float, text: str) -> str:
 
 
 def _tex(text: str) -> str:
-    return "".join(_LATEX.get(char) or _letter(char) for char in text)
+    return "".join(_LATEX.get(char) or _letter(char) for char in visible(text))
 
 
 def _letter(char: str) -> str:
@@ -186,11 +190,15 @@ def tidy(table: Table, _about: str) -> str:
     writer = csv.DictWriter(stream, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     for block in table.blocks:
-        writer.writerows(_facts(one) for one in block.dense)
+        writer.writerows(_row(_facts(one)) for one in block.dense)
         for density in block.densities:
             found = (block.cells.get((name, density)) for name in block.names)
-            writer.writerows(_facts(c.sample) | _tests(c) for c in found if c is not None)
+            writer.writerows(_row(_facts(c.sample) | _tests(c)) for c in found if c is not None)
     return stream.getvalue()
+
+
+def _row(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: cell(value) for name, value in facts.items()}
 
 
 def _facts(one: Sample) -> dict[str, Any]:

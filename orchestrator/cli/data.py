@@ -42,4 +42,4 @@ def fetch_dataset(name: Annotated[str, typer.Argument(help="Dataset, as sweeps n
     except OSError as error:
         said = " ".join(str(error).split())
         raise TombolaError(f"{name} could not be fetched: {said}") from None
-    typer.echo(f"{name} is in {folder}")
+    shared.say(f"{name} is in {folder}")

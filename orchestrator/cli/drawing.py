@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from orchestrator.cli import shared
-from orchestrator.cli.shared import DEFAULT_STORE, Store, SweepName, app, guarded
+from orchestrator.cli.shared import DEFAULT_STORE, Overrides, Store, SweepName, app, guarded
 from orchestrator.errors import ExitCode, TombolaError
 
 Format = Annotated[
@@ -29,6 +29,11 @@ def figures(
         ),
     ],
     store: Store = DEFAULT_STORE,
+    overrides: Overrides = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Draw the figures of this name alone; may be named again."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the figures; default: figures/<sweep>.")
     ] = None,
@@ -43,31 +48,53 @@ def figures(
 ) -> None:
     """Draw the figures that a sweep file asks for, as PDF, PNG or SVG, from SQL alone."""
     from analysis import figures as drawing
+    from analysis.errors import NotAllDrawn
 
     root = shared.opened(store)
     if check:
+        if overrides or only:
+            raise TombolaError("--check takes neither --set nor --only: it looks at files")
         _check(root, sweeps, out, format)
         return
     if len(sweeps) > 1:
         raise TombolaError(f"one sweep at a time is drawn, not {len(sweeps)}; --check takes more")
-    name, wanted = _asked(root, sweeps[0])
+    name, wanted = _asked(root, sweeps[0], overrides)
+    wanted = _named(wanted, only)
     if cost:
         from analysis import sql as reading
 
         reading.write(drawing.ledger(root, name, wanted), "table", sys.stdout)
         return
-    for path in drawing.draw(root, name, wanted, out or Path("figures") / name, _formats(format)):
-        typer.echo(path)
+    folder = out or Path("figures") / name
+    try:
+        for path in drawing.draw(root, name, wanted, folder, _formats(format)):
+            shared.say(path)
+    except NotAllDrawn as error:
+        for path in error.drawn:
+            shared.say(path)
+        shared.complain(*error.problems)
+        raise typer.Exit(ExitCode.TASKS_FAILED) from None
 
 
-def _asked(root: Path, sweep: str) -> tuple[str, list[Any]]:
+def _asked(root: Path, sweep: str, overrides: list[str] | None = None) -> tuple[str, list[Any]]:
     """A sweep's name, and the figures that it asks for."""
     from analysis import results
 
     if shared.is_file(sweep):
-        asked = shared.read(Path(sweep), None)
+        asked = shared.read(Path(sweep), overrides)
         return asked.name, asked.sweep.figures
+    if overrides:
+        raise TombolaError(f"--set takes a sweep file, not the name of one: {sweep}")
     return sweep, results.figures_of(results.connect(root), sweep)
+
+
+def _named(figures: list[Any], only: list[str] | None) -> list[Any]:
+    """Of the figures that a sweep asks for those of these names; one it does not ask for too."""
+    from analysis.figures.options import parse
+
+    there = [(parse(figure)[0], figure) for figure in figures]
+    missing = [name for name in only or () if name not in {known for known, _ in there}]
+    return [figure for name, figure in there if not only or name in only] + missing
 
 
 def _check(root: Path, given: list[str], out: Path | None, format: str) -> None:
@@ -119,7 +146,7 @@ def trace(
     about = drawing.trace(figure)
     for name, value in sorted(about.items(), key=lambda item: item[0] != "figure"):
         said = value if isinstance(value, str | int) else json.dumps(value)
-        typer.echo(f"{name:<10} {said}")
+        shared.say(f"{name:<10} {said}")
     if store is None:
         return
     from analysis import results
@@ -157,17 +184,17 @@ def reference(
     if name is None:
         for one in published.names():
             known = published.about(one)
-            typer.echo(f"{one}: {known.title}\n  {known.source}. Licence: {known.licence}.")
+            shared.say(f"{one}: {known.title}", f"  {known.source}. Licence: {known.licence}.")
         return
     known = published.about(name)
     if against is not None:
         _compare(name, shared.name_of(against), shared.opened(store))
     elif known.has_curves:
         for path in drawing.draw_published(name, out, _formats(format)):
-            typer.echo(path)
+            shared.say(path)
     else:
-        typer.echo(f"{known.title}\n{known.source}. Licence: {known.licence}.")
-        typer.echo("\n".join([*known.caveats, f"no curves to draw; rows: {published.path(name)}"]))
+        shared.say(known.title, f"{known.source}. Licence: {known.licence}.")
+        shared.say(*known.caveats, f"no curves to draw; rows: {published.path(name)}")
 
 
 def _compare(name: str, sweep: str, root: Path) -> None:
@@ -182,8 +209,8 @@ def _compare(name: str, sweep: str, root: Path) -> None:
     reading.write(rows.drop_columns(["remark"]), "table", sys.stdout)
     known = published.about(name)
     remarks = sorted(set(rows["remark"].to_pylist()) - {None})
-    typer.echo("Test accuracy (%) at the best epoch, own and published: difference in points.")
-    typer.echo("\n".join([f"{known.cited}: {known.source}.", *known.caveats, *remarks]))
+    shared.say("Test accuracy (%) at the best epoch, own and published: difference in points.")
+    shared.say(f"{known.cited}: {known.source}.", *known.caveats, *remarks)
 
 
 @app.command()
@@ -215,11 +242,11 @@ def table(
         densities=_numbers(densities),
     )
     if out is None:
-        typer.echo(text, nl=False)
+        sys.stdout.write(text)
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(text, encoding="utf-8")
-    typer.echo(out)
+    shared.say(out)
 
 
 @app.command()
@@ -237,7 +264,7 @@ def report(
 
     name = shared.name_of(sweep)
     path = out or Path("figures") / name / "report.html"
-    typer.echo(reporting.write(shared.opened(store), name, path))
+    shared.say(reporting.write(shared.opened(store), name, path))
 
 
 @app.command()
@@ -252,7 +279,7 @@ def explore(
     from analysis import explore as exploring
 
     def announce(address: str) -> None:
-        typer.echo(f"{address}\nopen it in a browser; Ctrl-C ends it")
+        shared.say(address, "open it in a browser; Ctrl-C ends it")
 
     exploring.serve(shared.opened(store), port, announce)
 
@@ -281,4 +308,4 @@ def _say_fresh(why: list[str], path: Path) -> None:
 
 
 def _say(word: str, path: Path, why: Sequence[str]) -> None:
-    typer.echo(f"{word:<8} {path}{': ' if why else ''}{'; '.join(why)}")
+    shared.say(f"{word:<8} {path}{': ' if why else ''}{'; '.join(why)}")

@@ -32,11 +32,11 @@ def verify(
         findings = checking.verify(root, lambda count: bar.update(task, completed=count))
     render.print_findings(console, findings)
     if not findings:
-        typer.echo(f"{root}: every result, state and mask is whole")
+        shared.say(f"{root}: every result, state and mask is whole")
         return
     if repair:
         checking.repair(findings)
-        typer.echo(f"removed {len(findings)}; run the sweep again to compute what is missing")
+        shared.say(f"removed {len(findings)}; run the sweep again to compute what is missing")
         return
     shared.complain(f"{len(findings)} found in {root}; `tombola verify --repair` removes them")
     raise typer.Exit(ExitCode.TASKS_FAILED)
@@ -48,7 +48,7 @@ def compact(store: Store = DEFAULT_STORE) -> None:
     """Merge finished results into one sorted segment: fewer files, faster SQL."""
     from orchestrator.store import compact as merging
 
-    typer.echo(f"merged {merging.compact(shared.opened(store, create=True)):,} results")
+    shared.say(f"merged {merging.compact(shared.opened(store, create=True)):,} results")
 
 
 @app.command()
@@ -67,9 +67,9 @@ def gc(
         finding.free(found)
     said = f"{len(found.paths):,} files, {render.size(found.bytes)}"
     if not found.paths:
-        typer.echo("nothing to free: sweeps keep or need every state and mask")
+        shared.say("nothing to free: sweeps keep or need every state and mask")
     else:
-        typer.echo(f"freed {said}" if delete else f"{said} could be freed: tombola gc --delete")
+        shared.say(f"freed {said}" if delete else f"{said} could be freed: tombola gc --delete")
 
 
 @app.command()
@@ -92,7 +92,7 @@ def export(
         raise TombolaError("name a sweep, or --all for every sweep of the store")
     name = shared.name_of(sweep) if sweep else None
     for path in exporting.export(shared.opened(store), to, name, table):
-        typer.echo(path)
+        shared.say(path)
 
 
 @app.command("import")

@@ -48,6 +48,8 @@ def plan(
     from orchestrator.simulate import simulate
 
     console = shared.console()
+    if price is not None and not what_if:
+        raise TombolaError("--price says what the workers of --what-if cost: name both")
     if gpus_per_task > max(gpus or 0, 1):
         raise TombolaError(f"--gpus-per-task {gpus_per_task} needs --gpus {gpus_per_task} or more")
     device: Literal["cpu", "gpu"] = "gpu" if gpus else "cpu"
@@ -70,7 +72,7 @@ def plan(
                 from analysis import scaling
 
                 scaling.write(tried, f"{forecast.what(costs, 2)}", figure, {"sweep": asked.name})
-                typer.echo(figure)
+                shared.say(figure)
         if why:
             render.print_reasons(console, asked, planned.tasks.values())
 
@@ -156,18 +158,18 @@ def run(
     console = shared.console()
     asked = shared.read(sweep, overrides)
     root = shared.opened(store, create=True)
-    inbox = Inbox(root, asked.name, study.register(asked, root))
-    only = shared.selected(root, asked.name, where) if where else None
+    with study.registering(asked, root) as revision:
+        only = None if where is None else shared.selected(root, asked.name, where)
+    inbox = Inbox(root, asked.name, revision)
     count = len(asked.trials) if only is None else len(only)
     planned, costs = study.plan_for(asked, root, only=only)
     if not planned.tasks and not repeat_fraction:
-        console.print(f"Nothing to do: all {count:,} trials are answered.", highlight=False)
+        console.print(f"Nothing to do: all {count:,} trials are answered.")
         _summarise(asked.name, sweep, root)
         return
     console.print(
         f"{asked.name}: {len(planned.tasks):,} tasks for "
         f"{count - planned.done:,} of {len(asked.trials):,} trials",
-        highlight=False,
     )
 
     def engine() -> Any:
@@ -238,9 +240,9 @@ def _launch(
             )
     except KeyboardInterrupt:
         words = f"tombola run {shared.words(asked.path, root)}"
-        typer.echo(f"\ninterrupted; what is finished is kept. Go on with: {words}", err=True)
+        shared.say("", f"interrupted; what is finished is kept. Go on with: {words}", err=True)
         if kept:
-            typer.echo(f"{kept} trainings go on from their checkpoints", err=True)
+            shared.say(f"{kept} trainings go on from their checkpoints", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     finally:
         if workers is not None:
@@ -275,20 +277,21 @@ def _notify(command: str, name: str, done: int, failed: int) -> None:
     try:
         subprocess.run(shlex.split(command), env={**os.environ, **told}, check=True, timeout=60)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        typer.echo(f"warning: --on-finish: {error}", err=True)
+        shared.say(f"warning: --on-finish: {error}", err=True)
 
 
 def _summarise(name: str, sweep: Path, root: Path, launch: str = "") -> None:
     from analysis import results
+    from analysis.summary import summary
     from orchestrator import looking
 
     with results.scanning(root):
         connection = results.connect(root)
-        looking.print_summary(shared.console(), connection, name)
+        looking.print_summary(shared.console(), name, summary(connection, name))
         looking.print_reads(shared.console(), connection, launch)
-    typer.echo(f"Next: tombola figures {shared.words(sweep, root)}")
+    shared.say(f"Next: tombola figures {shared.words(sweep, root)}")
     query = shared.words("SELECT method, density, accuracy FROM trials", root)
-    typer.echo(f"      tombola sql {query}")
+    shared.say(f"      tombola sql {query}")
 
 
 def _drain_on_sigterm(workers: Any, grace: float) -> None:
@@ -336,13 +339,13 @@ def chaos(
         strike = lambda victim: on_ray.strike(address, victim, dice)  # noqa: E731
     with tempfile.TemporaryDirectory() as scratch:
         verdict = war.chaos(
-            words, out or Path(scratch), kills=kills, seed=seed, strike=strike, tell=typer.echo
+            words, out or Path(scratch), kills=kills, seed=seed, strike=strike, tell=shared.say
         )
     toll = ", ".join(f"{n} x {victim}" for victim, n in sorted(verdict.killed.items())) or "nothing"
     if verdict.survived:
-        typer.echo(f"killed {toll}: all {len(verdict.expected):,} results are the same")
+        shared.say(f"killed {toll}: all {len(verdict.expected):,} results are the same")
         return
-    typer.echo(
+    shared.say(
         f"killed {toll}: {verdict.differing:,} of {len(verdict.expected):,} results differ, "
         f"{verdict.damage} files are damaged",
         err=True,

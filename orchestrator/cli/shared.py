@@ -11,6 +11,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 import typer
 
 from orchestrator.errors import ExitCode, SweepError, TombolaError
+from orchestrator.text import shortened, visible
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,7 +22,27 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from orchestrator import __version__
+
+        typer.echo(f"tombola {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _tombola(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Sweeps of neural-network pruning experiments: one file in, tickets, SQL and figures out."""
+
 
 SweepFile = Annotated[Path, typer.Argument(help="Sweep file (YAML).", metavar="SWEEP")]
 SweepName = Annotated[
@@ -73,7 +94,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(ExitCode.DONE) from None
         except KeyboardInterrupt:
-            typer.echo("interrupted", err=True)
+            say("interrupted", err=True)
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         except OSError as error:
             complain(f"{error.filename or 'the file system'}: {error.strerror or error}")
@@ -95,23 +116,36 @@ def _is_analysis_error(error: Exception) -> bool:
 def complain(*lines: str) -> None:
     """What is wrong, a line each, for the user."""
     for line in lines:
-        typer.echo(f"error: {line}", err=True)
+        say(f"error: {shortened(line)}", err=True)
+
+
+def say(*lines: object, err: bool = False) -> None:
+    """Lines for the user, in which nothing that others wrote moves the cursor."""
+    for line in lines:
+        typer.echo(visible(line), err=err)
 
 
 def read(sweep: Path, overrides: list[str] | None) -> Any:
     """A sweep file, its figures checked too."""
-    from analysis import figures as drawing
     from orchestrator import study
+    from tasks import own
 
-    asked = study.read(sweep, tuple(overrides or ()))
-    problems = [
-        f"{asked.source.place(('figures', number))}: {problem}"
-        for number, figure in enumerate(asked.sweep.figures)
+    asked = study.read(sweep, tuple(overrides or ()), _figures)
+    for line in own.undeclared(study.own_names(asked.sweep)):
+        typer.echo(f"note: {line}", err=True)
+    return asked
+
+
+def _figures(source: Any) -> list[str]:
+    """Mistakes in the figures that a sweep file asks for."""
+    from analysis import figures as drawing
+
+    asked = source.data.get("figures")
+    return [
+        f"{source.place(('figures', number))}: {problem}"
+        for number, figure in enumerate(asked if isinstance(asked, list) else ())
         for problem in drawing.check([figure])
     ]
-    if problems:
-        raise SweepError(problems)
-    return asked
 
 
 def name_of(sweep: str) -> str:
@@ -127,12 +161,22 @@ def is_file(sweep: str) -> bool:
 def selected(root: Path, name: str, where: str | None) -> frozenset[int]:
     """Numbers of a sweep's trials for which a condition holds."""
     from analysis import sql as reading
+    from analysis.errors import QueryError
+    from analysis.quoting import literal
 
-    condition = f" AND ({where}\n)" if where else ""
-    named = name.replace("'", "''")
-    found = reading.query(root, f"SELECT trial FROM trials WHERE sweep = '{named}'{condition}")
+    try:
+        condition = "" if where is None else f" AND {reading.condition(where)}"
+    except QueryError as error:
+        raise TombolaError(f"--where: {error}") from None
+    found = reading.query(
+        root, f"SELECT trial FROM trials WHERE sweep = {literal(name)}{condition}"
+    )
     if not len(found):
-        which = f"for which {where}" if where else "in this store; `tombola run` registers it"
+        which = (
+            f"for which {where}"
+            if where is not None
+            else "in this store; `tombola run` registers it"
+        )
         raise TombolaError(f"{name} has no trial {which}")
     return frozenset(found["trial"].to_pylist())
 
@@ -153,6 +197,6 @@ def opened(store: str, *, create: bool = False) -> Path:
 
 def console() -> Any:
     """Where tables go: as wide as the terminal, or 120 columns where there is none."""
-    from rich.console import Console
+    from orchestrator.terminal import Terminal
 
-    return Console(width=None if sys.stdout.isatty() else 120)
+    return Terminal(width=None if sys.stdout.isatty() else 120)

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import typer
-
 from orchestrator.cli import shared
 from orchestrator.cli.shared import DEFAULT_STORE, Store, SweepName, Where, app, guarded
 from orchestrator.errors import TombolaError
@@ -47,7 +45,7 @@ def _ask(verb: Any, sweep: str, store: str, where: str | None) -> None:
     revision = {row["sweep"]: row["revision"] for row in current}[name]
     answered = False
     for answer in requests.ask(root, name, revision, verb, trials):
-        typer.echo(answer)
+        shared.say(answer)
         answered = True
     if not answered:
         again = (

@@ -51,7 +51,7 @@ def submit(
     with submitting.shipped(asked) as folder:
         submit_job(address, job.identity, job.entrypoint, folder, job.environment)
     at = shlex.join(["--address", address])
-    typer.echo(f"{job.identity} runs on the cluster, with this terminal or without")
-    typer.echo(f"follow it   ray job logs --follow {at} {job.identity}")
-    typer.echo(f"stop it     ray job stop {at} {job.identity}   # trainings keep a checkpoint")
-    typer.echo(f"see results tombola status {shlex.join(['--store', store])}")
+    shared.say(f"{job.identity} runs on the cluster, with this terminal or without")
+    shared.say(f"follow it   ray job logs --follow {at} {job.identity}")
+    shared.say(f"stop it     ray job stop {at} {job.identity}   # trainings keep a checkpoint")
+    shared.say(f"see results tombola status {shlex.join(['--store', store])}")

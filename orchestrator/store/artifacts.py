@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import DamagedFile
-from orchestrator.store import layout, sealed
+from orchestrator.store import layout, place, sealed
 from orchestrator.store.files import File, publish
 from orchestrator.store.nearby import Nearby
 from orchestrator.store.sealed import Arrays, seal
@@ -57,8 +57,12 @@ def read_mask(store: Path, key: str, nearby: Nearby | None = None) -> Arrays:
     DamagedFile
         When the file is missing, truncated or altered.
     """
-    packed, about = _decode(store / layout.mask(key), {"mask": key}, nearby)
-    return sealed.unpacked(packed, about["shapes"])
+    path = store / layout.mask(key)
+    packed, about = _decode(path, {"mask": key}, nearby)
+    try:
+        return sealed.unpacked(packed, about.get("shapes"))
+    except ValueError as error:
+        raise DamagedFile(path, f"{error}; {_CURE}") from None
 
 
 def write_checkpoint(store: Path, run_key: str, tensors: Arrays, about: dict[str, Any]) -> None:
@@ -93,7 +97,7 @@ def _decode(
             return found
         nearby.forget(path)
     try:
-        content = path.read_bytes()
+        content = place.read(path)
     except FileNotFoundError:
         raise DamagedFile(path, "is missing; run the sweep again") from None
     found = _opened(path, content, expected)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from orchestrator.store import layout
-from orchestrator.store.place import source
+from orchestrator.store import layout, parquet
+from orchestrator.store.place import LARGEST, read
+from orchestrator.store.revisions import utc
 
 _SECOND = len("20260101T000000Z")
 """Characters of a launch's name that tell its second."""
@@ -33,7 +33,7 @@ def now() -> datetime:
 
 def after(moments: Iterable[str]) -> datetime:
     """Now, or just after the latest of these moments (ISO) where the clock was set back."""
-    return max([now(), *(datetime.fromisoformat(moment) + _TICK for moment in moments)])
+    return max([now(), *(utc(moment) + _TICK for moment in moments)])
 
 
 class LaunchClock:
@@ -57,14 +57,20 @@ def _last_noted(store: Path) -> Iterable[str]:
     latest = max((launch[:_SECOND] for launch, _ in last), default="")
     for (launch, _), path in last.items():
         if launch.startswith(latest):
-            with suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):  # advisory
-                moment = _last_in(path)
-                datetime.fromisoformat(moment)
-                yield moment
+            with suppress(
+                OSError,
+                ValueError,
+                KeyError,
+                TypeError,
+                IndexError,
+                RecursionError,
+                pa.ArrowException,
+            ):
+                yield utc(_last_in(path)).isoformat()
 
 
 def _last_in(path: Path) -> str:
     if path.suffix == ".parquet":
-        noted = pq.ParquetFile(source(path)).read(["noted_at"])["noted_at"]
+        noted = parquet.opened(path).read(["noted_at"])["noted_at"]
         return str(pc.max(noted).as_py().isoformat())
-    return str(json.loads(path.read_text().splitlines()[-1])["noted_at"])
+    return str(json.loads(read(path, LARGEST).splitlines()[-1])["noted_at"])

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from orchestrator.errors import StoreError
 from orchestrator.store import layout
-from orchestrator.store.place import remote, send
+from orchestrator.store.place import linked, remote, send
 
 File: TypeAlias = tuple[Path, bytes]
 """Where a file is to be, and what is to be in it."""
@@ -104,6 +104,9 @@ def publish_all(*stages: Sequence[File]) -> None:
         for stage in stages:
             send(stage)
         return
+    for folder in {path.parent for path, _ in files}:
+        if link := linked(folder):
+            raise StoreError(f"{link} is a symbolic link, and a store writes through none")
     aside = [str(temporary(path)) for path, _ in files]
     opened: list[int] = []
     try:

@@ -5,7 +5,9 @@ time between parts grows with the launch, so that a week of work makes a few hun
 they are a tenth of the size, and a reader takes the columns that it needs.
 """
 
+import hashlib
 import json
+import re
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -39,7 +41,7 @@ class Journal:
         """Add an event; `details` are columns of schema.ATTEMPTS."""
         now = self._clock.now().isoformat(timespec="microseconds")
         line = {"launch": self._launch, "noted_at": now, "event": event, **details}
-        self._events.append(json.dumps(line))
+        self._events.append(sealed(json.dumps(line)))
 
     def flush(self, *, force: bool = False) -> None:
         """Publish what was noted, when a part is due; where that fails, with the next."""
@@ -55,11 +57,46 @@ class Journal:
             self._part, self._events = self._part + 1, []
 
 
+_SEALED = re.compile(r'(\{.*), "sha256": "([0-9a-f]{16})"\}')
+
+
+def sealed(event: str) -> str:
+    """An event's JSON with the beginning of its SHA-256 as a last field, no column of any table."""
+    return f'{event[:-1]}, "sha256": "{_checksum(event[:-1])}"}}'
+
+
+def check(content: bytes) -> None:
+    """Compare each event of a part with its checksum; those of an older part have none.
+
+    Raises
+    ------
+    ValueError
+        When it is not what was written.
+    """
+    lines = content.decode().removesuffix("\n").split("\n")
+    seals = [_SEALED.fullmatch(line) for line in lines]
+    for line, seal in zip(lines, seals, strict=True):
+        if seal is None and any(seals):
+            raise ValueError("is truncated or altered")
+        if seal is not None and _checksum(seal[1]) != seal[2]:
+            raise ValueError("is truncated or altered")
+        try:
+            event = json.loads(line)
+        except RecursionError:
+            raise ValueError("its JSON is nested too deeply") from None
+        if not isinstance(event, dict):
+            raise ValueError("a line of it is no event")
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def fold(store: Path) -> None:
     """Put the closed parts of large journals into tables; what cannot be read stays as it is."""
     launches: dict[str, list[Path]] = defaultdict(list)
     for path in layout.journal_parts(store)[0]:
-        if path.stem.isdigit():
+        if layout.part_number(path) >= 0:
             launches[path.parent.name].append(path)
     for launch, parts in launches.items():
         known = [content for content in contents(parts) if content is not None]
@@ -69,10 +106,10 @@ def fold(store: Path) -> None:
             events = _parsed(b"".join(known))
         except pa.ArrowException:
             continue
-        first, last = int(parts[0].stem), int(parts[-1].stem)
+        first, last = layout.part_number(parts[0]), layout.part_number(parts[-1])
         publish(store / layout.folded_journal(launch, first, last), events)
         written = layout.published(store / layout.JOURNAL / launch, ".jsonl")
-        remove(path for path in written if first <= int(path.stem) <= last)
+        remove(path for path in written if first <= layout.part_number(path) <= last)
 
 
 def _parsed(content: bytes) -> bytes:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from orchestrator.store.place import remote
+from orchestrator.store.place import linked, place_in_store, remote
 
 STATES = "states"
 MASKS = "masks"
@@ -104,34 +104,71 @@ def journal_parts(store: Path) -> tuple[list[Path], list[Path]]:
     unfolded = [
         path
         for path in parts
-        if not any(_number(path) in covers for covers in folded.get(path.parent, ()))
+        if not any(part_number(path) in covers for covers in folded.get(path.parent, ()))
     ]
     return unfolded, tables
 
 
 def _folded(store: Path) -> Iterator[tuple[Path, range]]:
     for path in published(store / JOURNAL, ".parquet"):
-        if found := re.fullmatch(r"(\d+)-(\d+)", path.stem):
-            yield path, range(int(found[1]), int(found[2]) + 1)
+        found = re.fullmatch(r"([0-9]{1,18})-([0-9]{1,18})", path.stem)
+        if found and (covers := range(int(found[1]), int(found[2]) + 1)):
+            yield path, covers
 
 
-def _number(part: Path) -> int:
-    return int(part.stem) if part.stem.isdigit() else -1
+def part_number(part: Path) -> int:
+    """Which part of its launch's journal a file is; -1 where its name does not say."""
+    return int(part.stem) if re.fullmatch("[0-9]{1,18}", part.stem) else -1
+
+
+_KEY = "[0-9a-f]{64}"
+_FAN = "[0-9a-f]{2}"
+_NAME = r"[^/.\x00-\x1f\x7f][^/\x00-\x1f\x7f]*"
+_PLACES = re.compile(
+    rf"{STATES}/{_FAN}/{_KEY}/[0-9]{{1,10}}\.safetensors"
+    rf"|({MASKS}|{CHECKPOINTS})/{_FAN}/{_KEY}\.safetensors"
+    rf"|{LIVE}/{_FAN}/{_KEY}\.parquet"
+    rf"|{SEGMENTS}/(tasks|evals|layers|measurements)-{_NAME}\.parquet"
+    rf"|{REPEATS}/{_FAN}/{_KEY}-{_NAME}\.parquet"
+    rf"|{SWEEPS}/{_NAME}-{_NAME}\.parquet"
+    rf"|{JOURNAL}/{_NAME}/{_NAME}\.(jsonl|parquet)"
+    rf"|{REQUESTS}/{_NAME}/{_NAME}\.(json|txt)"
+)
+
+
+def known(path: Path) -> bool:
+    """Whether a path is one that a store has: what is called otherwise is no reader's."""
+    return _PLACES.fullmatch("/".join(place_in_store(path))) is not None
 
 
 def published(folder: Path, suffix: str) -> Iterator[Path]:
-    """Files with that suffix below a folder, sorted; hidden (unfinished) ones left out."""
+    """Files of a store with that suffix below a folder of it, sorted.
+
+    Left out are hidden (unfinished) ones, what has no name of a store's, and what a store does
+    not have: links, pipes, devices, and whatever lies behind a link.
+    """
     if place := remote(folder):
-        yield from cast("Iterator[Path]", place.published(suffix))
-        return
+        yield from filter(known, cast("Iterator[Path]", place.published(suffix)))
+    elif linked(folder) is None:
+        yield from _below(folder, suffix, _DEPTH)
+
+
+_DEPTH = 3
+"""Folders within each other below one of a store's, at the most."""
+
+
+def _below(folder: Path, suffix: str, depth: int) -> Iterator[Path]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
-            yield from published(Path(entry.path), suffix)
-        elif entry.name.endswith(suffix):
-            yield Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            if depth:
+                yield from _below(Path(entry.path), suffix, depth - 1)
+        elif entry.name.endswith(suffix) and entry.is_file(follow_symlinks=False):
+            path = Path(entry.path)
+            if known(path):
+                yield path

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestrator.errors import DamagedFile, DeterminismAlarm
-from orchestrator.store import layout, schema
+from orchestrator.store import layout, parquet, place, revisions, schema
 from orchestrator.store.compare import RESULT, Compared, differences
 from orchestrator.store.files import File, publish_all
-from orchestrator.store.place import contents
+from orchestrator.store.place import contents, place_in_store
 from orchestrator.store.segments import (
     GROUP,
     Compacted,
@@ -190,17 +190,20 @@ def _live_rows(store: Path, paths: list[Path]) -> Iterator[tuple[Path, Row]]:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[None]:
+    """Raise a DamagedFile for whatever a file that is not what was written ends in."""
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, error) from None
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, MemoryError) as error:
+        raise DamagedFile.altered(path, error) from None
 
 
 def check(path: Path, row: Row) -> None:
     """Raise a DamagedFile where a result, read from `path`, is not what was written."""
     whole = digest(row["value"]) == row["key"] and row_checksum(row) == row["checksum"]
     if not whole or (path.parent.parent.name == "live" and path.stem != row["key"]):
-        raise _damaged(path, f"{row['key'][:12]} is not what was written")
+        raise DamagedFile.altered(path, f"{row['key'][:12]} is not what was written")
 
 
 def result_digest(row: Row) -> str:
@@ -219,7 +222,7 @@ def row_checksum(row: Row) -> str:
 def encode(
     table_schema: pa.Schema, rows: list[Row] | pa.Table, metadata: dict[str, str] | None = None
 ) -> bytes:
-    """Rows as the bytes of a Parquet file with checksummed pages."""
+    """Rows as the bytes of a sealed Parquet file with checksummed pages."""
     about = {**(table_schema.metadata or {}), **(metadata or {})}
     bare = _bared(table_schema).with_metadata(about)
     if isinstance(rows, pa.Table):
@@ -238,57 +241,59 @@ def encode(
         store_schema=many or metadata is not None,
         row_group_size=GROUP,
     )
-    return sink.getvalue()
+    return parquet.sealed(sink.getvalue())
 
 
 def read(path: Path) -> pa.Table:
-    """A Parquet file of the store; a live result as a row of schema.LIVE, however it is kept.
+    """A Parquet file of the store, checked; a live result as a row of schema.LIVE.
 
     Raises
     ------
     DamagedFile
         When it is truncated or altered. A missing file is a FileNotFoundError.
     """
-    return parse(path, path.read_bytes())
+    return parse(path, place.read(path))
 
 
 def parse(path: Path, content: bytes) -> pa.Table:
     """The same of a file that was read already."""
-    table = _parse(path, content)
-    if table.column_names != schema.FOLDED.names:
-        return table
-    return pa.Table.from_pylist([parse_row(path, content)], schema=_bared(schema.LIVE))
+    if _is_live(path):
+        return pa.Table.from_pylist([parse_row(path, content)], schema=_bared(schema.LIVE))
+    with _whole(path):
+        file = parquet.parsed(content)
+        if place_in_store(path)[:1] == (layout.SWEEPS,):
+            return revisions.trials(file, revisions.revision(path, file))
+        return parquet.table(file, _bared(_declared(path)), threads=len(content) > _SMALL)
+
+
+def _is_live(path: Path) -> bool:
+    return "/".join(place_in_store(path)[:2]) == layout.LIVE
+
+
+def _declared(path: Path) -> pa.Schema:
+    """The columns of a Parquet file at that place of a store."""
+    top = place_in_store(path)[:1]
+    if top == (layout.REPEATS,):
+        return schema.REPEATS
+    if top == (layout.JOURNAL,):
+        return schema.ATTEMPTS
+    return {"tasks": schema.TASKS, **schema.PARTS}[path.name.partition("-")[0]]
 
 
 def read_row(path: Path) -> Row:
     """A live result's row of schema.LIVE; raises what `read` does."""
-    return parse_row(path, path.read_bytes())
+    return parse_row(path, place.read(path))
 
 
 def parse_row(path: Path, content: bytes) -> Row:
     """The same of a file that was read already."""
-    table = _parse(path, content)
-    try:
-        if "value" in table.column_names:  # as it was written before FOLDED
-            rows: list[Row] = table.to_pylist()
-            return rows[0]
-        return schema.unfold(table["row"][0].as_py())
-    except (KeyError, ValueError, TypeError, IndexError) as error:
-        raise _damaged(path, error) from None
-
-
-def _parse(path: Path, content: bytes) -> pa.Table:
-    try:
-        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
-        return file.read(use_threads=len(content) > _SMALL)
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, error) from None
-
-
-def _damaged(path: Path, error: object) -> DamagedFile:
-    reason = next(iter(str(error).splitlines()), type(error).__name__)
-    cure = "`tombola verify --repair` removes what is damaged"
-    return DamagedFile(path, f"is truncated or altered ({reason}); {cure}")
+    with _whole(path):
+        file = parquet.parsed(content, one=True)
+        if file.schema_arrow.names == schema.FOLDED.names:
+            return schema.unfold(parquet.table(file, _bared(schema.FOLDED))["row"][0].as_py())
+        # as it was written before FOLDED
+        rows: list[Row] = parquet.table(file, _bared(schema.LIVE)).to_pylist()
+        return rows[0]
 
 
 @cache

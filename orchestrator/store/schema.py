@@ -153,11 +153,15 @@ ADDED = frozenset(
         *("top5", "effective_kept", "distance", "images_per_second", "peak_memory"),
         *("energy", "energy_source", "effective", "score_mean", "score_std"),
         *("latency", "dense_latency", "node_reads", "store_reads", "gang"),
+        *("width", "validation", "optimizer", "augment", "label_smoothing", "ghosts"),
+        *("keep_dense", "rescale_steps", "layer_rates", "found_on", "tags"),  # of trials
+        *("barrier_key", "graphs_key", "latency_key", "init_linear", "network_options"),
         "evaluation",
         *("split", "alpha", "layer"),  # of measurements, each of which says only what it has
     }
 )
-"""Columns that version 1's first files lack: left out of digests while they are null."""
+"""Columns that version 1's first files lack: left out of digests while they are null. A file that
+lacks another one is damaged."""
 
 
 def _nested(table: pa.Schema) -> pa.DataType:
@@ -194,15 +198,56 @@ def unfold(text: str) -> dict[str, Any]:
     ValueError
         When it is no such row.
     """
-    row = json.loads(text)
-    if not isinstance(row, dict):
-        raise ValueError("its row is no object")
+    try:
+        row: dict[str, Any] = json.loads(text)
+    except RecursionError:
+        raise ValueError("its JSON is nested too deeply") from None
+    _check(row, _KINDS)
+    if lacking := [name for name in ESSENTIAL if row.get(name) is None]:
+        raise ValueError(f"its row has no {lacking[0]}")
     if started := row.get("started_at"):
         row["started_at"] = datetime.fromisoformat(started)
     for table, blank in _BLANK_ITEMS.items():
-        if items := row.get(table):
+        if (items := row.get(table)) is not None:
+            for item in items:
+                _check(item, _KINDS_OF[table])
             row[table] = [blank | item for item in items]
     return _BLANK | row
+
+
+ESSENTIAL = ("key", "kind", "value", "digest", "checksum")
+"""Columns of TASKS that no result is without."""
+
+
+def _check(row: object, kinds: dict[str, tuple[type, ...]]) -> None:
+    """Raise a ValueError unless each field of a JSON object is declared, and of its type."""
+    if not isinstance(row, dict):
+        raise ValueError("its row is no object")
+    for name, value in row.items():
+        expected = kinds.get(name)
+        if expected is None:
+            raise ValueError(f"its row has an unknown field {ascii(name)[:60]}")
+        if type(value) not in expected:
+            raise ValueError(f"{name} in its row is a {type(value).__name__}")
+        if type(value) is int and not -(2**63) <= value < 2**63:
+            raise ValueError(f"{name} in its row is out of range")
+
+
+def _json_kinds(kind: pa.DataType) -> tuple[type, ...]:
+    """Python's types of what JSON holds of an Arrow type."""
+    nothing = type(None)
+    if pa.types.is_integer(kind):
+        return (int, nothing)
+    if pa.types.is_floating(kind):
+        return (float, int, nothing)
+    return (list, nothing) if pa.types.is_list(kind) else (str, nothing)
+
+
+_KINDS = {field.name: _json_kinds(field.type) for field in LIVE}
+_KINDS_OF = {
+    table: {field.name: _json_kinds(field.type) for field in LIVE.field(table).type.value_type}
+    for table in PARTS
+}
 
 
 _BLANK: dict[str, Any] = dict.fromkeys(LIVE.names)
@@ -216,7 +261,9 @@ TRIALS = _table(
     _field("trial", pa.int32(), "number of the trial in its sweep, from 0"),
     _field("grid", pa.int32(), "grid of the sweep file it comes from, from 0; null for dense"),
     _field("dataset", pa.string(), "dataset"),
-    _field("network", pa.string(), "architecture, with its width where that is not 1"),
+    _field(
+        "network", pa.string(), "architecture, with its width where that is not 1, and its options"
+    ),
     _field("method", pa.string(), "pruning method, or dense"),
     _field("ablation", pa.string(), "none, reinit, shuffle or invert"),
     _field("replicate", pa.int32(), "seed that the trial's other seeds are set from"),
@@ -260,6 +307,11 @@ TRIALS = _table(
     _field("latency_key", pa.string(), "latency of its mask's network, if asked"),
     _field("tags", pa.string(), "tags of the sweep file, JSON; each is a column tag_… besides"),
     _field("init_linear", pa.string(), "distribution of linear layers' weights, if another"),
+    _field(
+        "network_options",
+        pa.string(),
+        "options of a network of one's own, JSON; each is a column network_option_…",
+    ),
 )
 
 ANSWERS = ("run_key", "mask_key", "barrier_key", "graphs_key", "latency_key")

@@ -3,19 +3,17 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from datetime import datetime
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from orchestrator.store import layout, schema
+from orchestrator.store import layout, revisions, schema
 from orchestrator.store.clock import after
 from orchestrator.store.files import publish
-from orchestrator.store.place import source
+from orchestrator.store.parquet import opened
 from orchestrator.store.results import Row, encode
 
 _AT_ONCE = 10_000
@@ -46,6 +44,28 @@ def register(
     return revision
 
 
+@contextmanager
+def undone_on_error(store: Path, name: str) -> Iterator[None]:
+    """Put a sweep's registrations back as they were, should what is within not succeed."""
+    before = {path: path.read_bytes() for path in _revisions(store, name)}
+    try:
+        yield
+    except Exception:
+        for path in list(_revisions(store, name)):
+            if path not in before:
+                path.unlink(missing_ok=True)
+        for path, content in before.items():
+            publish(path, content)
+        raise
+
+
+def _revisions(store: Path, name: str) -> Iterator[Path]:
+    """Files of a sweep's revisions."""
+    for path in layout.published(store / layout.SWEEPS, ".parquet"):
+        if path.name.rpartition("-")[0] == name:
+            yield path
+
+
 def _table(rows: Iterable[Row], note: Callable[[bytes], None]) -> pa.Table:
     """Trials as a table, their JSON being noted: a part at a time, to save memory."""
     parts, left = [schema.TRIALS.empty_table()], iter(rows)
@@ -60,9 +80,6 @@ def _table(rows: Iterable[Row], note: Callable[[bytes], None]) -> pa.Table:
 
 def _registered(store: Path, name: str) -> Iterator[str]:
     """When the revisions of a sweep were registered; what is damaged is left to `verify`."""
-    for path in layout.published(store / layout.SWEEPS, ".parquet"):
-        if path.name.startswith(f"{name}-"):
-            with suppress(OSError, pa.ArrowException, KeyError, TypeError, ValueError):
-                moment = pq.read_metadata(source(path)).metadata[b"registered_at"].decode()
-                datetime.fromisoformat(moment)
-                yield moment
+    for path in _revisions(store, name):
+        with suppress(OSError, ValueError):
+            yield revisions.revision(path, opened(path)).about["registered_at"]

@@ -5,16 +5,19 @@ What is removed is computed again by the next launch that needs it.
 
 import os
 import re
+import shutil
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 
-from orchestrator.errors import DamagedFile
-from orchestrator.store import artifacts, layout, results, schema, segments
-from orchestrator.store.place import remote, remove
+from orchestrator.errors import StoreError
+from orchestrator.store import artifacts, journal, layout, place, results, schema, segments
+from orchestrator.store.place import LARGEST, TOP, linked, place_in_store, remote, remove
 from tasks.key import digest
 
 _LEFTOVER = "left behind by a process that was killed"
@@ -45,8 +48,23 @@ def verify(store: Path, observe: Callable[[int], None] = lambda _: None) -> list
 
 
 def repair(findings: list[Finding]) -> None:
-    """Remove what was found."""
-    remove(finding.path for finding in findings)
+    """Remove what was found; of a link the link alone, of a folder what lies in it.
+
+    A segment goes as a whole, its `tasks` first, since its rows lack what a part held.
+    """
+    for finding in findings:
+        path = finding.path
+        here = remote(path) is None and not path.is_symlink() and linked(path) is None
+        if here and path.is_dir():
+            shutil.rmtree(path)
+        elif layout.known(path) and place_in_store(path)[:2] == _IN_SEGMENTS:
+            identity = path.name.partition("-")[2]
+            remove(path.with_name(f"{table}-{identity}") for table in ("tasks", *schema.PARTS))
+        else:
+            remove([path])
+
+
+_IN_SEGMENTS = tuple(layout.SEGMENTS.split("/"))
 
 
 def _check_all(store: Path, kept: dict[str, int]) -> Iterator[Finding | None]:
@@ -62,12 +80,52 @@ def _check_all(store: Path, kept: dict[str, int]) -> Iterator[Finding | None]:
         yield _checked(path, lambda path=path: _check_state(store, path))  # type: ignore[misc]
     for path in layout.published(store / layout.CHECKPOINTS, ".safetensors"):
         yield _checked(path, lambda path=path: artifacts.read_checkpoint(store, path.stem))  # type: ignore[misc]
+    yield from _check_notes(store)
+    if remote(store) is None:
+        yield from _strange(store)
+        for path in store.rglob(".*.tmp*"):
+            if _abandoned(path):
+                yield Finding(path, _LEFTOVER)
+
+
+def _check_notes(store: Path) -> Iterator[Finding | None]:
     for folder in (layout.SWEEPS, layout.REPEATS, layout.JOURNAL):
         for path in layout.published(store / folder, ".parquet"):
             yield _checked(path, lambda path=path: results.read(path))  # type: ignore[misc]
-    for path in store.rglob(".*.tmp*") if remote(store) is None else ():
-        if _abandoned(path):
-            yield Finding(path, _LEFTOVER)
+    for path in layout.published(store / layout.JOURNAL, ".jsonl"):
+        yield _checked(path, lambda path=path: journal.check(place.read(path, LARGEST)))  # type: ignore[misc]
+
+
+_SUFFIXES = (".safetensors", ".parquet", ".jsonl")
+
+
+def _strange(store: Path) -> Iterator[Finding]:
+    """What lies among a store's files and is none, and so is no reader's."""
+    for top in sorted(TOP):
+        if (store / top).is_symlink():
+            yield Finding(store / top, _LINK)
+            continue
+        for folder, inner, names in os.walk(store / top):
+            for name in [*inner, *names]:
+                path = Path(folder) / name
+                if problem := _problem(path):
+                    yield Finding(path, problem)
+            inner[:] = [name for name in inner if not name.endswith(_SUFFIXES)]
+
+
+_LINK = "is a symbolic link, and what it leads to is not the store's"
+
+
+def _problem(path: Path) -> str | None:
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        return _LINK
+    if stat.S_ISDIR(mode):
+        return "is a folder where a file should be" if path.name.endswith(_SUFFIXES) else None
+    if not stat.S_ISREG(mode):
+        return "is a pipe, a socket or a device"
+    stray = path.name.endswith(_SUFFIXES) and not path.name.startswith(".")
+    return "is no name of a store's file" if stray and not layout.known(path) else None
 
 
 def _checked(path: Path, check: Callable[[], object]) -> Finding | None:
@@ -75,8 +133,10 @@ def _checked(path: Path, check: Callable[[], object]) -> Finding | None:
         check()
     except FileNotFoundError:
         return Finding(path, "missing")
-    except (DamagedFile, ValueError, KeyError) as error:
-        return Finding(path, str(error).split(";")[0].removeprefix(str(path)).strip())
+    except PermissionError:
+        raise
+    except (StoreError, OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        return Finding(path, str(error).split(";")[0].removeprefix(str(path)).strip()[:300])
     return None
 
 
@@ -84,8 +144,7 @@ def _check_live(path: Path, kept: dict[str, int]) -> None:
     row = results.read(path).to_pylist()[0]
     if row["key"] != path.stem or digest(row["value"]) != row["key"]:
         raise ValueError("its key is not that of the value in it")
-    lost = set(schema.LIVE.names) - schema.ADDED - row.keys()
-    if lost or results.row_checksum(row) != row["checksum"]:
+    if results.row_checksum(row) != row["checksum"]:
         raise ValueError("its columns are not those that were written")
     if row["kind"] == "mask":
         kept[row["key"]] = row["kept"]
@@ -93,6 +152,9 @@ def _check_live(path: Path, kept: dict[str, int]) -> None:
 
 def _check_segment(path: Path, kept: dict[str, int]) -> None:
     table = results.read(path)
+    key = table.column_names[0]
+    if not all(isinstance(k, str) for k in pc.unique(table[key]).to_pylist()):
+        raise ValueError(f"a {key} in it is none")
     if not path.name.startswith("tasks-"):
         return
     for row in table.select(["key", "value", "kind", "kept"]).to_pylist():

@@ -119,10 +119,22 @@ def _builder(name: str) -> Builder:
     if name.startswith("torchvision:"):
         return _torchvision
     if ":" in name:
-        return own.load(name)
+        return _own
     if name not in BUILDERS:
         raise ValueError(f"no network {name!r}; there are {', '.join(BUILDERS)}")
     return BUILDERS[name]
+
+
+def _own(network: Network) -> nn.Module:
+    """A user's network, by the function that builds it."""
+    options = tuple((option.name, option.value) for option in network.options)
+    module = own.call(network.name, network, source=network.source, options=options)
+    if not isinstance(module, nn.Module):
+        raise ValueError(
+            f"{network.name} returned {type(module).__name__}; "
+            "the function of a network returns a torch.nn.Module"
+        )
+    return module
 
 
 def _torchvision(network: Network) -> nn.Module:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from analysis import figures, results
-from analysis.errors import FigureError
+from analysis.errors import FigureError, NotAllDrawn
 from analysis.figures import accuracy_vs_sparsity
 from analysis.figures.series import Series
 from tests.analysis.build_store import (
@@ -237,13 +237,17 @@ def test_a_file_of_somebody_else_says_nothing(tmp_path: Path) -> None:
         figures.trace(path)
 
 
-def test_all_or_nothing_is_written(tmp_path: Path) -> None:
+def test_what_cannot_be_drawn_does_not_keep_the_others_from_it(tmp_path: Path) -> None:
     Study(accuracy).write(tmp_path / "store")
+    wanted = ["accuracy-vs-sparsity", "ablations"]
+    with pytest.raises(
+        NotAllDrawn, match=r"ablations is not drawn: .*nothing to compare"
+    ) as caught:
+        figures.draw(tmp_path / "store", "study", wanted, tmp_path / "out")
+    assert {path.stem for path in caught.value.drawn} == {"accuracy-vs-sparsity"}
     with pytest.raises(FigureError, match="nothing to compare"):
-        figures.draw(
-            tmp_path / "store", "study", ["accuracy-vs-sparsity", "ablations"], tmp_path / "out"
-        )
-    assert not (tmp_path / "out").exists()
+        figures.draw(tmp_path / "store", "study", wanted[1:], tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize(

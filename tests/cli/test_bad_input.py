@@ -123,6 +123,29 @@ SWEEPS: dict[str, tuple[Callable[[Path], None], str]] = {
         sweep(figures=[{"ablations": {"spred": "std"}}]),
         "ablations has no option 'spred'; did you mean spread?",
     ),
+    "a last batch of one": (
+        sweep(network="vgg11_bn", recipe={**TINY["recipe"], "batch_size": 479}),
+        "batch_size 479 divides 1438 examples so that the last of 4 batches has one",
+    ),
+    "a last batch of one, fine-tuning": (
+        sweep(
+            network="vgg11_bn",
+            grids=[
+                {
+                    "method": "magnitude_after_training",
+                    "levels": [1],
+                    "finetune": {"batch_size": 479},
+                }
+            ],
+        ),
+        "batch_size 479 divides",
+    ),
+    "a last batch of one, scoring": (
+        sweep(network="vgg11_bn", grids=[{"method": {"snip": {"batch_size": 33}}, "levels": [1]}]),
+        "batch_size 33 divides 100 examples",
+    ),
+    "an option twice": (grid(method={"synflow": {"iterations": [3, 3]}}), "same value twice"),
+    "an option of none": (grid(method={"synflow": {"iterations": []}}), "at least one value"),
     "too few examples": (grid(method={"snip": {"per_class": 1.5}}), "per_class takes an integer"),
 }
 

@@ -72,3 +72,47 @@ def test_impossible_recipes_are_refused(changes, problem: str) -> None:
 def test_impossible_schedules_are_refused(at, factor: float) -> None:
     with pytest.raises(ValueError, match=r"takes rising steps|takes a number between"):
         StepDecay(at=at, factor=factor)
+
+
+@pytest.mark.parametrize("name", [n for n, f in catalog.NETWORKS.items() if f.side <= 64])
+def test_the_catalog_knows_where_batch_norm_sees_one_position(name: str) -> None:
+    facts = catalog.NETWORKS[name]
+
+    def least_positions(side: int) -> int:
+        module = build(Network(name=name, input_shape=(3, side, side), classes=10)).eval()
+        seen = [2]
+        for child in module.modules():
+            if isinstance(child, torch.nn.modules.batchnorm._BatchNorm):
+                child.register_forward_pre_hook(lambda _, x: seen.append(x[0].shape[2:].numel()))
+        module(torch.zeros(2, 3, side, side, device="meta"))
+        return min(seen)
+
+    if facts.lone:
+        assert least_positions(facts.lone) == 1
+    assert least_positions(max(facts.lone + 1 if facts.lone else 8, facts.least)) > 1
+
+
+@pytest.mark.parametrize(
+    ("name", "examples", "batch_size", "steps", "refused"),
+    [
+        ("vgg11_bn", 1438, 479, 4, True),
+        ("vgg11_bn", 1438, 479, 3, False),  # it never comes to the fourth batch
+        ("vgg11_bn", 1438, 478, 400, False),
+        ("vgg11_bn", 1438, 1, 1, True),
+        ("vgg11_bn", 1, 64, 1, True),
+        ("vgg11_bn", 1438, 5000, 400, False),
+        ("resnet20", 1438, 479, 400, False),  # 2 x 2 positions are left of 8 x 8
+        ("lenet_300_100", 1438, 479, 400, False),
+        ("resnet18", 1438, 479, 400, True),
+        ("my_own:net", 1438, 479, 400, False),  # `tombola check` tries those
+    ],
+)
+def test_a_batch_of_one_is_refused_where_batch_norm_has_one_value(
+    name: str, examples: int, batch_size: int, steps: int, refused: bool
+) -> None:
+    network = Network(name=name, input_shape=(1, 8, 8), classes=10)
+    if not refused:
+        catalog.check_batches(network, examples, batch_size, steps)
+        return
+    with pytest.raises(ValueError, match=rf"batch_size {batch_size} divides {examples} examples"):
+        catalog.check_batches(network, examples, batch_size, steps)

@@ -191,9 +191,75 @@ def test_ones_own_score_network_and_dataset_by_name(own: Path) -> None:
     assert sum(int(k.sum()) for k in mask.values()) == round(0.5 * 128)
     assert dense.run.network.source
     before = pruned.mask.key
-    (own / "my_own.py").write_text(OWN + "\n# changed\n")
-    again = study.read(own / "tiny.yaml").trials[1]
-    assert again.mask.key != before
+    (own / "my_own.py").write_text(OWN + "\n# changed\n\ndef unrelated(): ...\n")
+    assert study.read(own / "tiny.yaml").trials[1].mask.key == before
+    (own / "my_own.py").write_text(OWN.replace("g.square()", "g.abs()"))
+    assert study.read(own / "tiny.yaml").trials[1].mask.key != before
+
+
+def test_what_earlier_versions_found_still_counts(own: Path) -> None:
+    """They knew a user's code by the bytes of its file."""
+    from tasks import own as code
+
+    def asked() -> study.Study:
+        grids = [{"method": "my_own:gradient_flow", "density": [0.5]}]
+        return study.read(
+            write_sweep(own, network="my_own:tiny", dataset="my_own:parity", grids=grids)
+        )
+
+    everything = ["my_own:gradient_flow", "my_own:tiny", "my_own:parity"]
+    with code.as_bytes(everything):
+        study.run(asked(), own / "store", InlineExecutor())
+    planned, _ = study.plan_for(asked(), own / "store")
+    assert (planned.done, len(planned.tasks)) == (2, 0)
+    (own / "my_own.py").write_text(OWN + WRONG + "\n# edited\n")
+    planned, _ = study.plan_for(asked(), own / "store")
+    assert planned.done == 0, "whether it is the same code, nobody knows"
+    study.run(asked(), own / "store", InlineExecutor())
+    (own / "my_own.py").write_text(OWN + WRONG + "\n# edited again\n")
+    planned, _ = study.plan_for(asked(), own / "store")
+    assert planned.done == 2, "now its digest is of what it reaches"
+
+
+def test_options_of_ones_own_are_axes_in_the_key_and_columns(own: Path) -> None:
+    from analysis import results as reading
+
+    grids = [{"method": {"my_own:gradient_flow": {"temperature": [1, 200]}}, "density": [0.5]}]
+    network = ["my_own:tiny", {"my_own:tiny": {"hidden": [0, 30]}}]
+    asked = study.read(write_sweep(own, network=network, grids=grids, dataset="my_own:parity"))
+    assert len({trial.run.key for trial in asked.trials}) == 2 + 2 * 2, "hidden: 0 is the default"
+    progress = study.run(asked, own / "store", InlineExecutor())
+    assert not progress.failures
+    rows = reading.connect(own / "store").execute(
+        "SELECT network, network_option_hidden, option_temperature, accuracy FROM trials "
+        "WHERE method <> 'dense' ORDER BY ALL"
+    )
+    found = rows.fetchall()
+    assert [row[:3] for row in found] == [
+        *(("my_own:tiny", n, t) for n in (0, None) for t in (1, 200)),
+        *(("my_own:tiny hidden=30", 30, t) for t in (1, 200)),
+    ]
+    assert all(row[3] is not None for row in found)
+
+
+def test_options_of_methods_are_axes(tmp_path: Path) -> None:
+    grids = [
+        {
+            "method": [{"synflow": {"iterations": [1, 20]}}, {"snip": {"per_class": "2..4"}}],
+            "density": [0.5],
+        }
+    ]
+    asked = study.read(write_sweep(tmp_path, grids=grids, dense=False)).trials
+    assert [trial.labels["options"] for trial in asked] == [
+        *('{"iterations": 1}', '{"iterations": 20}'),
+        *(f'{{"per_class": {n}}}' for n in (2, 3, 4)),
+    ]
+    assert len({trial.mask.key for trial in asked}) == 5
+    wide = write_sweep(tmp_path, network={"resnet20": {"width": [1, 2]}}, dense=False)
+    assert {trial.labels["network"] for trial in study.read(wide).trials} == {
+        "resnet20",
+        "resnet20 x2",
+    }
 
 
 def test_a_recipe_of_ones_own_is_fields_and_the_key_is_that_of_its_fields(own: Path) -> None:

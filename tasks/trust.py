@@ -1,0 +1,32 @@
+"""Whether code that a name stands for may be run here: not while a store is only looked after.
+
+What a store says comes from whoever wrote it. A sweep file is the user's own.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_untouched: ContextVar[bool] = ContextVar("untouched", default=False)
+
+
+@contextmanager
+def nothing_is_run() -> Iterator[None]:
+    """While the context lasts no code of a user's is imported or called."""
+    token = _untouched.set(True)
+    try:
+        yield
+    finally:
+        _untouched.reset(token)
+
+
+def check(name: str) -> None:
+    """Refuse to run the code of that name.
+
+    Raises
+    ------
+    ValueError
+        Where a store is only looked after.
+    """
+    if _untouched.get():
+        raise ValueError(f"it names the code {name}, which is not run to look after a store")

@@ -1,0 +1,131 @@
+"""Stores from somebody else: no code of theirs runs, nothing outside is touched, damage named."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import StoreError
+from orchestrator.store import layout, results
+from orchestrator.store.compact import compact
+from tests.security.poison import CODE, POISONS, SECRET, Poisoned, flipped, honest
+from tests.security.walking import COMMANDS, Ended, walk
+
+LONGEST_SECONDS = 10.0
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("honest")
+    honest(folder)
+    return folder
+
+
+@pytest.fixture
+def here(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a copy of the honest store, code that must not run, and files outside."""
+    shutil.copytree(original / "store", tmp_path / "store")
+    shutil.copy(original / "tiny.yaml", tmp_path)
+    (tmp_path / "evil.py").write_text(CODE)
+    (tmp_path / "evilpack").mkdir()
+    (tmp_path / "evilpack" / "__init__.py").write_text(CODE)
+    (tmp_path / "evilpack" / "inner.py").write_text(CODE)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for name in (f"{'ab' * 32}.safetensors", f"{'ab' * 32}.parquet", "a-b.parquet", "0.jsonl"):
+        (outside / name).write_bytes(SECRET)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def untouched(here: Path) -> bool:
+    found = {path.read_bytes() for path in (here / "outside").iterdir()}
+    return len(list((here / "outside").iterdir())) == 4 and found == {SECRET}
+
+
+def walked(here: Path, *command: str) -> Ended:
+    began = time.monotonic()
+    ended = walk(*command, store=here / "store")
+    assert ended.clean, (ended, getattr(ended.error, "__traceback__", None))
+    assert untouched(here), command
+    assert not (here / "ran").exists(), command
+    assert time.monotonic() - began < LONGEST_SECONDS or command[0] == "run"
+    return ended
+
+
+@pytest.mark.parametrize("poisoned", POISONS, ids=lambda one: one.name)
+def test_every_command_ends_cleanly_over_a_poisoned_store_and_touches_nothing_outside(
+    here: Path, poisoned: Poisoned
+) -> None:
+    poisoned.apply(here / "store", here / "outside")
+    for command in COMMANDS:
+        walked(here, *command)
+
+
+@pytest.mark.parametrize("poisoned", [p for p in POISONS if p.heals], ids=lambda one: one.name)
+def test_verify_names_the_damage_and_repair_and_a_run_heal_it(
+    here: Path, poisoned: Poisoned
+) -> None:
+    before = results.digests(here / "store")
+    poisoned.apply(here / "store", here / "outside")
+    assert walked(here, "verify").code == 1
+    assert walked(here, "verify", "--repair").code == 0
+    assert walked(here, "verify").code == 0
+    assert walked(here, "run", "tiny.yaml", "--executor", "inline").code == 0
+    assert walked(here, "verify").code == 0
+    assert results.digests(here / "store") == before
+
+
+@pytest.mark.parametrize("poisoned", POISONS, ids=lambda one: one.name)
+def test_a_poisoned_store_is_imported_cleanly_or_not_at_all(here: Path, poisoned: Poisoned) -> None:
+    poisoned.apply(here / "store", here / "outside")
+    ended = walk("import", str(here / "store"), store=here / "mine")
+    assert ended.clean, ended
+    assert untouched(here)
+    assert not (here / "ran").exists()
+    assert walk("verify", store=here / "mine").code == 0
+
+
+def segment(store: Path) -> Path:
+    compact(store)
+    return next((store / layout.SEGMENTS).glob("evals-*.parquet"))
+
+
+KINDS: dict[str, Callable[[Path], Path]] = {
+    "segment": segment,
+    "live": lambda store: next((store / layout.LIVE).rglob("*.parquet")),
+    "sweep": lambda store: next((store / layout.SWEEPS).rglob("*.parquet")),
+    "mask": lambda store: next((store / layout.MASKS).rglob("*.safetensors")),
+    "state": lambda store: next((store / layout.STATES).rglob("*.safetensors")),
+    "journal": lambda store: next((store / layout.JOURNAL).rglob("*.jsonl")),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_byte_of_a_file_changes_unnoticed(here: Path, kind: str) -> None:
+    """Each byte of the beginning and the end, where the meaning is; between them a sample."""
+    from orchestrator.store.artifacts import read_mask, read_state
+    from orchestrator.store.journal import check
+
+    path = KINDS[kind](here / "store")
+    content = path.read_bytes()
+    step = max(1, len(content) // 2_000)
+    readers: dict[str, Callable[[], object]] = {
+        "mask": lambda: {n: a.tolist() for n, a in read_mask(here / "store", path.stem).items()},
+        "state": lambda: {
+            n: a.tobytes()
+            for n, a in read_state(here / "store", path.parent.name, int(path.stem)).items()
+        },
+        "journal": lambda: check(path.read_bytes()),
+    }
+    read = readers.get(kind, lambda: results.read(path).to_pylist())
+    answer = read()
+    for place in range(0, len(content), step):
+        path.write_bytes(flipped(content, place))
+        try:
+            assert read() == answer, place
+        except (StoreError, ValueError):
+            continue
+        assert kind in {"mask", "state", "journal"}, place  # a seal has no byte without meaning
