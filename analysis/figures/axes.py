@@ -131,8 +131,18 @@ class Grid:
             return self.names.index(name), self.problems.index(problem)
         return divmod(self.names.index(name), self.shape[1])
 
-    def finish(self, lines: list[list[Axes]], shown: dict[tuple[int, int], str]) -> None:
-        """Titles of lines and columns, and tick labels where no panel is below or beside."""
+    @property
+    def ticks(self) -> int:
+        """How many round numbers stand upright at a panel."""
+        return 5 if self.panel_height >= 1 else 2
+
+    def finish(
+        self, lines: list[list[Axes]], shown: dict[tuple[int, int], str], beside: float = 0.25
+    ) -> None:
+        """Titles of lines and columns, and tick labels where no panel is below or beside.
+
+        `beside`: inches of a panel's width that its title cannot have.
+        """
         for line, row in enumerate(lines):
             for column, ax in enumerate(row):
                 ax.set_visible((line, column) in shown)
@@ -144,7 +154,8 @@ class Grid:
         cell = self.width / self.shape[1]
         for (line, column), name in shown.items():
             if len(self.problems) == 1 or not any((line, c) in shown for c in range(column)):
-                text = wrapped(name, cell - 0.42, size, _LETTER * size / 8.5 * (cell - 0.42) / cell)
+                letter = _LETTER * size / 8.5 * (cell - beside) / cell
+                text = wrapped(name, cell - beside, size, letter)
                 lines[line][column].set_title(text, loc="left", fontsize=size)
         if len(self.problems) > 1:
             for ax, problem in zip(lines[0], self.problems, strict=True):
