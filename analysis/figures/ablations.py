@@ -95,7 +95,7 @@ def draw(facts: Facts) -> Figure:
         ax = lines[line][column]
         _draw_cell(ax, cell, names)
         marks.weights_remaining(ax, densities, room=int(2.4 * facts.width / grid.shape[1]))
-        ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        ax.yaxis.set_major_locator(MaxNLocator(grid.ticks, steps=[1, 2, 2.5, 5, 10]))
         shown[line, column] = cell.method
     grid.finish(lines, shown)
     body.supxlabel("Weights remaining (%)", fontsize=9)

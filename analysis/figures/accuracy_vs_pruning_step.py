@@ -125,7 +125,7 @@ def draw(facts: Facts) -> Figure:
     """Panels side by side under one legend; early steps have as much room as late ones."""
     count = len(facts.panels)
     shape = marks.abreast(count, facts.width, each_explains=facts.each_explains)
-    height = marks.tall(2.1, shape[0])
+    height = marks.tall(2.1, shape, facts.width)
     dense = marks.dense_handles(one for panel in facts.panels for one in panel.dense)
     curves = {one.label: one for panel in facts.panels for one in panel.curves}
     handles = [] if facts.each_explains else [_handle(one) for one in curves.values()]

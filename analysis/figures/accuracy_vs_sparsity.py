@@ -76,7 +76,7 @@ def draw(facts: Facts) -> Figure:
     """Panels side by side under one legend."""
     count = len(facts.panels)
     shape = marks.abreast(count, facts.width, each_explains=facts.each_explains)
-    height = marks.tall(2.3, shape[0])
+    height = marks.tall(2.3, shape, facts.width)
     together = len({panel.dataset for panel in facts.panels}) == 1
     curves = {(one.label, one.ablation): one for panel in facts.panels for one in panel.series}
     dense = marks.dense_handles(one for panel in facts.panels for one in panel.dense)

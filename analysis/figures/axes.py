@@ -37,10 +37,10 @@ class Mark(Protocol):
 
 
 _LINE, _LETTER = 0.165, 0.046
-_PAGE, _LEAST, _LEAST_SMALL = 8.6, 0.75, 0.74
+_PAGE, _LEAST, _LEAST_SMALL = 8.6, 0.75, 0.88
 """Inches that panels may take of a page, and the least that a line of them takes."""
 _MANY = 12
-_NARROW = 4.0
+_NARROW, _LEAST_NARROW = 4.0, 1.5
 _BESIDE, _MOST_BESIDE = 4.5, 0.4
 """A legend stands beside a panel on a sheet so wide, with words up to that share of it."""
 
@@ -131,8 +131,18 @@ class Grid:
             return self.names.index(name), self.problems.index(problem)
         return divmod(self.names.index(name), self.shape[1])
 
-    def finish(self, lines: list[list[Axes]], shown: dict[tuple[int, int], str]) -> None:
-        """Titles of lines and columns, and tick labels where no panel is below or beside."""
+    @property
+    def ticks(self) -> int:
+        """How many round numbers stand upright at a panel."""
+        return 5 if self.panel_height >= 1 else 2
+
+    def finish(
+        self, lines: list[list[Axes]], shown: dict[tuple[int, int], str], beside: float = 0.25
+    ) -> None:
+        """Titles of lines and columns, and tick labels where no panel is below or beside.
+
+        `beside`: inches of a panel's width that its title cannot have.
+        """
         for line, row in enumerate(lines):
             for column, ax in enumerate(row):
                 ax.set_visible((line, column) in shown)
@@ -144,7 +154,8 @@ class Grid:
         cell = self.width / self.shape[1]
         for (line, column), name in shown.items():
             if len(self.problems) == 1 or not any((line, c) in shown for c in range(column)):
-                text = wrapped(name, cell - 0.42, size, _LETTER * size / 8.5 * (cell - 0.42) / cell)
+                letter = _LETTER * size / 8.5 * (cell - beside) / cell
+                text = wrapped(name, cell - beside, size, letter)
                 lines[line][column].set_title(text, loc="left", fontsize=size)
         if len(self.problems) > 1:
             for ax, problem in zip(lines[0], self.problems, strict=True):
@@ -184,9 +195,12 @@ def abreast(count: int, width: float, *, each_explains: bool = False) -> tuple[i
     return spread_out(count, 1 if each_explains else columns)
 
 
-def tall(height: float, lines: int) -> float:
-    """Inches of a panel that has so much where there are few lines, less where a page would end."""
-    return min(height, max(_PAGE / lines, _LEAST))
+def tall(height: float, shape: tuple[int, int], width: float) -> float:
+    """Inches of a panel that has so much where there are few lines, less where a page would end.
+
+    On a narrow sheet titles take more lines, and a phone scrolls.
+    """
+    return min(height, max(_PAGE / shape[0], _LEAST if width >= _NARROW else _LEAST_NARROW))
 
 
 def ticked(ax: Axes, most: int, height: float) -> None:

@@ -136,7 +136,7 @@ def draw(facts: Facts) -> Figure:
         places = [(n, 0) for n in range(len(facts.cells))]
         titles = [_named(cell, several=len(problems) > 1) for cell in facts.cells]
         shape = len(places), 1
-        height = marks.tall(1.7, len(places))
+        height = marks.tall(1.7, shape, facts.width)
     else:
         grid = marks.Grid(names, problems, facts.width)
         places = [grid.place(_named(cell), cell.problem) for cell in facts.cells]
@@ -150,7 +150,7 @@ def draw(facts: Facts) -> Figure:
             marks.explained(lines[line][column], own, facts.width)
             lines[line][column].set_title(title, fontsize=8.5, loc="left")
     if not facts.each_explains:
-        grid.finish(lines, dict(zip(places, titles, strict=True)))
+        grid.finish(lines, dict(zip(places, titles, strict=True)), beside=0.42)
     for ax in body.axes:
         ax.tick_params(labelleft=True)  # each has a scale of its own
     _scale(body.axes, facts.cells)

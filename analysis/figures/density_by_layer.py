@@ -122,7 +122,7 @@ def draw(facts: Facts) -> Figure:
         _draw_cell(lines[line][column], cell, facts.densities, lowest / _BELOW)
         shown[line, column] = cell.label
     collapsed = any(x.collapsed for cell in facts.cells for p in cell.profiles for x in p.layers)
-    _scale(lines[0][0], lowest, collapsed=collapsed)
+    _scale(lines[0][0], lowest, collapsed=collapsed, every=1 if grid.panel_height >= 1 else 2)
     grid.finish(lines, shown)
     body.supxlabel("Layer, from the input", fontsize=9)
     body.supylabel("Weights remaining (%)", fontsize=9)
@@ -195,12 +195,13 @@ def _draw_profile(ax: Axes, layers: Sequence[Layer], look: Look, zero: float) ->
     ax.plot(empty, [zero] * len(empty), color=look.colour, marker="x", linestyle="none")
 
 
-def _scale(ax: Axes, lowest: float, *, collapsed: bool) -> None:
+def _scale(ax: Axes, lowest: float, *, collapsed: bool, every: int) -> None:
     """Powers of ten, and below them a tick for 0 where a layer collapsed."""
     tens = [10.0**n for n in range(floor(log10(lowest)), 3) if 10.0**n >= lowest / 1.7]
     zero = lowest / _BELOW
     ax.set_yscale("log")
     ax.set_ylim(zero / 1.7 if collapsed else lowest / 1.7, 160)
+    tens = tens[::-1][::every][::-1]
     labels = [f"{ten:g}" for ten in tens]
     ax.set_yticks([*([zero] if collapsed else []), *tens], [*(["0"] if collapsed else []), *labels])
     ax.set_yticks([], minor=True)

@@ -122,7 +122,7 @@ def draw(facts: Facts) -> Figure:
         for one in cell.curves:
             marks.curve(ax, one.points, looks[one.density], linewidth=1.0)
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
-        ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        ax.yaxis.set_major_locator(MaxNLocator(grid.ticks, steps=[1, 2, 2.5, 5, 10]))
         placed[line, column] = cell.label
     grid.finish(lines, placed)
     body.supxlabel("Training iteration", fontsize=9)

@@ -134,7 +134,7 @@ def draw(facts: Facts) -> Figure:
     frame = marks.Frame(facts.width, facts.title, facts.note, handles)
     count = len(facts.panels)
     shape = marks.abreast(count, facts.width, each_explains=facts.each_explains)
-    height = marks.tall(2.4, shape[0])
+    height = marks.tall(2.4, shape, facts.width)
     figure, _, lines = marks.sheet(shape, height, frame)
     spots = [ax for line in lines for ax in line]
     for panel, ax in zip(facts.panels, spots, strict=False):

@@ -157,7 +157,7 @@ def labels(rows: Iterable[Row], told: Sequence[str] = ()) -> dict[Setting, tuple
         name = [] if "method" in told and said else [names[row["method"]]]
         label = ", ".join([*name, *said])
         look = style.look(row["method"])
-        known = numbers["" if "method" in told else look.colour, look.marker]
+        known = numbers[("", "") if "method" in told else (look.colour, look.marker)]
         found[setting(row)] = (label, known.setdefault(label, len(known)))
     return found
 
