@@ -29,4 +29,7 @@ def check(name: str) -> None:
         Where a store is only looked after.
     """
     if _untouched.get():
-        raise ValueError(f"it names the code {name}, which is not run to look after a store")
+        raise ValueError(
+            f"it names the code {name}, which is not run to look after a store "
+            "(`tombola gc --run-code` does, in a store that you trust)"
+        )

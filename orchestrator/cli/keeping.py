@@ -64,13 +64,21 @@ def compact(store: Store = DEFAULT_STORE) -> None:
 def gc(
     store: Store = DEFAULT_STORE,
     delete: Annotated[bool, typer.Option("--delete", help="Remove it, and not only say.")] = False,
+    run_code: Annotated[
+        bool,
+        typer.Option(
+            "--run-code",
+            help="Run code of one's own that sweeps of the store name, to know what they need. "
+            "Only for a store that you trust.",
+        ),
+    ] = False,
 ) -> None:
     """Free weights and masks that no sweep keeps or still needs (`keep` in its file)."""
     from orchestrator import render
     from orchestrator import surplus as finding
 
     root = shared.opened(store)
-    found = finding.surplus(root)
+    found = finding.surplus(root, trusted=run_code)
     if delete:
         finding.free(found)
     said = f"{len(found.paths):,} files, {render.size(found.bytes)}"

@@ -77,3 +77,25 @@ def test_the_command_says_first_and_removes_when_told(tmp_path: Path) -> None:
     assert files(store, layout.STATES) == 4
     assert "freed 4 files" in tombola("gc", "--delete", cwd=tmp_path).stdout
     assert "nothing to free" in tombola("gc", "--delete", cwd=tmp_path).stdout
+
+
+def test_code_of_ones_own_is_run_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "my_data.py").write_text(
+        "import numpy as np\nfrom pathlib import Path\nfrom tasks.catalog import DatasetFacts\n"
+        "Path('ran').touch()\n"
+        "def few(split):\n"
+        "    n = 40 if split == 'train' else 20\n"
+        "    return np.zeros((n, 1, 8, 8), np.uint8), np.arange(n) % 10\n"
+        "few.facts = DatasetFacts(input_shape=(1, 8, 8), classes=10, train=40, test=20, "
+        "mean=(0.5,), std=(0.5,))\n"
+    )
+    grids = [{"method": "random", "levels": [2]}]
+    write_sweep(tmp_path, dataset="my_data:few", grids=grids)
+    ran = tombola("run", "tiny.yaml", "--executor", "inline", "--no-canary", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    (tmp_path / "ran").unlink()
+    refused = tombola("gc", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "gc --run-code" in refused.stderr
+    assert not (tmp_path / "ran").exists()
+    assert tombola("gc", "--run-code", cwd=tmp_path).returncode == 0
