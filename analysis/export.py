@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from analysis import dictionary, results
 from analysis.dictionary import Entry
 from analysis.errors import StoreError
-from analysis.quoting import literal
+from analysis.quoting import identifier, literal
 from orchestrator.store import layout, schema
 from orchestrator.store.place import locate, remote
 from orchestrator.text import cell
@@ -72,6 +72,26 @@ def publish(store: str | Path) -> Path:
             what = f"{layout.DATABASE} of {root} cannot be written ({error})"
             raise StoreError(f"{what}; every result is kept, `tombola run` makes it anew") from None
     return path
+
+
+def mend(store: str | Path) -> bool:
+    """Make `results.duckdb` anew where its tables cannot all be read; whether that was so.
+
+    What lies elsewhere, and what was never made, is left.
+    """
+    path = locate(store) / layout.DATABASE
+    if remote(path) or not path.is_file() or path.is_symlink():
+        return False
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            connection.execute("SET enable_external_access = false")
+            tables = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+            for (table,) in tables:
+                connection.execute(f"SELECT count(COLUMNS(*)) FROM {identifier(table)}").fetchall()
+        return False
+    except duckdb.Error:
+        publish(store)
+        return True
 
 
 def export(

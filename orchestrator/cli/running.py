@@ -153,6 +153,7 @@ def run(
     ] = None,
 ) -> None:
     """Run what the store lacks for a sweep. Launched again, it goes on where it was."""
+    from analysis import export as exporting
     from orchestrator import study
     from orchestrator.launch import Limits
     from orchestrator.store.files import clear_database_leftovers
@@ -174,6 +175,8 @@ def run(
     planned, costs = study.plan_for(asked, root, only=only)
     if not planned.tasks and not repeat_fraction:
         console.print(f"Nothing to do: all {count:,} trials are answered.")
+        if exporting.mend(root):
+            shared.say("results.duckdb was damaged and is made anew")
         _summarise(asked.name, sweep, root)
         return
     problems = _missing_files(planned)

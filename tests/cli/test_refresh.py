@@ -6,6 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
+import duckdb
 import pytest
 from typer.testing import CliRunner
 
@@ -80,3 +81,20 @@ def test_what_is_half_made_at_the_end_is_dropped_and_errors_are_nobodys(
             threading.Event().wait(0.01)
     assert begun[0].returncode is not None
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.3, 0.9, 1.0])
+def test_a_truncated_database_is_made_anew_by_the_next_run(
+    kept: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_sweep(tmp_path, grids=[{"method": "random", "levels": [2]}])
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "tiny.yaml", "--executor", "inline", "--no-canary"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    path = tmp_path / "store" / layout.DATABASE
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole))])
+    told = CliRunner().invoke(app, words)
+    assert ("made anew" in told.stdout) == (kept < 1)
+    with duckdb.connect(str(path), read_only=True) as client:
+        assert client.execute("SELECT count(loss) FROM evals").fetchone() != (0,)
