@@ -7,7 +7,7 @@ READY   := $(VENV)/.ready
 UV      := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow baseline lint format bench lock clean
+.PHONY: help setup quickstart test test-slow baseline lint format bench device-check lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s%s\n", $$1, $$2}' Makefile
@@ -55,6 +55,9 @@ format: $(READY)  ## Format the code and fix what can be fixed
 
 bench: $(READY)  ## Run the benchmarks
 	@for file in tests/benchmarks/bench_*.py; do $(PYTHON) $$file || exit 1; done
+
+device-check: $(READY)  ## On a machine with a GPU: are a run's bits its own there, and how fast are lanes?
+	@$(PYTHON) tests/device/check.py
 
 lock: | $(filter .tools/%,$(UV))  ## Resolve the dependencies again
 	@$(UV) pip compile --quiet --universal --no-emit-index-url --group dev --extra explore pyproject.toml -o requirements.lock

@@ -67,7 +67,12 @@ def ask(question: Question) -> pa.Table:
 def answer(question: Question) -> pa.Table:
     """The same in this process, which the limits may end. Raises as `ask` does."""
     before = psutil.Process().memory_info()
-    connection = results.connect(question.store, question.memory_limit)
+    try:
+        connection = results.connect(question.store, question.memory_limit)
+    except (duckdb.OutOfMemoryException, pa.ArrowMemoryError, MemoryError):
+        raise QueryError(
+            f"to open the store takes more memory than {question.memory_limit}"
+        ) from None
     try:
         _limit(question, before)
         with results.scanning(question.store):

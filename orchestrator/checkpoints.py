@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from orchestrator.errors import DamagedFile
-from orchestrator.executors.base import Job
+from orchestrator.executors.base import Job, Report
 from orchestrator.preemption import Notice, Preempted
 from orchestrator.store import artifacts, layout
 from tasks.pulse import resting
@@ -25,9 +25,12 @@ class RunCheckpoints:
     `resumed_step` is where the run went on from, or None.
     """
 
-    def __init__(self, store: Path, job: Job, every: float, notice: Notice) -> None:
+    def __init__(
+        self, store: Path, job: Job, every: float, notice: Notice, report: Report, first_step: int
+    ) -> None:
         self._store, self._job, self._every = store, job, every
-        self._notice = notice
+        self._notice, self._report = notice, report
+        self._step = first_step
         self._kept = time.monotonic()
         self.resumed_step: int | None = None
 
@@ -48,7 +51,7 @@ class RunCheckpoints:
             group, _, rest = name.partition("/")
             groups.setdefault(group, {})[rest] = torch.from_numpy(array.copy())
         optimizer = groups["optimizer"]
-        self.resumed_step = about["step"]
+        self.resumed_step = self._step = about["step"]
         return Checkpoint(
             step=about["step"],
             weights=groups["weights"],
@@ -59,7 +62,12 @@ class RunCheckpoints:
         )
 
     def due(self) -> bool:
-        """Whether the last one is old enough, or this worker is to stop."""
+        """Whether the last one is old enough, or this worker is to stop.
+
+        A training asks before each iteration but its first one.
+        """
+        self._step += 1
+        self._report(self._job.key, self._step)
         return self._notice.reason is not None or time.monotonic() - self._kept >= self._every
 
     def keep(self, checkpoint: Checkpoint) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from orchestrator.checkpoints import RunCheckpoints
 from orchestrator.errors import StoreError
-from orchestrator.executors.base import Job, Pack
+from orchestrator.executors.base import Job, Pack, Report
 from orchestrator.preemption import Notice
 from orchestrator.store import artifacts, layout, repeats, results
 from orchestrator.store.files import File
@@ -81,6 +81,12 @@ class _Scoring(NamedTuple):
     moments: dict[str, tuple[float, float]]
 
 
+def _total(counts: list[int | None]) -> int | None:
+    """Their sum; None where one is not known."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
 class Computing:
     """Computes a pack's tasks on its device; masks of one score share what they read.
 
@@ -88,10 +94,16 @@ class Computing:
     """
 
     def __init__(
-        self, pack: Pack, store: Path, nearby: Nearby | None, others: Others | None, notice: Notice
+        self,
+        pack: Pack,
+        store: Path,
+        nearby: Nearby | None,
+        others: Others | None,
+        notice: Notice,
+        report: Report,
     ) -> None:
         self._pack, self._store, self._nearby = pack, store, nearby
-        self._others, self._notice = others, notice
+        self._others, self._notice, self._report = others, notice, report
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self._shared: _Scoring | None = None
         self._verbs = {
@@ -126,7 +138,8 @@ class Computing:
             kept = measure.fitted(network, kept)
         start = self._weights(network, value["start"])
         every = self._pack.checkpoint_seconds
-        kept_on_the_way = RunCheckpoints(self._store, job, every, self._notice)
+        first = value["first_step"]
+        kept_on_the_way = RunCheckpoints(self._store, job, every, self._notice, self._report, first)
         how = {
             "order_seed": value["order_seed"],
             "first_step": value["first_step"],
@@ -185,7 +198,7 @@ class Computing:
         row = {
             **self._row(job, shared.network, layers),
             "layers": rows,
-            "effective_kept": sum(row["effective"] for row in rows),
+            "effective_kept": _total([row["effective"] for row in rows]),
             "ties": found.ties,
             "requested_density": value["density"],
         }
@@ -246,7 +259,8 @@ class Computing:
         network, dataset = decode(run["network"]), decode(run["dataset"])
         ends = [self._weights(network, value[end]) for end in ("one", "other")]
         data = load(dataset, self.device)
-        found = barrier(network, ends[0], ends[1], data, value["points"])
+        precision = run["recipe"].get("precision", "float32")
+        found = barrier(network, ends[0], ends[1], data, value["points"], precision)
         rows = []
         for split, errors, height in (
             ("train", found.train_errors, found.train),

@@ -16,11 +16,23 @@ class ExitCode(IntEnum):
     DONE = 0
     TASKS_FAILED = 1
     BAD_INPUT = 2
+    CLUSTER_LOST = 3
     INTERRUPTED = 130
 
 
 class TombolaError(Exception):
     """An error whose message is meant for the user, without a traceback."""
+
+    exit_code = ExitCode.BAD_INPUT
+
+
+class ClusterLost(TombolaError):
+    """The machines that ran a launch are gone; launched again elsewhere, or later, it goes on."""
+
+    exit_code = ExitCode.CLUSTER_LOST
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem}; what is finished is kept: give the same command to go on")
 
 
 class StoreError(TombolaError):

@@ -73,9 +73,9 @@ def _range(text: str) -> list[float]:
 
 def share(value: Any) -> Any:
     """How many examples: a whole number, or a fraction of them such as 0.1."""
-    if isinstance(value, float) and 0 < value < 1:
-        return value
     number = _number(value)
+    if 0 < number < 1:
+        return number
     if not number.is_integer() or not 0 <= number <= LARGEST:
         raise ValueError(
             f"takes how many examples, or their share between 0 and 1, such as 0.1, not {value!r}"
@@ -189,8 +189,10 @@ def _network(value: Any) -> Any:
     name, options = named(value)
     known = _network_name(name)
     users = ":" in known and not known.startswith(PREFIX)
-    if not isinstance(options, dict) or (set(options) - {"width"} and not users):
-        raise ValueError(f"{name} takes options as {{width: 2}}, not {options!r}")
+    if not isinstance(options, dict) or (set(options) - {"width", "prunable"} and not users):
+        raise ValueError(
+            f"{name} takes options as {{width: 2}} or {{prunable: patterns}}, not {options!r}"
+        )
     return [_chosen(known, one, users=users) for one in combinations(options)]
 
 
@@ -198,14 +200,29 @@ def _chosen(name: str, given: dict[str, Any], *, users: bool) -> "NetworkChoice"
     """A network with one value for each option; `width` is Tombola's unless a user's takes it."""
     found = own.signature_of(name, "network") if users else None
     rest = dict(given)
-    width = 1.0 if found and "width" in found.options else _number(rest.pop("width", 1.0))
+    taken = found.options if found else ()
+    width = 1.0 if "width" in taken else _number(rest.pop("width", 1.0))
+    prunable = () if "prunable" in taken else _patterns(rest.pop("prunable", None))
     typed = own.options(name, "network", rest) if users else {}
     return NetworkChoice(
         name=name,
         width=width,
+        prunable=prunable,
         options=typed,
         written=own.written(name, "network", typed) if users else (),
     )
+
+
+def _patterns(value: Any) -> tuple[str, ...]:
+    """Patterns of tensors' names in one text, `default, -*.patches.weight`; None has none."""
+    if value is None:
+        return ()
+    if not isinstance(value, str):
+        raise ValueError(f"prunable takes patterns of tensors' names in one text, not {value!r}")
+    patterns = tuple(re.split(r"\s*,\s*", value.strip()))
+    if not all(pattern.removeprefix("-") for pattern in patterns):
+        raise ValueError(f"prunable takes patterns with commas between them, not {value!r}")
+    return patterns
 
 
 def flat(choices: list[Any]) -> list[Any]:
@@ -234,11 +251,15 @@ DatasetName = Annotated[str, BeforeValidator(_one_of("dataset", tuple(catalog.DA
 
 
 class NetworkChoice(BaseModel):
-    """An architecture, how wide, and options of a user's own: typed, and as a key has them."""
+    """An architecture, how wide, what of it is prunable, and options of a user's own.
+
+    These are typed, and `written` as a key has them.
+    """
 
     model_config = ConfigDict(frozen=True)
     name: str
     width: float = 1.0
+    prunable: tuple[str, ...] = ()
     options: dict[str, Any] = {}
     written: own.Options = ()
 

@@ -11,7 +11,8 @@ from rich.table import Table
 from orchestrator.cost import Costs
 from orchestrator.graph import Graph
 from orchestrator.plan import Task
-from orchestrator.render import describe, duration
+from orchestrator.progress import duration
+from orchestrator.render import describe
 from orchestrator.replay import Replay
 from orchestrator.simulate import Simulated, simulate
 

@@ -57,6 +57,7 @@ def of_setting(dense: Run, options: dict[str, Any]) -> Labels:
         "augment": recipe.augment,
         "label_smoothing": recipe.label_smoothing,
         "rescale_steps": recipe.rescale_steps,
+        "precision": recipe.precision,
         "ghosts": f"{recipe.ghosts} until {recipe.ghost_steps}" if recipe.ghost_steps else None,
         **({"network_options": json.dumps(options, sort_keys=True)} if options else {}),
     }
@@ -110,7 +111,9 @@ def _layer_rates_label(c: Choices) -> str | None:
 
 def _network_label(network: Network) -> str:
     options = "".join(f" {o.name}={json.loads(o.value)}" for o in network.options)
-    return f"{network.name}{f' x{network.width:g}' if network.width != 1 else ''}{options}"
+    wide = f" x{network.width:g}" if network.width != 1 else ""
+    prunable = f" prunable={','.join(network.prunable)}" if network.prunable else ""
+    return f"{network.name}{wide}{options}{prunable}"
 
 
 def _schedule_label(schedule: Schedule) -> str:

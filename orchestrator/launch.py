@@ -15,6 +15,7 @@ from orchestrator.executors.base import Executor, Job, Outcome, Pack, Returned, 
 from orchestrator.failures import Failure
 from orchestrator.fuse import Cleared, Fenced, Fuses, Suspected
 from orchestrator.plan import Plan, Task
+from orchestrator.progress import Snapshot, Tracker
 from orchestrator.schedule import (
     FALLEN,
     Ended,
@@ -30,6 +31,7 @@ from orchestrator.schedule import (
 )
 from orchestrator.steering import Steering, paused, told
 from orchestrator.store import layout, results
+from orchestrator.store.beacon import Beacon
 from orchestrator.store.clock import LaunchClock
 from orchestrator.store.compact import Background
 from orchestrator.store.files import check_writable
@@ -81,7 +83,8 @@ class Failed:
 class Progress:
     """How far a launch is; passed to its observer after each change.
 
-    `launch` is its name in the store's tables. `stopped` is that it was asked to end before its
+    `launch` is its name in the store's tables, `running` what was sent to workers, `now` how far
+    it is once the first task was sent. `stopped` is that it was asked to end before its
     time, with `kept` trainings at checkpoints.
     """
 
@@ -94,6 +97,7 @@ class Progress:
     paused: int = 0
     fenced: list[str] = field(default_factory=list)
     running: dict[str, Task] = field(default_factory=dict)
+    now: Snapshot | None = None
     stopped: bool = False
     kept: int = 0
 
@@ -153,6 +157,9 @@ class _Launch:
         self._size = executor.slots, executor.widest
         tasks = graph(plan, costs)
         self._scheduler, self._work = Scheduler(tasks, *self._size), tasks.work
+        self._tracker = Tracker(tasks, plan.tasks, time.monotonic(), executor.slots)
+        self._beacon = Beacon(store, self._identity)
+        executor.on_report(self._show)
         self._progress = Progress(len(plan.tasks), self._identity)
         self._packs = self._in_flight = 0
         self._costs, self._limits = costs, limits
@@ -184,15 +191,38 @@ class _Launch:
                 self._resize()
                 self._journal.flush()
                 self._compaction.tend(len(self._progress.done))
-                self._observe(self._progress)
+                self._show()
                 if not self._progress.running and not self._scheduler.finished:
                     time.sleep(WAIT_SECONDS)  # all that is left is paused
             self._journal.flush(force=True)
             self._compaction.finish(len(self._progress.done))
         finally:
             self._journal.flush(force=True)
+            self._beacon.out()
             self._compaction.close()
         return self._progress
+
+    def _show(self) -> None:
+        """Tell whoever observes, here or elsewhere, how far it is."""
+        progress = self._progress
+        failed = [one.task for one in progress.failures]
+        progress.now = self._tracker.look(
+            progress.done,
+            [*failed, *progress.blocked, *progress.cancelled],
+            progress.running.keys(),
+            self._executor.trainings(),
+            cores=min(self._in_flight, self._executor.slots),
+            ready=self._scheduler.ready_path,
+            at=time.monotonic(),
+            settled=progress.settled,
+            total=progress.total,
+            failed=len(failed),
+            blocked=len(progress.blocked),
+            cancelled=len(progress.cancelled),
+            paused=progress.paused,
+        )
+        self._beacon.tell(progress.now.numbers())
+        self._observe(progress)
 
     def _stopped(self) -> bool:
         """Whether it was asked to end, and what ran came back or had its time."""

@@ -10,10 +10,9 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from orchestrator.cost import Costs, estimate
 from orchestrator.launch import Progress as LaunchProgress
 from orchestrator.plan import Plan, Task
-from orchestrator.render import duration
+from orchestrator.progress import sentence
 from tasks.spec import Mask, Run
 
 PLAIN_SECONDS = 10.0
@@ -29,18 +28,15 @@ _VERBS = {
 class Display:
     """A context that shows a launch's progress; `observe` is the launch's observer."""
 
-    def __init__(self, console: Console, plan: Plan, costs: Costs) -> None:
-        self._console, self._costs = console, costs
-        expected = estimate(plan, costs)
-        self._cost = expected.seconds
-        self._paid = 0.0
-        self._began = self._shown = time.monotonic()
-        self._totals = expected.kinds
+    def __init__(self, console: Console, plan: Plan) -> None:
+        self._console = console
+        self._shown = time.monotonic()
+        totals = Counter(task.kind for task in plan.tasks.values())
         self._levels = _levels(plan)
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console
         )
-        self._bars = {kind: self._bar.add_task(kind, total=n) for kind, n in self._totals.items()}
+        self._bars = {kind: self._bar.add_task(kind, total=n) for kind, n in totals.items()}
         self._live = Live(self._bar, console=console, transient=True, refresh_per_second=4)
         self._counted = 0
         self._counts: Counter[str] = Counter()
@@ -62,7 +58,6 @@ class Display:
         """Show how far the launch is; plain lines come every few seconds."""
         for task in progress.done[self._counted :]:
             self._counts[task.kind] += 1
-            self._paid += self._costs.seconds(task)
         self._counted = len(progress.done)
         if self._console.is_terminal:
             for kind, bar in self._bars.items():
@@ -71,32 +66,13 @@ class Display:
             self._live.update(Group(self._bar, self._details(progress)))
             return
         now = time.monotonic()
-        if now - self._shown >= PLAIN_SECONDS:
+        if progress.now and now - self._shown >= PLAIN_SECONDS:
             self._shown = now
-            self._console.print(self._line(progress))
-
-    def _line(self, progress: LaunchProgress) -> str:
-        elapsed = time.monotonic() - self._began
-        parts = [
-            f"{progress.settled}/{progress.total} tasks",
-            f"{len(progress.running)} running",
-            f"{progress.settled / elapsed:.1f} tasks/s",
-            f"elapsed {duration(elapsed)}",
-        ]
-        if self._paid:
-            left = elapsed * (self._cost / self._paid - 1)
-            parts.append(f"about {duration(left)} left")
-        if progress.failures:
-            parts.append(f"{len(progress.failures)} failed, {len(progress.blocked)} blocked")
-        if progress.cancelled:
-            parts.append(f"{len(progress.cancelled)} cancelled")
-        if progress.paused:
-            parts.append(f"{progress.paused} paused")
-        return "  ".join(parts)
+            self._console.print(sentence(progress.now))
 
     def _details(self, progress: LaunchProgress) -> Table:
         table = Table(box=None, show_header=False, pad_edge=False)
-        table.add_row(self._line(progress))
+        table.add_row(sentence(progress.now) if progress.now else "trying one task of each kind")
         levels = Counter(
             level for task in progress.running.values() if (level := self._levels.get(task.key))
         )

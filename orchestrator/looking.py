@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -10,7 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.errors import TombolaError
+from orchestrator.progress import Snapshot, sentence
 from orchestrator.store import schema
+from orchestrator.store.beacon import Told
+from orchestrator.store.lineage import stands_on
 from orchestrator.terminal import styled
 from orchestrator.text import visible
 
@@ -69,10 +73,13 @@ A canary ends its launch before any task began, so that it says nothing of later
 """
 
 
-def print_status(console: Console, connection: Connection, sweep: str | None) -> int:
+def print_status(
+    console: Console, connection: Connection, sweep: str | None, told: Sequence[Told] = ()
+) -> int:
     """Trials by status for each sweep, then what the latest launch is doing.
 
-    Returns how many trials are not done.
+    What launches that run have `told` is said as they say it themselves. Returns how many
+    trials are not done.
     """
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("sweep")
@@ -95,6 +102,7 @@ def print_status(console: Console, connection: Connection, sweep: str | None) ->
             f"{failed:,} failed, {blocked:,} blocked; last heard of {idle:,} s ago",
             soft_wrap=True,
         )
+    _print_told(console, told)
     for failure, message, place, count, key, messages in connection.execute(_FAILURES).fetchall():
         others = f", and {messages - 1} other messages" if messages > 1 else ""
         at = f" at {place}" if place else ""
@@ -104,6 +112,13 @@ def print_status(console: Console, connection: Connection, sweep: str | None) ->
             soft_wrap=True,
         )
     return sum(counts[0] - counts[1] for _, *counts in rows)
+
+
+def _print_told(console: Console, told: Sequence[Told]) -> None:
+    for launch, numbers, age in told:
+        with suppress(ValueError, TypeError, OverflowError):
+            line = f"{launch}: {sentence(Snapshot.of(numbers))} ({max(0.0, age):.0f} s ago)"
+            console.print(visible(line), soft_wrap=True)
 
 
 # ---------------------------------------------------------------- the summary of a sweep
@@ -294,7 +309,7 @@ def _print_lineage(console: Console, connection: Connection, value: dict[str, An
     """The chain of what it stands on, nearest first."""
     console.print("stands on")
     seen: set[str] = set()
-    inputs = _inputs(value)
+    inputs = stands_on(value)
     while inputs:
         key = inputs.pop(0)
         if key in seen:
@@ -306,18 +321,9 @@ def _print_lineage(console: Console, connection: Connection, value: dict[str, An
             continue
         parent = json.loads(row[1])
         console.print(f"  {row[0]:<5} {key[:SHORT_KEY]}  {_summary(parent)}")
-        inputs += _inputs(parent)
+        inputs += stands_on(parent)
     if not seen:
         console.print("  nothing: it starts from an initialization")
-
-
-def _inputs(value: dict[str, Any]) -> list[str]:
-    keys = [value.get("mask"), value.get("within")]
-    for field in ("start", "of", "one", "other"):
-        state = value.get(field)
-        if isinstance(state, dict) and state["kind"] == "state":
-            keys.append(state["run"])
-    return [key for key in keys if key]
 
 
 def _summary(value: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ from orchestrator.store.compact import publish_segment
 from orchestrator.store.compare import Compared, Row, differences
 from orchestrator.store.files import publish
 from orchestrator.store.place import contents
+from orchestrator.store.spool import Spool
 
 BATCH = 5_000
 """Results in memory at a time, and in one segment."""
@@ -83,10 +84,13 @@ def merge(store: Path, other: Path) -> Merged:
     tainted = _tainted(other, {alarm.first["key"] for alarm in merged.alarms})
     wanted = theirs.keys() - ours.keys() - tainted
     merged.refused = len(tainted - ours.keys())
-    fresh = _checked(other, wanted)
-    while batch := list(islice(fresh, BATCH)):
-        publish_segment(store, batch)
-        merged.results += len(batch)
+    with Spool() as spool:
+        for row in _checked(other, wanted):
+            spool.add(row)
+        fresh = spool.rows()
+        while batch := list(islice(fresh, BATCH)):
+            publish_segment(store, batch)
+            merged.results += len(batch)
     live = {path.stem for path in layout.published(store / layout.LIVE, ".parquet")}
     merged.alarms += apart(store, other, sorted(live & wanted))  # committed here meanwhile
     _take_notes(store, other, merged)

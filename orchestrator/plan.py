@@ -20,6 +20,7 @@ Value: TypeAlias = Run | Mask | Measurement
 
 _UNKNOWN = "not in the store"
 _ON_PURPOSE = "done once more on purpose"
+_STOOD_ON = "results that are stored stand on it"
 
 
 class Holdings(Protocol):
@@ -95,6 +96,18 @@ class Plan:
         return trained((value, steps) for value, steps in tasks if isinstance(value, Run))
 
 
+def datasets(planned: Plan) -> list[str]:
+    """Names of the datasets that the tasks read, sorted."""
+    names = set()
+    for task in planned.tasks.values():
+        read = getattr(task.value, "dataset", None)
+        score = getattr(task.value, "score", None)
+        read = read or getattr(getattr(score, "examples", score), "dataset", None)
+        if read is not None:
+            names.add(read.name)
+    return sorted(names)
+
+
 def plan(trials: list[Trial], held: Holdings, only: Set[int] | None = None) -> Plan:
     """The tasks that the store lacks for these trials, or for those of them with a number."""
     wanted = _Wanted(held)
@@ -141,6 +154,9 @@ def only_for(planned: Plan, trials: Set[int]) -> frozenset[str]:
     tasks = planned.tasks
     others = (trial for number, trial in enumerate(planned.trials) if number not in trials)
     unexplored = [value.key for trial in others for value in answers(trial) if value.key in tasks]
+    unexplored += [  # answers do not lead there: what needs it is stored
+        key for key, task in tasks.items() if task.reason == _STOOD_ON and task.trial not in trials
+    ]
     needed: set[str] = set()
     while unexplored:
         key = unexplored.pop()
@@ -158,7 +174,7 @@ def all_for(planned: Plan, trials: Set[int]) -> frozenset[str]:
 def _held(held: Holdings, needed: State | Mask) -> bool:
     if isinstance(needed, Mask):
         return needed.key in held.masks and needed.key in held.results
-    return (needed.run.key, needed.step) in held.states
+    return needed.run.key in held.results and (needed.run.key, needed.step) in held.states
 
 
 def alone(trials: Iterable[Trial]) -> Iterator[tuple[Run, int]]:
@@ -233,18 +249,33 @@ class _Wanted:
         self._results, self._masks, self._states = held.results, held.masks, held.states
         self._tasks: dict[str, Task] = {}
         self._saves: dict[str, set[int]] = {}
+        self._complete: set[str] = set()
 
     def answer(self, trial: Trial, number: int) -> bool:
         """Ask for a trial's run, mask and measurements; whether the store had them all."""
-        lacking = [value for value in answers(trial) if value.key not in self._results]
+        asked = answers(trial)
+        lacking = [value for value in asked if value.key not in self._results]
         for value in lacking[::-1]:  # a mask before its run
             if value.key not in self._tasks:
-                self._place(value, number)
+                self._place(value, number, _UNKNOWN)
+        if self._results:
+            self._complete_lineage(asked, number)
         return not lacking
 
-    def _place(self, wanted: Value, number: int) -> None:
+    def _complete_lineage(self, asked: list[Value], number: int) -> None:
+        """Ask for whatever these stand on and has no result, though what reads it has one."""
+        while asked:
+            value = asked.pop()
+            if value.key in self._complete:
+                continue
+            self._complete.add(value.key)
+            if value.key not in self._results and value.key not in self._tasks:
+                self._place(value, number, _STOOD_ON)
+            asked += [item.run if isinstance(item, State) else item for item in inputs(value)]
+
+    def _place(self, wanted: Value, number: int, why: str) -> None:
         """Put a task after those of what it needs: depth first, without recursion."""
-        path: list[tuple[Value, str]] = [(wanted, _UNKNOWN)]
+        path: list[tuple[Value, str]] = [(wanted, why)]
         while path:
             value, reason = path[-1]
             needs: dict[str, None] = {}
@@ -274,17 +305,21 @@ class _Wanted:
         return self._tasks
 
     def _lacking(self, needed: State | Mask) -> tuple[Run | Mask, str] | None:
-        """What makes something and why it is to be done; None where the store has it."""
+        """What makes something and why it is to be done; None where the store has it.
+
+        Artifacts appear before the result that commits them: without it they do not count.
+        """
         if isinstance(needed, Mask):
             told = needed.key in self._results
             if told and needed.key in self._masks:
                 return None
             return needed, "its file is missing" if told else _UNKNOWN
         run, step = needed.run, needed.step
-        if (run.key, step) in self._states:
+        told = run.key in self._results
+        if told and (run.key, step) in self._states:
             return None
         self._saves.setdefault(run.key, set()).add(step)
-        if run.key in self._results:
+        if told:
             return run, f"weights at step {step} are needed and not stored"
         return run, _UNKNOWN
 

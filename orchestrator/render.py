@@ -10,6 +10,7 @@ from orchestrator.cost import Costs, Estimate
 from orchestrator.failures import Failure
 from orchestrator.launch import Failed, Progress
 from orchestrator.plan import Plan, Task, Value, alone, together, trained
+from orchestrator.progress import duration
 from orchestrator.store.results import Row
 from orchestrator.store.verify import Finding
 from orchestrator.study import Study
@@ -136,20 +137,6 @@ def print_findings(console: Console, findings: Sequence[Finding]) -> None:
     """What verify found, a line each."""
     for finding in findings:
         console.print(f"{finding.path}: {finding.problem}", soft_wrap=True)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: 0.4 s, 12 s, 3 min 05 s, 2 h 10 min, 3 d 4 h."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours} h"
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
 def _is_whole(planned: Plan) -> bool:

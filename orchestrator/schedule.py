@@ -186,6 +186,11 @@ class Scheduler:
         """Nothing runs, and nothing can be started or waits for someone to resume it."""
         return not self._packs and not self._ready and not self._paused()
 
+    @property
+    def ready_path(self) -> float:
+        """Seconds of the longest path that begins with a ready task; 0 where none is ready."""
+        return -self._ready[0][0] if self._ready else 0.0
+
     def handle(self, *events: Event) -> list[Command]:
         """Take in what happened; what to do about it, and what to start next."""
         commands: list[Command] = []

@@ -21,6 +21,7 @@ from orchestrator.store import history, results, sweeps
 from orchestrator.store.files import open_store
 from orchestrator.store.place import locate
 from orchestrator.store.requests import Inbox
+from orchestrator.store.schema import ANSWERS
 from orchestrator.sweep import Sweep
 from orchestrator.trials import Trial, trials
 from orchestrator.yaml_source import Source
@@ -138,6 +139,13 @@ def register(study: Study, store: str | Path) -> str:
     study = as_stored(study, locate(store))
     rows = (_row(study, number, trial) for number, trial in enumerate(study.trials))
     return sweeps.register(locate(store), study.name, rows, study.source.data, study.sweep.figures)
+
+
+def no_longer_asked(study: Study, store: str | Path) -> int:
+    """How many trials that the store has under the study's name the study does not ask for."""
+    rows = (_row(study, number, trial) for number, trial in enumerate(study.trials))
+    asked = {tuple(row.get(key) for key in ANSWERS) for row in rows}
+    return sum(row not in asked for row in sweeps.current_answers(locate(store), study.name))
 
 
 @contextmanager

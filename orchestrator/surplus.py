@@ -14,6 +14,7 @@ from pathlib import Path
 from orchestrator.errors import DamagedFile, StoreError, SweepError
 from orchestrator.plan import Plan, inputs, plan
 from orchestrator.store import layout, results, revisions
+from orchestrator.store.files import leftovers
 from orchestrator.store.parquet import opened
 from orchestrator.store.place import remove, total_size
 from orchestrator.sweep import Sweep
@@ -33,7 +34,7 @@ class Surplus:
 
 
 def surplus(store: Path) -> Surplus:
-    """What no current sweep of a store keeps or still needs.
+    """What no current sweep of a store keeps or still needs, and what killed processes left.
 
     Raises
     ------
@@ -48,6 +49,7 @@ def surplus(store: Path) -> Surplus:
         for path in layout.published(store / layout.CHECKPOINTS, ".safetensors")
         if path.stem in held.results
     ]
+    found += leftovers(store)
     return Surplus(tuple(found), total_size(found))
 
 

@@ -131,6 +131,9 @@ class RecipeFields(_Model):
     ) = None
     ghost_steps: Lengths | None = None
     rescale_steps: Lengths | None = None
+    precision: (
+        Annotated[list[Literal["float32", "tf32", "bfloat16"]], BeforeValidator(listed)] | None
+    ) = None
 
     @field_validator(*NUMBERS_OF_RECIPES)
     @classmethod
@@ -141,9 +144,9 @@ class RecipeFields(_Model):
 
 
 class InitFields(_Model):
-    """How initial weights are drawn."""
+    """How initial weights are drawn; by the network's own code where one's own says nothing."""
 
-    weights: InitScheme = "kaiming_normal"
+    weights: InitScheme | None = None
     batch_norm: Literal["ones", "uniform"] = "ones"
     linear: LinearScheme = "as_weights"
 

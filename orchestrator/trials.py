@@ -262,7 +262,9 @@ def _dataset(sweep: Sweep, name: str) -> Dataset:
     if held is None:
         held = 0.1 if "val" in sweep.eval else 0
     if isinstance(held, float):
-        held = round(held * catalog.dataset_facts(name).train)
+        share, held = held, round(held * catalog.dataset_facts(name).train)
+        if not held:
+            raise ValueError(f"validation: {share:g} of {name} is not one example")
     if "val" in sweep.eval and not held:
         raise ValueError("eval names val, which takes validation examples held out, not 0")
     return catalog.dataset(name, held)
@@ -301,7 +303,7 @@ def _moved(sweep: Sweep, setting: Setting, name: str) -> Setting:
     """The same replicate on another dataset."""
     here = setting.network
     options = tuple((option.name, option.value) for option in here.options)
-    network = catalog.network(here.name, name, here.width, options)
+    network = catalog.network(here.name, name, here.width, options, here.prunable)
     return replace(setting, network=network, dataset=_dataset(sweep, name))
 
 
@@ -348,9 +350,13 @@ def _layer_rates(grid: Grid) -> tuple[LayerRate, ...]:
 def _setting(
     sweep: Sweep, dataset: Dataset, network: NetworkChoice, replicate: int, recipe: Recipe
 ) -> Setting:
+    shaped = catalog.network(
+        network.name, dataset.name, network.width, network.written, network.prunable
+    )
     how = sweep.init.model_dump()
+    how["weights"] = how["weights"] or catalog.initialization(shaped)
     return Setting(
-        network=catalog.network(network.name, dataset.name, network.width, network.written),
+        network=shaped,
         dataset=dataset,
         recipe=recipe,
         init=Init(seed=replicate, **how),

@@ -21,7 +21,7 @@ from orchestrator import __version__
 from orchestrator.computing import Computing
 from orchestrator.deadline import TaskStalled, TaskTimeout, deadline
 from orchestrator.errors import DamagedFile, DeterminismAlarm
-from orchestrator.executors.base import Job, Outcome, Pack
+from orchestrator.executors.base import Job, Outcome, Pack, Report
 from orchestrator.failures import Failure, WorkerGone
 from orchestrator.preemption import Notice, Preempted
 from orchestrator.store import layout, repeats, results
@@ -49,16 +49,18 @@ def run_pack(
     limited: bool = False,
     others: Others | None = None,
     notice: Notice | None = None,
+    report: Report = lambda _key, _step: None,
 ) -> list[Outcome]:
     """Run a pack's jobs in order; an outcome for each but those whose needs failed here.
 
     `limited` keeps the jobs' timeouts, for which this process may have to end itself. Where
     there are `others` each training divides its batches among them. Given notice, a training
-    stops at a checkpoint, and jobs that had not begun have no outcome.
+    stops at a checkpoint, and jobs that had not begun have no outcome. Where trainings are is
+    told by `report`, at each iteration.
     """
     process.prepare()
     notice = notice or Notice()
-    worker = _Worker(pack, limited, others, notice)
+    worker = _Worker(pack, limited, others, notice, report)
     outcomes: list[Outcome] = []
     failed: set[str] = set()
 
@@ -94,11 +96,13 @@ class _Computed(NamedTuple):
 class _Worker:
     """One call's work: the pack, and what waits to be committed."""
 
-    def __init__(self, pack: Pack, limited: bool, others: Others | None, notice: Notice) -> None:
+    def __init__(
+        self, pack: Pack, limited: bool, others: Others | None, notice: Notice, report: Report
+    ) -> None:
         self._pack, self._limited = pack, limited
         self._store = locate(pack.store, patient=True)
         self._nearby = nearby(pack.launch, pack.node_cache)
-        self._computing = Computing(pack, self._store, self._nearby, others, notice)
+        self._computing = Computing(pack, self._store, self._nearby, others, notice, report)
         self._device = self._computing.device
         self._gang = others.size if others is not None else None
         self._name = f"{socket.gethostname()}:{os.getpid()}"

@@ -45,6 +45,10 @@ class Draws:
         height, width = np.minimum(np.sqrt(area / ratio), 1), np.minimum(np.sqrt(area * ratio), 1)
         return np.stack([top * (1 - height), left * (1 - width), height, width])
 
+    def offsets(self) -> streams.IntArray:
+        """(2, images): top and left of a crop within the padded image, in pixels."""
+        return (self.uniform(3)[:2] * (2 * PADDING + 1)).astype(np.int64)
+
     def flips(self) -> np.ndarray:
         """(images,) bool: half of the images are mirrored."""
         each = {"flip": 1, "crop_flip": 3, "resized_crop_flip": 5}[self.how]
@@ -65,8 +69,7 @@ def augmented(images: Tensor, draws: Draws) -> Tensor:
 def _cropped(images: Tensor, draws: Draws) -> Tensor:
     """Padded with zeros and cropped to the same size, all at once by index arithmetic."""
     examples, _, height, width = images.shape
-    offsets = torch.from_numpy((draws.uniform(3)[:2] * (2 * PADDING + 1)).astype(np.int64))
-    top, left = offsets.to(images.device)
+    top, left = torch.from_numpy(draws.offsets()).to(images.device)
     rows = top[:, None] + torch.arange(height, device=images.device)
     columns = left[:, None] + torch.arange(width, device=images.device)
     number = torch.arange(examples, device=images.device)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks import own
-from tasks.spec import Dataset, Network, Option
+from tasks.spec import Dataset, InitScheme, Network, Option
 from tasks.torchvision_names import PREFIX
 
 Shape = tuple[int, int, int]
@@ -149,7 +149,34 @@ def size(network: Network) -> tuple[int, int]:
     return round(facts.weights * wider), max(1, round(facts.flops * area * wider))
 
 
-def network(name: str, dataset: str, width: float = 1.0, options: own.Options = ()) -> Network:
+_PLAIN = ("densenet", "resnet", "resnext", "shufflenet", "wide_resnet")
+"""Networks of torchvision that are convolutions, linear layers and batch norm, and draw nothing:
+tensors drawn by name are right for them, so that they keep their keys."""
+
+
+_WITH_DROPOUT = "_three_linear"
+"""How shipped networks end that draw random numbers in training."""
+
+
+def semantics(name: str) -> int:
+    """How a network's tensors get their values (Network.semantics), by its name alone."""
+    if name.startswith(PREFIX):
+        return 1 if name.partition(":")[2].startswith(_PLAIN) else 2
+    return 2 if ":" in name or name.endswith(_WITH_DROPOUT) else 1
+
+
+def initialization(network: Network) -> InitScheme:
+    """How weights are drawn where a sweep says nothing: as its own code does, if it has any."""
+    return "kaiming_normal" if network.semantics == 1 else "own"
+
+
+def network(
+    name: str,
+    dataset: str,
+    width: float = 1.0,
+    options: own.Options = (),
+    prunable: tuple[str, ...] = (),
+) -> Network:
     """The named architecture, shaped for the named dataset; a user's own takes options.
 
     Raises
@@ -172,6 +199,8 @@ def network(name: str, dataset: str, width: float = 1.0, options: own.Options = 
         width=width,
         source=_source(name),
         options=tuple(Option(name=option, value=value) for option, value in options),
+        prunable=prunable,
+        semantics=semantics(name),
     )
 
 

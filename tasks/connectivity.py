@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import torch
 
 from tasks.data import Data
+from tasks.draws import drawing
 from tasks.networks.build import Weights, build
 from tasks.pulse import paced
-from tasks.spec import Network
+from tasks.spec import Arithmetic, Network
 from tasks.train import evaluate
 
 
@@ -37,12 +38,18 @@ class Barrier:
 
 
 def barrier(
-    network: Network, first: Weights, second: Weights, data: Data, points: int = 30
+    network: Network,
+    first: Weights,
+    second: Weights,
+    data: Data,
+    points: int = 30,
+    precision: Arithmetic = "float32",
 ) -> Barrier:
     """Errors at `points` evenly spaced weights (1 − α) first + α second, both ends included.
 
     Batch norm's running statistics are interpolated with the weights, not measured anew.
-    Weights may lie on any device; they are evaluated on that of the data.
+    Weights may lie on any device; they are evaluated on that of the data, in the precision in
+    which they were trained.
 
     Raises
     ------
@@ -58,7 +65,9 @@ def barrier(
     errors: dict[str, list[float]] = {"train": [], "test": []}
     for point in paced(range(points)):
         between = _between(first, second, point / (points - 1))
-        for measured in evaluate(module, between, data, point):
+        with drawing(network, 0, "barrier", point, device):
+            evals = evaluate(module, between, data, point, precision=precision)
+        for measured in evals:
             errors[measured.split].append(1 - measured.accuracy)
     return Barrier(tuple(errors["train"]), tuple(errors["test"]))
 

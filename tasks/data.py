@@ -85,12 +85,14 @@ class Split:
 
     def part(self, chosen: Tensor) -> "Split":
         """Some of the examples as a split of their own."""
-        source = _Part(self.source, chosen)
+        source = Part(self.source, chosen)
         return Split(source, self.labels[chosen], self.mean, self.std, self.normalised)
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
+    """Some of other images, by number."""
+
     whole: Images
     chosen: Tensor
 
@@ -218,7 +220,7 @@ def training_batches(
     of each batch. While images are read from files, the next
     batch is read beside the step that trains on this one.
     """
-    if isinstance(split.source, InMemory | _Part):
+    if isinstance(split.source, InMemory | Part):
         yield from _batches(split, recipe, order_seed, first_step, last_step, part)
         return
     ahead = _batches(split, recipe, order_seed, first_step, last_step, part)

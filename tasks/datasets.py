@@ -18,6 +18,7 @@ from torch import Tensor
 
 from tasks import streams
 from tasks.augment import Draws
+from tasks.data_files import missing, root
 from tasks.pulse import paced
 
 SplitOf = Literal["train", "test"]
@@ -25,11 +26,6 @@ Reader = Callable[[str], tuple[Any, Any]]
 
 TINY_IMAGENET = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 TINY_IMAGENET_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
-
-
-def root() -> Path:
-    """The folder of the datasets' files."""
-    return Path(os.environ.get("TOMBOLA_DATA", "data"))
 
 
 def reader(name: str) -> Reader:
@@ -242,9 +238,11 @@ class Streamed:
 
 
 def _missing(name: str) -> FileNotFoundError:
+    """The error where files are missing, or are not those of the dataset."""
     return FileNotFoundError(
-        f"the files of {name} are not in {root()}/{name}: fetch them with "
-        f"`tombola data fetch {name}`, or say where they are in TOMBOLA_DATA"
+        missing(name)
+        or f"the files of {name} in {root()}/{name} are not all there, or altered: "
+        f"fetch them anew with `tombola data fetch {name}`"
     )
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.nn.modules.conv import _ConvNd
 
 from tasks.masks import Kept
-from tasks.networks.build import prunable
+from tasks.networks import tensors
+from tasks.networks.build import call, prunable
 
 
 class _Saturate(torch.autograd.Function):
@@ -47,8 +48,8 @@ def effective(paths: nn.Module, kept: Kept, input_shape: tuple[int, ...]) -> Kep
     device = next(iter(live.values())).device
     ones = torch.ones(1, *input_shape, dtype=torch.float64, device=device)
     with _exact_convolutions(device):
-        total = functional_call(paths, live, (ones,), tie_weights=False).sum()
-        gradients = torch.autograd.grad(total, list(live.values()))
+        total = call(paths, live, ones).sum()
+        gradients = torch.autograd.grad(total, list(live.values()), materialize_grads=True)
     return {
         name: (gradient != 0) & kept[name] for name, gradient in zip(live, gradients, strict=True)
     }
@@ -67,7 +68,7 @@ def dead_units(kept: Kept) -> dict[str, int]:
 def _neutral(name: str, tensor: Tensor, device: torch.device | str) -> Tensor:
     """Biases, running means and positions 0; batch norm's scale and running variance 1."""
     if not tensor.is_floating_point():
-        return torch.zeros(tensor.shape, dtype=tensor.dtype, device=device)
+        return torch.zeros_like(tensor, device=device) if tensor.is_meta else tensor.to(device)
     one = name.endswith(("weight", "running_var"))
     return torch.full(tensor.shape, 1.0 if one else 0.0, dtype=torch.float64, device=device)
 
@@ -76,26 +77,30 @@ def connections(module: nn.Module, device: torch.device | str = "cpu") -> nn.Mod
     """Turn an architecture into one that passes 1 or 0 between layers, forth and back.
 
     Its activations must be 0 at 0 and rise, its poolings be modules: MaxPool2d or averages.
-    Layer norms are left out. All its tensors but the prunable ones get neutral values.
+    Layer norms are left out. All its tensors but the prunable ones get neutral values; whole
+    numbers, which may be places in a table, are kept where there are any.
 
     Raises
     ------
     ValueError
-        When a max pooling is dilated.
+        When a max pooling is dilated, or a layer is gated (recurrent) or weighs by softmax
+        (attention): its gradients may cancel.
     """
     module.eval()
     for parent in list(module.modules()):
+        if isinstance(parent, nn.RNNBase | nn.RNNCellBase | nn.MultiheadAttention):
+            raise ValueError(f"paths through {type(parent).__name__} cannot be followed")
         for name, child in parent.named_children():
             if isinstance(child, nn.MaxPool2d):
                 setattr(parent, name, _averaging(child))
             elif isinstance(child, nn.LayerNorm):
                 setattr(parent, name, nn.Identity())
-            elif isinstance(child, nn.Conv2d | nn.Linear):
+            elif isinstance(child, _ConvNd | nn.Linear):
                 child.register_forward_hook(_saturated)
     weights = set(prunable(module))
-    others = {name: t for name, t in module.state_dict().items() if name not in weights}
-    neutral = {name: _neutral(name, tensor, device) for name, tensor in others.items()}
-    module.load_state_dict(neutral, strict=False, assign=True)
+    tensors.replace(
+        module, lambda n, tensor: tensor if n in weights else _neutral(n, tensor, device)
+    )
     return module.requires_grad_(False)
 
 

@@ -9,13 +9,14 @@ from math import cos, pi
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from tasks import streams
 from tasks.data import Data, training_batches
+from tasks.draws import drawing
 from tasks.masks import Kept, select
-from tasks.networks.build import Weights, build, prunable
+from tasks.networks.build import Weights, build, call, prunable
+from tasks.precision import arithmetic
 from tasks.pulse import paced
 from tasks.spec import GemMiner, Network, Recipe
 
@@ -28,6 +29,7 @@ class Mined:
     history: tuple[tuple[int, int, float], ...]
 
 
+@arithmetic("float32")
 def mine(
     network: Network, weights: Weights, data: Data, density: float, settings: GemMiner
 ) -> Mined:
@@ -71,11 +73,12 @@ def mine(
     module.train()
     for step, batch in paced(enumerate(batches, 1)):
         live = {n: frozen[n] * _rounded(scores[n]) * flags[n] for n in names}
-        logits = functional_call(module, {**frozen, **live}, (batch.images,))
+        with drawing(network, settings.seed, "gem miner", step, device):
+            logits = call(module, {**frozen, **live}, batch.images)
         loss = cross_entropy(logits, batch.labels)
         penalty = torch.stack([(s * flags[n]).square().sum() for n, s in scores.items()]).sum()
         total = loss + settings.regularization * penalty
-        gradients = torch.autograd.grad(total, list(scores.values()))
+        gradients = torch.autograd.grad(total, list(scores.values()), materialize_grads=True)
         rate = settings.lr * (1 + cos(pi * (step - 1) / settings.steps)) / 2
         _update(scores, momenta, gradients, rate, settings.momentum)
         if step % settings.period == 0:

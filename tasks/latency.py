@@ -8,10 +8,10 @@ from statistics import median
 
 import torch
 from torch import nn
-from torch.func import functional_call
 
 from tasks.masks import Kept
-from tasks.networks.build import Weights, build
+from tasks.networks.build import Weights, build, call
+from tasks.precision import arithmetic
 from tasks.pulse import paced
 from tasks.spec import Network
 from tasks.structured import shrink
@@ -32,6 +32,7 @@ class Form:
     bytes: int
 
 
+@arithmetic("float32")
 def latencies(network: Network, weights: Weights, kept: Kept, *, batch_size: int = 1) -> list[Form]:
     """Dense, masked (zeros are computed with, so no faster) and shrunk, on the weights' device.
 
@@ -78,7 +79,7 @@ def _turns() -> Iterator[int]:
 def _pass(module: nn.Module, weights: Weights, images: torch.Tensor) -> float:
     module.eval()
     began = time.perf_counter()
-    functional_call(module, weights, (images,))
+    call(module, weights, images)
     if images.is_cuda:
         torch.cuda.synchronize()
     return time.perf_counter() - began

@@ -1,5 +1,6 @@
 """What is recorded of a mask: per layer, how much is kept and what it would cost."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite, sqrt
@@ -8,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tasks.draws import drawing
 from tasks.effective import connections, effective
 from tasks.masks import Kept
-from tasks.networks.build import Weights, build, prunable
+from tasks.networks.build import Weights, build, example_weights, loaded, prunable
+from tasks.networks.products import Products
 from tasks.spec import Network
 
 
@@ -27,31 +30,49 @@ class Layer:
 
 @lru_cache(maxsize=256)
 def dense_layers(network: Network) -> tuple[Layer, ...]:
-    """The prunable layers in the order in which an example meets them, all weights kept."""
-    module = build(network)
-    wanted = set(prunable(module))
-    found: list[Layer] = []
+    """The prunable layers in the order in which an example meets them, all weights kept.
 
-    def record(name: str) -> Any:
-        def hook(child: nn.Module, _: object, output: Tensor) -> None:
+    Multiply-adds are those of the matrix products and convolutions that read a tensor, however
+    the network's code calls them; where it is read by none, one for each of its weights.
+    """
+    weights = example_weights(network)
+    module = loaded(network, weights).eval()
+    names = prunable(module)
+    sizes = {name: weights[name].numel() for name in names}
+    # On the CPU: torch works out batch norm on the meta device by its compiler, which takes
+    # seconds to import; so does a mode that sees operations, where layers need not be looked for.
+    example = torch.zeros(1, *network.input_shape)
+    if network.semantics == 1:
+        found = _by_layers(module, names, example)
+    else:
+        products = Products({name: module.get_parameter(name) for name in names})
+        with torch.no_grad(), drawing(network, 0, "shapes"), products:
+            module(example)
+        found = products.found
+    flops = {**found, **{n: sizes[n] for n in names if n not in found}}
+    return tuple(
+        Layer(name, position, sizes[name], sizes[name], count)
+        for position, (name, count) in enumerate(flops.items())
+    )
+
+
+def _by_layers(module: nn.Module, names: list[str], example: Tensor) -> dict[str, int]:
+    """Multiply-adds of convolutions and linear layers that are called as such, in order."""
+    found: dict[str, int] = {}
+
+    def record(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        def hook(child: nn.Module, _: Any, output: Tensor) -> None:
             weight = child.get_parameter("weight")
-            positions = output[0].numel() // weight.shape[0]
-            flops = weight.numel() * positions
-            found.append(Layer(name, len(found), weight.numel(), weight.numel(), flops))
+            found[name] = weight.numel() * (output[0].numel() // weight.shape[0])
 
         return hook
 
-    for name, child in module.named_modules():
-        if f"{name}.weight" in wanted:
-            child.register_forward_hook(record(f"{name}.weight"))
-    module.eval()
-    # On the CPU: torch works out batch norm on the meta device by its compiler, which takes
-    # seconds to import.
-    zeros = {n: torch.zeros(t.shape, dtype=t.dtype) for n, t in module.state_dict().items()}
-    module.load_state_dict(zeros, assign=True)
+    for name in names:
+        owner = module.get_submodule(name.rpartition(".")[0])
+        owner.register_forward_hook(record(name))
     with torch.no_grad():
-        module(torch.zeros(1, *network.input_shape))
-    return tuple(found)
+        module(example)
+    return found
 
 
 def layers(network: Network, kept: Kept | None) -> list[Layer]:
@@ -71,7 +92,7 @@ def layers(network: Network, kept: Kept | None) -> list[Layer]:
 @lru_cache(maxsize=256)
 def parameters(network: Network) -> int:
     """All trainable parameters, biases and batch norm included."""
-    return sum(p.numel() for p in build(network).parameters())
+    return sum(p.numel() for p in build(network).parameters() if p.requires_grad)
 
 
 def fitted(network: Network, kept: Kept) -> Kept:
@@ -101,13 +122,23 @@ def moments(scores: Tensor) -> tuple[float, float]:
     return float(values.mean()), float(values.std(correction=0))
 
 
-def effective_kept(network: Network, kept: Kept) -> dict[str, int]:
-    """How many kept weights of each layer lie on a path from input to output."""
+def effective_kept(network: Network, kept: Kept) -> dict[str, int | None]:
+    """How many kept weights of each layer lie on a path from input to output.
+
+    None of a network of somebody else's in which paths of single weights cannot be followed.
+    """
     device = next(iter(kept.values())).device
-    found = effective(_paths(network, device), kept, network.input_shape)
+    try:
+        found = effective(_paths(network, device), kept, network.input_shape)
+    except (RuntimeError, ValueError, TypeError):
+        if network.semantics == 1:
+            raise
+        return dict.fromkeys(kept)
     return {name: int(tensor.sum()) for name, tensor in found.items()}
 
 
 @lru_cache(maxsize=16)
 def _paths(network: Network, device: torch.device) -> nn.Module:
-    return connections(build(network), device)
+    if network.semantics == 1:
+        return connections(build(network), device)
+    return connections(loaded(network, example_weights(network)), device)

@@ -1,7 +1,7 @@
 """What one prune task computes: from a score and a state to the kept weights."""
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 import torch
@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from tasks import masks, measure, own
 from tasks import score as scoring
 from tasks.data import Batch, Data, scoring_batches
+from tasks.draws import drawing
 from tasks.masks import Kept, Scores, Selection, select, shuffle
-from tasks.networks.build import Weights, build, prunable
+from tasks.networks.build import Weights, build, loaded, prunable
+from tasks.precision import arithmetic
 from tasks.pulse import paced
 from tasks.spec import (
     Ablation,
@@ -49,7 +51,7 @@ def one_shot_scores(
     """Scores that answer every density at once; None where they depend on it.
 
     `weights` may be None for random scores and `data` for those that look at no examples.
-    Full precision: TF32 and autocast are off.
+    In float32 whatever the runs that are pruned were trained in.
     """
     if not is_one_shot(score):
         return None
@@ -124,10 +126,31 @@ def _scorer(network: Network, score: Score, weights: Weights, data: Data | None)
     batches = _batches(score, data) if isinstance(score, OnExamples) else []
 
     def scores(kept: Kept | None) -> Scores:
-        with _FullPrecision():
+        with arithmetic("float32"), _drawing(network, score, batches), _refused(network, score):
             return _scores(network, module, score, weights, kept, batches)
 
     return scores
+
+
+def _drawing(network: Network, score: Score, batches: list[Batch]) -> AbstractContextManager[None]:
+    """What a network draws while it is scored; the same at each iteration."""
+    seed = score.examples.seed if isinstance(score, OnExamples) else 0
+    device = batches[0].images.device if batches else torch.device("cpu")
+    return drawing(network, seed, "scoring", device=device)
+
+
+@contextmanager
+def _refused(network: Network, score: Score) -> Iterator[None]:
+    """Say in a sentence that a score cannot be computed for somebody else's network."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, TypeError) as error:
+        if network.semantics == 1 or isinstance(score, Own):
+            raise
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{score.kind} cannot score {network.name}: {reason}") from error
 
 
 def _scores(
@@ -153,17 +176,22 @@ def _scores(
             shape = network.input_shape
             return scoring.synflow(module, weights, kept, shape, score.precision)
         case Own():
-            return _own_scores(score, module, weights, kept, batches)
+            return _own_scores(network, score, module, weights, kept, batches)
         case GemMiner():
             raise ValueError("gem_miner learns its mask; it has no scores of its own")
 
 
 def _own_scores(
-    score: Own, module: nn.Module, weights: Weights, kept: Kept | None, batches: list[Batch]
+    network: Network,
+    score: Own,
+    module: nn.Module,
+    weights: Weights,
+    kept: Kept | None,
+    batches: list[Batch],
 ) -> Scores:
     """A user's scores, refused unless there is one for each prunable weight."""
     options = tuple((option.name, option.value) for option in score.options)
-    given = _running(module, weights, kept), weights, kept, batches, score.examples.seed
+    given = _running(network, weights, kept), weights, kept, batches, score.examples.seed
     found = own.call(score.name, *given, source=score.source, options=options)
     if not isinstance(found, Mapping) or not all(isinstance(s, Tensor) for s in found.values()):
         raise ValueError(
@@ -182,12 +210,10 @@ def _own_scores(
     return {name: found[name].detach() for name in names}
 
 
-def _running(module: nn.Module, weights: Weights, kept: Kept | None) -> nn.Module:
-    """A copy of the module that runs: it has copies of the weights, of which it uses those kept."""
-    running = copy.deepcopy(module)
-    used = {n: t * kept[n] if kept and n in kept else t.clone() for n, t in weights.items()}
-    running.load_state_dict(used, assign=True)
-    return running.train()
+def _running(network: Network, weights: Weights, kept: Kept | None) -> nn.Module:
+    """The network with copies of the weights, of which it uses those kept: it runs."""
+    used = {n: t * kept[n] if kept and n in kept else t for n, t in weights.items()}
+    return loaded(network, used).train()
 
 
 def _batches(score: OnExamples, data: Data | None) -> list[Batch]:
@@ -319,17 +345,3 @@ def _density(kept: Kept) -> float:
 
 def _signed(scores: Scores, inverted: bool) -> Scores:
     return {name: -tensor for name, tensor in scores.items()} if inverted else scores
-
-
-class _FullPrecision:
-    """TF32 off while scoring, as it was afterwards (CPU: no effect)."""
-
-    def __enter__(self) -> None:
-        self._before = torch.get_float32_matmul_precision()
-        self._cudnn = torch.backends.cudnn.allow_tf32
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cudnn.allow_tf32 = False
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_float32_matmul_precision(self._before)
-        torch.backends.cudnn.allow_tf32 = self._cudnn

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
 from tasks.data import Batch, Data, training_batches
+from tasks.draws import drawing
 from tasks.masks import Kept
-from tasks.networks.build import Weights, build
+from tasks.networks.build import Weights, build, call
 from tasks.pulse import paced
 from tasks.spec import Network, Recipe
 
@@ -42,20 +43,25 @@ def rescaled(
     """
     module = build(network).train()
     base = {n: t.detach() * kept[n] if kept and n in kept else t for n, t in weights.items()}
-    names = [name for name, _ in module.named_parameters()]
+    names = [name for name, p in module.named_parameters() if p.requires_grad]
     scales = {n: torch.ones((), device=base[n].device, requires_grad=True) for n in names}
     optimizer = torch.optim.Adam(list(scales.values()), lr=RATE)
-    for batch, other in paced(_pairs(data, recipe, order_seed)):
+    device = data.train.labels.device
+    for step, (batch, other) in paced(enumerate(_pairs(data, recipe, order_seed))):
         scaled = {name: base[name] * scale for name, scale in scales.items()}
         buffers = {n: t.clone() for n, t in base.items() if n not in scaled}
-        loss = _loss(module, {**buffers, **scaled}, batch)
-        gradients = torch.autograd.grad(loss, list(scaled.values()), create_graph=True)
+        with drawing(network, order_seed, "rescaling", step, device), sdpa_kernel(SDPBackend.MATH):
+            loss = _loss(module, {**buffers, **scaled}, batch)
+        gradients = torch.autograd.grad(
+            loss, list(scaled.values()), create_graph=True, materialize_grads=True
+        )
         norm = torch.stack([g.square().sum() for g in gradients]).sum().sqrt()
         if norm > LARGEST_NORM:
             objective = norm
         else:
             stepped = _stepped(recipe, scaled, gradients)
-            objective = _loss(module, {**buffers, **stepped}, other)
+            with drawing(network, order_seed, "rescaling, other batch", step, device):
+                objective = _loss(module, {**buffers, **stepped}, other)
         optimizer.zero_grad()
         objective.backward(inputs=list(scales.values()))  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(list(scales.values()), 1.0)
@@ -88,5 +94,4 @@ def _pairs(data: Data, recipe: Recipe, order_seed: int) -> Iterator[tuple[Batch,
 
 
 def _loss(module: torch.nn.Module, weights: Weights, batch: Batch) -> Tensor:
-    logits = functional_call(module, weights, (batch.images,), tie_weights=False)
-    return cross_entropy(logits, batch.labels)
+    return cross_entropy(call(module, weights, batch.images), batch.labels)

@@ -3,17 +3,18 @@
 They are functions of tensors; schedules and densities are those of tasks.prune.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
 from tasks import streams
 from tasks.data import Batch
 from tasks.masks import Kept, Scores
-from tasks.networks.build import Weights, prunable
+from tasks.networks.build import Weights, call, prunable
 from tasks.pulse import paced
 from tasks.spec import Grasp, Obd, Random, Snip
 
@@ -50,7 +51,7 @@ def snip(
     total = [torch.zeros_like(tensor) for tensor in live.values()]
     for batch, share in paced(_shares(batches)):
         loss = _loss(module, {**others, **live}, batch)
-        gradients = torch.autograd.grad(loss, list(live.values()))
+        gradients = torch.autograd.grad(loss, list(live.values()), materialize_grads=True)
         if score.total == "absolute":
             gradients = tuple(g.abs() for g in gradients)
         torch._foreach_add_(total, list(gradients), alpha=share)
@@ -60,6 +61,7 @@ def snip(
     }
 
 
+@sdpa_kernel(SDPBackend.MATH)
 def grasp(
     score: Grasp, module: nn.Module, weights: Weights, kept: Kept | None, batches: list[Batch]
 ) -> Scores:
@@ -76,18 +78,21 @@ def grasp(
     if len(shares) > 1:
         for batch, share in paced(shares):
             loss = _loss(module, {**others, **live}, batch, score.temperature)
-            torch._foreach_add_(gradient, list(torch.autograd.grad(loss, tensors)), alpha=share)
+            slopes = torch.autograd.grad(loss, tensors, materialize_grads=True)
+            torch._foreach_add_(gradient, list(slopes), alpha=share)
     curvature = [torch.zeros_like(tensor) for tensor in tensors]
     for batch, share in paced(shares):
         loss = _loss(module, {**others, **live}, batch, score.temperature)
-        own = torch.autograd.grad(loss, tensors, create_graph=True)
+        own = torch.autograd.grad(loss, tensors, create_graph=True, materialize_grads=True)
         fixed = gradient if len(shares) > 1 else [g.detach() for g in own]
         product = torch.stack([(f * g).sum() for f, g in zip(fixed, own, strict=True)]).sum()
-        torch._foreach_add_(curvature, list(torch.autograd.grad(product, tensors)), alpha=share)
+        bent = torch.autograd.grad(product, tensors, materialize_grads=True)
+        torch._foreach_add_(curvature, list(bent), alpha=share)
     scores = {n: live[n].detach() * c for n, c in zip(names, curvature, strict=True)}
     return {n: s.abs() for n, s in scores.items()} if score.absolute else scores
 
 
+@sdpa_kernel(SDPBackend.MATH)
 def obd(
     score: Obd, module: nn.Module, weights: Weights, kept: Kept | None, batches: list[Batch]
 ) -> Scores:
@@ -102,14 +107,13 @@ def obd(
     module.eval()
 
     def one_logit(live: Weights, image: Tensor, direction: Tensor) -> Tensor:
-        logits: Tensor = functional_call(module, {**others, **live}, (image[None],))[0]
-        return (logits * direction).sum()
+        return (call(module, {**others, **live}, image[None])[0] * direction).sum()
 
-    slopes = vmap(grad(one_logit), in_dims=(None, 0, 0))
+    slopes = _of_each(grad(one_logit))
     total = [torch.zeros_like(live[name]) for name in names]
     batch = Batch(torch.cat([b.images for b in batches]), torch.cat([b.labels for b in batches]))
     with torch.no_grad():
-        logits = functional_call(module, {**others, **live}, (batch.images,))
+        logits = call(module, {**others, **live}, batch.images)
     for direction in _directions(score, logits, batch.labels):
         parts = (torch.split(t, EXAMPLES_AT_ONCE) for t in (batch.images, direction))
         for images, part in paced(zip(*parts, strict=True)):
@@ -136,7 +140,7 @@ def synflow(
     statistics is no part of the synaptic flow, and subtracting a mean would break its
     conservation.
     """
-    flow = {name: tensor.detach().abs() for name, tensor in weights.items()}
+    flow = {n: t.detach().abs() if t.is_floating_point() else t for n, t in weights.items()}
     for name, tensor in flow.items():
         if name.endswith("running_mean"):
             flow[name] = torch.zeros_like(tensor)
@@ -145,8 +149,8 @@ def synflow(
     names, live, others = _parts(module, flow, kept, precision)
     module.eval()
     ones = torch.ones(1, *input_shape, dtype=live[names[0]].dtype, device=live[names[0]].device)
-    total = functional_call(module, {**others, **live}, (ones,)).sum()
-    gradients = torch.autograd.grad(total, list(live.values()))
+    total = call(module, {**others, **live}, ones).sum()
+    gradients = torch.autograd.grad(total, list(live.values()), materialize_grads=True)
     return {
         name: live[name].detach().mul_(gradient).abs_()
         for name, gradient in zip(names, gradients, strict=True)
@@ -165,9 +169,28 @@ def _directions(score: Obd, logits: Tensor, labels: Tensor) -> Iterable[Tensor]:
         yield p[:, c : c + 1].sqrt() * (axis - p)
 
 
+def _of_each(slope: Callable[..., Weights]) -> Callable[..., Weights]:
+    """A slope of each example, of all together where the network's operations allow it.
+
+    Recurrent ones do not, nor does code that looks at values.
+    """
+
+    def slopes(live: Weights, images: Tensor, directions: Tensor) -> Weights:
+        try:
+            return vmap(slope, in_dims=(None, 0, 0))(live, images, directions)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            pairs = zip(images, directions, strict=True)
+            found = [slope(live, image, direction) for image, direction in pairs]
+            return {name: torch.stack([one[name] for one in found]) for name in live}
+
+    return slopes
+
+
 def _loss(module: nn.Module, weights: Weights, batch: Batch, temperature: float = 1.0) -> Tensor:
-    images = batch.images.to(next(iter(weights.values())).dtype)
-    return cross_entropy(functional_call(module, weights, (images,)) / temperature, batch.labels)
+    images = batch.images.to(weights[prunable(module)[0]].dtype)
+    return cross_entropy(call(module, weights, images) / temperature, batch.labels)
 
 
 def _shares(batches: list[Batch]) -> list[tuple[Batch, float]]:

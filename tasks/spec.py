@@ -29,6 +29,12 @@ class Network(Record, kind="network"):
     `input_shape` is (channels, height, width). `name` is one of tasks.networks, torchvision's
     (`torchvision:mobilenet_v2`), or a user's own `module:function`, which takes `options` and
     whose digest is `source`. `width` multiplies the channels of a network that takes it.
+
+    `prunable` are patterns of tensors' names that say which can be pruned, where not the usual
+    ones are (tasks.networks.tensors). With `semantics` 2 each tensor has the value that the
+    network's own code gives it, what the code draws is seeded, and weights of all kinds of
+    layers are prunable. With 1, that of the networks here, a tensor's value is set by its
+    name, nothing is drawn, and Conv2d and Linear weights are prunable.
     """
 
     name: str
@@ -37,6 +43,8 @@ class Network(Record, kind="network"):
     width: float = added(default=1.0)
     source: str = added(default="")
     options: tuple[Option, ...] = added(default=())
+    prunable: tuple[str, ...] = added(default=())
+    semantics: int = added(default=1)
 
     def check(self) -> None:
         if self.width <= 0:
@@ -92,6 +100,7 @@ LARGEST = 2**31 - 1
 SPLITS = ("train", "val", "test")
 Augment: TypeAlias = Literal["none", "flip", "crop_flip", "resized_crop_flip"]
 SplitName: TypeAlias = Literal["train", "val", "test"]
+Arithmetic: TypeAlias = Literal["float32", "tf32", "bfloat16"]
 
 
 NUMBERS_OF_RECIPES: dict[str, tuple[Callable[[float], bool], str]] = {
@@ -132,6 +141,11 @@ class Recipe(Record, kind="recipe"):
     `ghost_steps`, `ghosts` saying which: soft neurons (x · sigmoid(x) for ReLU), or skips
     (convolutions that keep the shape add their input, fading linearly to nothing). A run
     from step 0 first learns a scale for each tensor for `rescale_steps` (tasks.rescale).
+
+    `precision` is that of training and evaluation: float32 is IEEE's on every device; tf32
+    rounds what convolutions and matrix products take (on a GPU; elsewhere it is float32);
+    bfloat16 rounds their weights and inputs, while weights that are trained, batch norm's
+    statistics and the loss stay float32 (tasks.precision).
     """
 
     steps: int
@@ -150,6 +164,7 @@ class Recipe(Record, kind="recipe"):
     ghosts: Literal["none", "neurons", "skips", "both"] = added(default="none")
     ghost_steps: int = added(default=0)
     rescale_steps: int = added(default=0)
+    precision: Arithmetic = added(default="float32")
 
     def check(self) -> None:
         if (self.ghosts == "none") != (self.ghost_steps == 0):
@@ -171,7 +186,12 @@ class Recipe(Record, kind="recipe"):
 
 
 InitScheme: TypeAlias = Literal[
-    "kaiming_normal", "kaiming_normal_fan_out", "glorot_normal", "lecun_truncated_normal", "pytorch"
+    "kaiming_normal",
+    "kaiming_normal_fan_out",
+    "glorot_normal",
+    "lecun_truncated_normal",
+    "pytorch",
+    "own",
 ]
 LinearScheme: TypeAlias = Literal["as_weights", "pytorch", "normal_001"]
 
@@ -179,9 +199,12 @@ LinearScheme: TypeAlias = Literal["as_weights", "pytorch", "normal_001"]
 class Init(Record, kind="init"):
     """Weights at step 0.
 
-    `weights` is the scheme of convolutions and linear layers (tasks.networks.schemes), `linear`
-    that of linear layers where it is another: "pytorch" is U(±1/√fan-in) for the weights and the
-    biases, "normal_001" is N(0, 0.01²). Biases are 0 but under "pytorch". `batch_norm` is the
+    `weights` is "own", as the network's own code draws them (seeded), or the scheme of the
+    weights whose inputs are known, of convolutions, linear, recurrent and attention layers
+    (tasks.networks.schemes); `linear` is that of linear layers where it is another: "pytorch" is
+    U(±1/√fan-in) for the weights and the biases, "normal_001" is N(0, 0.01²). Biases of the
+    networks here are 0 but under "pytorch"; whatever else a network of another's has keeps its
+    own value (Network.semantics). `batch_norm` is the
     scale γ of batch norm: ones, or uniform in [0, 1) as OpenLTH draws it.
     """
 
@@ -494,9 +517,13 @@ def _same_network(network: Network, start: "Init | State | None", mask: "Mask | 
         raise ValueError("the weights to start from belong to another network")
     if mask is None or mask.network is network:
         return
-    one, other = mask.network, network
-    if (one.name, one.width, one.options) != (other.name, other.width, other.options):
+    if _architecture(mask.network) != _architecture(network):
         raise ValueError("the mask belongs to another network")
+
+
+def _architecture(network: Network) -> tuple[object, ...]:
+    """What networks for different datasets may have in common."""
+    return network.name, network.width, network.options, network.prunable, network.semantics
 
 
 # ---------------------------------------------------------------- folding equal work

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tasks import measure
 from tasks.masks import Kept
-from tasks.networks.build import Weights, build, prunable
+from tasks.networks.build import Weights, loaded, prunable
 from tasks.spec import Network
 
 
@@ -68,9 +68,7 @@ class _Graph:
     def __init__(self, network: Network, weights: Weights) -> None:
         import torch_pruning
 
-        self.module = build(network).to_empty(device="cpu")
-        self.module.load_state_dict({name: tensor.cpu() for name, tensor in weights.items()})
-        self.module.eval()
+        self.module = loaded(network, {name: t.cpu() for name, t in weights.items()}).eval()
         self._names = {child: name for name, child in self.module.named_modules()}
         self._graph = torch_pruning.DependencyGraph().build_dependency(
             self.module, torch.ones(1, *network.input_shape)

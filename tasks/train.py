@@ -12,17 +12,18 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from tasks.data import Batch, Data, Split, training_batches
+from tasks.draws import drawing
 from tasks.ghosts import Ghosts
 from tasks.masks import Kept
-from tasks.networks.build import Weights, build
-from tasks.optimizers import optimizer
+from tasks.networks.build import Weights, build, call
+from tasks.optimizers import optimizer, update
+from tasks.precision import Callee, arithmetic, in_its_precision, laid_out
 from tasks.pulse import paced
 from tasks.rescale import rescaled
-from tasks.spec import Cosine, Network, Recipe, StepDecay
+from tasks.spec import Arithmetic, Cosine, Network, Recipe, StepDecay
 
 EVALUATION = 2
 """Which way of adding up losses `evaluate` has: it rises with the order of its additions."""
@@ -48,6 +49,12 @@ class Eval:
     loss: float
     accuracy: float
     top5: float
+
+    @classmethod
+    def of(cls, step: int, split: str, size: int, sums: Tensor) -> "Eval":
+        """From the sums over a split of so many examples."""
+        loss, correct, among = sums.tolist()
+        return cls(step, split, loss / size, correct / size, among / size)
 
 
 @dataclass(frozen=True)
@@ -139,10 +146,13 @@ class _Alone:
         pass
 
 
-_NEVER: Checkpoints = _Never()
+NEVER: Checkpoints = _Never()
+"""No checkpoints are there, and none are kept."""
+
 _ALONE: Group = _Alone()
 
 
+@in_its_precision
 def train(
     network: Network,
     recipe: Recipe,
@@ -154,7 +164,7 @@ def train(
     first_step: int = 0,
     last_step: int | None = None,
     save: Collection[int] = (),
-    checkpoints: Checkpoints = _NEVER,
+    checkpoints: Checkpoints = NEVER,
     group: Group = _ALONE,
 ) -> Trained:
     """Train from `first_step` to `last_step` (the recipe's end) and evaluate on the way.
@@ -175,41 +185,45 @@ def train(
     module = build(network, in_place=recipe.ghosts == "none")
     group.prepare(module)
     device = data.train.labels.device
-    cut = checkpoints.last() or _beginning(
+    cut = checkpoints.last() or beginning(
         network, recipe, data, weights, kept, order_seed, first_step, last_step
     )
-    state = {n: t.to(device, copy=True) for n, t in cut.weights.items()}
-    params = {n: state[n].requires_grad_() for n, _ in module.named_parameters()}
+    state = {n: laid_out(t.to(device, copy=True), recipe.precision) for n, t in cut.weights.items()}
+    params = {n: state[n].requires_grad_() for n, p in module.named_parameters() if p.requires_grad}
     tensors = list(params.values())
-    masks = {n: k.to(tensors[0]) for n, k in kept.items()} if kept else {}
-    positions = [i for i, n in enumerate(params) if n in masks]
-    mask_list = [masks[n] for n in params if n in masks]
+    masks = {n: laid_out(m, recipe.precision) for n, m in masks_of(network, state, kept).items()}
+    masked = [(i, masks[n]) for i, n in enumerate(params) if n in masks]
     updates = optimizer(recipe, tensors)
     ghosts = Ghosts(module, recipe)
     if cut.optimizer:
-        updates.restore([tensor.to(device, copy=True) for tensor in cut.optimizer])
+        there = (tensor.to(device, copy=True) for tensor in cut.optimizer)
+        updates.restore([laid_out(tensor, recipe.precision) for tensor in there])
     losses = cut.losses.to(device, copy=True)
     evals, states = list(cut.evals), dict(cut.states)
     batches = training_batches(
         data.train, recipe, order_seed, cut.step, last_step, (group.rank, group.size)
     )
     with torch.no_grad():
-        for i, mask in zip(positions, mask_list, strict=True):
-            tensors[i].mul_(mask)
+        for name, mask in masks.items():
+            state[name].mul_(mask)
+    called = Callee(module, state, recipe.precision)
 
     diverged_at = None
     for step in paced(range(cut.step, last_step + 1)):
         if cut.step < step < last_step and checkpoints.due():
-            now = {n: t.detach() for n, t in state.items()}
-            checkpoints.keep(Checkpoint(step, now, updates.state(), losses, evals, states))
+            now = {n: t.detach().contiguous() for n, t in state.items()}
+            optimizer_state = [tensor.contiguous() for tensor in updates.state()]
+            checkpoints.keep(Checkpoint(step, now, optimizer_state, losses, evals, states))
         due = step in (first_step, last_step) or step % recipe.evaluate_every == 0
         if due:
-            _check_masks(params, updates.buffers, masks)
+            check_masks(state, dict(zip(params, updates.buffers, strict=True)), masks)
             ghosts.haunt(None)
-            evals += evaluate(module, state, data, step, recipe.evaluate, group)
-            diverged_at = _first_non_finite(losses, first_step, step)
+            splits = recipe.evaluate
+            with drawing(network, order_seed, "evaluation", f"{step} {group.rank}", device):
+                evals += evaluate(module, state, data, step, splits, group, recipe.precision)
+            diverged_at = first_non_finite(losses, first_step, step)
         if step in save:
-            states[step] = {n: t.detach().clone() for n, t in state.items()}
+            states[step] = copied(state)
         if step == last_step or diverged_at is not None:
             break
 
@@ -217,25 +231,27 @@ def train(
         if not module.training:
             module.train()
         ghosts.haunt(step)
-        logits = functional_call(module, state, (batch.images,), tie_weights=False)
-        loss = _loss(logits, batch, recipe)
-        gradients = list(torch.autograd.grad(loss, tensors))
+        with drawing(network, order_seed, "training", f"{step} {group.rank}", device):
+            logits = called.logits(batch.images)
+        gradients = called.gradients(loss := loss_of(logits, batch, recipe))
         with torch.no_grad():
             group.sum([*gradients, loss := loss.detach()])
             losses[step] = loss
-            if recipe.weight_decay:
-                torch._foreach_add_(gradients, tensors, alpha=recipe.weight_decay)
-            if positions:
-                torch._foreach_mul_([gradients[i] for i in positions], mask_list)
-            gradients = updates.direction(gradients)
-            torch._foreach_add_(tensors, gradients, alpha=-learning_rate(recipe, step))
+        update(recipe, updates, tensors, gradients, masked, learning_rate(recipe, step))
+        called.refresh()
 
     for step in save:
-        states.setdefault(step, {n: t.detach().clone() for n, t in state.items()})
-    return Trained(evals, states, {n: t.detach() for n, t in state.items()}, diverged_at)
+        states.setdefault(step, copied(state))
+    weights = {n: t.detach().contiguous() for n, t in state.items()}
+    return Trained(evals, states, weights, diverged_at)
 
 
-def _loss(logits: Tensor, batch: Batch, recipe: Recipe) -> Tensor:
+def copied(state: Weights) -> Weights:
+    """A run's weights as they are now, in PyTorch's usual layout."""
+    return {n: t.detach().clone(memory_format=torch.contiguous_format) for n, t in state.items()}
+
+
+def loss_of(logits: Tensor, batch: Batch, recipe: Recipe) -> Tensor:
     """Mean cross-entropy; of a part of a batch, what it adds to the whole batch's mean."""
     smoothing = recipe.label_smoothing
     if batch.whole in (0, len(batch.labels)):
@@ -244,7 +260,7 @@ def _loss(logits: Tensor, batch: Batch, recipe: Recipe) -> Tensor:
     return total / batch.whole
 
 
-def _beginning(
+def beginning(
     network: Network,
     recipe: Recipe,
     data: Data,
@@ -257,7 +273,8 @@ def _beginning(
     """Before the first iteration; an empty `optimizer` is one that has seen none."""
     if recipe.rescale_steps and first_step == 0:
         here = {n: t.to(data.train.labels.device) for n, t in weights.items()}
-        weights = rescaled(network, recipe, data, here, kept, order_seed=order_seed)
+        with arithmetic("float32"):  # as scores are: it is an initialization
+            weights = rescaled(network, recipe, data, here, kept, order_seed=order_seed)
     return Checkpoint(first_step, weights, [], torch.zeros(last_step), [], {})
 
 
@@ -280,21 +297,31 @@ def evaluate(
     step: int,
     splits: Collection[str] = ("train", "test"),
     group: Group = _ALONE,
+    precision: Arithmetic = "float32",
 ) -> list[Eval]:
     """Loss and accuracy on all of each split, unaugmented, batch norm in evaluation."""
     module.eval()
-    return [_evaluate(module, weights, name, data.split(name), step, group) for name in splits]
+    evals = []
+    with arithmetic(precision):
+        called = Callee(module, weights, precision)
+        for name in splits:
+            split = data.split(name)
+            numbers = torch.arange(len(split), device=split.labels.device)
+            own = numbers[group.rank :: group.size]
+            parts = torch.split(own, evaluation_batch(module, weights, split))
+            sums = evaluation(called, split, parts)
+            group.sum([sums])
+            evals.append(Eval.of(step, name, len(split), sums))
+    return evals
 
 
-def _evaluate(
-    module: nn.Module, weights: Weights, name: str, split: Split, step: int, group: Group
-) -> Eval:
-    numbers = torch.arange(len(split), device=split.labels.device)
+@torch.no_grad()
+def evaluation(called: Callee, split: Split, parts: Sequence[Tensor]) -> Tensor:
+    """Sums (3,) float64 over numbered examples: loss, answers right, right among the best five."""
     answers: list[tuple[Tensor, Tensor, Tensor]] = []
-    own = numbers[group.rank :: group.size]
-    for chosen in paced(torch.split(own, _evaluation_batch(module, weights, split))):
+    for chosen in paced(parts):
         batch = split.batch(chosen)
-        logits = functional_call(module, weights, (batch.images,), tie_weights=False)
+        logits = called.logits(batch.images)
         best = logits.topk(min(5, logits.shape[1])).indices
         answers.append(
             (
@@ -304,13 +331,10 @@ def _evaluate(
             )
         )
     columns = [torch.cat(column) for column in zip(*answers, strict=True)]
-    sums = torch.stack([column.sum(dtype=torch.float64) for column in columns])
-    group.sum([sums])
-    loss, correct, among = sums.tolist()
-    return Eval(step, name, loss / len(split), correct / len(split), among / len(split))
+    return torch.stack([column.sum(dtype=torch.float64) for column in columns])
 
 
-def _evaluation_batch(module: nn.Module, weights: Weights, split: Split) -> int:
+def evaluation_batch(module: nn.Module, weights: Weights, split: Split) -> int:
     """Examples at a time: so many that each activation stays in the cache."""
     device = split.labels.device
     if module not in _largest:
@@ -332,24 +356,32 @@ def _largest_activation(module: nn.Module, weights: Weights, example: Tensor) ->
             sizes.append(output.numel())
 
     hooks = [child.register_forward_hook(note) for child in module.modules()]
-    functional_call(module, weights, (example,), tie_weights=False)
+    call(module, weights, example)
     for hook in hooks:
         hook.remove()
     return max(sizes)
 
 
-def _check_masks(params: Weights, momenta: list[Tensor], masks: Weights) -> None:
-    for (name, weight), momentum in zip(params.items(), momenta, strict=True):
-        if name not in masks:
-            continue
-        pruned = masks[name] == 0
+def masks_of(network: Network, state: Weights, kept: Kept | None) -> Weights:
+    """What each weight is multiplied by; every mask must be of a tensor that is computed with."""
+    if strange := sorted(kept.keys() - state.keys() if kept else ()):
+        raise MaskViolation(f"{network.name} computes with no tensor {', '.join(strange)}")
+    return {name: mask.to(state[name]) for name, mask in kept.items()} if kept else {}
+
+
+def check_masks(state: Weights, momenta: Weights, masks: Weights) -> None:
+    """Look at what the forward pass computes with: `state` has each of its tensors, once."""
+    for name, mask in masks.items():
+        pruned, weight = mask == 0, state[name].detach()
+        momentum = momenta.get(name, torch.zeros_like(weight))  # that of a frozen one
         # NaN weights belong to a diverged run, which is a result and not a broken mask.
         stray = int(torch.count_nonzero(weight[pruned].nan_to_num(0.0)))
         if stray or torch.count_nonzero(momentum[pruned].nan_to_num(0.0)):
             raise MaskViolation(f"{stray} pruned weights of {name} are not zero")
 
 
-def _first_non_finite(losses: Tensor, first: int, last: int) -> int | None:
+def first_non_finite(losses: Tensor, first: int, last: int) -> int | None:
+    """The first of these steps whose loss is not finite, if any."""
     if first == last or isfinite(float(losses[first:last].sum())):
         return None
     bad = torch.nonzero(~torch.isfinite(losses[first:last])).flatten()

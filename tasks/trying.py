@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from tasks import catalog
 from tasks.data import Batch, Data, load
-from tasks.networks.build import build, initial_weights, prunable
+from tasks.draws import drawing
+from tasks.networks.build import build, call, initial_weights, prunable
 from tasks.prune import prune
 from tasks.spec import Dataset, Init, Network, Own
 
@@ -95,12 +95,12 @@ def _batch(chosen: Network, data: Data | None) -> Batch:
 def _trained(chosen: Network, weights: dict[str, Tensor], batch: Batch) -> Tensor:
     """The loss of a batch, whose gradient is checked to be finite and to reach the weights."""
     module = build(chosen).train()
-    parameters = {name for name, _ in module.named_parameters()}
+    parameters = {name for name, p in module.named_parameters() if p.requires_grad}
     used = {n: t.clone().requires_grad_(n in parameters) for n, t in weights.items()}
-    logits: Any = functional_call(module, used, (batch.images,))
+    with drawing(chosen, 0, "trying"):
+        logits = call(module, used, batch.images)
     wanted = (len(batch.labels), chosen.classes)
-    if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
-        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if (got := tuple(logits.shape)) != wanted:
         raise ValueError(f"{chosen.name}: gives {got} for a batch, which takes {wanted}")
     loss = cross_entropy(logits, batch.labels)
     live = [used[name] for name in used if name in parameters]

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
+from analysis import results as analysis_results
 from orchestrator.store import layout, results, schema
 
 TINY: dict[str, Any] = {
@@ -75,3 +76,14 @@ def outcome(store: Path) -> dict[str, dict[str, Any]]:
     }
     assert len(keyed) == len(rows)
     return json.loads(json.dumps(keyed))
+
+
+def tables(store: Path) -> dict[str, list[dict[str, Any]]]:
+    """Every table of a store by key, without what may differ between two launches."""
+    provenance = {"seconds", "checksum", *schema.TASKS.names[schema.TASKS.names.index("launch") :]}
+    with analysis_results.connect(store) as connection:
+        found = {}
+        for name in ("trials", "evals", "layers", "measurements", "tasks"):
+            rows = connection.sql(f"FROM {name} ORDER BY ALL").to_arrow_table().to_pylist()
+            found[name] = [{n: v for n, v in row.items() if n not in provenance} for row in rows]
+    return {name: sorted(rows, key=repr) for name, rows in found.items()}

@@ -16,12 +16,16 @@ Report: TypeAlias = Literal["last", "best_val", "best"]
 
 @dataclass(frozen=True)
 class Options:
-    """Options of every figure; an empty filter lets everything pass."""
+    """Options of every figure; an empty filter lets everything pass.
+
+    `where` are values by column of `trials`, tag or option: `{lr: 0.1, scope: [global]}`.
+    """
 
     methods: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     ablations: tuple[str, ...] = ()
+    where: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     spread: Spread = "std"
     report: Report = "last"
     width: str = "iclr"
@@ -213,6 +217,8 @@ def problems(entry: Any) -> list[str]:
 def made(name: str, given: dict[str, Any]) -> AnyOptions:
     """Options of that figure from a sweep file's values, which have no problems."""
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+    if where := given.get("where"):
+        values["where"] = tuple((column, tuple(_listed(v))) for column, v in where.items())
     return replace(FIGURES[name].options(), **values)
 
 
@@ -220,6 +226,17 @@ def _near(name: str, known: Iterable[str]) -> str:
     names = list(known)
     near = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _is_where(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(column, str) and all(isinstance(one, str | int | float) for one in _listed(v))
+        for column, v in value.items()
+    )
 
 
 def _is_names(value: Any) -> bool:
@@ -265,6 +282,7 @@ _TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "networks": _NAMES,
     "datasets": _NAMES,
     "ablations": _NAMES,
+    "where": ("columns of trials with a value or a list of them: {lr: 0.1}", _is_where),
     "spread": _one_of(*SPREADS),
     "report": _one_of("last", "best_val", "best"),
     "width": _one_of(*WIDTHS),

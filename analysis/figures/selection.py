@@ -5,6 +5,7 @@ density, replicate and seeds. Should two different runs still meet at one densit
 replicate (a setting that no column names), they are told apart by grid, then by order.
 """
 
+import difflib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -79,6 +80,7 @@ def choose(
     found = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
     name = options.metric if isinstance(options, CurveOptions) else "accuracy"
     rows = [_measured(row, METRICS[name], options.report) for row in found]
+    _check_where(rows, options)
     asked = [row for row in rows if _passes(row, options)]
     done = [row for row in asked if row["status"] == "done"]
     if not any(row["method"] != "dense" for row in done):
@@ -244,7 +246,40 @@ def _passes(row: Row, options: Options) -> bool:
         asked |= {"method": options.methods, "ablation": options.ablations}
         if isinstance(options, LearningOptions):
             asked["trial"] = options.trials
-    return all(not names or row[column] in names for column, names in asked.items())
+    if not all(not names or row[column] in names for column, names in asked.items()):
+        return False
+    return all(_is_one(row, column, values) for column, values in options.where)
+
+
+def _is_one(row: Row, column: str, values: tuple[Any, ...]) -> bool:
+    """Whether a row has one of the values; the dense run passes what only masks have."""
+    known = {**_own(row), **row}
+    if row["method"] == "dense" and (column not in known or column in _METHOD):
+        return True
+    return any(
+        known.get(column) == value or str(known.get(column)) == str(value) for value in values
+    )
+
+
+def _own(row: Row) -> Row:
+    """Options and tags of a row by their names, as columns of `trials` are called too."""
+    found: Row = {}
+    for column, prefix in _NAMED:
+        for name, value in asked.fields(row[column] or "{}").items():
+            found |= {name: value, f"{prefix}_{name}": value}
+    return found
+
+
+_NAMED = (("options", "option"), ("network_options", "network_option"), ("tags", "tag"))
+
+
+def _check_where(rows: Sequence[Row], options: Options) -> None:
+    known = {*SETTING, *(name for row in rows for name in _own(row))} if options.where else set()
+    for column, _ in options.where:
+        if column not in known:
+            near = difflib.get_close_matches(column, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
+            raise FigureError(f"where: no trial has a column {column!r}; {hint}")
 
 
 def _nothing(sweep: str, rows: Sequence[Row], asked: Sequence[Row]) -> str:

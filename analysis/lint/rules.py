@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from analysis.figures.selection import SETTING, grouped, of
+from analysis.figures.selection import RECIPE, SETTING, grouped, of, varying
 from analysis.lint.evidence import PAIR, Evidence, Row
 from orchestrator.store import schema
 
@@ -102,6 +102,14 @@ def _validation(found: Evidence) -> _Verdict:
     told = _having(found.trained, "val_accuracy")
     if found.trained and not told:
         return "no", "Nothing was held out (`eval: [train, val, test]`): use no step but the last."
+    rows = [{**row, "apart": None} for row in found.trained]
+    chosen = {m: c & set(RECIPE) for m, c in varying(rows).items() if c & set(RECIPE)}
+    if chosen and len(told) == len(found.trained):
+        words = "; ".join(f"{m} by {_listed(sorted(columns))}" for m, columns in chosen.items())
+        return "partly", (
+            f"Trials of one method differ ({words}), and tables and figures show test accuracy: "
+            "choose among them by val_accuracy."
+        )
     return _share(len(told), len(found.trained), "trained trials were evaluated on held-out data")
 
 

@@ -31,15 +31,23 @@ def verify(
         task = bar.add_task("checking", total=None)
         findings = checking.verify(root, lambda count: bar.update(task, completed=count))
     render.print_findings(console, findings)
-    if not findings:
-        shared.say(f"{root}: every result, state and mask is whole")
-        return
-    if repair:
+    lacking = sum(not finding.removable for finding in findings)
+    leftover = sum(finding.leftover for finding in findings)
+    if repair and len(findings) > lacking:
         checking.repair(findings)
-        shared.say(f"removed {len(findings)}; run the sweep again to compute what is missing")
-        return
-    shared.complain(f"{len(findings)} found in {root}; `tombola verify --repair` removes them")
-    raise typer.Exit(ExitCode.TASKS_FAILED)
+        shared.say(
+            f"removed {len(findings) - lacking}; run the sweep again to compute what is missing"
+        )
+    elif len(findings) > lacking + leftover:
+        shared.complain(f"{len(findings)} found in {root}; `tombola verify --repair` removes them")
+        raise typer.Exit(ExitCode.TASKS_FAILED)
+    if lacking:
+        shared.complain(f"{lacking} results that others stand on are missing; run the sweep again")
+        raise typer.Exit(ExitCode.TASKS_FAILED)
+    if leftover and not repair:
+        shared.say("what killed processes left is no damage; `tombola gc --delete` removes it")
+    if len(findings) == leftover:
+        shared.say(f"{root}: every result, state and mask is whole")
 
 
 @app.command()

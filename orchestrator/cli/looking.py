@@ -27,6 +27,7 @@ def status(
     """How far each sweep of the store is, also while it runs elsewhere."""
     from analysis import results
     from orchestrator import looking
+    from orchestrator.store import beacon
 
     root = shared.opened(store)
     name = shared.name_of(sweep) if sweep else None
@@ -38,7 +39,7 @@ def status(
                 results.figures_of(connection, name)  # refuses a sweep it does not know
             if watch:
                 console.clear()
-            open_trials = looking.print_status(console, connection, name)
+            open_trials = looking.print_status(console, connection, name, beacon.heard(root))
         if not watch or not open_trials:
             return
         time.sleep(WATCH_SECONDS)

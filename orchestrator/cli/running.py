@@ -60,6 +60,8 @@ def plan(
         costs = replace(costs, gang=gpus_per_task)
         expected = cost.estimate(planned, costs)
         render.print_plan(console, asked, planned, expected, costs, slots)
+        for problem in _missing_files(planned):
+            shared.say(f"note: {problem}")
         if gpus or what_if or figure:
             graph = cost.graph(planned, costs)
         if planned.tasks and (gpus or what_if):
@@ -153,11 +155,18 @@ def run(
     """Run what the store lacks for a sweep. Launched again, it goes on where it was."""
     from orchestrator import study
     from orchestrator.launch import Limits
+    from orchestrator.store.files import clear_database_leftovers
     from orchestrator.store.requests import Inbox
 
     console = shared.console()
     asked = shared.read(sweep, overrides)
     root = shared.opened(store, create=True)
+    clear_database_leftovers(root)
+    if dropped := study.no_longer_asked(asked, root):
+        shared.say(
+            f"note: {asked.name} was asked for before, otherwise: {dropped:,} of its trials are no "
+            "longer in it (their results stay in the store; another name keeps both)"
+        )
     with study.registering(asked, root) as revision:
         only = None if where is None else shared.selected(root, asked.name, where)
     inbox = Inbox(root, asked.name, revision)
@@ -167,10 +176,16 @@ def run(
         console.print(f"Nothing to do: all {count:,} trials are answered.")
         _summarise(asked.name, sweep, root)
         return
-    console.print(
-        f"{asked.name}: {len(planned.tasks):,} tasks for "
-        f"{count - planned.done:,} of {len(asked.trials):,} trials",
-    )
+    problems = _missing_files(planned)
+    if problems and not address:
+        shared.complain(*problems)
+        raise typer.Exit(ExitCode.BAD_INPUT)
+    for problem in problems:
+        shared.say(f"note: here, if not on the cluster's nodes, {problem}")
+    unanswered = f"{count - planned.done:,} of {len(asked.trials):,} trials"
+    if planned.tasks and count == planned.done:
+        unanswered = "what stored results stand on; all trials are answered"
+    console.print(f"{asked.name}: {len(planned.tasks):,} tasks for {unanswered}")
 
     def engine() -> Any:
         if executor == "inline":
@@ -217,7 +232,7 @@ def _launch(
     before = signal.getsignal(signal.SIGTERM)
 
     def go(planned: Any, how: dict[str, Any]) -> Any:
-        with refreshing(root), Display(console, planned, costs) as display:
+        with refreshing(root), Display(console, planned) as display:
             shown = display.observe
             return launch(planned, root, workers, costs=costs, observe=shown, **how)
 
@@ -287,11 +302,26 @@ def _summarise(name: str, sweep: Path, root: Path, launch: str = "") -> None:
 
     with results.scanning(root):
         connection = results.connect(root)
-        looking.print_summary(shared.console(), name, summary(connection, name))
+        found = summary(connection, name)
+        looking.print_summary(shared.console(), name, found)
         looking.print_reads(shared.console(), connection, launch)
-    shared.say(f"Next: tombola figures {shared.words(sweep, root)}")
+        figures = results.figures_of(connection, name)
+    if not found.done:
+        return
+    before = "Next: "
+    if figures:
+        shared.say(f"Next: tombola figures {shared.words(sweep, root)}")
+        before = " " * len(before)
     query = shared.words("SELECT method, density, accuracy FROM trials", root)
-    shared.say(f"      tombola sql {query}")
+    shared.say(f"{before}tombola sql {query}")
+
+
+def _missing_files(planned: Any) -> list[str]:
+    """What to say of datasets whose files are not on this machine."""
+    from orchestrator.plan import datasets
+    from tasks import data_files
+
+    return [said for name in datasets(planned) if (said := data_files.missing(name))]
 
 
 def _drain_on_sigterm(workers: Any, grace: float) -> None:

@@ -90,6 +90,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             complain(*error.problems)
         except TombolaError as error:
             complain(str(error))
+            raise typer.Exit(error.exit_code) from None
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(ExitCode.DONE) from None

@@ -1,5 +1,7 @@
 """What crosses between the driver and its workers, and the three verbs of an executor."""
 
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -87,6 +89,25 @@ class WorkerLost:
 
 Arrival: TypeAlias = Returned | WorkerLost
 
+Report: TypeAlias = Callable[[str, int], None]
+"""Told the key of a training that runs, and at which iteration it is."""
+
+REPORT_SECONDS = 2.0
+"""Between two tellings of where a worker's training is."""
+
+
+class Seldom:
+    """A report that passes on what it is told every few seconds."""
+
+    def __init__(self, told: Report) -> None:
+        self._told, self._due = told, time.monotonic() + REPORT_SECONDS
+
+    def __call__(self, key: str, step: int) -> None:
+        """Take note of where a training is."""
+        if time.monotonic() >= self._due:
+            self._told(key, step)
+            self._due = time.monotonic() + REPORT_SECONDS
+
 
 class Executor(Protocol):
     """Where packs run. `slots` of them run side by side; the rest wait their turn."""
@@ -112,6 +133,14 @@ class Executor(Protocol):
 
     def wait(self, seconds: float) -> list[Arrival]:
         """What has arrived, after at most about `seconds` when nothing has."""
+        ...
+
+    def trainings(self) -> Mapping[str, int]:
+        """At which iteration the trainings are that run, by key, as far as they told."""
+        ...
+
+    def on_report(self, look: Callable[[], None]) -> None:
+        """Have it called where a training tells of itself while `wait` does not return."""
         ...
 
     def fit(self, memory: float) -> None:

@@ -1,8 +1,9 @@
 """Packs in this very process, one after another: for debugging and notebooks."""
 
 from collections import deque
+from collections.abc import Callable, Mapping
 
-from orchestrator.executors.base import Arrival, Pack, Returned
+from orchestrator.executors.base import Arrival, Pack, Returned, Seldom
 from orchestrator.preemption import Notice
 
 
@@ -14,6 +15,8 @@ class InlineExecutor:
     def __init__(self) -> None:
         self._waiting: deque[Pack] = deque()
         self._notice = Notice()
+        self._trainings: dict[str, int] = {}
+        self._look: Callable[[], None] = lambda: None
 
     def submit(self, pack: Pack) -> None:
         """Queue the pack."""
@@ -26,7 +29,21 @@ class InlineExecutor:
         if not self._waiting:
             return []
         pack = self._waiting.popleft()
-        return [Returned(pack, tuple(run_pack(pack, notice=self._notice)))]
+        self._trainings.clear()
+        report = Seldom(self._reported)
+        return [Returned(pack, tuple(run_pack(pack, notice=self._notice, report=report)))]
+
+    def _reported(self, key: str, step: int) -> None:
+        self._trainings = {key: step}
+        self._look()
+
+    def trainings(self) -> Mapping[str, int]:
+        """The one that runs."""
+        return self._trainings
+
+    def on_report(self, look: Callable[[], None]) -> None:
+        """Call it in the middle of a training, which runs in this very process."""
+        self._look = look
 
     @property
     def draining(self) -> bool:

@@ -1,9 +1,11 @@
 """Reading and publishing files of a store: whole or not at all."""
 
 import itertools
+import math
 import os
+import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +20,9 @@ File: TypeAlias = tuple[Path, bytes]
 
 SYNCS = 8
 """Syncs under way together: a disk makes several durable in about the time of one."""
+
+CLOCKS_APART = 60.0
+"""Seconds by which the clock of a file server may differ from ours."""
 
 _counter = itertools.count()
 
@@ -86,6 +91,56 @@ def _open_objects(root: Path, *, create: bool) -> None:
 def temporary(path: Path) -> Path:
     """A hidden name beside `path` that no other writer uses."""
     return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{next(_counter)}.tmp")
+
+
+def leftovers(root: Path, *, below: bool = True) -> Iterator[Path]:
+    """Yield what killed processes of this host were writing; object storage keeps nothing half.
+
+    Without `below` only what lies in the root itself: the database that was being made.
+    """
+    if remote(root) is None:
+        for path in root.rglob(".*.tmp*") if below else root.glob(".*.tmp*"):
+            if _abandoned(path):
+                yield path
+
+
+def clear_database_leftovers(root: Path) -> None:
+    """Remove half-made databases of processes that are gone, which may be large."""
+    with suppress(OSError):
+        for path in leftovers(root, below=False):
+            path.unlink(missing_ok=True)
+
+
+def _abandoned(path: Path) -> bool:
+    """Whether the process that a temporary file is named for (see `temporary`) cannot go on.
+
+    A process of that number which began after the file was last written is another one.
+    """
+    host = re.escape(socket.gethostname())
+    match = re.search(rf"\.{host}\.(\d+)\.(\d+\.)?tmp(\.wal)?$", path.name)
+    if match is None:
+        return False
+    process = int(match[1])
+    if process == os.getpid():
+        return True  # nothing is written while leftovers are looked for
+    try:
+        os.kill(process, 0)
+        return _began(process) > path.lstat().st_mtime + CLOCKS_APART
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # somebody else's process; or the file is gone
+        return False
+
+
+def _began(process: int) -> float:
+    """When a process began, in seconds since the epoch; -inf where that cannot be told."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        booted = re.search(r"^btime (\d+)$", Path("/proc/stat").read_text(), re.MULTILINE)
+    except OSError:
+        return -math.inf
+    ticks = int(fields[19])  # the 22nd field of proc(5), the third after the name
+    return float(booted[1]) + ticks / os.sysconf("SC_CLK_TCK") if booted else -math.inf
 
 
 def publish(path: Path, content: bytes) -> None:

@@ -8,6 +8,7 @@ store/
   sweeps/<sweep>-<revision>.parquet            journal/<launch>/<n>.jsonl
                                                journal/<launch>/<n>-<m>.parquet
   requests/<sweep>/<id>.json                   (what people ask of a launch that runs)
+  progress/<launch>.json                       (how far it is, while it runs)
   results.duckdb
 """
 
@@ -28,6 +29,7 @@ REPEATS = "repeats"
 SWEEPS = "sweeps"
 JOURNAL = "journal"
 REQUESTS = "requests"
+PROGRESS = "progress"
 DATABASE = "results.duckdb"
 
 FOLDERS = (STATES, MASKS, CHECKPOINTS, LIVE, SEGMENTS, REPEATS, SWEEPS, JOURNAL)
@@ -76,6 +78,11 @@ def sweep(name: str, revision: str) -> str:
 def requests(sweep: str) -> str:
     """Folder of what is asked of a sweep's launches."""
     return f"{REQUESTS}/{sweep}"
+
+
+def progress(launch: str) -> str:
+    """Path of how far a launch is that runs."""
+    return f"{PROGRESS}/{launch}.json"
 
 
 def journal(launch: str, part: int) -> str:

@@ -155,7 +155,8 @@ ADDED = frozenset(
         *("latency", "dense_latency", "node_reads", "store_reads", "gang"),
         *("width", "validation", "optimizer", "augment", "label_smoothing", "ghosts"),
         *("keep_dense", "rescale_steps", "layer_rates", "found_on", "tags"),  # of trials
-        *("barrier_key", "graphs_key", "latency_key", "init_linear", "network_options"),
+        *("barrier_key", "graphs_key", "latency_key", "init_linear"),
+        *("network_options", "precision"),
         "evaluation",
         *("split", "alpha", "layer"),  # of measurements, each of which says only what it has
     }
@@ -307,6 +308,7 @@ TRIALS = _table(
     _field("latency_key", pa.string(), "latency of its mask's network, if asked"),
     _field("tags", pa.string(), "tags of the sweep file, JSON; each is a column tag_… besides"),
     _field("init_linear", pa.string(), "distribution of linear layers' weights, if another"),
+    _field("precision", pa.string(), "recipe: float32, tf32 or bfloat16 arithmetic"),
     _field(
         "network_options",
         pa.string(),

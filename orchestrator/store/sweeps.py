@@ -50,13 +50,29 @@ def undone_on_error(store: Path, name: str) -> Iterator[None]:
     before = {path: path.read_bytes() for path in _revisions(store, name)}
     try:
         yield
-    except Exception:
+    except BaseException:
         for path in list(_revisions(store, name)):
             if path not in before:
                 path.unlink(missing_ok=True)
         for path, content in before.items():
             publish(path, content)
         raise
+
+
+def current_answers(store: Path, name: str) -> list[tuple[str | None, ...]]:
+    """What answers each trial of a sweep's current revision, in the order of schema.ANSWERS."""
+    found = []
+    for path in _revisions(store, name):
+        with suppress(OSError, ValueError):
+            found.append(revisions.revision(path, opened(path)))
+    if not found:
+        return []
+    latest = max(found, key=lambda one: (one.registered_at, one.path.name))
+    declared = pa.schema([schema.TRIALS.field(key) for key in schema.ANSWERS])
+    with suppress(OSError, ValueError):
+        rows = revisions.trials(opened(latest.path), latest, declared)
+        return list(zip(*(rows[key].to_pylist() for key in schema.ANSWERS), strict=True))
+    return []
 
 
 def _revisions(store: Path, name: str) -> Iterator[Path]:

@@ -3,10 +3,9 @@
 What is removed is computed again by the next launch that needs it.
 """
 
+import json
 import os
-import re
 import shutil
-import socket
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,30 +16,54 @@ import pyarrow.compute as pc
 
 from orchestrator.errors import StoreError
 from orchestrator.store import artifacts, journal, layout, place, results, schema, segments
+from orchestrator.store.files import leftovers
+from orchestrator.store.lineage import Lineage
 from orchestrator.store.place import LARGEST, TOP, linked, place_in_store, remote, remove
+from orchestrator.store.results import Row
 from tasks.key import digest
 
 _LEFTOVER = "left behind by a process that was killed"
+_AGAIN = "run its sweep again"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A file that is wrong or left over, and why."""
+    """A file that is wrong or left over, and why; or a whole one that `lacks` another result."""
 
     path: Path
     problem: str
+    lacks: str | None = None
 
     @property
     def leftover(self) -> bool:
         """Whether it is what a killed process was writing, which damages nothing."""
         return self.problem == _LEFTOVER
 
+    @property
+    def removable(self) -> bool:
+        """Whether removing the file mends the store; else the next launch does."""
+        return self.lacks is None
+
+
+class _Seen:
+    """What whole results say: weights kept by mask, and the lineage; `damaged` if one is not."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, int] = {}
+        self.lineage = Lineage()
+        self.damaged = False
+
+    def note(self, row: Row, path: Path) -> None:
+        if row["kind"] == "mask":
+            self.kept[row["key"]] = row["kept"]
+        self.lineage.add(row["key"], json.loads(row["value"]), path)
+
 
 def verify(store: Path, observe: Callable[[int], None] = lambda _: None) -> list[Finding]:
     """All that is wrong with a store; `observe` hears how many files were read."""
     findings: list[Finding] = []
-    kept: dict[str, int] = {}
-    for count, finding in enumerate(_check_all(store, kept)):
+    seen = _Seen()
+    for count, finding in enumerate(_check_all(store, seen)):
         observe(count)
         if finding is not None:
             findings.append(finding)
@@ -48,11 +71,15 @@ def verify(store: Path, observe: Callable[[int], None] = lambda _: None) -> list
 
 
 def repair(findings: list[Finding]) -> None:
-    """Remove what was found; of a link the link alone, of a folder what lies in it.
+    """Remove what was found, but for results that only lack others.
+
+    Of a link the link alone goes, of a folder what lies in it.
 
     A segment goes as a whole, its `tasks` first, since its rows lack what a part held.
     """
     for finding in findings:
+        if not finding.removable:
+            continue
         path = finding.path
         here = remote(path) is None and not path.is_symlink() and linked(path) is None
         if here and path.is_dir():
@@ -67,15 +94,13 @@ def repair(findings: list[Finding]) -> None:
 _IN_SEGMENTS = tuple(layout.SEGMENTS.split("/"))
 
 
-def _check_all(store: Path, kept: dict[str, int]) -> Iterator[Finding | None]:
-    live = list(layout.published(store / layout.LIVE, ".parquet"))
-    for path in live:
-        yield _checked(path, lambda path=path: _check_live(path, kept))  # type: ignore[misc]
-    for path in segments.segments(store):
-        for part in (path, *segments.segment_parts(path).values()):
-            yield _checked(part, lambda part=part: _check_segment(part, kept))  # type: ignore[misc]
+def _check_all(store: Path, seen: _Seen) -> Iterator[Finding | None]:
+    for finding in _check_results(store, seen):
+        seen.damaged |= finding is not None
+        yield finding
+    yield from _check_lineage(store, seen)
     for path in layout.published(store / layout.MASKS, ".safetensors"):
-        yield _checked(path, lambda path=path: _check_mask(store, path, kept))  # type: ignore[misc]
+        yield _checked(path, lambda path=path: _check_mask(store, path, seen))  # type: ignore[misc]
     for path in layout.published(store / layout.STATES, ".safetensors"):
         yield _checked(path, lambda path=path: _check_state(store, path))  # type: ignore[misc]
     for path in layout.published(store / layout.CHECKPOINTS, ".safetensors"):
@@ -83,9 +108,8 @@ def _check_all(store: Path, kept: dict[str, int]) -> Iterator[Finding | None]:
     yield from _check_notes(store)
     if remote(store) is None:
         yield from _strange(store)
-        for path in store.rglob(".*.tmp*"):
-            if _abandoned(path):
-                yield Finding(path, _LEFTOVER)
+    for path in leftovers(store):
+        yield Finding(path, _LEFTOVER)
 
 
 def _check_notes(store: Path) -> Iterator[Finding | None]:
@@ -94,6 +118,23 @@ def _check_notes(store: Path) -> Iterator[Finding | None]:
             yield _checked(path, lambda path=path: results.read(path))  # type: ignore[misc]
     for path in layout.published(store / layout.JOURNAL, ".jsonl"):
         yield _checked(path, lambda path=path: journal.check(place.read(path, LARGEST)))  # type: ignore[misc]
+
+
+def _check_results(store: Path, seen: _Seen) -> Iterator[Finding | None]:
+    live = list(layout.published(store / layout.LIVE, ".parquet"))
+    for path in live:
+        yield _checked(path, lambda path=path: _check_live(path, seen))  # type: ignore[misc]
+    for path in segments.segments(store):
+        for part in (path, *segments.segment_parts(path).values()):
+            yield _checked(part, lambda part=part: _check_segment(part, seen))  # type: ignore[misc]
+
+
+def _check_lineage(store: Path, seen: _Seen) -> Iterator[Finding]:
+    """Results that others stand on, where all were readable and none has come meanwhile."""
+    for gap in () if seen.damaged else seen.lineage.gaps():
+        if results.find(store, gap.lacks) is None:
+            said = f"{gap.user[:12]} stands on {gap.lacks[:12]}, which has no result; {_AGAIN}"
+            yield Finding(gap.path, said, gap.lacks)
 
 
 _SUFFIXES = (".safetensors", ".parquet", ".jsonl")
@@ -140,17 +181,16 @@ def _checked(path: Path, check: Callable[[], object]) -> Finding | None:
     return None
 
 
-def _check_live(path: Path, kept: dict[str, int]) -> None:
+def _check_live(path: Path, seen: _Seen) -> None:
     row = results.read(path).to_pylist()[0]
     if row["key"] != path.stem or digest(row["value"]) != row["key"]:
         raise ValueError("its key is not that of the value in it")
     if results.row_checksum(row) != row["checksum"]:
         raise ValueError("its columns are not those that were written")
-    if row["kind"] == "mask":
-        kept[row["key"]] = row["kept"]
+    seen.note(row, path)
 
 
-def _check_segment(path: Path, kept: dict[str, int]) -> None:
+def _check_segment(path: Path, seen: _Seen) -> None:
     table = results.read(path)
     key = table.column_names[0]
     if not all(isinstance(k, str) for k in pc.unique(table[key]).to_pylist()):
@@ -160,35 +200,17 @@ def _check_segment(path: Path, kept: dict[str, int]) -> None:
     for row in table.select(["key", "value", "kind", "kept"]).to_pylist():
         if digest(row["value"]) != row["key"]:
             raise ValueError(f"the key {row['key'][:12]} is not that of its value")
-        if row["kind"] == "mask":
-            kept[row["key"]] = row["kept"]
+        seen.note(row, path)
 
 
-def _check_mask(store: Path, path: Path, kept: dict[str, int]) -> None:
+def _check_mask(store: Path, path: Path, seen: _Seen) -> None:
     arrays = artifacts.read_mask(store, path.stem)
     count = sum(int(np.count_nonzero(array)) for array in arrays.values())
-    if count != kept.get(path.stem, count):
-        raise ValueError(f"keeps {count} weights where its result says {kept[path.stem]}")
+    if count != seen.kept.get(path.stem, count):
+        raise ValueError(f"keeps {count} weights where its result says {seen.kept[path.stem]}")
 
 
 def _check_state(store: Path, path: Path) -> None:
     if not path.stem.isdigit():
         raise ValueError("a state's file is named by its step")
     artifacts.read_state(store, path.parent.name, int(path.stem))
-
-
-def _abandoned(path: Path) -> bool:
-    """Temporary files are named for host and process (files.temporary)."""
-    found = re.search(
-        rf"\.{re.escape(socket.gethostname())}\.(\d+)\.(\d+\.)?tmp(\.wal)?$", path.name
-    )
-    if found is None:
-        return False
-    process = int(found.group(1))
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return process == os.getpid()

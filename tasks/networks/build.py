@@ -1,17 +1,22 @@
 """From a `Network` to a module without weights, and from an `Init` to its weights.
 
-A module here is architecture only: it lives on the meta device and is called with
-`torch.func.functional_call`, so no weights hide in it and runs cannot touch each other.
+A module here is architecture only: its parameters and buffers lie on the meta device, and
+`call` gives it those of a run, so no weights hide in it and runs cannot touch each other.
+A network of somebody else is constructed for real, on the CPU, since its code may look at
+values; then its tensors are put aside.
 """
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from tasks import own, streams
-from tasks.networks import schemes
+from tasks.draws import seeded
+from tasks.networks import schemes, tensors
 from tasks.networks.conv import conv, conv2_bn
 from tasks.networks.densenet import densenet_40
 from tasks.networks.lenet import lenet_5, lenet_5_caffe, lenet_300_100
@@ -21,8 +26,12 @@ from tasks.networks.vgg import vgg_bn, vgg_bn_three_linear
 from tasks.networks.vit import vit_small
 from tasks.spec import Init, Network
 
+# Attention in evaluation computes as in training does, not by a kernel that no hook sees and
+# that has no derivative.
+torch.backends.mha.set_fastpath_enabled(False)
+
 Weights = dict[str, Tensor]
-"""A network's parameters and buffers by name, as in a state dict."""
+"""A network's parameters and buffers by name, each once; also buffers that are in no state dict."""
 
 Builder = Callable[[Network], nn.Module]
 
@@ -49,7 +58,7 @@ BUILDERS: dict[str, Builder] = {
 
 
 def build(network: Network, *, in_place: bool = False) -> nn.Module:
-    """The architecture, on the meta device.
+    """The architecture, its parameters and buffers on the meta device; call it by `call`.
 
     `in_place` leaves activations that overwrite their input as they are: the same values with
     half the memory traffic, for training. Scores differentiate twice through every
@@ -60,59 +69,156 @@ def build(network: Network, *, in_place: bool = False) -> nn.Module:
     ValueError
         When no architecture has that name, or it cannot take such images.
     """
-    with torch.device("meta"):
-        try:
-            module = _builder(network.name)(network)
-        except (RuntimeError, ZeroDivisionError) as error:
-            shape = " x ".join(map(str, network.input_shape))
-            raise ValueError(
-                f"{network.name} cannot be built for {shape} images: {error}"
-            ) from None
+    module = _described(network, _on_meta(network))
     for child in module.modules():
         if getattr(child, "inplace", False) and not in_place:
             setattr(child, "inplace", False)  # noqa: B010 -- a module's attribute may be a tensor
     return module
 
 
+def loaded(network: Network, weights: Weights, *, in_place: bool = False) -> nn.Module:
+    """The network with copies of these weights, on their device: it runs when it is called."""
+    module = build(network, in_place=in_place)
+    tensors.replace(module, lambda name, _: weights[name].detach().clone())
+    return module
+
+
+def call(module: nn.Module, weights: Weights, images: Tensor) -> Tensor:
+    """The logits that a module of `build` computes with these weights.
+
+    Buffers that it changes are changed in `weights`.
+
+    Raises
+    ------
+    ValueError
+        When it gives anything but one tensor.
+    """
+    others: dict[str, str] = module.__dict__.get(_OTHERS, {})
+    given = {**weights, **{other: weights[name] for other, name in others.items()}}
+    given = given if others else weights
+    logits = functional_call(module, given, (images,), tie_weights=False)
+    if given is not weights:
+        weights.update({name: given[name] for name in weights})
+    if not isinstance(logits, Tensor):
+        raise ValueError(
+            f"a network gives one tensor of logits (examples, classes), not {type(logits).__name__}"
+            ": leave out its auxiliary outputs"
+        )
+    return logits
+
+
 def prunable(module: nn.Module) -> list[str]:
-    """Names of the prunable tensors in sorted order: weights of Conv2d and Linear."""
+    """Names of the prunable tensors of a module in sorted order, each once."""
+    known: list[str] | None = module.__dict__.get(_PRUNABLE)
+    return tensors.usual(module) if known is None else list(known)
+
+
+def initial_weights(network: Network, init: Init) -> Weights:
+    """Weights and buffers at step 0, drawn on the CPU from the seed."""
+    if network.semantics == 1 and init.weights != "own":
+        return _named(network, init)
+    module = _constructed(network, init.seed)
+    weights = {name: tensor.clone() for name, tensor in _tensors(module).items()}
+    for name, tensor in weights.items():
+        owner = module.get_submodule(name.rpartition(".")[0])
+        if isinstance(owner, _BatchNorm):
+            if init.batch_norm == "uniform" and name.rpartition(".")[2] == "weight":
+                weights[name] = schemes.scale(name, tensor.shape, init).to(tensor.dtype)
+        elif init.weights != "own" and (fans := tensors.fans(module, name)):
+            weights[name] = schemes.weight(name, tensor.shape, init, fans).to(tensor.dtype)
+    return weights
+
+
+def example_weights(network: Network) -> Weights:
+    """Weights and buffers with which the network runs, where only shapes matter."""
+    if network.semantics > 1:
+        return initial_weights(network, Init(seed=0, weights="own"))
+    return {n: torch.zeros(t.shape, dtype=t.dtype) for n, t in build(network).state_dict().items()}
+
+
+_PRUNABLE, _OTHERS = "_tombola_prunable", "_tombola_other_names"
+"""Attributes of a built module: what is prunable, and further names of its tensors."""
+
+_STORED = frozenset({torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
+                     torch.float16, torch.float32, torch.float64})  # fmt: skip
+"""Types of tensors that a store can hold."""
+
+
+# ---------------------------------------------------------------- modules
+
+
+def _on_meta(network: Network) -> nn.Module:
+    if network.semantics > 1:
+        module = _constructed(network, seed=0)
+        tensors.replace(module, lambda _, tensor: tensor.detach().to("meta"))
+        return module
+    with torch.device("meta"):
+        return _made(network)
+
+
+def _constructed(network: Network, seed: int) -> nn.Module:
+    """The network as its own code makes it, on the CPU, what that draws seeded."""
+    with seeded(seed, "own initialization"), torch.device("cpu"):
+        module = _made(network)
+        if any(isinstance(child, LazyModuleMixin) for child in module.modules()):
+            with torch.no_grad():
+                module.eval()(torch.zeros(2, *network.input_shape))
+            module.train()
+    _check(network, module)
+    return module
+
+
+def _made(network: Network) -> nn.Module:
+    try:
+        return _builder(network.name)(network)
+    except (RuntimeError, ZeroDivisionError) as error:
+        shape = " x ".join(map(str, network.input_shape))
+        raise ValueError(f"{network.name} cannot be built for {shape} images: {error}") from error
+
+
+def _check(network: Network, module: nn.Module) -> None:
+    """Refuse what would be silently wrong, or cannot be stored."""
+    for name, tensor in _tensors(module).items():
+        if tensor.dtype not in _STORED:
+            raise ValueError(
+                f"{network.name}: {name} is of type {tensor.dtype}, which no store holds"
+            )
+    owners: dict[int, str] = {}
+    for name, parameter in module.named_parameters():
+        other = owners.setdefault(parameter.data_ptr(), name) if parameter.numel() else name
+        if other != name:
+            raise ValueError(
+                f"{network.name}: {other} and {name} share memory but are two parameters; "
+                "tie them by making them one (b.weight = a.weight)"
+            )
+    if getattr(module, "aux_logits", False):
+        raise ValueError(f"{network.name} has auxiliary outputs, which are not trained here")
+
+
+def _described(network: Network, module: nn.Module) -> nn.Module:
+    """The module with what is said about its tensors."""
+    names = tensors.usual(module) if network.semantics > 1 else _plain(module)
+    if network.prunable:
+        names = tensors.chosen(module, network.prunable, names)
+    if not names:
+        raise ValueError(f"{network.name} has no weight that can be pruned")
+    module.__dict__[_PRUNABLE] = names
+    module.__dict__[_OTHERS] = tensors.shared(module)
+    return module
+
+
+def _plain(module: nn.Module) -> list[str]:
+    """Names of the weights of Conv2d and Linear, which are those of the first semantics."""
     return sorted(
-        f"{name}.weight"
+        f"{name}.weight" if name else "weight"
         for name, child in module.named_modules()
         if isinstance(child, nn.Conv2d | nn.Linear)
     )
 
 
-def initial_weights(network: Network, init: Init) -> Weights:
-    """Float32 weights and buffers at step 0, drawn on the CPU tensor by tensor.
-
-    Scales of norms are 1 (or drawn, of batch norm), biases and running means 0; any other
-    parameter, such as a transformer's positions, is N(0, 0.02²) (Dosovitskiy et al. 2021).
-    """
-    module = build(network)
-    drawn = set(prunable(module))
-    weights: Weights = {}
-    for name, tensor in module.state_dict().items():
-        owner, _, role = name.rpartition(".")
-        norm = isinstance(module.get_submodule(owner), _BatchNorm)
-        if name in drawn:
-            weights[name] = schemes.weight(name, tensor.shape, init)
-        elif role == "num_batches_tracked":
-            weights[name] = torch.zeros((), dtype=torch.int64)
-        elif role == "bias" and f"{owner}.weight" in drawn:
-            fan_in = module.get_parameter(f"{owner}.weight")[0].numel()
-            weights[name] = schemes.bias(name, tensor.shape, fan_in, init)
-        elif role in {"bias", "running_mean"}:
-            weights[name] = torch.zeros(tensor.shape)
-        elif norm and role == "weight" and init.batch_norm == "uniform":
-            scale = streams.uniform(tensor.numel(), init.seed, "batch norm", name)
-            weights[name] = torch.from_numpy(scale).float().reshape(tensor.shape)
-        elif role in {"weight", "running_var"}:
-            weights[name] = torch.ones(tensor.shape)
-        else:
-            draws = streams.normal(tensor.numel(), init.seed, "weights", name)
-            weights[name] = torch.from_numpy(0.02 * draws).float().reshape(tensor.shape)
-    return weights
+def _tensors(module: nn.Module) -> Weights:
+    named = [*module.named_parameters(), *module.named_buffers()]
+    return {name: tensor.detach() for name, tensor in named}
 
 
 def _builder(name: str) -> Builder:
@@ -142,9 +248,43 @@ def _torchvision(network: Network) -> nn.Module:
     from torchvision import models
 
     name = network.name.partition(":")[2]
-    if name not in models.list_models():
-        raise ValueError(f"torchvision has no network {name!r}")
+    if name not in models.list_models(module=models):
+        raise ValueError(f"torchvision has no network for classification {name!r}")
     if network.input_shape[0] != 3:
         raise ValueError(f"{network.name} takes images of 3 channels")
     module: nn.Module = models.get_model(name, weights=None, num_classes=network.classes)
     return module
+
+
+# ---------------------------------------------------------------- weights by name
+
+
+def _named(network: Network, init: Init) -> Weights:
+    """Float32 weights and buffers by the names that tensors have, one stream each.
+
+    Scales of norms are 1 (or drawn, of batch norm), biases and running means 0; any other
+    parameter, such as a transformer's positions, is N(0, 0.02²) (Dosovitskiy et al. 2021).
+    """
+    module = build(network)
+    drawn = set(_plain(module))
+    weights: Weights = {}
+    for name, tensor in module.state_dict().items():
+        owner, _, role = name.rpartition(".")
+        norm = isinstance(module.get_submodule(owner), _BatchNorm)
+        if name in drawn:
+            weights[name] = schemes.weight(name, tensor.shape, init)
+        elif role == "num_batches_tracked":
+            weights[name] = torch.zeros((), dtype=torch.int64)
+        elif role == "bias" and f"{owner}.weight" in drawn:
+            fan_in = module.get_parameter(f"{owner}.weight")[0].numel()
+            weights[name] = schemes.bias(name, tensor.shape, fan_in, init)
+        elif role in {"bias", "running_mean"}:
+            weights[name] = torch.zeros(tensor.shape)
+        elif norm and role == "weight" and init.batch_norm == "uniform":
+            weights[name] = schemes.scale(name, tensor.shape, init)
+        elif role in {"weight", "running_var"}:
+            weights[name] = torch.ones(tensor.shape)
+        else:
+            draws = streams.normal(tensor.numel(), init.seed, "weights", name)
+            weights[name] = torch.from_numpy(0.02 * draws).float().reshape(tensor.shape)
+    return weights

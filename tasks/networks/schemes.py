@@ -16,15 +16,17 @@ _SPREAD = 0.87962566103423978
 """Standard deviation of N(0, 1) cut off at two of its own."""
 
 
-def weight(name: str, shape: torch.Size, init: Init) -> Tensor:
+def weight(name: str, shape: torch.Size, init: Init, fans: tuple[int, int] | None = None) -> Tensor:
     """Draw the weight of a convolution (outputs, inputs, ...) or linear layer (outputs, inputs).
+
+    `fans` are its fan-in and fan-out where its dimensions have another order.
 
     He et al. 2015 and Glorot and Bengio 2010 are normal. `lecun_truncated_normal` has the
     variance 1 / fan-in, cut off at two standard deviations (TensorFlow's variance scaling).
     Linear layers go by `init.linear` where it names a scheme.
     """
     receptive = shape[2:].numel()
-    fan_in, fan_out = shape[1] * receptive, shape[0] * receptive
+    fan_in, fan_out = fans or (shape[1] * receptive, shape[0] * receptive)
     linear = init.linear if len(shape) == 2 else "as_weights"
     match linear:
         case "pytorch":
@@ -42,6 +44,14 @@ def weight(name: str, shape: torch.Size, init: Init) -> Tensor:
             return _truncated(name, shape, 1 / sqrt(fan_in), init)
         case "pytorch":
             return _uniform(name, shape, 1 / sqrt(fan_in), init)
+        case "own":
+            raise ValueError("what a network's own code draws has no scheme")
+
+
+def scale(name: str, shape: torch.Size, init: Init) -> Tensor:
+    """Draw a batch norm's scale, U(0, 1)."""
+    draws = streams.uniform(shape.numel(), init.seed, "batch norm", name)
+    return torch.from_numpy(draws).float().reshape(shape)
 
 
 def bias(name: str, shape: torch.Size, fan_in: int, init: Init) -> Tensor:

@@ -54,12 +54,18 @@ def vgg_bn_three_linear(depth: int) -> Callable[[Network], nn.Module]:
         return nn.Sequential(
             *layers,
             nn.Flatten(),
-            *(nn.Linear(values, hidden), nn.ReLU(inplace=True), nn.Dropout()),
-            *(nn.Linear(hidden, hidden), nn.ReLU(inplace=True), nn.Dropout()),
-            nn.Linear(hidden, network.classes),
+            *(_linear(values, hidden), nn.ReLU(inplace=True), nn.Dropout()),
+            *(_linear(hidden, hidden), nn.ReLU(inplace=True), nn.Dropout()),
+            _linear(hidden, network.classes),
         )
 
     return build
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def _stages(depth: int, network: Network) -> Iterator[list[nn.Module]]:

@@ -46,7 +46,7 @@ class _Tokens(nn.Module):
     def __init__(self, channels: int, size: int, patch: int, tokens: int) -> None:
         super().__init__()
         self.patches = nn.Conv2d(channels, size, patch, patch)
-        self.position = nn.Parameter(torch.empty(1, tokens, size))
+        self.position = nn.Parameter(nn.init.normal_(torch.empty(1, tokens, size), std=0.02))
 
     def forward(self, x: Tensor) -> Tensor:
         tokens: Tensor = self.patches(x).flatten(2).transpose(1, 2) + self.position

@@ -156,7 +156,7 @@ def test_a_query_that_takes_too_long_is_ended(store: Path) -> None:
 
 def test_a_query_cannot_take_all_memory(store: Path) -> None:
     with pytest.raises(QueryError, match=r"(?i)memory"):
-        sql.query(store, "SELECT list(range) FROM range(100000000)", memory_limit="50MB")
+        sql.query(store, "SELECT list(range) FROM range(100000000)", memory_limit="100MB")
 
 
 def test_a_wrong_name_gets_the_right_one(store: Path) -> None:

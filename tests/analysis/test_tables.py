@@ -62,8 +62,15 @@ def test_every_column_is_described_with_a_meaning(tmp_path: Path) -> None:
 def test_a_column_that_an_older_version_did_not_write_is_null(tmp_path: Path) -> None:
     path = write_live(tmp_path, run_row(key_of(1)))
     table = pq.read_table(path)
-    pq.write_table(table.drop_columns(["torch", "pack_size"]), path)
-    assert ask(tmp_path, "SELECT torch, pack_size, kind FROM tasks") == [(None, None, "run")]
+    pq.write_table(table.drop_columns(["evaluation", "gang"]), path)
+    assert ask(tmp_path, "SELECT evaluation, gang, kind FROM tasks") == [(None, None, "run")]
+
+
+def test_a_column_that_every_version_wrote_is_not_missing_in_silence(tmp_path: Path) -> None:
+    path = write_live(tmp_path, run_row(key_of(1)))
+    pq.write_table(pq.read_table(path).drop_columns(["torch"]), path)
+    with pytest.raises(StoreError, match="torch"):
+        ask(tmp_path, "SELECT torch FROM tasks")
 
 
 # ---------------------------------------------------------------- trials

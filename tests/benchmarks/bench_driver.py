@@ -39,6 +39,12 @@ class AtOnce:
 
     def fit(self, memory: float) -> None: ...
 
+    def trainings(self) -> dict[str, int]:
+        return {}
+
+    def on_report(self, look: object) -> None:
+        pass
+
     def avoid(self, nodes: frozenset[str]) -> bool:
         return True
 

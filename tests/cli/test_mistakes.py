@@ -137,3 +137,67 @@ def test_the_version_and_short_help_are_told(tmp_path: Path) -> None:
 def test_a_price_without_what_if_is_refused(tmp_path: Path) -> None:
     ended = tombola("plan", str(write_sweep(tmp_path)), "--price", "2", cwd=tmp_path)
     assert (ended.returncode, "--what-if" in ended.stderr) == (2, True)
+
+
+def test_a_sweep_that_takes_anothers_name_says_what_is_no_longer_asked(tmp_path: Path) -> None:
+    grids = [{"method": "random", "sparsity": [0.5, 0.75]}]
+    run = ("run", "tiny.yaml", "--executor", "inline", "--no-canary")
+    write_sweep(tmp_path, grids=grids)
+    assert "asked for before" not in tombola(*run, cwd=tmp_path).stdout
+    assert "asked for before" not in tombola(*run, cwd=tmp_path).stdout
+    more = [{"method": "random", "sparsity": [0.5, 0.75, 0.9]}]
+    write_sweep(tmp_path, grids=more)
+    assert "asked for before" not in tombola(*run, cwd=tmp_path).stdout
+    write_sweep(tmp_path, grids=[{"method": "magnitude", "sparsity": [0.5]}])
+    said = tombola(*run, cwd=tmp_path).stdout
+    assert "asked for before, otherwise: 3 of its trials are no longer in it" in said
+    assert "Next: tombola sql" in said
+    assert "tombola figures" not in said  # it asks for none
+
+
+def test_missing_files_are_told_by_plan_and_refused_by_run(tmp_path: Path) -> None:
+    write_sweep(tmp_path, dataset="mnist")
+    there = {"TOMBOLA_DATA": str(tmp_path / "none")}
+    planned = tombola("plan", "tiny.yaml", cwd=tmp_path, **there)
+    assert planned.returncode == 0
+    assert "note: the files of mnist are not in" in planned.stdout
+    ended = tombola("run", "tiny.yaml", "--executor", "inline", cwd=tmp_path, **there)
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert "`tombola data fetch mnist`" in ended.stderr
+
+
+def test_a_figure_shows_the_settings_that_are_asked_for_alone(tmp_path: Path) -> None:
+    from analysis import connect
+    from analysis.figures import select
+
+    grid = {"method": "random", "sparsity": [0.5, 0.75], "tags": {"day": "one"}}
+    recipe = {"steps": 12, "batch_size": 64, "lr": [0.1, 0.01], "evaluate_every": 4}
+    path = write_sweep(tmp_path, grids=[grid], recipe=recipe)
+    study.run(study.read(path), tmp_path / "store", InlineExecutor())
+    with connect(tmp_path / "store") as connection:
+
+        def curves(**where: object) -> int:
+            shown = select(connection, "tiny", "accuracy-vs-sparsity", {"where": where})
+            return sum(len(panel.series) for panel in shown.panels)
+
+        assert [curves(), curves(lr=0.1), curves(lr=[0.1, 0.01]), curves(day="one")] == [2, 1, 2, 2]
+        with pytest.raises(ValueError, match="did you mean lr"):
+            curves(lrr=0.1)
+        with pytest.raises(ValueError, match="no pruned trial"):
+            curves(day="two")
+
+
+def test_a_failed_measurement_fails_its_trial(tmp_path: Path, monkeypatch) -> None:
+    from analysis import connect
+    from orchestrator import computing
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(computing.Computing, "_connect", broken)
+    grid = {"method": "random", "sparsity": [0.5], "measure": "ramanujan"}
+    path = write_sweep(tmp_path, grids=[grid], dense=False)
+    assert study.run(study.read(path), tmp_path / "store", InlineExecutor()).failures
+    with connect(tmp_path / "store") as connection:
+        assert connection.execute("SELECT DISTINCT status FROM trials").fetchall() == [("failed",)]

@@ -15,7 +15,7 @@ from orchestrator.launch import _job
 from orchestrator.plan import Nothing, plan
 from orchestrator.store.files import open_store
 from tasks import own
-from tests.small import outcome, write_sweep
+from tests.small import outcome, tombola, write_sweep
 
 
 def ray() -> Executor:
@@ -53,6 +53,23 @@ def arrivals(executor: Executor, count: int) -> list[Arrival]:
 
 def pack_of(store: Path, *jobs: Job, name: str = "p") -> Pack:
     return Pack(identity=name, jobs=jobs, store=str(store), launch="test")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("home", ["writable", "not there"])
+def test_a_job_with_a_long_temporary_folder_and_without_a_home_starts_ray(
+    home: str, tmp_path: Path
+) -> None:
+    write_sweep(tmp_path, grids=[{"method": "random", "levels": [2]}])
+    long = tmp_path / ("d" * 90)
+    long.mkdir()
+    ours = tmp_path / "home"
+    ours.mkdir()
+    named = {"HOME": str(ours) if home == "writable" else "/proc/nowhere", "TMPDIR": str(long)}
+    ended = tombola("run", "tiny.yaml", "--num-cpus", "1", cwd=tmp_path, **named)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "2 of 2 trials done" in ended.stdout
+    assert not list(ours.rglob("auth_token")), "a token in a file is one that others may read"
 
 
 def test_it_has_at_least_one_slot(executor: Executor) -> None:

@@ -2,13 +2,18 @@
 
 import errno
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from orchestrator import study, worker
+from orchestrator.cli import app
 from orchestrator.errors import DamagedFile, DeterminismAlarm, StoreError
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.store import artifacts, layout, results, schema
@@ -218,26 +223,60 @@ def test_no_flipped_bit_changes_a_result_unnoticed(filled: Path) -> None:
     assert noticed > 50
 
 
-def test_a_killed_writers_file_is_found(filled: Path) -> None:
-    import socket
-    import subprocess
-    import sys
-
+def ended_process() -> int:
+    """The number of a process that is gone."""
     ended = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
     )
-    process = ended.stdout.decode().strip()
-    path = any_result(filled)
-    begun = f"{socket.gethostname()}.{process}"
+    return int(ended.stdout)
+
+
+def left_by(process: int, store: Path) -> set[Path]:
+    """What a process was writing when it was killed, seconds ago."""
+    path, begun = any_result(store), f"{socket.gethostname()}.{process}"
     left = {
         path.with_name(f".{path.name}.{begun}.0.tmp"),
-        *(filled / f".results.duckdb.{begun}.tmp{log}" for log in ("", ".wal")),
+        *(store / f".results.duckdb.{begun}.tmp{log}" for log in ("", ".wal")),
     }
     for one in left:
         one.write_bytes(b"half")
+    return left
+
+
+def test_a_killed_writers_file_is_found(filled: Path) -> None:
+    left = left_by(ended_process(), filled)
     found = verify(filled)
     assert {finding.path for finding in found if finding.leftover} == left
     assert len(found) == len(left)
+
+
+def test_what_a_living_process_writes_is_left_alone_unless_it_began_later(filled: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as alive:
+        left = left_by(alive.pid, filled)
+        assert verify(filled) == []
+        for one in left:
+            os.utime(one, (1e9, 1e9))  # long before: the number is another process's now
+        assert {finding.path for finding in verify(filled)} == left
+        alive.communicate(b"\n")
+
+
+def test_leftovers_are_no_damage_and_the_next_launch_removes_half_made_databases(
+    filled: Path, tmp_path: Path
+) -> None:
+    left = left_by(ended_process(), filled)
+    elsewhere = filled / f".results.duckdb.another-host.{ended_process()}.tmp"
+    elsewhere.write_bytes(b"half")
+    invoke = CliRunner().invoke
+    named = invoke(app, ["verify", "--store", str(filled)])
+    assert named.exit_code == 0, named.output
+    assert all(one.name in named.output for one in left)
+    assert "is no damage" in named.output
+    launched = ["run", str(tmp_path / "tiny.yaml"), "--store", str(filled), "--executor=inline"]
+    assert invoke(app, launched).exit_code == 0
+    assert {one for one in left if one.exists()} == {one for one in left if one.parent != filled}
+    assert elsewhere.exists()
+    assert "freed 1 files" in invoke(app, ["gc", "--delete", "--store", str(filled)]).output
+    assert not any(one.exists() for one in left)
 
 
 def test_what_is_no_store_is_refused_in_a_sentence(tmp_path: Path) -> None:

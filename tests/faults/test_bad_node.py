@@ -55,6 +55,12 @@ class TwoNodes:
         self.avoided = nodes
         return True
 
+    def trainings(self) -> dict[str, int]:
+        return {}
+
+    def on_report(self, look: object) -> None:
+        pass
+
     def fit(self, memory: float) -> None:
         pass
 

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from orchestrator.errors import ExitCode
 from orchestrator.store import layout
 from orchestrator.store.verify import repair, verify
 from tests.small import outcome, tombola, write_sweep
@@ -115,6 +117,51 @@ def test_a_worker_killed_in_the_middle(tmp_path: Path, undisturbed: dict[str, ob
     assert outcome(tmp_path / "store") == undisturbed
     journal = "".join(p.read_text() for p in (tmp_path / "store" / "journal").rglob("*.jsonl"))
     assert '"event": "retried"' in journal
+
+
+def processes(session: int) -> dict[int, bytes]:
+    """Command lines of a session's processes that still run."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            if os.getsid(int(entry.name)) == session and state not in "ZX":
+                found[int(entry.name)] = (entry / "cmdline").read_bytes()
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["driver", "raylet", "gcs_server"])
+def test_of_a_local_ray_nothing_outlives_the_launch_and_a_lost_one_is_told_in_a_line(
+    victim: str, tmp_path: Path
+) -> None:
+    write_sweep(tmp_path, grids=GRIDS, recipe=RECIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "orchestrator.cli", "run", "tiny.yaml", "--num-cpus", "1"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    until(lambda: committed(tmp_path) >= 3, process)  # type: ignore[arg-type]
+    if victim == "driver":
+        process.kill()
+    else:
+        found = [n for n, line in processes(process.pid).items() if victim.encode() in line]
+        os.kill(min(found), signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    if victim != "driver":
+        assert process.returncode == ExitCode.CLUSTER_LOST, errors
+        said = [line for line in errors.splitlines() if line.startswith("error: ")]
+        assert said == [
+            f"error: Ray on this machine is gone: its {victim} died; what is finished is kept: "
+            "give the same command to go on"
+        ]
+    deadline = time.monotonic() + 20
+    while left := processes(process.pid):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(

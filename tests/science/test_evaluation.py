@@ -51,7 +51,7 @@ def test_as_many_examples_are_taken_as_their_largest_activation_allows() -> None
     network = Network(name="conv2_bn", input_shape=(1, 8, 8), classes=10)
     module, weights = build(network).eval(), initial_weights(network, Init(seed=0))
     assert training._largest_activation(module, weights, torch.zeros(1, 1, 8, 8)) == 16 * 8 * 8
-    assert training._evaluation_batch(module, weights, DIGITS.test) == 512
+    assert training.evaluation_batch(module, weights, DIGITS.test) == 512
     assert not any(child._forward_hooks for child in module.modules())
 
 

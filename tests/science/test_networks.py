@@ -147,7 +147,9 @@ def test_initial_weights_have_the_deviation_of_their_paper(weights: str) -> None
 def test_torchvision_networks_are_named(tmp_path) -> None:
     network = named("torchvision:squeezenet1_1", TINY, 7)
     assert parameters(network) > 700_000
-    with pytest.raises(ValueError, match="torchvision has no network 'resnet2000'"):
+    with pytest.raises(
+        ValueError, match="torchvision has no network for classification 'resnet2000'"
+    ):
         build(named("torchvision:resnet2000", TINY, 7))
     with pytest.raises(ValueError, match="takes images of 3 channels"):
         build(named("torchvision:squeezenet1_1", MNIST, 7))

@@ -8,7 +8,17 @@ import pytest
 
 from orchestrator import study
 from orchestrator.cost import Costs, estimate
-from orchestrator.plan import Nothing, Plan, alone, plan, together, trained
+from orchestrator.plan import (
+    Nothing,
+    Plan,
+    all_for,
+    alone,
+    answers,
+    only_for,
+    plan,
+    together,
+    trained,
+)
 from orchestrator.store.results import Inventory
 from tasks.spec import Mask, Run
 from tests.small import MANIFOLD, write_sweep
@@ -67,6 +77,35 @@ def test_a_missing_mask_file_is_pruned_again_only_if_somebody_needs_it(tmp_path:
     without = replace(without, results=without.results - {trial.run.key})
     tasks = plan(asked.trials, without).tasks
     assert tasks[trial.run.mask.key].reason == "its file is missing"
+
+
+def test_what_stored_results_stand_on_is_done_too_and_belongs_to_who_asked(tmp_path: Path) -> None:
+    """Stores of earlier versions lack runs between IMP's levels (see tests/faults/test_moves)."""
+    asked = planned(tmp_path, grids=[{"method": "imp", "levels": [3], "rewind_step": [0, 3]}])
+    held, answered = everything(asked), {v.key for t in asked.trials for v in answers(t)}
+    between = [key for key, task in asked.tasks.items() if task.kind == "run"]
+    between = [key for key in between if key not in answered]
+    assert len(between) == 4
+    again = plan(asked.trials, replace(held, results=held.results - set(between)))
+    assert again.done == len(asked.trials)
+    assert set(again.tasks) == set(between)
+    assert {task.reason for task in again.tasks.values()} == {"results that are stored stand on it"}
+    assert not any(task.save for task in again.tasks.values())
+    number, other = sorted({task.trial for task in again.tasks.values()})
+    its = {key for key, task in again.tasks.items() if task.trial == number}
+    assert len(its) == 2
+    assert only_for(again, {number}) == all_for(again, {number}) == its
+    assert only_for(again, {number, other}) == set(between)
+
+
+def test_weights_do_not_count_before_their_runs_result(tmp_path: Path) -> None:
+    asked = planned(tmp_path, grids=[{"method": "imp", "levels": [1]}])
+    held = everything(asked)
+    dense, mask = asked.trials[0].run, asked.trials[1].run.mask
+    early = Inventory(states=held.states)
+    tasks = plan(asked.trials, early).tasks
+    assert tasks[mask.key].needs == (dense.key,)
+    assert tasks[dense.key].save == (12,)
 
 
 def test_the_dense_run_saves_what_anybody_needs_of_it(tmp_path: Path) -> None:

@@ -2,22 +2,24 @@
 
 import time
 import warnings
+from collections.abc import Callable, Mapping
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import StoreError, TombolaError
+from orchestrator.errors import ClusterLost, StoreError, TombolaError
 from orchestrator.executors import joining
 from orchestrator.executors.base import Arrival, Pack, Returned, WorkerLost
+from orchestrator.executors.on_ray import local
 from orchestrator.executors.on_ray.gang import Gang, why_gone
 from orchestrator.executors.on_ray.node import LOOK_SECONDS, attest, run_pack
+from orchestrator.executors.on_ray.reports import Reports
 from orchestrator.executors.on_ray.starting import (
     NODE_ID,
     SOURCE,
     cluster_options,
     import_ray,
-    local_options,
     resolve,
     said_to_workers,
 )
@@ -70,6 +72,14 @@ class RayExecutor:
         self._ray = ray = import_ray(local=address is None)
         self._where = resolve(address) if address else None
         self._may_share = False
+        self._avoided: frozenset[str] = frozenset()
+        self._running: dict[Any, Pack] = {}
+        self._gangs: dict[Any, Gang] = {}
+        self._reports = Reports()
+        self._witnesses: dict[str, Witness] = {}
+        self._cancelled: set[Any] = set()
+        self.draining = False
+        self._token = None if self._where else local.Token()
         try:
             # Workers import from the folder Ray was started in: let that be ours, and not
             # one where some other `tasks` lies. A user's code is where we are now.
@@ -79,28 +89,25 @@ class RayExecutor:
                     **(
                         cluster_options(self._where)
                         if self._where
-                        else local_options(num_cpus, num_gpus)
+                        else local.options(num_cpus, num_gpus)
                     )
                 )
         except (ray.exceptions.RayError, ImportError, OSError, RuntimeError, ValueError) as error:
+            if self._token:
+                self._token.withdraw()
             raise TombolaError(joining.unreached(self._where, error)) from None
         if gpus_per_task is None:
             self._may_share = bool(ray.cluster_resources().get("GPU"))
             share = replace(share, gpus=float(self._may_share))
+        self._local = None if self._where else local.LocalRay()
         self._share, self._looked = share, time.monotonic()
         self.slots = share.slots(nodes := ray.nodes())
         if not self.slots:
-            ray.shutdown()
+            self.close()
             raise TombolaError(share.no_room(nodes))
         self._largest = max(node["Resources"].get("CPU", 0.0) for node in nodes)
         self.widest = share.widest(self._largest)
-        self._avoided: frozenset[str] = frozenset()
         self._run = ray.remote(max_retries=0)(run_pack)
-        self._running: dict[Any, Pack] = {}
-        self._gangs: dict[Any, Gang] = {}
-        self._witnesses: dict[str, Witness] = {}
-        self._cancelled: set[Any] = set()
-        self.draining = False
 
     def submit(self, pack: Pack) -> None:
         """Hand the pack to Ray; a cluster's nodes are asked for its store before the first."""
@@ -150,7 +157,15 @@ class RayExecutor:
         return True
 
     def wait(self, seconds: float) -> list[Arrival]:
-        """Packs that came back, or whose worker died."""
+        """Packs that came back, or whose worker died.
+
+        Raises
+        ------
+        ClusterLost
+            When a process of Ray is gone without which nothing can run.
+        """
+        if self._local:
+            self._local.check()
         if self._where and time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
             self.slots = max(1, self._share.slots(self._ray.nodes()))
@@ -166,6 +181,15 @@ class RayExecutor:
             ready, _ = self._ray.wait(waiting, num_returns=len(waiting), timeout=0)
         return [self._arrival(reference) for reference in ready]
 
+    def trainings(self) -> Mapping[str, int]:
+        """At which iteration the trainings are that run, as far as they told."""
+        packs = self._running.values()
+        trained = (one.identity for one in packs if any(job.kind == "run" for job in one.jobs))
+        return self._reports.listen(trained)
+
+    def on_report(self, look: Callable[[], None]) -> None:
+        """Workers are other processes, and `wait` returns every now and then."""
+
     def drain(self) -> None:
         """Ask what runs to stop where it can go on from; safe in a signal's handler."""
         self.draining = True
@@ -176,9 +200,13 @@ class RayExecutor:
         for witness in self._witnesses.values():
             witness.close()
         self._ray.shutdown()
+        if self._local and self._token:
+            self._local.close()
+            self._token.withdraw()
 
     def _arrival(self, reference: Any) -> Arrival:
         pack, gang = self._running.pop(reference), self._gangs.pop(reference, None)
+        self._reports.forget(pack.identity)
         try:
             node, outcomes = self._ray.get(reference)
             return Returned(pack, tuple(outcomes), node)
@@ -199,16 +227,16 @@ class RayExecutor:
 
         Raises
         ------
-        TombolaError
+        ClusterLost
             When no node is left that could run anything.
         """
         why = why_gone(error)
         if why is Failure.OUT_OF_MEMORY:
             return why
+        if self._local:
+            self._local.check()
         if not any(node["Alive"] for node in self._ray.nodes()):
-            raise TombolaError(
-                "the Ray cluster has no node left; what is finished is kept, run the sweep again"
-            )
+            raise ClusterLost("the Ray cluster has no node left")
         return Failure.NODE_LOST if gang and gang.has_lost(gang.nodes()) else why
 
     def _call_witness(self, witness: Witness, store: str) -> None:

@@ -14,6 +14,7 @@ from orchestrator.errors import StoreError
 from orchestrator.executors import joining
 from orchestrator.executors.base import Pack
 from orchestrator.executors.on_ray.gang import Gang, Members
+from orchestrator.executors.on_ray.reports import telling
 from orchestrator.preemption import Notice, heeding
 from orchestrator.store.place import locate
 from orchestrator.store.witness import answer, seen
@@ -41,7 +42,9 @@ def run_pack(pack: Pack, witness: str | None, gang: Gang | None) -> tuple[str, l
             _same_store(pack.store, witness)
             stack.enter_context(_watching(nodes, notice))
         node = here if len(nodes) == 1 else ""
-        return node, worker.run_pack(pack, limited=True, others=others, notice=notice)
+        return node, worker.run_pack(
+            pack, limited=True, others=others, notice=notice, report=telling(pack.identity)
+        )
 
 
 @functools.cache

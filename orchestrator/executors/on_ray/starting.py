@@ -18,10 +18,6 @@ SOURCE = Path(orchestrator.__file__).parents[1]
 
 NODE_ID = "ray.io/node-id"
 
-OBJECT_STORE_BYTES = 100 * 2**20
-"""Ray's shared memory: packs and outcomes pass through it, a few kB each, and what a gang's
-members begin with, for which Ray takes the disk where it is more."""
-
 WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -95,20 +91,6 @@ def _ask_head(address: Address) -> None:
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
-
-
-def local_options(num_cpus: int | None, num_gpus: int | None) -> dict[str, Any]:
-    """What ray.init is told to start a cluster of this machine."""
-    return {
-        "address": "local",
-        "num_cpus": num_cpus,
-        "num_gpus": num_gpus,
-        "include_dashboard": False,
-        "dashboard_host": "127.0.0.1",
-        "object_store_memory": OBJECT_STORE_BYTES,
-        "log_to_driver": False,
-        "logging_level": logging.ERROR,
-    }
 
 
 def cluster_options(address: Address) -> dict[str, Any]:
