@@ -111,7 +111,7 @@ def check(sweep: str, rows: Sequence[Row], panels: int, most: int = MOST_PANELS)
     raise FigureError(
         f"nothing is drawn: sweep {sweep} would fill {panels} panels, and a sheet holds {most}; "
         f"choose fewer of its {several} by the figure's options (`methods`, `networks`, "
-        "`datasets`, `ablations`, `where`)"
+        "`datasets`, `ablations`, or `where: {lr: 0.1}` for any setting)"
     )
 
 

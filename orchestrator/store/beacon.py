@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from orchestrator.store import layout
+from orchestrator.store import layout, place
 from orchestrator.store.files import publish
 
 TELL_SECONDS = 3.0
@@ -21,6 +21,7 @@ STALE_SECONDS = 300.0
 """After so long without a word a launch is taken to be gone."""
 
 _SHARE = 0.05
+_LARGEST = 1 << 20
 
 
 class Told(NamedTuple):
@@ -73,6 +74,6 @@ def forget_gone(store: Path) -> None:
 def _files(store: Path) -> Iterator[tuple[Path, Told]]:
     for path in layout.published(store / layout.PROGRESS, ".json"):
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            told = json.loads(path.read_bytes())
+            told = json.loads(place.read(path, _LARGEST))
             age = datetime.now(UTC) - datetime.fromisoformat(told.pop("told_at"))
             yield path, Told(path.stem, told, age.total_seconds())

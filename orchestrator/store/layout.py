@@ -140,6 +140,7 @@ _PLACES = re.compile(
     rf"|{SWEEPS}/{_NAME}-{_NAME}\.parquet"
     rf"|{JOURNAL}/{_NAME}/{_NAME}\.(jsonl|parquet)"
     rf"|{REQUESTS}/{_NAME}/{_NAME}\.(json|txt)"
+    rf"|{PROGRESS}/{_NAME}\.json"
 )
 
 

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from orchestrator.store.objects import ObjectPath
 
 TOP = frozenset(
-    {"states", "masks", "checkpoints", "results", "repeats", "sweeps", "journal", "requests"}
+    {
+        *("states", "masks", "checkpoints", "results", "repeats"),
+        *("sweeps", "journal", "requests", "progress"),
+    }
 )
 """Folders in the root of a store, in which all that it says lies (store/layout.py has the rest)."""
 
