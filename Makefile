@@ -40,8 +40,8 @@ test-slow: $(READY)  ## Run the slow tests: real clusters and servers, and proce
 	@$(PYTHON) -m pytest -n 2 --dist loadfile -m slow
 
 baseline: $(READY)  ## Draw the pictures that figures are compared with anew (look at them)
-	@rm -rf tests/analysis/baseline
-	@$(PYTHON) -m pytest tests/analysis/test_images.py --mpl-generate-path=tests/analysis/baseline
+	@rm -rf tests/analysis/figures/baseline
+	@$(PYTHON) -m pytest tests/analysis/figures/test_images.py --mpl-generate-path=tests/analysis/figures/baseline
 
 lint: $(READY)  ## Format check, lint, strict types, import contracts
 	@$(VENV)/bin/ruff format --check .

@@ -7,6 +7,8 @@ In a notebook: `analysis.connect("store").sql(...)` asks, `analysis.figure("abla
 from pathlib import Path
 from typing import Any
 
+from tombola import moved
+
 __all__ = ["connect", "figure"]
 
 
@@ -18,9 +20,9 @@ def connect(store: str | Path) -> Any:
     StoreError
         When the store is missing or a file in it is damaged.
     """
-    from analysis import results
+    from analysis.database import connection
 
-    return results.connect(store)
+    return connection.connect(store)
 
 
 def figure(name: str, store: str | Path, sweep: str, **options: Any) -> Any:
@@ -38,3 +40,6 @@ def figure(name: str, store: str | Path, sweep: str, **options: Any) -> Any:
     from analysis import figures
 
     return figures.made(name, store, sweep, options)
+
+
+moved.install()

@@ -1,3 +1,5 @@
 """From a sweep file to committed results: plan, schedule, execute."""
 
-__version__ = "0.1.0"
+from tombola import moved
+
+moved.install()

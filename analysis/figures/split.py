@@ -14,8 +14,8 @@ from typing import Any
 
 from analysis import style
 from analysis.errors import FigureError
-from analysis.figures import selection
-from analysis.figures.selection import Row
+from analysis.stats import selection
+from analysis.stats.selection import Row
 
 MOST = 12
 """Series of one panel."""

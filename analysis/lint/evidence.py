@@ -5,7 +5,7 @@ from typing import Any
 
 import duckdb
 
-from analysis.figures.selection import SETTING
+from analysis.stats.selection import SETTING
 
 Row = dict[str, Any]
 

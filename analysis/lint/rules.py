@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from analysis.figures.selection import RECIPE, SETTING, grouped, of, varying
 from analysis.lint.evidence import PAIR, Evidence, Row
-from orchestrator.store import schema
+from analysis.stats.selection import RECIPE, SETTING, grouped, of, varying
+from tombola.store import schema
 
 Answer = Literal["yes", "partly", "no", "not answered"]
 

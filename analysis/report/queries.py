@@ -6,9 +6,9 @@ from typing import Any
 
 import duckdb
 
-from analysis.figures.selection import SETTING
-from analysis.quoting import literal
-from orchestrator.store import schema
+from analysis.database.quoting import literal
+from analysis.stats.selection import SETTING
+from tombola.store import schema
 
 MOST_TRIALS = 2000
 """Trials that the report lists."""

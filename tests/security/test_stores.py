@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import StoreError
-from orchestrator.store import layout, results
-from orchestrator.store.compact import compact
-from orchestrator.store.verify import verify
 from tests.security.poison import CODE, POISONS, SECRET, Poisoned, flipped, honest
 from tests.security.walking import COMMANDS, Ended, walk
+from tombola.errors import StoreError
+from tombola.store import layout, results
+from tombola.store.compact import compact
+from tombola.store.verify import verify
 
 LONGEST_SECONDS = 10.0
 
@@ -112,8 +112,8 @@ KINDS: dict[str, Callable[[Path], Path]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_byte_of_a_file_changes_unnoticed(here: Path, kind: str) -> None:
     """Each byte of the beginning and the end, where the meaning is; between them a sample."""
-    from orchestrator.store.artifacts import read_mask, read_state
-    from orchestrator.store.journal import check
+    from tombola.store.artifacts import read_mask, read_state
+    from tombola.store.journal import check
 
     path = KINDS[kind](here / "store")
     content = path.read_bytes()

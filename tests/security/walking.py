@@ -5,7 +5,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from orchestrator.cli import app
+from tombola.cli import app
 
 COMMANDS: tuple[tuple[str, ...], ...] = (
     ("verify",),

@@ -1,0 +1,1 @@
+"""A module for each figure: its SQL, options, selection and drawing."""

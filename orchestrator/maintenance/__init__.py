@@ -1,0 +1,1 @@
+"""Storage that is no longer needed, and stores that are merged."""

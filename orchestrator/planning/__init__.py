@@ -1,0 +1,1 @@
+"""The least work that answers a sweep. Pure."""

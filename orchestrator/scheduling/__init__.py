@@ -1,0 +1,1 @@
+"""In which order tasks run, and what follows a failure. Pure."""

@@ -1,0 +1,1 @@
+"""The sweep file: what is asked, as trials."""

@@ -1,0 +1,1 @@
+"""Scores, masks and sparsity patterns."""

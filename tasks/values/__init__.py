@@ -1,0 +1,1 @@
+"""The expressions that name each result, and their keys. Imports nothing heavy."""

@@ -1,0 +1,1 @@
+"""What the commands print. Words and tables, no decisions."""
