@@ -1,4 +1,24 @@
-"""What a user can get wrong or meet: each error is one sentence that says the way out."""
+"""Errors that a user may meet, and the exit codes of the command line.
+
+Each message is one sentence that says what is wrong and what would be right.
+
+    TombolaError
+    ├── SweepError           a sweep file asks for something impossible
+    ├── StoreError           a store cannot be read or written
+    │   └── DamagedFile      a file in it is not what was written
+    ├── AnalysisError        a question to a store has no answer
+    │   ├── QueryError       SQL
+    │   ├── FigureError      a figure
+    │   │   └── NotAllDrawn  one of several figures
+    │   ├── TableError       a table or comparison
+    │   ├── StatisticsError  a statistic
+    │   ├── PublishedError   published numbers
+    │   └── ExploreError     the page of `tombola explore`
+    ├── ClusterLost          the machines are gone
+    └── DeterminismAlarm     the same work came out differently
+    TaskTimeout              inside a worker alone: a task took too long
+    └── TaskStalled          or made no progress
+"""
 
 from enum import IntEnum
 from pathlib import Path
@@ -71,3 +91,47 @@ class SweepError(TombolaError):
             shown.append(f"and {len(problems) - MOST_PROBLEMS:,} mistakes more")
         super().__init__("\n".join(shown))
         self.problems = shown
+
+
+class AnalysisError(TombolaError):
+    """A query, figure, table or statistic that has no answer."""
+
+
+class QueryError(AnalysisError):
+    """A query that is not admitted, or that the database cannot answer."""
+
+
+class FigureError(AnalysisError):
+    """A figure that is not known, or has nothing to show."""
+
+
+class NotAllDrawn(FigureError):
+    """Some figures cannot be drawn; the others are: `drawn` are their files."""
+
+    def __init__(self, problems: list[str], drawn: list[Path]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems, self.drawn = problems, drawn
+
+
+class StatisticsError(AnalysisError):
+    """Numbers that a statistic is not defined for."""
+
+
+class TableError(AnalysisError):
+    """A table or comparison that has nothing to show."""
+
+
+class PublishedError(AnalysisError):
+    """Published numbers that are not known, or cannot be used so."""
+
+
+class ExploreError(AnalysisError):
+    """A page that cannot be served."""
+
+
+class TaskTimeout(Exception):
+    """A task took longer than its limit; the traceback says where it was."""
+
+
+class TaskStalled(TaskTimeout):
+    """A task's loop that had begun to turn did not; the traceback says where it was."""

@@ -11,6 +11,7 @@ from types import ModuleType
 
 MOVED = {
     "analysis.comparisons": "analysis.stats.comparisons",
+    "analysis.errors": "tombola.errors",
     "analysis.results": "analysis.database.connection",
     "analysis.samples": "analysis.stats.samples",
     "orchestrator.study": "orchestrator.running.study",
@@ -25,7 +26,7 @@ class _Finder(MetaPathFinder, Loader):
     """Import a module by its old name: the same module object, and a warning."""
 
     def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self, name: str, _path: Sequence[str] | None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
         return spec_from_loader(name, self) if name in MOVED else None
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from analysis.database import macros, mask_overlap, user_columns, views
 from analysis.database.quoting import identifier, literal
-from analysis.errors import StoreError
+from tombola.errors import StoreError
 from tombola.store import arrow, schema
 from tombola.store.arrow import Listing
 from tombola.store.location import locate

@@ -21,7 +21,7 @@ from analysis.database import connection as results
 from analysis.database import dictionary
 from analysis.database.dictionary import Entry
 from analysis.database.quoting import identifier, literal
-from analysis.errors import StoreError
+from tombola.errors import StoreError
 from tombola.store import layout, schema
 from tombola.store.location import locate, remote
 from tombola.text import cell

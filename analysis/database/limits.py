@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from analysis.database import children, hints
 from analysis.database import connection as results
-from analysis.errors import AnalysisError, QueryError, StoreError
+from tombola.errors import QueryError, StoreError, TombolaError
 
 _REFUSED = 1
 """Exit code of the process where standard error says why, as JSON."""
@@ -108,7 +108,7 @@ def _too_much(question: Question) -> str:
 def _main() -> int:
     try:
         rows = answer(Question(**json.load(sys.stdin)))
-    except AnalysisError as error:
+    except TombolaError as error:
         refused = {"problem": str(error), "of_store": isinstance(error, StoreError)}
         json.dump(refused, sys.stderr)
         return _REFUSED

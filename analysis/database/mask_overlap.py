@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 from duckdb.func import FunctionNullHandling
 
-from analysis.errors import StoreError
+from tombola.errors import StoreError
 from tombola.store import layout, location, tensors
 from tombola.store.location import locate
 from tombola.store.tensors import Arrays

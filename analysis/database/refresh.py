@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from analysis.database import children, export
-from analysis.errors import AnalysisError
+from tombola.errors import TombolaError
 from tombola.store import arrow
 
 FIRST_SECONDS = 5.0
@@ -49,7 +49,7 @@ def _follow(store: Path, over: threading.Event) -> None:
     shown, pause = None, FIRST_SECONDS
     while not over.wait(pause):
         began = time.monotonic()
-        with suppress(AnalysisError, OSError):
+        with suppress(TombolaError, OSError):
             now = arrow.mark(store)
             if now != shown and _made(store, over):
                 shown = now
@@ -81,7 +81,7 @@ def _main(store: str) -> int:
     os.nice(5)
     try:
         export.publish(store)
-    except (AnalysisError, OSError, KeyboardInterrupt):
+    except (TombolaError, OSError, KeyboardInterrupt):
         return 1
     return 0
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from analysis.database import hints, limits
 from analysis.database.limits import Question
-from analysis.errors import QueryError
+from tombola.errors import QueryError
 from tombola.text import cell
 
 Format = Literal["table", "csv", "json", "parquet"]

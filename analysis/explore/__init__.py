@@ -14,7 +14,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from analysis.errors import ExploreError
+from tombola.errors import ExploreError
 
 _HOST = "127.0.0.1"
 _APP = Path(__file__).with_name("app.py")

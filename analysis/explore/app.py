@@ -20,9 +20,9 @@ with app.setup:
     import marimo as mo
 
     from analysis.database import sql
-    from analysis.errors import AnalysisError
     from analysis.explore import markup
     from analysis.explore.snapshot import Asked, Filter, Snapshot
+    from tombola.errors import TombolaError
     from tombola.store import arrow
 
     STORE = Path(str(mo.cli_args()["store"]))
@@ -35,7 +35,7 @@ GROUP BY ALL ORDER BY method, ablation, density DESC"""
         """What is answered, or in one line why it cannot be."""
         try:
             return answer()
-        except AnalysisError as error:
+        except TombolaError as error:
             return mo.callout(mo.Html(markup.line(str(error))), kind="warn")
 
     def listed(rows: Any) -> Any:

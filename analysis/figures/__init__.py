@@ -7,16 +7,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from analysis.errors import (
-    AnalysisError,
+from analysis import options
+from analysis.figures.provenance import changes, trace
+from analysis.options import FIGURES, parse, problems
+from tombola.errors import (
     FigureError,
     NotAllDrawn,
     PublishedError,
     StatisticsError,
+    TombolaError,
 )
-from analysis.figures import options
-from analysis.figures.options import FIGURES, parse, problems
-from analysis.figures.provenance import changes, trace
 
 __all__ = [
     "FIGURES",
@@ -126,7 +126,7 @@ def draw(
             if isinstance(one, FigureError):
                 raise one
             drawn += save.save(one.draw, one.facts, one.about, out_dir / stem, suffixes)
-        except AnalysisError as error:
+        except TombolaError as error:
             problems.append(f"{stem} is not drawn: {error}")
     if problems and not drawn:
         raise FigureError("; ".join(problems))

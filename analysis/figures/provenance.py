@@ -8,7 +8,7 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
-from analysis.errors import FigureError
+from tombola.errors import FigureError
 
 PNG_KEY = "Provenance"
 PDF_KEY = "Keywords"

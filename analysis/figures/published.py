@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from analysis import reference
-from analysis.errors import PublishedError
 from analysis.stats import summary
 from analysis.stats.selection import grouped, of
 from analysis.stats.series import Panel, Point
 from analysis.style import Dashes
+from tombola.errors import PublishedError
 
 LINE: Dashes = (0, (1, 1.4))
 """How published curves are drawn where they are beside one's own."""

@@ -8,12 +8,11 @@ from typing import Any, Literal, NamedTuple
 import duckdb
 import pyarrow as pa
 
-from analysis import figures, reference
+from analysis import figures, options, reference
 from analysis.database import connection as results
 from analysis.database import sql
-from analysis.errors import AnalysisError, FigureError
-from analysis.figures import options
 from analysis.stats import selection
+from tombola.errors import FigureError, TombolaError
 
 _CURVE = ("network", "dataset", "method", "ablation")
 _RUNS = pa.schema(
@@ -76,7 +75,7 @@ def runs(connection: duckdb.DuckDBPyConnection, about: dict[str, Any]) -> pa.Tab
 
     Raises
     ------
-    AnalysisError
+    TombolaError
         When the figure or its SQL is not one that this version knows, or selects nothing.
     """
     given = _given(about)
@@ -102,7 +101,7 @@ def changes(connection: duckdb.DuckDBPyConnection, about: dict[str, Any]) -> lis
     _given(about)
     try:
         now = figures.prepare(connection, about["sweep"], {about["figure"]: given}).about
-    except AnalysisError as error:
+    except TombolaError as error:
         return [str(error)]
     return figures.changes(about, json.loads(now))
 
@@ -155,7 +154,7 @@ def _standing(
         return Standing("unknown", [f"the store has no sweep {about.get('sweep')}"])
     try:
         why = published_changes(about) if published else changes(connection, about)
-    except AnalysisError as error:  # a figure, an option, a reference that there was once
+    except TombolaError as error:  # a figure, an option, a reference that there was once
         why = [str(error)]
     return Standing("stale", why) if why else Standing("fresh")
 

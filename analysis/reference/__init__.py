@@ -6,8 +6,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from analysis.errors import PublishedError
 from analysis.reference.index import INDEX, Reference
+from tombola.errors import PublishedError
 
 __all__ = ["Reference", "about", "drawable", "load", "names", "path", "sha256_of"]
 

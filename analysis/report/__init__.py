@@ -16,8 +16,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from analysis.database import connection as results
-from analysis.errors import AnalysisError
 from analysis.report import contents
+from tombola.errors import AnalysisError
 from tombola.text import lines
 
 __all__ = ["page", "write"]

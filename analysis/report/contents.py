@@ -10,11 +10,11 @@ from markupsafe import Markup
 
 from analysis import figures, style
 from analysis.database import connection as results
-from analysis.errors import FigureError
 from analysis.figures import save
 from analysis.report import queries, sections
 from analysis.report.sections import Section
 from analysis.report.tables import listed
+from tombola.errors import FigureError
 
 _PHONE = style.WIDTHS["icml-column"]
 

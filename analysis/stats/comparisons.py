@@ -10,9 +10,9 @@ from statistics import mean
 from typing import TypeAlias
 
 from analysis import stats
-from analysis.errors import TableError
 from analysis.stats import ALPHA, Equivalence, Paired, Test, selection
 from analysis.stats.samples import Sample, Study
+from tombola.errors import TableError
 
 MARGIN = 0.5
 """Accuracy points within which a network matches the dense one, unless asked otherwise."""

@@ -10,7 +10,7 @@ from math import isfinite, sqrt
 from statistics import mean, stdev
 from typing import Literal, TypeAlias
 
-from analysis.errors import StatisticsError
+from tombola.errors import StatisticsError
 
 Test: TypeAlias = Literal["t", "wilcoxon"]
 """Which p-value decides. With n ≤ 5 no Wilcoxon p is below 0.05 (the least is 2 / 2ⁿ)."""

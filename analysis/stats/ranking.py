@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import inf, isfinite, sqrt
 
-from analysis.errors import StatisticsError
 from analysis.stats.paired import ALPHA
+from tombola.errors import StatisticsError
 
 FEWEST_PROBLEMS = 5
 """Fewer tell nothing: Friedman's chi-square is far from exact, and Nemenyi's critical difference

@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import duckdb
 
 from analysis import style
-from analysis.errors import FigureError
-from analysis.figures.options import CurveOptions, LearningOptions, Options, Report
+from analysis.options import CurveOptions, LearningOptions, Options, Report
 from analysis.stats import SPREADS, Spread
 from analysis.stats.metrics import METRICS, Metric
+from tombola.errors import FigureError
 from tombola.store import asked, schema
 
 _POINT = ("sweep", "trial", "grid", "replicate", "level", "requested_density")

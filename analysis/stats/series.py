@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from analysis import style
-from analysis.figures.split import Split
 from analysis.stats import Spread, Summary, summary
 from analysis.stats.metrics import Metric
 from analysis.stats.selection import (
@@ -18,6 +17,7 @@ from analysis.stats.selection import (
     of,
     setting,
 )
+from analysis.stats.split import Split
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from math import isfinite, nan, sqrt
 from statistics import mean, stdev
 from typing import Literal, TypeAlias
 
-from analysis.errors import StatisticsError
+from tombola.errors import StatisticsError
 
 Spread: TypeAlias = Literal["std", "minmax", "ci95", "bootstrap"]
 

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from orchestrator.executors.base import Arrival, Pack, Returned, Seldom
+from orchestrator.node.pack import Arrival, Pack, Returned, Seldom
 from orchestrator.node.preemption import Notice
 
 

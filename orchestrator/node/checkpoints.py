@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from orchestrator.executors.base import Job, Report
+from orchestrator.node.pack import Job, Report
 from orchestrator.node.preemption import Notice, Preempted
 from tasks.heartbeat import resting
 from tasks.training.train import Checkpoint, Eval

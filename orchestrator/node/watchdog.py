@@ -8,16 +8,10 @@ from contextlib import contextmanager
 from math import inf
 from types import FrameType
 
+from tombola.errors import TaskStalled, TaskTimeout
+
 GRACE_SECONDS = 60.0
 """What a task stuck in C code gets beyond its limit, before its worker ends itself."""
-
-
-class TaskTimeout(Exception):
-    """A task took longer than its limit; the traceback says where it was."""
-
-
-class TaskStalled(TaskTimeout):
-    """A task's loop that had begun to turn did not; the traceback says where it was."""
 
 
 class Pulse:

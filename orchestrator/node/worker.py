@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import torch
 
-from orchestrator.executors.base import Job, Outcome, Pack, Report
+from orchestrator.node.pack import Job, Outcome, Pack, Report
 from orchestrator.node.preemption import Notice, Preempted
 from orchestrator.node.task import Computing
-from orchestrator.node.watchdog import TaskStalled, TaskTimeout, deadline
+from orchestrator.node.watchdog import deadline
 from orchestrator.scheduling.failures import Failure, WorkerGone
 from tasks import process
 from tasks.heartbeat import watched
@@ -29,7 +29,7 @@ from tasks.training.all_reduce import MemberLost
 from tasks.training.distributed import Others
 from tasks.values import user_code
 from tombola import __version__
-from tombola.errors import DamagedFile, DeterminismAlarm
+from tombola.errors import DamagedFile, DeterminismAlarm, TaskStalled, TaskTimeout
 from tombola.store import layout, repeats, results
 from tombola.store.clock import now
 from tombola.store.location import locate, remote, remove

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from orchestrator.executors.base import Executor, Job, Outcome, Pack, Returned, WorkerLost
+from orchestrator.executors.base import Executor
+from orchestrator.node.pack import Job, Outcome, Pack, Returned, WorkerLost
 from orchestrator.planning.cost import Costs, graph
 from orchestrator.planning.no_collection import without_collection
 from orchestrator.planning.planner import Plan, Task

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from bench_plan import GRIDS
 from measuring import machine, report
 
-from orchestrator.executors.base import Arrival, Outcome, Pack, Returned
+from orchestrator.node.pack import Arrival, Outcome, Pack, Returned
 from orchestrator.planning.planner import Nothing, plan
 from orchestrator.running import study
 from orchestrator.running.launch import Progress, launch

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from analysis.database import connection
-from orchestrator.executors.base import Arrival, Pack, Returned
+from orchestrator.node.pack import Arrival, Pack, Returned
 from orchestrator.node.worker import run_pack
 from orchestrator.running import study
 from orchestrator.scheduling.node_health import STREAK

@@ -19,7 +19,6 @@ import pytest
 
 from analysis.database import connection as results
 from analysis.database import export
-from analysis.errors import StoreError as StoreErrorOfReaders
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
 from orchestrator.running.launch import Progress
@@ -174,9 +173,7 @@ def test_a_database_that_does_not_fit_costs_no_result(
     assert disk("remount,size=100m")
     shutil.copytree(template / "store", store, dirs_exist_ok=True)
     assert disk(f"remount,size={shutil.disk_usage(store).used // 1024 + 128}k")
-    with pytest.raises(
-        StoreErrorOfReaders, match=r"duckdb of .* cannot be written \(No space left"
-    ):
+    with pytest.raises(StoreError, match=r"duckdb of .* cannot be written \(No space left"):
         export.publish(store)
     is_undisturbed(tmp_path, undisturbed)
 

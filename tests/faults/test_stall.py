@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from analysis.database import connection
-from orchestrator.executors.base import Arrival, Pack, Returned
 from orchestrator.executors.inline import InlineExecutor
+from orchestrator.node.pack import Arrival, Pack, Returned
 from orchestrator.node.worker import run_pack
 from orchestrator.running import study
 from orchestrator.running.launch import Limits, launch

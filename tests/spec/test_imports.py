@@ -26,7 +26,7 @@ def loaded(program: str) -> set[str]:
     [
         ("import tasks", HEAVY),
         ("import tasks.values.records, tasks.values.key, tasks.values.catalog", HEAVY),
-        ("import analysis, analysis.figures, analysis.errors", HEAVY),
+        ("import analysis, analysis.figures, tombola.errors", HEAVY),
         (
             "import analysis.database.connection, analysis.database.sql",
             ("torch", "ray", "matplotlib"),

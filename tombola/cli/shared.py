@@ -99,19 +99,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(ExitCode.INTERRUPTED) from None
         except OSError as error:
             complain(f"{error.filename or 'the file system'}: {error.strerror or error}")
-        except Exception as error:
-            if not _is_analysis_error(error):
-                raise
-            complain(str(error))
         raise typer.Exit(ExitCode.BAD_INPUT)
 
     return run
-
-
-def _is_analysis_error(error: Exception) -> bool:
-    from analysis.errors import AnalysisError
-
-    return isinstance(error, AnalysisError)
 
 
 def complain(*lines: str) -> None:
@@ -163,7 +153,7 @@ def selected(root: Path, name: str, where: str | None) -> frozenset[int]:
     """Numbers of a sweep's trials for which a condition holds."""
     from analysis.database import sql as reading
     from analysis.database.quoting import literal
-    from analysis.errors import QueryError
+    from tombola.errors import QueryError
 
     try:
         condition = "" if where is None else f" AND {reading.condition(where)}"

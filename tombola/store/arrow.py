@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from analysis.errors import StoreError
+from tombola.errors import StoreError
 from tombola.store import layout, parquet, revisions, schema
 from tombola.store.location import contents, is_file, source, version
 from tombola.store.parquet import conform

@@ -19,8 +19,7 @@ import fsspec.asyn
 import fsspec.core
 import pyarrow as pa
 
-from orchestrator.node.watchdog import TaskTimeout
-from tombola.errors import StoreError
+from tombola.errors import StoreError, TaskTimeout
 
 AT_ONCE = 32
 """Requests under way; more of them wait for this process rather than for the network."""

@@ -11,14 +11,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from analysis import style
-from analysis.errors import FigureError
 from analysis.figures import axes as marks
 from analysis.figures import facts as shared
-from analysis.figures import split
-from analysis.figures.options import CostOptions
-from analysis.stats import Summary, selection, series
+from analysis.options import CostOptions
+from analysis.stats import Summary, selection, series, split
 from analysis.stats.selection import Row
 from analysis.style import Look
+from tombola.errors import FigureError
 
 SQL = f"""
 SELECT {", ".join(f"t.{name}" for name in selection.COLUMNS)}, c.iterations, c.seconds, c.devices

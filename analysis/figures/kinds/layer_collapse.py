@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.errors import FigureError
 from analysis.figures import axes as marks
-from analysis.figures.options import UnablatedOptions
+from analysis.options import UnablatedOptions
 from analysis.stats import selection
 from analysis.stats.selection import Row
+from tombola.errors import FigureError
 
 SQL = f"""
 SELECT {", ".join(f"t.{name}" for name in selection.COLUMNS)},

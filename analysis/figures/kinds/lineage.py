@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis import style
-from analysis.errors import FigureError
 from analysis.figures import axes as marks
 from analysis.figures import facts as shared
-from analysis.figures.options import LineageOptions
+from analysis.options import LineageOptions
+from tombola.errors import FigureError
 
 _TICKET = """
 SELECT trial, method, network, dataset, replicate, ablation, run_key, mask_key FROM trials

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis import style
-from analysis.errors import FigureError
 from analysis.figures import axes as marks
 from analysis.figures import facts as shared
-from analysis.figures.options import TimelineOptions
+from analysis.options import TimelineOptions
 from analysis.style import Look
+from tombola.errors import FigureError
 from tombola.store import schema
 from tombola.text import visible
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.executors import address as joining
-from orchestrator.executors.base import Arrival, Pack, Returned, WorkerLost
 from orchestrator.executors.on_ray import local
 from orchestrator.executors.on_ray.connect import (
     NODE_ID,
@@ -23,6 +22,7 @@ from orchestrator.executors.on_ray.node import LOOK_SECONDS, attest, run_pack
 from orchestrator.executors.on_ray.process_group import Gang, why_gone
 from orchestrator.executors.on_ray.reports import Reports
 from orchestrator.executors.resources import Share, gpu_share
+from orchestrator.node.pack import Arrival, Pack, Returned, WorkerLost
 from orchestrator.scheduling.failures import Failure
 from tasks.values import user_code
 from tombola.errors import ClusterLost, StoreError, TombolaError

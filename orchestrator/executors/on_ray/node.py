@@ -11,9 +11,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from orchestrator.executors import address
-from orchestrator.executors.base import Pack
 from orchestrator.executors.on_ray.process_group import Gang, Members
 from orchestrator.executors.on_ray.reports import telling
+from orchestrator.node.pack import Pack
 from orchestrator.node.preemption import Notice, heeding
 from tombola.errors import StoreError
 from tombola.store.location import locate

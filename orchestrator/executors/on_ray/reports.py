@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from orchestrator.executors.base import REPORT_SECONDS, Report, Seldom
+from orchestrator.node.pack import REPORT_SECONDS, Report, Seldom
 
 _SPACE = b"tombola"
 

@@ -7,10 +7,10 @@ import pytest
 
 from analysis.database import connection as reading
 from analysis.database import export
-from analysis.errors import AnalysisError
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
 from tests.support.small import TINY, write_sweep
+from tombola.errors import AnalysisError
 from tombola.store import layout, schema
 from tombola.store.compact import compact
 from tombola.store.publish import open_store

@@ -7,7 +7,6 @@ import pytest
 from rich.console import Console
 
 from analysis.database import connection as reading
-from analysis.errors import StoreError
 from tests.support.build_store import (
     key_of,
     mask_row,
@@ -19,6 +18,7 @@ from tests.support.build_store import (
     write_sweep,
 )
 from tombola.cli.views.status import print_status
+from tombola.errors import StoreError
 from tombola.store import layout
 from tombola.store.compact import compact
 from tombola.store.publish import open_store

@@ -10,9 +10,9 @@ import pytest
 
 from analysis.database import connection as results
 from analysis.database import dictionary, export
-from analysis.errors import StoreError
 from tests.support.build_store import Study, key_of, mask_row, run_row, trial, write_live
 from tests.support.build_store import write_sweep as write_trials
+from tombola.errors import StoreError
 
 
 @pytest.fixture

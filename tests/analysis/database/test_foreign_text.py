@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from analysis.database import connection as results
 from analysis.database import export, quoting, sql
-from analysis.errors import QueryError, StoreError
 from analysis.tables.formats import _escaped, _tex
 from tests.support.build_store import key_of, trial, write_sweep
 from tombola.cli import app
+from tombola.errors import QueryError, StoreError
 from tombola.store.verify import verify
 from tombola.terminal import Terminal, styled
 from tombola.text import cell, lines, shortened, visible

@@ -11,8 +11,8 @@ import pytest
 from analysis import figures
 from analysis.database import connection as results
 from analysis.database import export, mask_overlap, sql
-from analysis.errors import FigureError, QueryError, StoreError
 from tests.support.build_store import key_of, mask_row, run_row, trial, write_segment, write_sweep
+from tombola.errors import FigureError, QueryError, StoreError
 from tombola.store import layout
 from tombola.store.artifacts import write_mask
 

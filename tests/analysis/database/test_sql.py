@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from analysis.database import sql
-from analysis.errors import QueryError
 from tests.support.build_store import key_of, run_row, write_segment
+from tombola.errors import QueryError
 from tombola.store import layout
 from tombola.store.publish import open_store
 

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 
 from analysis import explore
-from analysis.errors import ExploreError, StoreError
 from analysis.explore import markup
 from analysis.explore.snapshot import Filter, Snapshot
 from analysis.report.contents import Picture
 from tests.support.build_store import Row, Study, key_of, note, run_row, write_live, write_sweep
+from tombola.errors import ExploreError, StoreError
 from tombola.store import arrow
 
 FIGURES = ["ablations", "accuracy-vs-sparsity", {"accuracy-vs-sparsity": {"title": "Best"}}]

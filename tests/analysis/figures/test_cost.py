@@ -9,10 +9,10 @@ import pytest
 
 from analysis import figures
 from analysis.database import connection as results
-from analysis.errors import FigureError
 from analysis.figures import costing
 from tests.support.build_store import Row, key_of, mask_row, note, run_row, trial, write_segment
 from tests.support.build_store import write_sweep as register
+from tombola.errors import FigureError
 
 DENSE, MASK, TICKET, LEARNT, MINED = (key_of(n) for n in ("d", "m", "t", "l", "g"))
 BEGAN = datetime.fromisoformat("2026-01-01")

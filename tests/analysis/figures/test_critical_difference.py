@@ -10,11 +10,11 @@ from PIL import Image
 
 from analysis import figures
 from analysis.database import connection as results
-from analysis.errors import FigureError
 from analysis.figures.kinds import critical_difference
 from analysis.stats import ALPHA, ranking, samples, selection
 from tests.support import build_store
 from tests.support.build_store import Row, Study
+from tombola.errors import FigureError
 
 METHODS = ("imp", "snip", "random")
 NETWORKS = ("a", "b", "c", "d", "e")

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from analysis import figures, style
 from analysis.database import connection as results
-from analysis.errors import FigureError
 from analysis.figures.kinds import accuracy_vs_sparsity, cost, layer_collapse
 from tests.support import build_store, crowd, sheet_layout
 from tests.support.build_store import Row, Study
+from tombola.errors import FigureError
 
 KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     **{name: (name, "crowd", {}) for name in figures.FIGURES},

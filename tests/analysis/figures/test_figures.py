@@ -10,13 +10,13 @@ from pypdf import PdfReader
 
 from analysis import figures, style
 from analysis.database import connection as reading
-from analysis.errors import AnalysisError, FigureError
 from analysis.figures import axes
 from analysis.figures.kinds import density_by_layer
 from analysis.stats import summary
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
 from tests.support.small import TINY, write_sweep
+from tombola.errors import AnalysisError, FigureError
 
 ALL = ["accuracy-vs-sparsity", "ablations", "density-by-layer"]
 

@@ -10,9 +10,9 @@ import pytest
 import analysis
 from analysis import figures
 from analysis.database import connection as results
-from analysis.errors import AnalysisError, FigureError, QueryError
 from analysis.figures import tracing
 from tests.support.build_store import Row, Study, key_of, run_row, trial, write_live, write_sweep
+from tombola.errors import AnalysisError, FigureError, QueryError
 
 ASKED = ["accuracy-vs-sparsity", {"ablations": {"title": 'A & B <"1">'}}, "density-by-layer"]
 

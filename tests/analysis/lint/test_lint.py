@@ -7,10 +7,10 @@ import pytest
 
 from analysis import lint as checking
 from analysis.database import connection as results
-from analysis.errors import StoreError
 from analysis.lint import Finding
 from analysis.lint.rules import POINTS, RULES
 from tests.support.build_store import Study, key_of, trial, write_sweep
+from tombola.errors import StoreError
 
 PAIRS, OPERATING, SIZES, TOPS, DENSE, RANDOM, MAGNITUDE, REPLICATES, *_ = RULES
 *_, SPREAD, VALIDATION, RECIPE, START, STATED, DONE, DIVERGED = RULES

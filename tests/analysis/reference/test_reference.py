@@ -10,11 +10,11 @@ from pypdf import PdfReader
 
 from analysis import figures, reference, style
 from analysis.database import connection as results
-from analysis.errors import FigureError, PublishedError
 from analysis.figures import published
 from analysis.figures.against import against
 from analysis.figures.kinds import accuracy_vs_sparsity, published_grid
 from tests.support.build_store import Row, Study
+from tombola.errors import FigureError, PublishedError
 
 ROWS = {
     "synflow2020": 2340,

@@ -10,7 +10,6 @@ import pytest
 
 from analysis import report
 from analysis.database import connection as results
-from analysis.errors import StoreError
 from analysis.report import queries, tables
 from tests.support.build_store import (
     Study,
@@ -23,6 +22,7 @@ from tests.support.build_store import (
     write_sweep,
 )
 from tests.support.small import tombola
+from tombola.errors import StoreError
 
 FIGURES = ["accuracy-vs-sparsity", {"ablations": {"title": "<i>Which</i> weights?"}}]
 EVIL = "</script><script>alert('x')</script><img src=//evil.example/x onerror=alert(1)>"

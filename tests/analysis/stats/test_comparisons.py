@@ -7,12 +7,12 @@ import pytest
 from scipy import stats as scipy_stats
 
 from analysis.database import connection as results
-from analysis.errors import FigureError, TableError
-from analysis.figures.options import StepOptions
+from analysis.options import StepOptions
 from analysis.stats import comparisons, samples
 from analysis.stats.samples import Study
 from tests.support import build_store
 from tests.support.build_store import Row, key_of, mask_row, run_row, trial, write_live
+from tombola.errors import FigureError, TableError
 
 NOISE = (0.0, 0.011, -0.008, 0.004, 0.013)
 """Of replicates: shared by all methods, far larger than what is between them."""

@@ -9,7 +9,6 @@ import pytest
 
 from analysis import figures
 from analysis.database import connection as results
-from analysis.errors import FigureError, NotAllDrawn
 from analysis.figures.kinds import accuracy_vs_sparsity
 from analysis.stats.series import Series
 from tests.support.build_store import (
@@ -23,6 +22,7 @@ from tests.support.build_store import (
     write_segment,
     write_sweep,
 )
+from tombola.errors import FigureError, NotAllDrawn
 
 
 def accuracy(row: Row) -> float:

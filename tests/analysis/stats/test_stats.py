@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from analysis.errors import StatisticsError
 from analysis.stats import (
     bootstrap,
     critical_difference,
@@ -18,6 +17,7 @@ from analysis.stats import (
     ranking,
     summary,
 )
+from tombola.errors import StatisticsError
 
 # Student (1908): hours of sleep gained by ten patients under two drugs; R's `sleep`.
 SLEEP = (

@@ -15,12 +15,12 @@ from typer.testing import CliRunner, Result
 
 from analysis import tables
 from analysis.database import connection as reading
-from analysis.errors import StoreError
 from analysis.stats import samples
 from analysis.tables import content
 from tests.support import build_store
 from tests.support.build_store import Row, key_of, mask_row, run_row, trial, write_live
 from tombola.cli import app
+from tombola.errors import StoreError
 
 OF = {
     "imp": (0.951, 0.949, 0.952, 0.948, 0.95),

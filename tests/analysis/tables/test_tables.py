@@ -9,7 +9,6 @@ import pytest
 
 from analysis.database import connection as results
 from analysis.database import export, views
-from analysis.errors import StoreError
 from tests.support.build_store import (
     Study,
     key_of,
@@ -21,6 +20,7 @@ from tests.support.build_store import (
     write_segment,
     write_sweep,
 )
+from tombola.errors import StoreError
 from tombola.store import arrow, layout
 
 

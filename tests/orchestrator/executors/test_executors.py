@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.executors.base import Arrival, Executor, Job, Pack, Returned, WorkerLost
+from orchestrator.executors.base import Executor
 from orchestrator.executors.inline import InlineExecutor
+from orchestrator.node.pack import Arrival, Job, Pack, Returned, WorkerLost
 from orchestrator.planning.planner import Nothing, plan
 from orchestrator.running import study
 from orchestrator.running.launch import _job

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.executors.base import Arrival, Outcome, Returned
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.executors.resources import Share, gpu_share
+from orchestrator.node.pack import Arrival, Outcome, Returned
 from orchestrator.planning.planner import Nothing, plan
 from orchestrator.running import study
 from orchestrator.running.launch import launch

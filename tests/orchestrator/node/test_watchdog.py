@@ -9,7 +9,8 @@ import traceback
 
 import pytest
 
-from orchestrator.node.watchdog import TaskStalled, TaskTimeout, deadline
+from orchestrator.node.watchdog import deadline
+from tombola.errors import TaskStalled, TaskTimeout
 
 
 def test_a_sleep_is_interrupted_and_the_traceback_says_where() -> None:

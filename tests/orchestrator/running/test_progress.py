@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from orchestrator.executors.base import REPORT_SECONDS
+from orchestrator.node.pack import REPORT_SECONDS
 from orchestrator.planning.cost import Costs, graph
 from orchestrator.planning.planner import Nothing, Plan, plan
 from orchestrator.running import study

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator.executors.base import Job, Pack
 from orchestrator.executors.inline import InlineExecutor
+from orchestrator.node.pack import Job, Pack
 from orchestrator.node.worker import run_pack
 from orchestrator.running import study
 from orchestrator.scheduling.failures import Failure

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator.executors import base
 from orchestrator.executors.inline import InlineExecutor
+from orchestrator.node import pack
 from orchestrator.running import launch, study
 from orchestrator.running.launch import Progress
 from orchestrator.running.progress import sentence
@@ -39,7 +39,7 @@ def status(store: Path) -> str:
 def test_status_says_what_the_live_view_says_while_a_training_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(pack, "REPORT_SECONDS", 0.0)
     monkeypatch.setattr(beacon, "TELL_SECONDS", 0.0)
     monkeypatch.setattr(beacon, "_SHARE", 1e9)
     path = write_sweep(tmp_path, grids=[{"method": "imp", "levels": [1]}])

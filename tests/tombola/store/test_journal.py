@@ -8,8 +8,8 @@ import pytest
 
 from analysis.database import connection as reading
 from analysis.database import sql
-from analysis.errors import StoreError
 from tests.support.build_store import note
+from tombola.errors import StoreError
 from tombola.store import journal, layout
 from tombola.store.clock import LaunchClock
 from tombola.store.compact import compact

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Protocol
 
 from analysis import style
-from analysis.errors import FigureError
 from analysis.figures import FORMATS, save
 from analysis.figures.canvas import Sheet
+from tombola.errors import FigureError
 
 
 class Point(Protocol):

@@ -13,9 +13,9 @@ from math import ceil
 from typing import Any
 
 from analysis import style
-from analysis.errors import FigureError
 from analysis.stats import selection
 from analysis.stats.selection import Row
+from tombola.errors import FigureError
 
 MOST = 12
 """Series of one panel."""
