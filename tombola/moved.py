@@ -10,10 +10,10 @@ from importlib.util import spec_from_loader
 from types import ModuleType
 
 MOVED = {
-    "analysis.comparisons": "analysis.stats.comparisons",
+    "analysis.comparisons": "analysis.selection.comparisons",
     "analysis.errors": "tombola.errors",
     "analysis.results": "analysis.database.connection",
-    "analysis.samples": "analysis.stats.samples",
+    "analysis.samples": "analysis.selection.samples",
     "orchestrator.study": "orchestrator.running.study",
     "tasks.catalog": "tasks.values.catalog",
     "tasks.datasets": "tasks.data.readers",

@@ -7,9 +7,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from analysis import options
 from analysis.figures.provenance import changes, trace
-from analysis.options import FIGURES, parse, problems
+from analysis.selection import options
+from analysis.selection.options import FIGURES, parse, problems
 from tombola.errors import (
     FigureError,
     NotAllDrawn,

@@ -9,9 +9,9 @@ import pyarrow as pa
 from analysis import reference, style
 from analysis.figures import published
 from analysis.figures.published import Curve
-from analysis.options import AccuracyOptions
-from analysis.stats import selection, series
-from analysis.stats.series import Panel, Series
+from analysis.selection import selection, series
+from analysis.selection.options import AccuracyOptions
+from analysis.selection.series import Panel, Series
 from tombola.errors import PublishedError
 
 _COLUMNS = pa.schema(

@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple
 import duckdb
 import pyarrow as pa
 
-from analysis import figures, options, reference
+from analysis import figures, reference
 from analysis.database import connection as results
 from analysis.database import sql
-from analysis.stats import selection
+from analysis.selection import options, selection
 from tombola.errors import FigureError, TombolaError
 
 _CURVE = ("network", "dataset", "method", "ablation")

@@ -5,7 +5,7 @@ from typing import Any
 
 import duckdb
 
-from analysis.stats.selection import SETTING
+from analysis.selection.selection import SETTING
 
 Row = dict[str, Any]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from analysis.lint.evidence import PAIR, Evidence, Row
-from analysis.stats.selection import RECIPE, SETTING, grouped, of, varying
+from analysis.selection.selection import RECIPE, SETTING, grouped, of, varying
 from tombola.store import schema
 
 Answer = Literal["yes", "partly", "no", "not answered"]

@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 
 from analysis.database.quoting import literal
-from analysis.stats.selection import SETTING
+from analysis.selection.selection import SETTING
 from tombola.store import schema
 
 MOST_TRIALS = 2000

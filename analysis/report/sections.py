@@ -14,7 +14,7 @@ from analysis.figures import costing
 from analysis.report import queries
 from analysis.report.queries import Columns
 from analysis.report.tables import Table, ask, listed, table
-from analysis.stats.selection import SETTING
+from analysis.selection.selection import SETTING
 from tombola.rounding import rounded
 
 

@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 from analysis import style
 from analysis.figures import axes as marks
 from analysis.figures import published
-from analysis.options import AccuracyOptions
-from analysis.stats import selection, series, split
-from analysis.stats.series import Panel, Series
+from analysis.selection import selection, series, split
+from analysis.selection.options import AccuracyOptions
+from analysis.selection.series import Panel, Series
 from tombola.errors import FigureError
 
 SQL = selection.SQL

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 
 from analysis import stats, style
 from analysis.figures import axes as marks
-from analysis.options import RankOptions
-from analysis.stats import Ranking, samples, selection
-from analysis.stats.samples import Sample, Study
+from analysis.selection import samples, selection
+from analysis.selection.options import RankOptions
+from analysis.selection.samples import Sample, Study
+from analysis.stats import Ranking
 from tombola.errors import FigureError
 
 SQL = selection.SQL

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from analysis import style
 from analysis.figures import axes as marks
-from analysis.options import UnablatedOptions
-from analysis.stats import selection
-from analysis.stats.selection import Row
+from analysis.selection import selection
+from analysis.selection.options import UnablatedOptions
+from analysis.selection.selection import Row
 from tombola.errors import FigureError
 
 SQL = f"""

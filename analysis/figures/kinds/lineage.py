@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis import style
 from analysis.figures import axes as marks
 from analysis.figures import facts as shared
-from analysis.options import LineageOptions
+from analysis.selection.options import LineageOptions
 from tombola.errors import FigureError
 
 _TICKET = """

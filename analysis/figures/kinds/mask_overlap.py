@@ -17,9 +17,9 @@ from matplotlib.patches import Rectangle
 from analysis import style
 from analysis.figures import axes as marks
 from analysis.figures import facts as shared
-from analysis.options import OverlapOptions
-from analysis.stats import selection, split
-from analysis.stats.selection import Row
+from analysis.selection import selection, split
+from analysis.selection.options import OverlapOptions
+from analysis.selection.selection import Row
 from tombola.errors import FigureError
 
 _OVERLAPS = """

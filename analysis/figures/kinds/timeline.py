@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis import style
 from analysis.figures import axes as marks
 from analysis.figures import facts as shared
-from analysis.options import TimelineOptions
+from analysis.selection.options import TimelineOptions
 from analysis.style import Look
 from tombola.errors import FigureError
 from tombola.store import schema

@@ -11,7 +11,8 @@ from PIL import Image
 from analysis import figures
 from analysis.database import connection as results
 from analysis.figures.kinds import critical_difference
-from analysis.stats import ALPHA, ranking, samples, selection
+from analysis.selection import samples, selection
+from analysis.stats import ALPHA, ranking
 from tests.support import build_store
 from tests.support.build_store import Row, Study
 from tombola.errors import FigureError

@@ -10,8 +10,9 @@ from statistics import mean
 from typing import TypeAlias
 
 from analysis import stats
-from analysis.stats import ALPHA, Equivalence, Paired, Test, selection
-from analysis.stats.samples import Sample, Study
+from analysis.selection import selection
+from analysis.selection.samples import Sample, Study
+from analysis.stats import ALPHA, Equivalence, Paired, Test
 from tombola.errors import TableError
 
 MARGIN = 0.5

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from analysis import style
-from analysis.stats import Spread, Summary, summary
-from analysis.stats.metrics import Metric
-from analysis.stats.selection import (
+from analysis.selection import summary
+from analysis.selection.metrics import Metric
+from analysis.selection.selection import (
     RECIPE,
     Row,
     Selection,
@@ -17,7 +17,8 @@ from analysis.stats.selection import (
     of,
     setting,
 )
-from analysis.stats.split import Split
+from analysis.selection.split import Split
+from analysis.stats import Spread, Summary
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import duckdb
 
 from analysis import style
-from analysis.options import CurveOptions, LearningOptions, Options, Report
+from analysis.selection.metrics import METRICS, Metric
+from analysis.selection.options import CurveOptions, LearningOptions, Options, Report
 from analysis.stats import SPREADS, Spread
-from analysis.stats.metrics import METRICS, Metric
 from tombola.errors import FigureError
 from tombola.store import asked, schema
 

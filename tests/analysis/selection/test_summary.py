@@ -5,8 +5,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from analysis.stats.selection import COLUMNS, RECIPE, SETTING
-from analysis.stats.summary import Summary, summary
+from analysis.selection.selection import COLUMNS, RECIPE, SETTING
+from analysis.selection.summary import Summary, summary
 
 SAME: dict[str, Any] = {
     **dict.fromkeys(COLUMNS),

@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from analysis.stats.selection import SQL, Row, answer, details, of, set_apart, varying
+from analysis.selection.selection import SQL, Row, answer, details, of, set_apart, varying
 
 WIDEST = 9
 """Densities that the summary shows at the most."""

@@ -1,0 +1,1 @@
+"""Which trials of a sweep are shown together: options, curves and samples, out of SQL."""
