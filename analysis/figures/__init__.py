@@ -32,6 +32,7 @@ __all__ = [
     "known_formats",
     "ledger",
     "made",
+    "mistakes",
     "prepare",
     "select",
     "trace",
@@ -57,6 +58,16 @@ class Prepared:
 def check(figures: list[Any]) -> list[str]:
     """What is wrong with a sweep file's `figures:`, a sentence each; empty when nothing is."""
     return [problem for entry in figures for problem in problems(entry)]
+
+
+def mistakes(source: Any) -> list[str]:
+    """Return a line for each mistake in the figures of a sweep file, with its place."""
+    asked = source.data.get("figures")
+    return [
+        f"{source.place(('figures', number))}: {problem}"
+        for number, figure in enumerate(asked if isinstance(asked, list) else ())
+        for problem in check([figure])
+    ]
 
 
 def select(connection: Any, sweep: str, name: str, given: dict[str, Any]) -> Any:

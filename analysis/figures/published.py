@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from analysis import reference
-from analysis.selection import summary
 from analysis.selection.selection import grouped, of
 from analysis.selection.series import Panel, Point
+from analysis.stats import summary
 from analysis.style import Dashes
 from tombola.errors import PublishedError
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from analysis import style
-from analysis.selection import summary
 from analysis.selection.metrics import Metric
 from analysis.selection.selection import (
     RECIPE,
@@ -18,7 +17,7 @@ from analysis.selection.selection import (
     setting,
 )
 from analysis.selection.split import Split
-from analysis.stats import Spread, Summary
+from analysis.stats import Spread, Summary, summary
 
 
 @dataclass(frozen=True)

@@ -28,13 +28,13 @@ from tasks.measures import resource_meter
 from tasks.training.all_reduce import MemberLost
 from tasks.training.distributed import Others
 from tasks.values import user_code
-from tombola import __version__
 from tombola.errors import DamagedFile, DeterminismAlarm, TaskStalled, TaskTimeout
 from tombola.store import layout, repeats, results
 from tombola.store.clock import now
 from tombola.store.location import locate, remote, remove
 from tombola.store.node_cache import Reads, nearby
 from tombola.store.publish import File, publish_all
+from tombola.version import __version__
 
 HOLD_SECONDS = 1.0
 """Since a task began, how long its result may wait for others: what short tasks came to is

@@ -30,6 +30,6 @@ def check(name: str) -> None:
     """
     if _untouched.get():
         raise ValueError(
-            f"it names the code {name}, which is not run to look after a store "
-            "(`tombola gc --run-code` does, in a store that you trust)"
+            f"it names the code {name}, which is not run to look after a store (in a store that "
+            "you trust, `tombola gc --run-code` and run_code=True from Python run it)"
         )

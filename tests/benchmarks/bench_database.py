@@ -99,13 +99,15 @@ def write_million(folder: Path, replicates: int) -> None:
 
 def weigh_million(folder: Path) -> None:
     store = folder / "million"
-    ask = f"from analysis import results; c = results.connect({str(store)!r})"
+    ask = f"from analysis.database import connection; c = connection.connect({str(store)!r})"
     for what, code in {
         "connect": ask,
         "connect, accuracy against sparsity": f"{ask}; c.execute({ACCURACY!r}).fetchall()",
         "connect, trials by status": f"{ask}; c.execute({STATUS!r}).fetchall()",
         "connect, one run's evaluations": f"{ask}; c.execute({CURVE!r}).fetchall()",
-        "results.duckdb made anew": f"from analysis import export; export.publish({str(store)!r})",
+        "results.duckdb made anew": (
+            f"from analysis.database import export; export.publish({str(store)!r})"
+        ),
     }.items():
         _weigh(what, ["-c", code], folder)
     for command in (["status"], ["verify"], ["gc"], ["run", "big.yaml", "--executor", "inline"]):

@@ -12,8 +12,9 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
+from tasks.key import digest
+
 from analysis.database import connection as reading
-from tasks.values.key import digest
 from tests.support.build_store import mask_row, run_row
 from tombola.store.compact import compact
 from tombola.store.publish import open_store
@@ -25,9 +26,9 @@ GATHERED = 40
 """Results that a compaction waits for."""
 
 QUERY = """
-    SELECT tasks.values.key, kind,
-           (SELECT count(*) FROM evals WHERE run_key = tasks.values.key),
-           (SELECT count(*) FROM layers WHERE mask_key = tasks.values.key)
+    SELECT tasks.key, kind,
+           (SELECT count(*) FROM evals WHERE run_key = tasks.key),
+           (SELECT count(*) FROM layers WHERE mask_key = tasks.key)
     FROM tasks
 """
 

@@ -28,7 +28,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        from tombola import __version__
+        from tombola.version import __version__
 
         typer.echo(f"tombola {__version__}")
         raise typer.Exit
@@ -118,25 +118,14 @@ def say(*lines: object, err: bool = False) -> None:
 
 def read(sweep: Path, overrides: list[str] | None) -> Any:
     """A sweep file, its figures checked too."""
+    from analysis import figures
     from orchestrator.running import study
     from tasks.values import user_code
 
-    asked = study.read(sweep, tuple(overrides or ()), _figures)
+    asked = study.read(sweep, tuple(overrides or ()), figures.mistakes)
     for line in user_code.undeclared(study.own_names(asked.sweep)):
         typer.echo(f"note: {line}", err=True)
     return asked
-
-
-def _figures(source: Any) -> list[str]:
-    """Mistakes in the figures that a sweep file asks for."""
-    from analysis import figures as drawing
-
-    asked = source.data.get("figures")
-    return [
-        f"{source.place(('figures', number))}: {problem}"
-        for number, figure in enumerate(asked if isinstance(asked, list) else ())
-        for problem in drawing.check([figure])
-    ]
 
 
 def name_of(sweep: str) -> str:

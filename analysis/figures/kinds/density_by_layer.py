@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 from analysis import style
 from analysis.figures import axes as marks
-from analysis.selection import selection, split, summary
+from analysis.selection import selection, split
 from analysis.selection.options import LayerOptions
 from analysis.selection.selection import Row, Setting
-from analysis.stats import Spread, Summary
+from analysis.stats import Spread, Summary, summary
 from analysis.style import Look
 
 SQL = f"""

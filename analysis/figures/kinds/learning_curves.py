@@ -11,10 +11,10 @@ from matplotlib.ticker import MaxNLocator
 from analysis import style
 from analysis.figures import axes as marks
 from analysis.figures import facts as shared
-from analysis.selection import selection, split, summary
+from analysis.selection import selection, split
 from analysis.selection.options import LearningOptions
 from analysis.selection.selection import Row
-from analysis.stats import Spread, Summary
+from analysis.stats import Spread, Summary, summary
 from tombola.errors import FigureError
 
 _EVALS = """

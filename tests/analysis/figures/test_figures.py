@@ -12,7 +12,7 @@ from analysis import figures, style
 from analysis.database import connection as reading
 from analysis.figures import axes
 from analysis.figures.kinds import density_by_layer
-from analysis.selection import summary
+from analysis.stats import summary
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
 from tests.support.small import TINY, write_sweep

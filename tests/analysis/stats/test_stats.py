@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from analysis.selection import summary
-from analysis.stats import bootstrap, critical_difference, equivalent, holm, paired, ranking
+from analysis.stats import (
+    bootstrap,
+    critical_difference,
+    equivalent,
+    holm,
+    paired,
+    ranking,
+    summary,
+)
 from tombola.errors import StatisticsError
 
 # Student (1908): hours of sleep gained by ten patients under two drugs; R's `sleep`.

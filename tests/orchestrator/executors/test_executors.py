@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,8 +39,8 @@ def store(tmp_path: Path) -> Path:
     return open_store(tmp_path / "store", create=True)
 
 
-def jobs(folder: Path) -> list[Job]:
-    tasks = plan(study.read(write_sweep(folder)).trials, Nothing()).tasks
+def jobs(folder: Path, **sweep: Any) -> list[Job]:
+    tasks = plan(study.read(write_sweep(folder, **sweep)).trials, Nothing()).tasks
     return [_job(task, 1) for task in list(tasks.values())[:6]]
 
 
@@ -146,7 +147,8 @@ def test_told_to_drain_each_pack_comes_back_and_nothing_more_is_begun(
     executor: Executor, store: Path, tmp_path: Path
 ) -> None:
     """Last, since an executor that was drained stays so."""
-    executor.submit(pack_of(store, *jobs(tmp_path)))
+    hours = {"steps": 1_000_000, "batch_size": 64, "lr": 0.1}
+    executor.submit(pack_of(store, *jobs(tmp_path, recipe=hours)))
     executor.drain()
     assert executor.draining
     [arrival] = arrivals(executor, 1)

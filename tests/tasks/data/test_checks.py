@@ -132,7 +132,7 @@ def test_a_shape_of_one_channel_may_lack_its_axis() -> None:
 
 
 MODULE = """
-from tasks import datasets
+from tasks.data import readers
 from tasks.values.catalog import DatasetFacts
 
 def own(split):

@@ -79,7 +79,8 @@ def test_digits_are_scikit_learns() -> None:
 def test_a_task_on_digits_loads_neither_scikit_learn_nor_torchs_compiler() -> None:
     code = """
 import sys
-from tasks import catalog, measure
+from tasks.measures import layers as measure
+from tasks.values import catalog
 from tasks.data.batches import load
 from tasks.networks.build import initial_weights
 from tasks.pruning.prune import prune

@@ -128,7 +128,7 @@ def test_a_figure_that_cannot_be_drawn_does_not_keep_the_others_from_it(tmp_path
 
 
 def test_the_version_and_short_help_are_told(tmp_path: Path) -> None:
-    from tombola import __version__
+    from tombola.version import __version__
 
     assert tombola("--version", cwd=tmp_path).stdout == f"tombola {__version__}\n"
     assert "Usage" in tombola("plan", "-h", cwd=tmp_path).stdout

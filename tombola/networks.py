@@ -1,0 +1,150 @@
+"""The networks of a store in PyTorch: weights, masks, and modules that hold both."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tasks.data.batches import load
+from tasks.measures.layers import fitted
+from tasks.networks.build import initial_weights, loaded
+from tasks.training import train as training
+from tasks.values.key import decode
+from tasks.values.records import Network
+from tasks.values.trust import nothing_is_run
+from tombola.errors import StoreError
+from tombola.store import artifacts, layout, results
+from tombola.store.location import locate
+from tombola.store.publish import open_store
+
+FEWEST_DIGITS = 6
+"""Digits of a key that may stand for all of it."""
+
+
+def weights(
+    store: str | Path, key: str, step: int | None = None, *, train: bool, run_code: bool
+) -> dict[str, Tensor]:
+    """See `tombola.weights`."""
+    root = open_store(locate(store))
+    with _only_trusted(run_code):
+        return _weights(root, _run(root, key), step, train)
+
+
+def mask(store: str | Path, key: str) -> dict[str, Tensor]:
+    """See `tombola.mask`."""
+    root = open_store(locate(store))
+    row = _result(root, key)
+    if row["kind"] == "mask":
+        return _mask(root, row["key"])
+    if row["kind"] == "run":
+        return _mask(root, json.loads(row["value"])["mask"])
+    raise StoreError(f"{key} is the key of a {row['kind']}, not of a mask or a run")
+
+
+def module(
+    store: str | Path, key: str, step: int | None = None, *, train: bool, run_code: bool
+) -> nn.Module:
+    """See `tombola.module`."""
+    root = open_store(locate(store))
+    with _only_trusted(run_code):
+        row = _run(root, key)
+        value = json.loads(row["value"])
+        network = decode(value["network"])
+        state = _weights(root, row, step, train)
+        for name, kept in _fitted(root, network, value["mask"]).items():
+            state[name] = state[name] * kept
+        return loaded(network, state).eval()
+
+
+def _weights(root: Path, row: dict[str, Any], step: int | None, train: bool) -> dict[str, Tensor]:
+    key, value = row["key"], json.loads(row["value"])
+    first, step = value["first_step"], row["last_step"] if step is None else step
+    if (root / layout.state(key, step)).exists():
+        return _tensors(artifacts.read_state(root, key, step))
+    if step == first:
+        return _start(root, value, train)
+    if train and first < step <= row["last_step"]:
+        return _trained(root, row, value, step)
+    folder = (root / layout.state(key, first)).parent
+    steps = sorted({first, *(int(p.stem) for p in layout.published(folder, ".safetensors"))})
+    raise StoreError(
+        f"run {key[:12]} trained from step {first} to {row['last_step']}, and its weights at step "
+        f"{step} are not stored (stored: {', '.join(map(str, steps))}); "
+        "train=True trains it again"
+    )
+
+
+def _start(root: Path, value: dict[str, Any], train: bool) -> dict[str, Tensor]:
+    start = value["start"]
+    if start["kind"] == "init":
+        return initial_weights(decode(value["network"]), decode(start))
+    return _weights(root, _run(root, start["run"]), start["step"], train)
+
+
+def _trained(
+    root: Path, row: dict[str, Any], value: dict[str, Any], step: int
+) -> dict[str, Tensor]:
+    """Train the run as it was trained, with the random numbers of its key."""
+    network = decode(value["network"])
+    ended = training.train(
+        network,
+        decode(value["recipe"]),
+        load(decode(value["dataset"])),
+        _start(root, value, train=True),
+        _fitted(root, network, value["mask"]) or None,
+        order_seed=value["order_seed"],
+        first_step=value["first_step"],
+        last_step=row["last_step"],
+        save=(step,),
+    )
+    return {name: tensor.detach().cpu() for name, tensor in ended.states[step].items()}
+
+
+def _fitted(root: Path, network: Network, key: str | None) -> dict[str, Tensor]:
+    """Return a mask; a layer whose shape is another one on this dataset is dense."""
+    return fitted(network, _mask(root, key)) if key else {}
+
+
+def _mask(root: Path, key: str | None) -> dict[str, Tensor]:
+    return {} if key is None else _tensors(artifacts.read_mask(root, key))
+
+
+@contextmanager
+def _only_trusted(run_code: bool) -> Iterator[None]:
+    """Run no code that the store names, unless it may be run; users' networks are such code."""
+    try:
+        with nullcontext() if run_code else nothing_is_run():
+            yield
+    except ValueError as error:
+        raise StoreError(str(error)) from None
+
+
+def _tensors(arrays: Any) -> dict[str, Tensor]:
+    return {name: torch.tensor(array) for name, array in arrays.items()}
+
+
+def _run(root: Path, key: str) -> dict[str, Any]:
+    row = _result(root, key)
+    if row["kind"] != "run":
+        raise StoreError(f"{key} is the key of a {row['kind']}, not of a run")
+    return row
+
+
+def _result(root: Path, key: str) -> dict[str, Any]:
+    """Return the result of a key, or of the one key that begins so."""
+    if not re.fullmatch(rf"[0-9a-f]{{{FEWEST_DIGITS},64}}", key):
+        raise StoreError(f"a key has {FEWEST_DIGITS} to 64 digits (0-9, a-f), not {key[:80]!r}")
+    matches = [key]
+    if len(key) < 64:
+        matches = [full for full in results.inventory(root).results if full.startswith(key)]
+    if len(matches) > 1:
+        raise StoreError(f"{len(matches)} keys begin with {key}: give more digits")
+    row = results.find(root, matches[0]) if matches else None
+    if row is None:
+        raise StoreError(f"{root} has no result {key}; `SELECT run_key FROM trials` has the keys")
+    return row
