@@ -3,11 +3,20 @@
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import product
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema
 
 from orchestrator.sweep.yaml_source import nearest
 from tasks.values import catalog, user_code
@@ -240,14 +249,83 @@ def _replicates(value: Any) -> Any:
     return _whole(value)
 
 
-Length = Annotated[str | int, BeforeValidator(_length)]
-Lengths = Annotated[list[Length], BeforeValidator(listed), AfterValidator(distinct)]
-Wholes = Annotated[list[int], BeforeValidator(_whole), AfterValidator(distinct)]
-Numbers = Annotated[list[float], BeforeValidator(_expanded), AfterValidator(distinct)]
-Replicates = Annotated[
-    list[int], BeforeValidator(_replicates), AfterValidator(distinct), Field(min_length=1)
+# ---------------------------------------------------------------- what editors are told
+
+
+class OrOne:
+    """Marks a list in the JSON schema: one value may stand for a list of one."""
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Return the schema of one item, or of the list."""
+        listed = handler(core_schema)
+        items = handler.resolve_ref_schema(listed).get("items", {})
+        return {"anyOf": [items, listed]}
+
+
+T = TypeVar("T")
+OneOrMore = Annotated[list[T], BeforeValidator(listed), OrOne()]
+
+
+def one_or_more(one: dict[str, Any]) -> dict[str, Any]:
+    """Describe one such value, or a list of at least one."""
+    return {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}
+
+
+def _in_schema(one: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema(one_or_more(one))
+
+
+_DECIMAL = r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?"
+_RANGE = {"type": "string", "pattern": rf"^\s*{_DECIMAL}\s*(\.\.\s*{_DECIMAL}\s*){{1,2}}$"}
+_NUMBER = {"anyOf": [{"type": "number"}, _RANGE, {"type": "string", "pattern": f"^{_DECIMAL}$"}]}
+_WHOLE = {"anyOf": [{"type": "number", "minimum": 0}, _RANGE]}
+_LENGTH = {
+    "anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\d+(it|ep)?$"}]
+}
+_USERS = {"type": "string", "pattern": r"^[\w.]+:[\w.]+$"}
+SHARE = WithJsonSchema({"type": "number", "minimum": 0})
+
+
+def with_options(known: Iterable[str]) -> dict[str, Any]:
+    """Describe a name, or a mapping of it to its options; a user's own name has a colon."""
+    names = sorted(known)
+    body = {"type": ["object", "null"]}
+    mapping = {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "properties": dict.fromkeys(names, body),
+        "patternProperties": {":": body},
+        "additionalProperties": False,
+    }
+    return {"anyOf": [{"enum": names}, _USERS, mapping]}
+
+
+# ---------------------------------------------------------------- types
+
+
+Length = Annotated[str | int, BeforeValidator(_length), WithJsonSchema(_LENGTH)]
+Lengths = Annotated[
+    list[Length], BeforeValidator(listed), AfterValidator(distinct), _in_schema(_LENGTH)
 ]
-DatasetName = Annotated[str, BeforeValidator(_one_of("dataset", tuple(catalog.DATASETS)))]
+Wholes = Annotated[list[int], BeforeValidator(_whole), AfterValidator(distinct), _in_schema(_WHOLE)]
+Numbers = Annotated[
+    list[float], BeforeValidator(_expanded), AfterValidator(distinct), _in_schema(_NUMBER)
+]
+Replicates = Annotated[
+    list[int],
+    BeforeValidator(_replicates),
+    AfterValidator(distinct),
+    Field(min_length=1),
+    _in_schema(_WHOLE),
+]
+DatasetName = Annotated[
+    str,
+    BeforeValidator(_one_of("dataset", tuple(catalog.DATASETS))),
+    WithJsonSchema({"anyOf": [{"enum": sorted(catalog.DATASETS)}, _USERS]}),
+]
 
 
 class NetworkChoice(BaseModel):
@@ -265,7 +343,11 @@ class NetworkChoice(BaseModel):
 
 
 Datasets = Annotated[
-    list[DatasetName], BeforeValidator(listed), AfterValidator(distinct), Field(min_length=1)
+    list[DatasetName],
+    BeforeValidator(listed),
+    AfterValidator(distinct),
+    Field(min_length=1),
+    OrOne(),
 ]
 Networks = Annotated[
     list[Annotated[Any, BeforeValidator(_network)]],
@@ -273,4 +355,5 @@ Networks = Annotated[
     AfterValidator(flat),
     AfterValidator(distinct),
     Field(min_length=1),
+    _in_schema(with_options(catalog.NETWORKS)),
 ]

@@ -18,18 +18,21 @@ from pydantic import (
     FiniteFloat,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from orchestrator.sweep import recipes, yaml_source
 from orchestrator.sweep.fields import (
+    SHARE,
     DatasetName,
     Datasets,
     Length,
     Lengths,
     Networks,
     Numbers,
+    OneOrMore,
     Replicates,
     Wholes,
     combinations,
@@ -38,7 +41,9 @@ from orchestrator.sweep.fields import (
     layer,
     listed,
     named,
+    one_or_more,
     share,
+    with_options,
 )
 from orchestrator.sweep.methods import METHODS, AblationName, Density, Scope
 from orchestrator.sweep.methods import method as find_method
@@ -78,11 +83,24 @@ class StepDecayRate(_Model):
     """Written `{step_decay: {at: [80ep, 120ep], factor: 0.1}}`."""
 
     kind: Literal["step_decay"] = "step_decay"
-    at: Annotated[list[Length], BeforeValidator(listed), Field(min_length=1)]
+    at: Annotated[OneOrMore[Length], Field(min_length=1)]
     factor: float = 0.1
 
 
 RateSchedule = ConstantRate | CosineRate | StepDecayRate
+_IN_SCHEMA = WithJsonSchema(
+    {
+        "anyOf": [
+            {"enum": ["constant", "cosine"]},
+            {
+                "type": "object",
+                "properties": {"step_decay": StepDecayRate.model_json_schema()},
+                "required": ["step_decay"],
+                "additionalProperties": False,
+            },
+        ]
+    }
+)
 
 
 def _schedule(value: Any) -> Any:
@@ -109,37 +127,58 @@ def _schedule(value: Any) -> Any:
 class RecipeFields(_Model):
     """How to train. Any field may be a list, which makes it an axis of the grid."""
 
-    steps: Lengths | None = None
-    batch_size: Wholes | None = None
-    lr: Numbers | None = None
-    evaluate_every: Lengths | None = None
-    momentum: Numbers | None = None
-    nesterov: Annotated[list[bool], BeforeValidator(listed)] | None = None
-    weight_decay: Numbers | None = None
-    schedule: (
-        Annotated[
-            list[Annotated[RateSchedule, BeforeValidator(_schedule)]], BeforeValidator(listed)
-        ]
-        | None
-    ) = None
-    warmup: Lengths | None = None
-    optimizer: Annotated[list[Literal["sgd", "adam"]], BeforeValidator(listed)] | None = None
-    augment: (
-        Annotated[
-            list[Literal["none", "flip", "crop_flip", "resized_crop_flip"]],
-            BeforeValidator(listed),
-        ]
-        | None
-    ) = None
-    label_smoothing: Numbers | None = None
-    ghosts: (
-        Annotated[list[Literal["none", "neurons", "skips", "both"]], BeforeValidator(listed)] | None
-    ) = None
-    ghost_steps: Lengths | None = None
-    rescale_steps: Lengths | None = None
-    precision: (
-        Annotated[list[Literal["float32", "tf32", "bfloat16"]], BeforeValidator(listed)] | None
-    ) = None
+    steps: Annotated[
+        Lengths | None,
+        Field(description="Iterations, `600` or `600it`, or epochs, `10ep`."),
+    ] = None
+    batch_size: Annotated[Wholes | None, Field(description="Examples in a batch.")] = None
+    lr: Annotated[Numbers | None, Field(description="Learning rate after the warm-up.")] = None
+    evaluate_every: Annotated[
+        Lengths | None,
+        Field(description="Time between two evaluations; a tenth of `steps` by default."),
+    ] = None
+    momentum: Annotated[Numbers | None, Field(description="Of SGD; 0.9 by default.")] = None
+    nesterov: Annotated[
+        OneOrMore[bool] | None, Field(description="Nesterov's momentum; false by default.")
+    ] = None
+    weight_decay: Annotated[
+        Numbers | None, Field(description="L2 penalty, added to the gradient; 0 by default.")
+    ] = None
+    schedule: Annotated[
+        OneOrMore[Annotated[RateSchedule, BeforeValidator(_schedule), _IN_SCHEMA]] | None,
+        Field(
+            description="Learning rate over time: `constant` (the default), `cosine`, or "
+            "`{step_decay: {at: [80ep, 120ep], factor: 0.1}}`."
+        ),
+    ] = None
+    warmup: Annotated[
+        Lengths | None, Field(description="Time in which the learning rate rises from 0 to `lr`.")
+    ] = None
+    optimizer: Annotated[
+        OneOrMore[Literal["sgd", "adam"]] | None, Field(description="`sgd` by default.")
+    ] = None
+    augment: Annotated[
+        OneOrMore[Literal["none", "flip", "crop_flip", "resized_crop_flip"]] | None,
+        Field(description="Random changes of training images; none by default."),
+    ] = None
+    label_smoothing: Annotated[
+        Numbers | None, Field(description="Share of a label given to all classes; 0 by default.")
+    ] = None
+    ghosts: Annotated[
+        OneOrMore[Literal["none", "neurons", "skips", "both"]] | None,
+        Field(description="ToST (Jaiswal et al. 2022): soft activations, skip connections."),
+    ] = None
+    ghost_steps: Annotated[
+        Lengths | None, Field(description="Time after which the `ghosts` are gone.")
+    ] = None
+    rescale_steps: Annotated[
+        Lengths | None,
+        Field(description="Iterations of GradInit (Zhu et al. 2021) beforehand; 0 by default."),
+    ] = None
+    precision: Annotated[
+        OneOrMore[Literal["float32", "tf32", "bfloat16"]] | None,
+        Field(description="Arithmetic; `float32` (the default) is that of IEEE on every device."),
+    ] = None
 
     @field_validator(*NUMBERS_OF_RECIPES)
     @classmethod
@@ -152,9 +191,17 @@ class RecipeFields(_Model):
 class InitFields(_Model):
     """How initial weights are drawn; by the network's own code where one's own says nothing."""
 
-    weights: InitScheme | None = None
-    batch_norm: Literal["ones", "uniform"] = "ones"
-    linear: LinearScheme = "as_weights"
+    weights: Annotated[
+        InitScheme | None,
+        Field(description="Scheme of weights; `own` is as the network's code draws them."),
+    ] = None
+    batch_norm: Annotated[
+        Literal["ones", "uniform"], Field(description="Scales of batch norm.")
+    ] = "ones"
+    linear: Annotated[
+        LinearScheme,
+        Field(description="Scheme of linear layers; `normal_001` is N(0, 0.01²)."),
+    ] = "as_weights"
 
 
 # ---------------------------------------------------------------- grids
@@ -202,41 +249,99 @@ class Grid(_Model):
         list[Annotated[Any, BeforeValidator(_method)]],
         BeforeValidator(listed),
         AfterValidator(flat),
-        Field(min_length=1),
+        Field(
+            min_length=1,
+            description="Pruning methods, each a name or `{synflow: {iterations: 100}}`; an option "
+            "may be a list. `module:function` is a score of your own.",
+        ),
+        WithJsonSchema(one_or_more(with_options(METHODS))),
     ]
-    sparsity: Numbers | None = None
-    density: Numbers | None = None
-    compression: Compression | Numbers | None = None
-    levels: Wholes | None = None
+    sparsity: Annotated[
+        Numbers | None, Field(description="Shares of prunable weights that are pruned.")
+    ] = None
+    density: Annotated[
+        Numbers | None, Field(description="Shares of prunable weights that are kept.")
+    ] = None
+    compression: Annotated[
+        Compression | Numbers | None,
+        Field(description="1 / density: numbers, or `{log10: 0..3..0.25}`."),
+    ] = None
+    levels: Annotated[
+        Wholes | None,
+        Field(description="Level n has density (1 - `prune_fraction`)ⁿ."),
+    ] = None
     ablation: Annotated[
-        list[AblationName],
-        BeforeValidator(listed),
+        OneOrMore[AblationName],
         AfterValidator(distinct),
-        Field(min_length=1),
+        Field(
+            min_length=1,
+            description="What is done to the mask or the weights before training (Frankle et al. "
+            "2021): shuffle the mask within layers or globally, draw new weights, prune the "
+            "largest scores.",
+        ),
     ] = ["none"]
-    prune_step: Lengths = [0]
-    rewind_step: Lengths = [0]
-    prune_fraction: float = Field(default=0.2, gt=0, lt=1)
-    scope: Annotated[list[Scope], BeforeValidator(listed)] = ["global"]
-    dataset: Datasets | None = None
-    network: Networks | None = None
-    recipe: RecipeFields = RecipeFields()
-    finetune: RecipeFields | None = None
+    prune_step: Annotated[
+        Lengths, Field(description="Time in training at which the scores are computed.")
+    ] = [0]
+    rewind_step: Annotated[
+        Lengths, Field(description="Time in training to which weights are rewound after pruning.")
+    ] = [0]
+    prune_fraction: Annotated[
+        float, Field(gt=0, lt=1, description="Share of the remaining weights that a level prunes.")
+    ] = 0.2
+    scope: Annotated[
+        OneOrMore[Scope], Field(description="One threshold for all layers, or one for each.")
+    ] = ["global"]
+    dataset: Annotated[Datasets | None, Field(description="In place of the sweep's datasets.")] = (
+        None
+    )
+    network: Annotated[Networks | None, Field(description="In place of the sweep's networks.")] = (
+        None
+    )
+    recipe: Annotated[
+        RecipeFields, Field(description="Fields in place of those of the sweep's recipe.")
+    ] = RecipeFields()
+    finetune: Annotated[
+        RecipeFields | None,
+        Field(
+            description="Training after pruning a trained network; by default the last learning "
+            "rate, for as long again."
+        ),
+    ] = None
     keep_dense: Annotated[
-        list[Annotated[str, AfterValidator(layer)]],
-        BeforeValidator(listed),
+        OneOrMore[Annotated[str, AfterValidator(layer)]],
         AfterValidator(distinct),
+        Field(
+            description="Layers that are not pruned: `first`, `last` or names of tensors. The "
+            "others make up for them."
+        ),
     ] = []
-    layer_rates: dict[str, Annotated[float, Field(ge=0, lt=1)]] = {}
-    found_on: DatasetName | None = None
-    train: bool = True
-    tags: Tags = {}
+    layer_rates: Annotated[
+        dict[str, Annotated[float, Field(ge=0, lt=1)]],
+        Field(
+            description="With `scope: layerwise`, layers that are pruned at another rate than "
+            "`prune_fraction`: `{conv: 0.1, last: 0.1}`."
+        ),
+    ] = {}
+    found_on: Annotated[
+        DatasetName | None,
+        Field(description="The dataset on which masks are found; they are trained on `dataset`."),
+    ] = None
+    train: Annotated[bool, Field(description="`false` computes the masks alone.")] = True
+    tags: Annotated[
+        Tags, Field(description="Columns `tag_…` of `trials` to find trials by; in no key.")
+    ] = {}
     measure: Annotated[
-        list[Literal["barrier", "ramanujan", "latency"]],
-        BeforeValidator(listed),
+        OneOrMore[Literal["barrier", "ramanujan", "latency"]],
         AfterValidator(distinct),
+        Field(
+            description="Measurements: the error barrier to a run in another data order, the "
+            "mask's layers as graphs, the time of a forward pass without pruned units."
+        ),
     ] = []
-    latency_batch_size: Annotated[int, Field(ge=1, le=100_000)] = 1
+    latency_batch_size: Annotated[
+        int, Field(ge=1, le=100_000, description="Images in a pass that is timed.")
+    ] = 1
 
     @model_validator(mode="after")
     def _consistent(self) -> "Grid":
@@ -297,22 +402,63 @@ def _densities(
 class Sweep(_Model):
     """A sweep file. `recipe` must name steps, batch_size and lr, here or in every grid."""
 
-    name: Annotated[str, Field(pattern=SWEEP_NAME)]
-    description: str = ""
-    dataset: Datasets
-    network: Networks
-    recipe: RecipeFields = RecipeFields()
-    init: InitFields = InitFields()
-    replicates: Replicates = [0]
-    dense: bool = True
+    name: Annotated[
+        str, Field(pattern=SWEEP_NAME, description="The name by which the store knows the sweep.")
+    ]
+    description: Annotated[str, Field(description="What the sweep asks, for its readers.")] = ""
+    dataset: Annotated[
+        Datasets, Field(description="Datasets by name, or `module:function` of your own.")
+    ]
+    network: Annotated[
+        Networks,
+        Field(
+            description="Networks by name, `torchvision:NAME`, or `module:function` of your own; "
+            "`{resnet20: {width: 2}}` is twice as wide."
+        ),
+    ]
+    recipe: Annotated[
+        RecipeFields,
+        Field(
+            description="How to train: fields, the name of a published recipe, or "
+            "`{from: NAME, lr: 0.05}`."
+        ),
+    ] = RecipeFields()
+    init: Annotated[InitFields, Field(description="How initial weights are drawn.")] = InitFields()
+    replicates: Annotated[
+        Replicates, Field(description="How many replicates, or their seeds: `5`, `[0, 7]`, `0..9`.")
+    ] = [0]
+    dense: Annotated[
+        bool, Field(description="Adds the dense run of every replicate and recipe.")
+    ] = True
     eval: Annotated[
-        list[SplitName], BeforeValidator(listed), AfterValidator(distinct), Field(min_length=1)
+        OneOrMore[SplitName],
+        AfterValidator(distinct),
+        Field(min_length=1, description="Splits that are evaluated."),
     ] = ["train", "test"]
-    validation: Annotated[int | float, BeforeValidator(share)] | None = None
-    grids: Annotated[list[Grid], Field(min_length=1)]
-    keep: Literal["all", "tickets", "metrics"] = "all"
-    tags: Tags = {}
-    figures: list[Any] = []
+    validation: Annotated[
+        Annotated[int | float, BeforeValidator(share), SHARE] | None,
+        Field(
+            description="Training examples held out for `val`: a count, or a share such as 0.1 "
+            "(the default where `val` is evaluated)."
+        ),
+    ] = None
+    grids: Annotated[
+        list[Grid],
+        Field(min_length=1, description="Each is a product of its lists; the sweep is all."),
+    ]
+    keep: Annotated[
+        Literal["all", "tickets", "metrics"],
+        Field(
+            description="What `tombola gc` leaves of a finished sweep: all weights and masks, "
+            "`tickets` (masks, and the weights that training starts from), or `metrics` alone."
+        ),
+    ] = "all"
+    tags: Annotated[
+        Tags, Field(description="Columns `tag_…` of `trials` to find trials by; in no key.")
+    ] = {}
+    figures: Annotated[
+        list[Any], Field(description="Figures by name, or `{name: {option: value}}`.")
+    ] = []
 
     @model_validator(mode="before")
     @classmethod

@@ -46,9 +46,9 @@ def test_a_process_that_cannot_be_interrupted_ends_itself_and_says_where_it_was(
 ) -> None:
     program = f"""
         import signal
-        from orchestrator import deadline
-        deadline.GRACE_SECONDS = 0.2
-        with deadline.deadline({limits}) as pulse:
+        from orchestrator.node import watchdog
+        watchdog.GRACE_SECONDS = 0.2
+        with watchdog.deadline({limits}) as pulse:
             pulse.beat()
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
             while True:
