@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from measuring import machine, report, timed
 
-from tests.support.small import tombola, write_sweep
+from tests.support.small import command, write_sweep
 
 
 def main() -> None:
@@ -18,10 +18,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_sweep(folder)
-        shown, _ = timed(lambda: tombola("--help", cwd=folder), repeat=5)
-        planned, _ = timed(lambda: tombola("plan", "tiny.yaml", cwd=folder), repeat=3)
-        inline, _ = timed(lambda: tombola("run", "tiny.yaml", "--executor", "inline", cwd=folder))
-        again, _ = timed(lambda: tombola("run", "tiny.yaml", cwd=folder), repeat=3)
+        shown, _ = timed(lambda: command("--help", cwd=folder), repeat=5)
+        planned, _ = timed(lambda: command("plan", "tiny.yaml", cwd=folder), repeat=3)
+        inline, _ = timed(lambda: command("run", "tiny.yaml", "--executor", "inline", cwd=folder))
+        again, _ = timed(lambda: command("run", "tiny.yaml", cwd=folder), repeat=3)
     report("python -c ''", f"{bare:.2f} s")
     report("tombola --help", f"{shown:.2f} s", "<= 0.4 s")
     report("tombola plan, 13 trials", f"{planned:.2f} s")

@@ -30,7 +30,7 @@ from orchestrator.planning.planner import Nothing, Value, plan
 from orchestrator.running import study
 from tasks.values.key import digest
 from tasks.values.records import Mask
-from tests.support.small import tombola, write_sweep
+from tests.support.small import command, write_sweep
 from tombola.store import layout, results
 from tombola.store.compact import compact
 from tombola.store.location import total_size
@@ -141,7 +141,7 @@ def status(folder: Path, tasks: int) -> None:
     big_store.write(store, big_store.trials(tasks // 2))
     compact(store)
     before = os.times()
-    seconds, told = timed(lambda: tombola("status", "--store", store, cwd=folder), repeat=5)
+    seconds, told = timed(lambda: command("status", "--store", store, cwd=folder), repeat=5)
     after = os.times()
     used = (after.children_user + after.children_system) / 5
     used -= (before.children_user + before.children_system) / 5

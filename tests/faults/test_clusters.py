@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.cluster import Cluster, cluster, free_port, two_hosts, until
 from tests.support.s3 import Server
-from tests.support.small import outcome, tombola, write_sweep
+from tests.support.small import command, outcome, write_sweep
 from tombola.store import layout
 from tombola.store.verify import repair, verify
 
@@ -167,7 +167,7 @@ def test_two_hosts_one_killed_in_the_middle_and_one_that_joins_late(
     for folder in (whole, cut):
         folder.mkdir()
         write_sweep(folder, grids=GRIDS, recipe=RECIPE)
-    assert tombola("run", "tiny.yaml", "--executor", "inline", cwd=whole).returncode == 0
+    assert command("run", "tiny.yaml", "--executor", "inline", cwd=whole).returncode == 0
     undisturbed = outcome(whole / "store")
     with cluster("10.199.0.1") as nodes:
         nodes.head(prefix=head)
@@ -278,7 +278,7 @@ def test_levels_of_imp_go_on_where_their_weights_are(tmp_path: Path) -> None:
             )
             assert ended.returncode == 0, ended.stdout + ended.stderr
             asked = "SELECT worker, count(*) AS n FROM tasks GROUP BY ALL"
-            said = tombola("sql", asked, "--format", "csv", cwd=tmp_path, **server.environment)
+            said = command("sql", asked, "--format", "csv", cwd=tmp_path, **server.environment)
             assert len(said.stdout.splitlines()) >= 3, said.stdout + said.stderr
     finally:
         server.kill()

@@ -24,7 +24,7 @@ from orchestrator.running import study
 from orchestrator.running.launch import Progress
 from orchestrator.scheduling.failures import Failure
 from tests.support.s3 import until
-from tests.support.small import outcome, tombola, write_sweep
+from tests.support.small import command, outcome, write_sweep
 from tombola.errors import StoreError
 from tombola.store import clock, layout
 from tombola.store.compact import compact
@@ -63,7 +63,7 @@ def is_undisturbed(folder: Path, undisturbed: dict[str, Any]) -> None:
     assert outcome(store) == undisturbed
     assert verify(store) == []
     assert [p for p in store.rglob(".*") if p.is_file() and p.name != ".compacting"] == []
-    told = tombola("gc", cwd=folder)
+    told = command("gc", cwd=folder)
     assert told.stdout.startswith("nothing to free"), told.stdout + told.stderr
 
 
@@ -156,12 +156,12 @@ def test_a_real_disk_fills_up(
     disk: Callable[[str], bool], tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:
     write_sweep(tmp_path)
-    ended = tombola(*INLINE, cwd=tmp_path)
+    ended = command(*INLINE, cwd=tmp_path)
     assert ended.returncode in (1, 2), ended.stdout + ended.stderr
     assert "No space left on device" in ended.stdout + ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
     assert disk("remount,size=100m")
-    again = tombola(*INLINE, cwd=tmp_path)
+    again = command(*INLINE, cwd=tmp_path)
     assert again.returncode == 0, again.stdout + again.stderr
     is_undisturbed(tmp_path, undisturbed)
 
@@ -197,7 +197,7 @@ def test_a_store_becomes_read_only_in_the_middle(
     assert process.returncode == 2, said + errors
     assert errors == "error: store store cannot be written: Read-only file system\n"
     assert disk("remount,rw")
-    again = tombola(*INLINE, cwd=tmp_path)
+    again = command(*INLINE, cwd=tmp_path)
     assert again.returncode == 0, again.stdout + again.stderr
     is_undisturbed(tmp_path, undisturbed)
 
@@ -296,5 +296,5 @@ def test_the_latest_launch_and_revision_count_though_the_clock_was_set_back(
         last = connection.sql("SELECT DISTINCT arg_max(event, noted_at) FROM attempts").fetchall()
     assert trials == [("dense", "done"), ("random", "done")]
     assert last == [("finished",)]
-    told = tombola("status", cwd=tmp_path)
+    told = command("status", cwd=tmp_path)
     assert "0 dispatched, 0 failed, 0 blocked; last heard of 0 s ago" in told.stdout

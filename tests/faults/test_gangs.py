@@ -13,7 +13,7 @@ import pytest
 
 from analysis.database import connection
 from tests.support.cluster import Cluster, Node, cluster, ip, processes, two_hosts, until
-from tests.support.small import tombola, write_sweep
+from tests.support.small import command, write_sweep
 from tombola.store import layout
 from tombola.store.verify import repair, verify
 
@@ -30,7 +30,7 @@ SWEEP = {"dense": False, "grids": [{"method": "random", "sparsity": 0.5}], "reci
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
     write_sweep(folder, **SWEEP)
-    assert tombola("run", "tiny.yaml", "--executor", "inline", cwd=folder).returncode == 0
+    assert command("run", "tiny.yaml", "--executor", "inline", cwd=folder).returncode == 0
     return folder
 
 

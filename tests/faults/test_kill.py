@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.small import outcome, tombola, write_sweep
+from tests.support.small import command, outcome, write_sweep
 from tombola.errors import ExitCode
 from tombola.store import layout
 from tombola.store.verify import repair, verify
@@ -27,7 +27,7 @@ RECIPE = {"steps": 40, "batch_size": 64, "lr": 0.1, "evaluate_every": 10}
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     folder = tmp_path_factory.mktemp("undisturbed")
     write_sweep(folder, grids=GRIDS, recipe=RECIPE)
-    assert tombola("run", "tiny.yaml", "--executor", "inline", cwd=folder).returncode == 0
+    assert command("run", "tiny.yaml", "--executor", "inline", cwd=folder).returncode == 0
     return outcome(folder / "store")
 
 
@@ -77,7 +77,7 @@ def test_a_driver_killed_at_random_moments(
         until(lambda target=target: committed(tmp_path) >= target, process)
         process.kill()
         process.wait()
-    last = tombola("run", "tiny.yaml", "--executor", executor, cwd=tmp_path)
+    last = command("run", "tiny.yaml", "--executor", executor, cwd=tmp_path)
     assert last.returncode == 0, last.stdout + last.stderr
     settle(tmp_path)
     assert outcome(tmp_path / "store") == undisturbed
@@ -213,7 +213,7 @@ def test_two_drivers_with_sweeps_that_overlap(tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     alone.mkdir()
     write_sweep(alone, grids=[*some, *more], recipe=RECIPE)
-    assert tombola("run", "tiny.yaml", "--executor", "inline", cwd=alone).returncode == 0
+    assert command("run", "tiny.yaml", "--executor", "inline", cwd=alone).returncode == 0
     assert found == outcome(alone / "store")
     assert verify(tmp_path / "store") == []
 
@@ -224,7 +224,7 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_result(tmp_pa
     for folder in (whole, cut):
         folder.mkdir()
         write_sweep(folder, grids=[{"method": "imp", "levels": [1]}], recipe=long)
-    assert tombola("run", "tiny.yaml", "--executor", "inline", cwd=whole).returncode == 0
+    assert command("run", "tiny.yaml", "--executor", "inline", cwd=whole).returncode == 0
     options = ("--executor", "inline", "--checkpoint-every", "0")
     process = start(cut, *options)
     checkpoints = cut / "store" / layout.CHECKPOINTS
@@ -232,10 +232,10 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_result(tmp_pa
     process.kill()
     process.wait()
     assert committed(cut) == 0
-    last = tombola("run", "tiny.yaml", "--executor", "inline", cwd=cut)
+    last = command("run", "tiny.yaml", "--executor", "inline", cwd=cut)
     assert last.returncode == 0, last.stdout + last.stderr
     settle(cut)
     assert outcome(cut / "store") == outcome(whole / "store")
-    told = tombola("sql", "SELECT max(resumed_step) AS s FROM tasks", "--format", "csv", cwd=cut)
+    told = command("sql", "SELECT max(resumed_step) AS s FROM tasks", "--format", "csv", cwd=cut)
     assert int(told.stdout.split()[1]) >= 1
     assert not any(checkpoints.rglob("[!.]*.safetensors"))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.s3 import Server, until
-from tests.support.small import outcome, tombola, write_sweep
+from tests.support.small import command, outcome, write_sweep
 from tombola.store import layout
 from tombola.store.verify import verify
 
@@ -30,7 +30,7 @@ INLINE = ("run", "tiny.yaml", "--executor", "inline")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("undisturbed")
     write_sweep(folder, grids=GRIDS)
-    assert tombola(*INLINE, cwd=folder).returncode == 0
+    assert command(*INLINE, cwd=folder).returncode == 0
     return outcome(folder / "store")
 
 
@@ -64,13 +64,13 @@ def has_begun(server: Server, process: subprocess.Popen[str]) -> None:
 
 def is_undisturbed(folder: Path, server: Server, undisturbed: dict[str, Any]) -> None:
     """Launched again it is done, whole, and as it would have been; nothing lies about."""
-    again = tombola(*INLINE, cwd=folder, **server.environment)
+    again = command(*INLINE, cwd=folder, **server.environment)
     assert again.returncode == 0, again.stdout + again.stderr
     assert outcome(server.folder) == undisturbed
     assert verify(server.folder) == []
-    told = tombola("verify", cwd=folder, **server.environment)
+    told = command("verify", cwd=folder, **server.environment)
     assert told.stdout == f"{server.store}: every result, state and mask is whole\n"
-    told = tombola("gc", cwd=folder, **server.environment)
+    told = command("gc", cwd=folder, **server.environment)
     assert told.stdout.startswith("nothing to free")
     names = {path.name for path in server.folder.iterdir()}
     assert names <= {*(name.split("/")[0] for name in layout.FOLDERS), layout.DATABASE}
@@ -164,6 +164,6 @@ def test_a_task_that_the_store_failed_is_tried_again_and_says_so(
     said, errors = process.communicate(timeout=200)
     assert process.returncode == 0, said + errors
     query = "SELECT count(*) AS n FROM attempts WHERE event = 'retried'"
-    told = tombola("sql", query, "--format", "csv", cwd=tmp_path, **server.environment)
+    told = command("sql", query, "--format", "csv", cwd=tmp_path, **server.environment)
     assert int(told.stdout.split()[1]) >= 1
     is_undisturbed(tmp_path, server, undisturbed)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cluster import cluster, processes, until
-from tests.support.small import outcome, tombola, write_sweep
+from tests.support.small import command, outcome, write_sweep
 from tombola.store import layout
 from tombola.store.verify import verify
 
@@ -31,7 +31,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 
 def in_one_go(folder: Path, recipe: dict[str, object]) -> dict[str, object]:
     write_sweep(folder, grids=ONE_TRAINING, recipe=recipe)
-    assert tombola("run", "tiny.yaml", "--executor", "inline", cwd=folder).returncode == 0
+    assert command("run", "tiny.yaml", "--executor", "inline", cwd=folder).returncode == 0
     return outcome(folder / "store")
 
 
@@ -60,14 +60,14 @@ def training(folder: Path) -> Callable[[], bool]:
 
 
 def resumed(folder: Path) -> int:
-    told = tombola("sql", "SELECT max(resumed_step) AS s FROM tasks", "--format", "csv", cwd=folder)
+    told = command("sql", "SELECT max(resumed_step) AS s FROM tasks", "--format", "csv", cwd=folder)
     return int(told.stdout.split()[1])
 
 
 def preempted(folder: Path) -> tuple[str, int]:
     """Why trainings (one or two) were stopped, and the last step that one was to go on from."""
     query = "SELECT message FROM attempts WHERE failure = 'preempted'"
-    told = tombola("sql", query, "--format", "csv", cwd=folder).stdout.splitlines()[1:]
+    told = command("sql", query, "--format", "csv", cwd=folder).stdout.splitlines()[1:]
     [why] = {message.partition("; goes on from step ")[0] for message in told}
     return why, max(int(message.rpartition(" ")[2]) for message in told)
 
@@ -88,7 +88,7 @@ def test_a_driver_told_to_stop_keeps_checkpoints_and_the_next_launch_goes_on(
     assert checkpoints(tmp_path)
     why, step = preempted(tmp_path)
     assert why == "the launch is stopping"
-    again = tombola("run", "tiny.yaml", "--executor", "inline", cwd=tmp_path)
+    again = command("run", "tiny.yaml", "--executor", "inline", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert outcome(tmp_path / "store") == undisturbed
     assert resumed(tmp_path) == step

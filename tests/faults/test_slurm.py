@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cluster import free_port, until
-from tests.support.small import outcome, tombola, write_sweep
+from tests.support.small import command, outcome, write_sweep
 from tombola.store import layout
 from tombola.store.verify import verify
 
@@ -138,7 +138,7 @@ def test_a_sweep_across_the_nodes_of_an_allocation(
     assert (code, "13 of 13 trials done" in out) == ("0", True), out
     whole = tmp_path / "whole"
     local = ("--executor", "inline", "--store", whole)
-    assert tombola("run", "tiny.yaml", *local, cwd=tmp_path).returncode == 0
+    assert command("run", "tiny.yaml", *local, cwd=tmp_path).returncode == 0
     assert outcome(tmp_path / "store") == outcome(whole)
     assert verify(tmp_path / "store") == []
 
@@ -158,7 +158,7 @@ def test_the_notice_before_the_end_of_its_time_and_the_next_job_goes_on(
     assert "1 trainings go on from their checkpoints" in out
     code, out = end(tmp_path, slurm, submit(tmp_path, slurm, project_root))
     assert code == "0", out
-    told = tombola("sql", "SELECT max(resumed_step) FROM tasks", "--format", "csv", cwd=tmp_path)
+    told = command("sql", "SELECT max(resumed_step) FROM tasks", "--format", "csv", cwd=tmp_path)
     assert int(told.stdout.split()[1]) > 0
     assert verify(tmp_path / "store") == []
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from analysis.database import connection
-from tests.support.small import tombola
+from tests.support.small import command
 from tombola.store import layout
 
 GATED = """
@@ -65,7 +65,7 @@ class Running:
         return any(layout.published(self.folder / "store" / layout.JOURNAL, ".jsonl"))
 
     def ask(self, *words: str) -> str:
-        ended = tombola(*words, cwd=self.folder)
+        ended = command(*words, cwd=self.folder)
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
 
@@ -111,7 +111,7 @@ def test_pause_cancel_resume_and_retry_of_parts_of_a_launch(running: Running) ->
     code, said = running.ended()
     assert (code, "1 tasks were cancelled" in said) == (0, True), said
     assert [seed for seed, status in running.statuses().items() if status != "done"] == [out]
-    again = tombola("run", "gated.yaml", "--where", f"replicate = {out}", cwd=running.folder)
+    again = command("run", "gated.yaml", "--where", f"replicate = {out}", cwd=running.folder)
     assert "1 tasks for 1 of 12 trials" in again.stdout, again.stdout + again.stderr
     assert set(running.statuses().values()) == {"done"}
     assert not any(layout.published(running.folder / "store" / layout.REQUESTS, ""))
@@ -143,7 +143,7 @@ def test_when_nothing_runs_whoever_asks_is_told(running: Running) -> None:
         (("cancel", "gated", "--where", "replicate = 99"), "no trial for which replicate = 99"),
         (("cancel", "gated", "--where", "1); DROP TABLE x; --"), "error:"),
     ]:
-        ended = tombola(*words, cwd=running.folder)
+        ended = command(*words, cwd=running.folder)
         assert ended.returncode == 2, words
         assert said in ended.stderr
         assert len(ended.stderr.splitlines()) == 1

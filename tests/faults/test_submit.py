@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cluster import RAY, Cluster, cluster, free_port, until
-from tests.support.small import outcome, tombola, write_sweep
+from tests.support.small import command, outcome, write_sweep
 from tombola.store import layout
 from tombola.store.verify import verify
 
@@ -37,7 +37,7 @@ def submit(
     folder: Path, url: str, cluster: Cluster, *options: str
 ) -> subprocess.CompletedProcess[str]:
     arguments = ["submit", "tiny.yaml", "--address", url, "--store", str(folder / "store")]
-    return tombola(*arguments, *options, cwd=folder, **cluster.environment)
+    return command(*arguments, *options, cwd=folder, **cluster.environment)
 
 
 def ray_job(cluster: Cluster, url: str, verb: str, identity: str) -> str:
@@ -68,7 +68,7 @@ def test_a_submitted_sweep_runs_with_what_it_extends_and_code_of_ones_own(
     assert "10 of 10 trials done" in ray_job(running, url, "logs", identity)
     whole = tmp_path / "whole"
     local = ("--executor", "inline", "--store", whole, "--set", "replicates=2")
-    assert tombola("run", "tiny.yaml", *local, cwd=tmp_path).returncode == 0
+    assert command("run", "tiny.yaml", *local, cwd=tmp_path).returncode == 0
     assert outcome(tmp_path / "store") == outcome(whole)
     assert verify(tmp_path / "store") == []
 
@@ -106,7 +106,7 @@ def test_what_cannot_be_submitted_is_one_line(
     write_sweep(tmp_path)
     nobody = {"HOME": str(tmp_path), "RAY_AUTH_TOKEN": "", "RAY_AUTH_MODE": ""}
     options = ("--address", url, "--store", store)
-    ended = tombola("submit", "tiny.yaml", *options, cwd=tmp_path, **nobody)
+    ended = command("submit", "tiny.yaml", *options, cwd=tmp_path, **nobody)
     assert ended.returncode == 2, ended.stdout
     assert said in ended.stderr
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
@@ -117,7 +117,7 @@ def test_another_token_is_refused(tmp_path: Path, jobs: tuple[Cluster, str]) -> 
     write_sweep(tmp_path)
     options = ("--address", url, "--store", str(tmp_path))
     other = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "t" * 64}
-    ended = tombola("submit", "tiny.yaml", *options, cwd=tmp_path, **other)
+    ended = command("submit", "tiny.yaml", *options, cwd=tmp_path, **other)
     assert ended.returncode == 2, ended.stdout
     assert "does not take this token" in ended.stderr
     assert len(ended.stderr.splitlines()) == 1, ended.stderr

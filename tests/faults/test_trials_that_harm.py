@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.small import outcome, tombola, write_sweep
+from tests.support.small import command, outcome, write_sweep
 from tombola.store import layout
 from tombola.store.verify import verify
 
@@ -56,7 +56,7 @@ def run(
         {"method": "random", "levels": [1, 2, 3]},
     ]
     write_sweep(folder, grids=grids)
-    return tombola("run", "tiny.yaml", *options, cwd=folder, PYTHONPATH=str(folder), **environment)
+    return command("run", "tiny.yaml", *options, cwd=folder, PYTHONPATH=str(folder), **environment)
 
 
 GIB = 2**30
@@ -88,7 +88,7 @@ def test_a_harmful_trial_fails_by_its_class_and_everything_else_is_done(
     assert "blocked 1 tasks need one that failed" in ended.stdout
     assert "4 of 5 trials done" in ended.stdout
     assert "Traceback" not in ended.stderr
-    told = tombola("status", cwd=tmp_path)
+    told = command("status", cwd=tmp_path)
     assert said.split(":", maxsplit=1)[0] in told.stdout
     assert verify(tmp_path / "store") == []
 
@@ -121,7 +121,7 @@ def test_a_trial_that_kills_its_worker_once_is_done_at_the_second_try(tmp_path: 
 
 def test_damaged_artifacts_are_removed_and_made_again_in_the_same_run(tmp_path: Path) -> None:
     write_sweep(tmp_path)
-    assert tombola("run", "tiny.yaml", "--executor", "inline", cwd=tmp_path).returncode == 0
+    assert command("run", "tiny.yaml", "--executor", "inline", cwd=tmp_path).returncode == 0
     before = outcome(tmp_path / "store")
     for folder in (layout.STATES, layout.MASKS):
         for path in sorted((tmp_path / "store" / folder).rglob("*.safetensors"))[:4]:
@@ -130,7 +130,7 @@ def test_damaged_artifacts_are_removed_and_made_again_in_the_same_run(tmp_path: 
             path.write_bytes(bytes(content))
     more = [{"method": "imp", "levels": [1, 2, 3], "rewind_step": [0, 3]}]
     write_sweep(tmp_path, grids=more)
-    ended = tombola("run", "tiny.yaml", "--executor", "inline", cwd=tmp_path)
+    ended = command("run", "tiny.yaml", "--executor", "inline", cwd=tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     after = outcome(tmp_path / "store")
     assert {key: after[key] for key in before} == before
@@ -172,5 +172,5 @@ def test_a_driver_whose_only_node_died_says_so_and_loses_nothing(tmp_path: Path)
     assert process.returncode == 2, errors
     assert "the Ray cluster has no node left; what is finished is kept" in errors
     assert "Traceback" not in errors
-    again = tombola("run", "tiny.yaml", "--executor", "inline", cwd=tmp_path)
+    again = command("run", "tiny.yaml", "--executor", "inline", cwd=tmp_path)
     assert again.returncode == 0

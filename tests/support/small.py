@@ -1,14 +1,18 @@
 """Small sweeps and stores that tests share: seconds of real work on real digits."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import yaml
+from typer.testing import CliRunner
 
 from analysis.database import connection as analysis_results
 from tombola.store import layout, results, schema
@@ -51,7 +55,30 @@ def write_sweep(folder: Path, **changes: Any) -> Path:
 
 
 def tombola(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The real command in a process of its own."""
+    """The command in this process, as in one of its own: folder, environment and users' modules.
+
+    What needs a process (Ray, signals, kills) is run by `command`.
+    """
+    from tombola.cli import app
+
+    words = [str(argument) for argument in arguments]
+    with patch.dict(os.environ, environment), contextlib.chdir(cwd):
+        forget_users_modules()
+        ended = CliRunner().invoke(app, words, prog_name="tombola")
+    errors = ended.stderr
+    if ended.exception is not None and not isinstance(ended.exception, SystemExit):
+        errors += "".join(traceback.format_exception(ended.exception))
+    return subprocess.CompletedProcess(words, ended.exit_code, ended.stdout, errors)
+
+
+def forget_users_modules() -> None:
+    """Have files of a test's own imported anew."""
+    for name in [name for name in sys.modules if name.startswith("tombola_own")]:
+        del sys.modules[name]
+
+
+def command(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "tombola.cli", *map(str, arguments)],
         cwd=cwd,

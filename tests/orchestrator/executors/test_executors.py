@@ -16,7 +16,7 @@ from orchestrator.running import study
 from orchestrator.running.launch import _job
 from orchestrator.scheduling.failures import Failure
 from tasks.values import user_code
-from tests.support.small import outcome, tombola, write_sweep
+from tests.support.small import command, outcome, write_sweep
 from tombola.store.publish import open_store
 
 
@@ -68,7 +68,7 @@ def test_a_job_with_a_long_temporary_folder_and_without_a_home_starts_ray(
     ours = tmp_path / "home"
     ours.mkdir()
     named = {"HOME": str(ours) if home == "writable" else "/proc/nowhere", "TMPDIR": str(long)}
-    ended = tombola("run", "tiny.yaml", "--num-cpus", "1", cwd=tmp_path, **named)
+    ended = command("run", "tiny.yaml", "--num-cpus", "1", cwd=tmp_path, **named)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "2 of 2 trials done" in ended.stdout
     assert not list(ours.rglob("auth_token")), "a token in a file is one that others may read"

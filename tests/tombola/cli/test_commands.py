@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from analysis.figures import trace
-from tests.support.small import outcome, tombola, write_sweep
+from tests.support.small import command, outcome, tombola, write_sweep
 
 FIGURES = ["accuracy-vs-sparsity", "ablations", "density-by-layer"]
 
@@ -18,7 +18,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished sweep, run by Ray."""
     folder = tmp_path_factory.mktemp("commands")
     write_sweep(folder, figures=FIGURES)
-    ran = tombola("run", "tiny.yaml", cwd=folder)
+    ran = command("run", "tiny.yaml", cwd=folder)
     assert ran.returncode == 0, ran.stderr
     assert "13 of 13 trials done" in ran.stdout
     assert "Next: tombola figures tiny.yaml" in ran.stdout
