@@ -110,9 +110,9 @@ def weigh_million(folder: Path) -> None:
         ),
     }.items():
         _weigh(what, ["-c", code], folder)
-    for command in (["status"], ["verify"], ["gc"], ["run", "big.yaml", "--executor", "inline"]):
-        words = ["-m", "tombola.cli", *command, "--store", str(store)]
-        _weigh(f"tombola {command[0]}", words, folder)
+    for asked in (["status"], ["verify"], ["gc"], ["run", "big.yaml", "--executor", "inline"]):
+        words = ["-m", "tombola.cli", *asked, "--store", str(store)]
+        _weigh(f"tombola {asked[0]}", words, folder)
 
 
 def _weigh(what: str, words: list[str], folder: Path) -> None:
