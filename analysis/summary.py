@@ -11,6 +11,8 @@ from typing import Any
 
 import duckdb
 
+from analysis import rounding
+from analysis.figures.metrics import METRICS
 from analysis.figures.selection import SQL, Row, answer, details, of, set_apart, varying
 
 WIDEST = 9
@@ -22,13 +24,17 @@ NAMES = ("network", "dataset", "method", "setting", "ablation")
 
 @dataclass(frozen=True)
 class Summary:
-    """How many trials are done, and lines: their names, and percent (or None) by density."""
+    """How many trials are done, and lines: their names, and percent (or None) by density.
+
+    Means are rounded to `digits` after the point, as tables and reports round them.
+    """
 
     done: int
     total: int
     headings: tuple[str, ...]
     densities: tuple[float, ...]
     lines: dict[tuple[str, ...], dict[float, float | None]]
+    digits: int = METRICS["accuracy"].digits
 
 
 def summary(connection: duckdb.DuckDBPyConnection, sweep: str) -> Summary:
@@ -76,7 +82,7 @@ def _names(row: Row, differing: set[str]) -> tuple[str, ...]:
 
 def _mean(accuracies: Iterable[float | None]) -> float | None:
     there = [100 * accuracy for accuracy in accuracies if accuracy is not None]
-    return sum(there) / len(there) if there else None
+    return rounding.rounded(sum(there) / len(there), Summary.digits) if there else None
 
 
 def _most_common(lines: Iterable[dict[float, Any]]) -> tuple[float, ...]:

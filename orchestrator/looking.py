@@ -137,6 +137,8 @@ class Summary(Protocol):
     def densities(self) -> tuple[float, ...]: ...
     @property
     def lines(self) -> Mapping[tuple[str, ...], Mapping[float, float | None]]: ...
+    @property
+    def digits(self) -> int: ...
 
 
 def print_summary(console: Console, sweep: str, summary: Summary) -> None:
@@ -147,18 +149,18 @@ def print_summary(console: Console, sweep: str, summary: Summary) -> None:
     for density in summary.densities:
         table.add_column(f"{100 * density:.3g} %", justify="right", no_wrap=True)
     for names, line in summary.lines.items():
-        table.add_row(*names, *(_cell(line, d) for d in summary.densities))
+        table.add_row(*names, *(_cell(line, d, summary.digits) for d in summary.densities))
     console.print(f"{sweep}: {summary.done:,} of {summary.total:,} trials done")
     console.print("Test accuracy (%), mean over replicates, by weights remaining")
     console.print(table)
 
 
-def _cell(line: Mapping[float, float | None], density: float) -> str:
+def _cell(line: Mapping[float, float | None], density: float, digits: int) -> str:
     """A mean; a dash where nothing is done; nothing where nothing was asked."""
     if density not in line:
         return ""
     mean = line[density]
-    return "-" if mean is None else f"{mean:.1f}"
+    return "-" if mean is None else f"{mean:.{digits}f}"
 
 
 _READS = "SELECT sum(node_reads), sum(store_reads) FROM tasks WHERE launch = ?"
