@@ -10,6 +10,7 @@ import atexit
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -79,10 +80,13 @@ def closed(database: str = ":memory:", **settings: str) -> duckdb.DuckDBPyConnec
     return duckdb.connect(database, config=config)
 
 
-def connect(store: str | Path, memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
+def connect(
+    store: str | Path, memory_limit: str | None = None, beside: Path | None = None
+) -> duckdb.DuckDBPyConnection:
     """A connection with the tables of views.TABLES, as of now.
 
-    `memory_limit`, such as 4GB, is for the tables and for what a query needs besides.
+    `memory_limit`, such as 4GB, is for the tables and for what a query needs besides. The
+    sweep's file `beside` the store is read as if it were in it.
 
     Raises
     ------
@@ -91,7 +95,14 @@ def connect(store: str | Path, memory_limit: str | None = None) -> duckdb.DuckDB
     """
     root = locate(store)
     settings = {} if memory_limit is None else {"memory_limit": memory_limit}
-    return _opened(_snapshot(root, lambda listed: _load(listed, settings)), root)
+
+    def load(listed: Listing) -> Connection:
+        if beside:
+            others = (path for path in listed.sweeps if path.name != beside.name)
+            listed = replace(listed, sweeps=(*others, beside))
+        return _load(listed, settings)
+
+    return _opened(_snapshot(root, load), root)
 
 
 def count(store: str | Path) -> duckdb.DuckDBPyConnection:
