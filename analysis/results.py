@@ -31,15 +31,20 @@ TABLES = views.TABLES
 TRIES = 20
 """Listings before giving up on a store whose files vanish while they are read."""
 
+_A_SWEEP = "(SELECT min(sweep) FROM sweeps)"
+
 EXAMPLES = (
-    "SELECT method, ablation, density, avg(accuracy) AS accuracy, count(*) AS replicates"
-    " FROM trials WHERE status = 'done' GROUP BY ALL ORDER BY method, ablation, density DESC",
+    "SELECT network, dataset, method, setting, ablation, requested_density AS density,"
+    " avg(accuracy) AS accuracy, count(DISTINCT replicate) AS replicates FROM trials"
+    f" JOIN (FROM settings({_A_SWEEP})) USING (trial)"
+    f" WHERE sweep = {_A_SWEEP} AND status = 'done' GROUP BY ALL ORDER BY ALL DESC",
     "SELECT trial, method, layer, l.density FROM trials JOIN layers l USING (mask_key)"
     " ORDER BY trial, position LIMIT 20",
     "SELECT kind, count(*) AS tasks, sum(seconds) AS seconds, max(worker) AS worker"
     " FROM tasks GROUP BY kind",
-    "SELECT method, avg(weights_remaining(density)) AS per_cent, count(*) AS replicates"
-    " FROM matching((SELECT min(sweep) FROM sweeps), 0.01) GROUP BY method",
+    "SELECT network, dataset, method, setting, ablation,"
+    " avg(weights_remaining(density)) AS per_cent, count(*) AS replicates"
+    f" FROM matching({_A_SWEEP}, 0.01) GROUP BY ALL ORDER BY ALL",
 )
 """Queries to begin with; each runs on any store."""
 

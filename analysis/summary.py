@@ -13,7 +13,8 @@ import duckdb
 
 from analysis import rounding
 from analysis.figures.metrics import METRICS
-from analysis.figures.selection import SQL, Row, answer, details, of, set_apart, varying
+from analysis.figures.selection import SQL, Row, answer, of, set_apart
+from orchestrator.store.settings import details, varying
 
 WIDEST = 9
 """Densities that the summary shows at the most."""

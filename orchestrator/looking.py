@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Protocol
 
 from rich.box import SIMPLE_HEAD
@@ -344,23 +346,43 @@ def _print_users(console: Console, connection: Connection, key: str) -> None:
     ).fetchall()
     keys = ", ".join(schema.ANSWERS)
     trials = connection.execute(
-        f"""
-        SELECT sweep, trial, method, ablation, replicate, requested_density FROM trials
-        WHERE ? IN (dense_key, {keys}) ORDER BY sweep, trial
-        """,
+        f"SELECT sweep, trial FROM trials WHERE ? IN (dense_key, {keys}) ORDER BY sweep, trial",
         [key],
     ).fetchall()
     console.print(f"used by {len(tasks):,} tasks and {len(trials):,} trials")
     for kind, user in tasks[:10]:
         console.print(f"  {kind:<5} {user[:SHORT_KEY]}")
-    for sweep, trial, method, ablation, replicate, density in trials[:10]:
-        changed = "" if ablation == "none" else f", {ablation}"
-        console.print(
-            f"  trial {trial} of {sweep}: {method}{changed}, density {density:.4g}, "
-            f"replicate {replicate}",
-        )
+    for sweep, members in groupby(trials[:10], key=itemgetter(0)):
+        for line in _named(connection, sweep, [trial for _, trial in members]):
+            console.print(f"  {line}", soft_wrap=True)
     if len(tasks) > 10 or len(trials) > 10:
         console.print("  …")
+
+
+def _named(connection: Connection, sweep: str, trials: list[int]) -> list[str]:
+    """Trials of a sweep in words, whatever sets them apart among these."""
+    quoted = sweep.replace("'", "''")
+    rows = connection.execute(
+        f"""
+        SELECT trial, method, setting, ablation, requested_density, replicate, network, dataset
+        FROM trials JOIN (FROM settings('{quoted}')) USING (trial)
+        WHERE sweep = ? AND list_contains(?, trial) ORDER BY trial
+        """,
+        [sweep, trials],
+    ).fetchall()
+    several = len({row[-2:] for row in rows}) > 1
+    return [
+        f"trial {trial} of {sweep}: "
+        + ", ".join(
+            [
+                *filter(None, (method, setting, ablation if ablation != "none" else "")),
+                f"density {density:.4g}",
+                f"replicate {replicate}",
+                *([f"{network} on {dataset}"] if several else ()),
+            ]
+        )
+        for trial, method, setting, ablation, density, replicate, network, dataset in rows
+    ]
 
 
 # ---------------------------------------------------------------- the schema
