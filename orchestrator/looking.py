@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Protocol
 
 from rich.box import SIMPLE_HEAD
@@ -137,6 +139,8 @@ class Summary(Protocol):
     def densities(self) -> tuple[float, ...]: ...
     @property
     def lines(self) -> Mapping[tuple[str, ...], Mapping[float, float | None]]: ...
+    @property
+    def digits(self) -> int: ...
 
 
 def print_summary(console: Console, sweep: str, summary: Summary) -> None:
@@ -147,18 +151,18 @@ def print_summary(console: Console, sweep: str, summary: Summary) -> None:
     for density in summary.densities:
         table.add_column(f"{100 * density:.3g} %", justify="right", no_wrap=True)
     for names, line in summary.lines.items():
-        table.add_row(*names, *(_cell(line, d) for d in summary.densities))
+        table.add_row(*names, *(_cell(line, d, summary.digits) for d in summary.densities))
     console.print(f"{sweep}: {summary.done:,} of {summary.total:,} trials done")
     console.print("Test accuracy (%), mean over replicates, by weights remaining")
     console.print(table)
 
 
-def _cell(line: Mapping[float, float | None], density: float) -> str:
+def _cell(line: Mapping[float, float | None], density: float, digits: int) -> str:
     """A mean; a dash where nothing is done; nothing where nothing was asked."""
     if density not in line:
         return ""
     mean = line[density]
-    return "-" if mean is None else f"{mean:.1f}"
+    return "-" if mean is None else f"{mean:.{digits}f}"
 
 
 _READS = "SELECT sum(node_reads), sum(store_reads) FROM tasks WHERE launch = ?"
@@ -342,23 +346,43 @@ def _print_users(console: Console, connection: Connection, key: str) -> None:
     ).fetchall()
     keys = ", ".join(schema.ANSWERS)
     trials = connection.execute(
-        f"""
-        SELECT sweep, trial, method, ablation, replicate, requested_density FROM trials
-        WHERE ? IN (dense_key, {keys}) ORDER BY sweep, trial
-        """,
+        f"SELECT sweep, trial FROM trials WHERE ? IN (dense_key, {keys}) ORDER BY sweep, trial",
         [key],
     ).fetchall()
     console.print(f"used by {len(tasks):,} tasks and {len(trials):,} trials")
     for kind, user in tasks[:10]:
         console.print(f"  {kind:<5} {user[:SHORT_KEY]}")
-    for sweep, trial, method, ablation, replicate, density in trials[:10]:
-        changed = "" if ablation == "none" else f", {ablation}"
-        console.print(
-            f"  trial {trial} of {sweep}: {method}{changed}, density {density:.4g}, "
-            f"replicate {replicate}",
-        )
+    for sweep, members in groupby(trials[:10], key=itemgetter(0)):
+        for line in _named(connection, sweep, [trial for _, trial in members]):
+            console.print(f"  {line}", soft_wrap=True)
     if len(tasks) > 10 or len(trials) > 10:
         console.print("  …")
+
+
+def _named(connection: Connection, sweep: str, trials: list[int]) -> list[str]:
+    """Trials of a sweep in words, whatever sets them apart among these."""
+    quoted = sweep.replace("'", "''")
+    rows = connection.execute(
+        f"""
+        SELECT trial, method, setting, ablation, requested_density, replicate, network, dataset
+        FROM trials JOIN (FROM settings('{quoted}')) USING (trial)
+        WHERE sweep = ? AND list_contains(?, trial) ORDER BY trial
+        """,
+        [sweep, trials],
+    ).fetchall()
+    several = len({row[-2:] for row in rows}) > 1
+    return [
+        f"trial {trial} of {sweep}: "
+        + ", ".join(
+            [
+                *filter(None, (method, setting, ablation if ablation != "none" else "")),
+                f"density {density:.4g}",
+                f"replicate {replicate}",
+                *([f"{network} on {dataset}"] if several else ()),
+            ]
+        )
+        for trial, method, setting, ablation, density, replicate, network, dataset in rows
+    ]
 
 
 # ---------------------------------------------------------------- the schema

@@ -1,6 +1,6 @@
 """What the command line prints: plans, progress, summaries. Words and tables, no decisions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -8,9 +8,11 @@ from rich.table import Table
 
 from orchestrator.cost import Costs, Estimate
 from orchestrator.failures import Failure
+from orchestrator.labels import Labels
 from orchestrator.launch import Failed, Progress
 from orchestrator.plan import Plan, Task, Value, alone, together, trained
 from orchestrator.progress import duration
+from orchestrator.store import settings
 from orchestrator.store.results import Row
 from orchestrator.store.verify import Finding
 from orchestrator.study import Study
@@ -91,12 +93,28 @@ def print_reasons(console: Console, study: Study, tasks: Iterable[Task]) -> None
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("key", "task", "why", "first asked for by"):
         table.add_column(heading, overflow="fold")
+    labels = [trial.labels for trial in study.trials]
+    differing = settings.varying(labels)
+    several = len({tuple(one[name] for name in settings.PANEL) for one in labels}) > 1
     for task in tasks:
-        labels = study.trials[task.trial].labels
-        trial = f"trial {task.trial}: {labels['method']} {_percent(labels['requested_density'])}"
+        trial = f"trial {task.trial}: {_named(labels[task.trial], differing, several=several)}"
         saved = f", keeping step {', '.join(map(str, task.save))}" if task.save else ""
         table.add_row(task.key[:SHORT_KEY], describe(task.value) + saved, task.reason, trial)
     console.print(table)
+
+
+def _named(labels: Labels, differing: Mapping[str, set[str]], *, several: bool) -> str:
+    """A trial in words, with all that tells it from others; network and dataset if `several`."""
+    method, ablation = labels["method"], labels["ablation"]
+    return ", ".join(
+        [
+            " ".join([method, _percent(labels["requested_density"])]),
+            *settings.details(labels, differing.get(method, ())),
+            *([ablation] if ablation != "none" else ()),
+            f"replicate {labels['replicate']}",
+            *([f"{labels['network']} on {labels['dataset']}"] if several else ()),
+        ]
+    )
 
 
 def print_failures(console: Console, failures: Sequence[Failed], blocked: int) -> None:

@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from analysis import style
 from analysis.figures.metrics import Metric
 from analysis.figures.selection import (
-    RECIPE,
     Row,
     Selection,
     Setting,
     answer,
-    details,
     grouped,
     of,
     setting,
 )
 from analysis.figures.split import Split
 from analysis.stats import Spread, Summary, summary
+from orchestrator.store.settings import RECIPE, details
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import duckdb
 
-from analysis.figures.selection import SETTING
+from orchestrator.store.settings import SETTING
 
 Row = dict[str, Any]
 

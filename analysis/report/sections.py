@@ -10,12 +10,12 @@ import pyarrow as pa
 from analysis import lint as checking
 from analysis import views
 from analysis.figures import costing
-from analysis.figures.selection import SETTING
 from analysis.quoting import literal
 from analysis.report import queries
 from analysis.report.queries import Columns
 from analysis.report.tables import Table, ask, listed, table
 from analysis.rounding import rounded
+from orchestrator.store.settings import SETTING
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,7 @@ def run(
     from analysis import export as exporting
     from orchestrator import study
     from orchestrator.launch import Limits
+    from orchestrator.store import sweeps
     from orchestrator.store.files import clear_database_leftovers
     from orchestrator.store.requests import Inbox
 
@@ -168,9 +169,10 @@ def run(
             f"note: {asked.name} was asked for before, otherwise: {dropped:,} of its trials are no "
             "longer in it (their results stay in the store; another name keeps both)"
         )
-    with study.registering(asked, root) as revision:
-        only = None if where is None else shared.selected(root, asked.name, where)
-    inbox = Inbox(root, asked.name, revision)
+    registration = study.registration(asked, root)
+    # Asked of the file before it is there: what cannot be asked leaves nothing behind.
+    only = None if where is None else shared.selected(root, asked.name, where, registration)
+    inbox = Inbox(root, asked.name, sweeps.register(root, registration))
     count = len(asked.trials) if only is None else len(only)
     planned, costs = study.plan_for(asked, root, only=only)
     if not planned.tasks and not repeat_fraction:

@@ -118,6 +118,15 @@ def probe(address: Address, *, grpc: bool = True) -> None:
     raise TombolaError(f"no {kind} at {address}: {why}; is the cluster running, is this its port?")
 
 
+def answers(address: Address) -> bool:
+    """Whether Ray answers there."""
+    try:
+        probe(address)
+    except TombolaError:
+        return False
+    return True
+
+
 def require_token(address: Address) -> None:
     """Refuse to join a cluster beyond loopback without Ray's token authentication.
 

@@ -5,8 +5,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from analysis.figures.selection import COLUMNS, RECIPE, SETTING
+from analysis.figures.selection import COLUMNS
 from analysis.summary import Summary, summary
+from orchestrator.store.settings import RECIPE, SETTING
 
 SAME: dict[str, Any] = {
     **dict.fromkeys(COLUMNS),
