@@ -12,7 +12,7 @@ from orchestrator.errors import StoreError
 from orchestrator.store import layout, parquet, results
 from orchestrator.store.compact import compact
 from orchestrator.store.verify import verify
-from tests.security.poison import CODE, POISONS, SECRET, Poisoned, flipped, honest
+from tests.security.poison import CODE, POISONS, SECRET, Poisoned, flipped, honest, register
 from tests.security.walking import COMMANDS, EXEMPT, Ended, named, walk
 
 LONGEST_SECONDS = 10.0
@@ -114,6 +114,28 @@ def test_a_poisoned_store_is_imported_cleanly_or_not_at_all(here: Path, poisoned
     assert untouched(here)
     assert not (here / "ran").exists()
     assert only_lacking(here / "mine")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *({"name": name} for name in ("a'b", "\x1b[31m", "../x", "x" * 100_000, "")),
+        *({"registered_at": at} for at in ("9999-12-31", "0001-01-01", "2026-13-01", "yesterday")),
+        *({"revision": revision} for revision in ("../r", "r" * 1000, "\x1b[31m")),
+        *({"definition": text} for text in ("[]", "{", "[" * 10**5, '"' + "a" * 10**7 + '"')),
+        *({"figures": text} for text in ("{}", "[1]", '["a"', '[{"a": 1}]')),
+    ],
+    ids=lambda said: " ".join(f"{name} {text[:12]!r}" for name, text in said.items()),
+)
+def test_of_a_store_with_a_sweep_that_no_file_asks_for_nothing_is_imported(
+    here: Path, said: dict[str, str]
+) -> None:
+    register(here / "store", **said)
+    ended = walk("import", str(here / "store"), store=here / "mine")
+    assert ended.code == 2, ended
+    assert len(ended.errors.splitlines()) == 1
+    assert ended.errors.rstrip("\n").isprintable()
+    assert not [path for path in (here / "mine").rglob("*.*") if path.is_file()]
 
 
 def only_lacking(store: Path) -> bool:
