@@ -203,6 +203,7 @@ def _whole(path: Path) -> Iterator[None]:
 def check(path: Path, row: Row) -> None:
     """Raise a DamagedFile where a result, read from `path`, is not what was written."""
     whole = digest(row["value"]) == row["key"] and row_checksum(row) == row["checksum"]
+    whole &= isinstance(json.loads(row["value"]), dict)
     if not whole or (path.parent.parent.name == "live" and path.stem != row["key"]):
         raise DamagedFile.altered(path, f"{row['key'][:12]} is not what was written")
 

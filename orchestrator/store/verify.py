@@ -54,9 +54,12 @@ class _Seen:
         self.damaged = False
 
     def note(self, row: Row, path: Path) -> None:
+        value = json.loads(row["value"])
+        if not isinstance(value, dict):
+            raise ValueError(f"the value of {row['key'][:12]} is neither a run nor a mask")
         if row["kind"] == "mask":
             self.kept[row["key"]] = row["kept"]
-        self.lineage.add(row["key"], json.loads(row["value"]), path)
+        self.lineage.add(row["key"], value, path)
 
 
 def verify(store: Path, observe: Callable[[int], None] = lambda _: None) -> list[Finding]:

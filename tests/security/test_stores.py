@@ -9,9 +9,11 @@ import pytest
 
 from orchestrator.cli import app
 from orchestrator.errors import StoreError
-from orchestrator.store import layout, parquet, results
+from orchestrator.store import layout, parquet, results, schema
 from orchestrator.store.compact import compact
+from orchestrator.store.files import publish
 from orchestrator.store.verify import verify
+from tasks.key import digest
 from tests.security.poison import CODE, POISONS, SECRET, Poisoned, flipped, honest, register
 from tests.security.walking import COMMANDS, EXEMPT, Ended, named, walk
 
@@ -136,6 +138,20 @@ def test_of_a_store_with_a_sweep_that_no_file_asks_for_nothing_is_imported(
     assert len(ended.errors.splitlines()) == 1
     assert ended.errors.rstrip("\n").isprintable()
     assert not [path for path in (here / "mine").rglob("*.*") if path.is_file()]
+
+
+@pytest.mark.parametrize("value", ["{}", "[]", "1", '{"network": 1}', '{"network": {"kind": "x"}}'])
+def test_a_value_that_is_none_of_ours_is_no_traceback(here: Path, value: str) -> None:
+    key = digest(value)
+    row = {**results.read_row(KINDS["live"](here / "store")), "key": key, "value": value}
+    row["kind"] = "mask"
+    row["checksum"] = results.row_checksum(row)
+    publish(here / "store" / layout.result(key), results.encode(schema.FOLDED, [schema.fold(row)]))
+    for command in ("show", "measure"):
+        walked(here, command, key)
+    for command in ("verify", "gc", "status"):
+        walked(here, command)
+    assert walk("import", str(here / "store"), store=here / "mine").clean
 
 
 def only_lacking(store: Path) -> bool:
