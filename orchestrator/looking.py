@@ -1,6 +1,5 @@
 """What `status`, `show` and `sql` without a query print: questions to the store, in SQL."""
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from rich.table import Table
 from orchestrator.errors import TombolaError
 from orchestrator.progress import Snapshot, sentence
 from orchestrator.store import schema
+from orchestrator.store.asked import fields
 from orchestrator.store.beacon import Told
 from orchestrator.store.lineage import stands_on
 from orchestrator.terminal import styled
@@ -219,7 +219,7 @@ def print_expression(console: Console, connection: Connection, prefix: str) -> N
         When no key, or more than one, begins so.
     """
     key, kind, text = _find(connection, prefix)
-    value = json.loads(text) if text else None
+    value = fields(text) if text else None
     console.print(f"{kind} {key}", style="bold")
     if value is None:
         console.print("asked for by a sweep, not computed yet")
@@ -323,7 +323,7 @@ def _print_lineage(console: Console, connection: Connection, value: dict[str, An
         if row is None:
             console.print(f"  {key[:SHORT_KEY]}  (not in the store any more)")
             continue
-        parent = json.loads(row[1])
+        parent = fields(row[1])
         console.print(f"  {row[0]:<5} {key[:SHORT_KEY]}  {_summary(parent)}")
         inputs += stands_on(parent)
     if not seen:

@@ -189,5 +189,5 @@ def _said(column: str, row: Row) -> str:
     if column == "method":
         return style.look(row["method"]).label
     if column == "ablation":
-        return style.ABLATIONS[row["ablation"]].label
+        return style.look_of_ablation(row["ablation"]).label
     return settings.details(row, {column})[0]
