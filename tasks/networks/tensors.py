@@ -1,7 +1,7 @@
 """The tensors of a module: which can be pruned, which are one under several names."""
 
 from collections.abc import Callable
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
@@ -130,9 +130,15 @@ def _is_weight(child: nn.Module, leaf: str) -> bool:
 
 
 def _nearest(pattern: str, names: list[str], most: int = 5) -> str:
-    """The names that are most like a pattern, or the first where none is."""
+    """The names that are most like a pattern, in whole or in a part; the first where none is."""
     letters = pattern.translate(str.maketrans("", "", "*?[]!"))
-    near = get_close_matches(letters, names, n=most, cutoff=0.5)
+
+    def likeness(name: str) -> float:
+        parts = (name, name[: len(letters)], *name.split("."))
+        return max(SequenceMatcher(None, letters, part).ratio() for part in parts)
+
+    alike = {name: likeness(name) for name in names}
+    near = sorted((n for n in names if alike[n] > 0.6), key=lambda n: -alike[n])[:most]
     if near:
         return f"near it are {', '.join(near)}"
     more = f" and {len(names) - most} more" if len(names) > most else ""
