@@ -181,7 +181,7 @@ def test_an_effective_density_that_cannot_be_computed_is_null_and_said_to_be(fol
     assert layers == (2, 0)
     assert accuracies == 3
     alone = tombola("figures", "alone.yaml", "--format", "svg")
-    assert alone.exit_code == 1
+    assert alone.exit_code, alone.output
     assert "takes masks of networks without recurrent and attention layers" in alone.stderr
     both = tombola("figures", "both.yaml", "--format", "svg")
     assert both.exit_code == 0, both.output
