@@ -20,6 +20,7 @@ from orchestrator.text import visible
 from tasks import counts
 from tasks.counts import Share
 from tasks.key import decode
+from tasks.torchvision_names import PREFIX
 
 SHORT_KEY = 12
 
@@ -304,7 +305,9 @@ def _print_prunable(
     except (ValueError, TypeError, KeyError, AttributeError):
         return  # of a version that this code does not compute
     share = Share(size, parameters, known.others if known else ())
-    rest = f"; not {share.without}" if known else f"; `tombola check {network.name}` says which"
+    rest = f"; not {share.without}" if known else ""
+    if ":" in network.name and not network.name.startswith(PREFIX):
+        rest = f"; `tombola check {network.name}` says which"
     console.print(
         f"  {'prunable':<12} {share.percent} of {parameters:,} parameters{rest}", soft_wrap=True
     )
