@@ -47,7 +47,7 @@ def of_setting(dense: Run, options: dict[str, Any]) -> Labels:
     recipe = dense.recipe
     return {
         "dataset": dense.dataset.name,
-        "network": _network_label(dense.network),
+        "network": of_network(dense.network),
         "width": dense.network.width,
         "validation": dense.dataset.validation,
         "steps": recipe.steps,
@@ -114,7 +114,8 @@ def _layer_rates_label(c: Choices) -> str | None:
     return ", ".join(f"{layer} {rate:.9g}" for layer, rate in rates.items()) or None
 
 
-def _network_label(network: Network) -> str:
+def of_network(network: Network) -> str:
+    """A network's name, with all that it was asked for."""
     options = "".join(f" {o.name}={json.loads(o.value)}" for o in network.options)
     wide = f" x{_plain(network.width)}" if network.width != 1 else ""
     prunable = f" prunable={','.join(network.prunable)}" if network.prunable else ""

@@ -19,6 +19,10 @@ from orchestrator.store.beacon import Told
 from orchestrator.store.lineage import stands_on
 from orchestrator.terminal import styled
 from orchestrator.text import visible
+from tasks import counts
+from tasks.counts import Share
+from tasks.key import decode
+from tasks.torchvision_names import PREFIX
 
 SHORT_KEY = 12
 
@@ -88,8 +92,8 @@ def print_status(
     for heading in ("trials", "done", "failed", "blocked", "pending"):
         table.add_column(heading, justify="right")
     rows = connection.execute(_COUNTS, [sweep]).fetchall()
-    for name, *counts in rows:
-        table.add_row(name, *(f"{count:,}" for count in counts))
+    for name, *totals in rows:
+        table.add_row(name, *(f"{count:,}" for count in totals))
     if not rows:
         console.print("no sweep was launched in this store yet")
         return 0
@@ -113,7 +117,7 @@ def print_status(
             f"(e.g. {key[:SHORT_KEY]})",
             soft_wrap=True,
         )
-    return sum(counts[0] - counts[1] for _, *counts in rows)
+    return sum(totals[0] - totals[1] for _, *totals in rows)
 
 
 def _print_told(console: Console, told: Sequence[Told]) -> None:
@@ -225,6 +229,7 @@ def print_expression(console: Console, connection: Connection, prefix: str) -> N
         console.print("asked for by a sweep, not computed yet")
     else:
         _print_fields(console, value)
+        _print_prunable(console, connection, key, value)
         _print_provenance(console, connection, key)
         _print_lineage(console, connection, value)
     _print_users(console, connection, key)
@@ -287,6 +292,29 @@ def _short(value: Any) -> Any:
         inner = [f"{k}={_short(v)}" for k, v in value.items() if k not in ("kind", "version")]
         return f"{value['kind']}({', '.join(inner)})"
     return value
+
+
+def _print_prunable(
+    console: Console, connection: Connection, key: str, value: dict[str, Any]
+) -> None:
+    """What of the network's parameters could be pruned, as its task counted them."""
+    size, parameters = connection.execute(
+        "SELECT size, parameters FROM tasks WHERE key = ?", [key]
+    ).fetchone()
+    if not size or not parameters or "network" not in value:
+        return
+    try:
+        network = decode(value["network"])
+        known = counts.share(network)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return  # of a version that this code does not compute
+    share = Share(size, parameters, known.others if known else ())
+    rest = f"; not {share.without}" if known else ""
+    if ":" in network.name and not network.name.startswith(PREFIX):
+        rest = f"; `tombola check {network.name}` says which"
+    console.print(
+        f"  {'prunable':<12} {share.percent} of {parameters:,} parameters{rest}", soft_wrap=True
+    )
 
 
 def _print_provenance(console: Console, connection: Connection, key: str) -> None:

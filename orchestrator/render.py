@@ -43,9 +43,15 @@ def describe(value: Value) -> str:
 
 
 def print_plan(
-    console: Console, study: Study, planned: Plan, expected: Estimate, costs: Costs, slots: int
+    console: Console,
+    study: Study,
+    planned: Plan,
+    expected: Estimate,
+    costs: Costs,
+    slots: int,
+    shares: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Trials, tasks, what sharing saves, and what is expected to be spent."""
+    """Trials, tasks, the networks' prunable shares, what sharing saves, and what it should cost."""
     kinds, left, path = expected.kinds, expected.trained, expected.path
     lonely = trained(alone(study.trials))
     whole = planned.done == 0 and _is_whole(planned)
@@ -63,6 +69,8 @@ def print_plan(
     what = f"{kinds['run']:,} train, {kinds['mask']:,} prune"
     what += f", {measuring:,} measure" if measuring else ""
     table.add_row("tasks to run", f"{len(planned.tasks):,}", what)
+    for number, (share, of) in enumerate(shares):
+        table.add_row("" if number else "prunable", share, of)
     table.add_row(
         "trial by trial",
         f"{lonely.steps:,}",

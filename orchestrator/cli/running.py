@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from orchestrator.cli import shared
+from orchestrator.cli import networks, shared
 from orchestrator.cli.shared import DEFAULT_STORE, Overrides, Store, SweepFile, Where, app, guarded
 from orchestrator.errors import ExitCode, TombolaError
 
@@ -56,10 +56,11 @@ def plan(
     slots = gpus // gpus_per_task if gpus else workers or os.cpu_count() or 1
     with without_collection():
         asked = shared.read(sweep, overrides)
+        shares = networks.prunable(asked)
         planned, costs = study.plan_for(asked, store, device)
         costs = replace(costs, gang=gpus_per_task)
         expected = cost.estimate(planned, costs)
-        render.print_plan(console, asked, planned, expected, costs, slots)
+        render.print_plan(console, asked, planned, expected, costs, slots, shares)
         for problem in _missing_files(planned):
             shared.say(f"note: {problem}")
         if gpus or what_if or figure:
@@ -162,6 +163,7 @@ def run(
 
     console = shared.console()
     asked = shared.read(sweep, overrides)
+    networks.check_patterns(asked)
     root = shared.opened(store, create=True)
     clear_database_leftovers(root)
     if dropped := study.no_longer_asked(asked, root):
