@@ -41,7 +41,7 @@ test-slow: $(READY)  ## Run the slow tests: real clusters and servers, and proce
 
 baseline: $(READY)  ## Draw the pictures that figures are compared with anew (look at them)
 	@rm -rf tests/analysis/baseline
-	@$(PYTHON) -m pytest tests/analysis/test_images.py --mpl-generate-path=tests/analysis/baseline
+	@$(PYTHON) -m pytest tests/analysis/figures/test_images.py --mpl-generate-path=tests/analysis/baseline
 
 lint: $(READY)  ## Format check, lint, strict types, import contracts
 	@$(VENV)/bin/ruff format --check .

@@ -18,9 +18,9 @@ def connect(store: str | Path) -> Any:
     StoreError
         When the store is missing or a file in it is damaged.
     """
-    from analysis import results
+    from analysis.database import connection
 
-    return results.connect(store)
+    return connection.connect(store)
 
 
 def figure(name: str, store: str | Path, sweep: str, **options: Any) -> Any:

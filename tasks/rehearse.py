@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import torch
 
-from tasks.data import Data, Split, load
+from tasks.data.batches import Data, Split, load
 from tasks.networks.build import initial_weights
-from tasks.prune import prune
-from tasks.spec import GemMiner, Grasp, Init, Mask, OnExamples, Run, Score, Snip, Synflow
-from tasks.train import train
+from tasks.pruning.prune import prune
+from tasks.training.train import train
+from tasks.values.records import GemMiner, Grasp, Init, Mask, OnExamples, Run, Score, Snip, Synflow
 
 STEPS = 2
 EXAMPLES = 256

@@ -26,7 +26,7 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(R
 
 def commands() -> dict[str, set[str]]:
     """The options that each command knows."""
-    from orchestrator.cli import app
+    from tombola.cli import app
 
     group = typer.main.get_command(app)
     return {
@@ -55,7 +55,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def test_every_command_is_in_the_readme_and_has_help(project_root: Path) -> None:
-    from orchestrator.cli import app
+    from tombola.cli import app
 
     readme = (project_root / "README.md").read_text()
     for name in commands():

@@ -19,10 +19,11 @@ with app.setup:
 
     import marimo as mo
 
-    from analysis import files, sql
+    from analysis.database import sql
     from analysis.errors import AnalysisError
     from analysis.explore import markup
     from analysis.explore.snapshot import Asked, Filter, Snapshot
+    from tombola.store import arrow
 
     STORE = Path(str(mo.cli_args()["store"]))
     MOST_CURVES = 12
@@ -61,7 +62,7 @@ def _look(
 ) -> Any:
     every.value  # noqa: B018 (each tick of it runs this cell)
     held.seen = get_seen()
-    if getattr(held.seen, "mark", None) != files.mark(STORE):
+    if getattr(held.seen, "mark", None) != arrow.mark(STORE):
         held.seen = said(lambda: Snapshot(STORE))
         set_seen(held.seen)
     if isinstance(held.seen, Snapshot) and held.seen.sweeps != get_sweeps():

@@ -10,13 +10,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from analysis import files, results, style
+from analysis import style
+from analysis.database import connection
+from analysis.database.quoting import literal
 from analysis.figures import FIGURES
 from analysis.figures.options import parse
-from analysis.quoting import literal
 from analysis.report import contents, queries
 from analysis.report.contents import Picture
-from orchestrator.store import schema
+from tombola.store import arrow, schema
 
 STATUSES = ("done", "failed", "blocked", "pending")
 """What a trial can be."""
@@ -104,8 +105,8 @@ class Snapshot:
 
     def __init__(self, store: Path) -> None:
         self.store = store
-        self.mark = files.mark(store)  # before reading: what comes meanwhile shows at the next look
-        self._connection = results.connect(store)
+        self.mark = arrow.mark(store)  # before reading: what comes meanwhile shows at the next look
+        self._connection = connection.connect(store)
         self.sweeps = {
             name: Asked(Filter(*map(sorted, values)), _figures(json.loads(figures)))
             for name, figures, *values in self._rows(_SWEEPS)
@@ -145,13 +146,13 @@ class Snapshot:
     def columns(self) -> pa.Table:
         """Everything that a query can use, and what it means."""
         names = ("table", "column", "type", "meaning")
-        found = zip(*results.describe(self._connection), strict=True)
+        found = zip(*connection.describe(self._connection), strict=True)
         return pa.table(dict(zip(names, map(list, found), strict=True)))
 
     def figure(self, sweep: str, entry: Any, chosen: Filter) -> Picture:
         """A figure of the trials that the filter lets pass, or why there is none."""
         name, given = parse(entry)
-        with _DRAWING, results.scanning(self.store):
+        with _DRAWING, connection.scanning(self.store):
             return contents.picture(self._connection, sweep, {name: given | chosen.options()})
 
     def learning(self, sweep: str, trials: Sequence[int]) -> Picture:
@@ -160,11 +161,11 @@ class Snapshot:
         return self.figure(sweep, entry, Filter())
 
     def _rows(self, query: str, values: Any = None) -> list[tuple[Any, ...]]:
-        with results.scanning(self.store):
+        with connection.scanning(self.store):
             return self._connection.execute(query, values).fetchall()
 
     def _table(self, query: str, values: Any = None) -> pa.Table:
-        with results.scanning(self.store):
+        with connection.scanning(self.store):
             return self._connection.sql(query, params=values).to_arrow_table()
 
 

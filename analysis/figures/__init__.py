@@ -170,7 +170,7 @@ def compare(
 
 def ledger(store: str | Path, sweep_name: str, figures: list[Any]) -> Any:
     """What each figure took, as an Arrow table (see costing.by_figure). Raises as `draw` does."""
-    from analysis import results
+    from analysis.database import connection as results
     from analysis.figures import costing
 
     drawn = {
@@ -192,7 +192,8 @@ def draw_published(
     PublishedError
         When there is no such reference, or it has no curves.
     """
-    from analysis.figures import published_grid, save
+    from analysis.figures import save
+    from analysis.figures.kinds import published_grid
 
     facts = published_grid.select(name)
     about = published_grid.about(name)
@@ -228,7 +229,7 @@ def _prepared(
     store: str | Path, sweep: str, figures: list[Any]
 ) -> list[tuple[str, Prepared | FigureError]]:
     """What is asked for by the name of its file, selected in one snapshot, or why it cannot be."""
-    from analysis import results
+    from analysis.database import connection as results
 
     if found := check(figures):
         raise FigureError(found[0])

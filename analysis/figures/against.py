@@ -8,10 +8,11 @@ import pyarrow as pa
 
 from analysis import reference, style
 from analysis.errors import PublishedError
-from analysis.figures import published, selection, series
+from analysis.figures import published
 from analysis.figures.options import AccuracyOptions
 from analysis.figures.published import Curve
-from analysis.figures.series import Panel, Series
+from analysis.stats import selection, series
+from analysis.stats.series import Panel, Series
 
 _COLUMNS = pa.schema(
     [

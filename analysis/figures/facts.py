@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis import style
-from analysis.figures import selection
 from analysis.figures.options import Options
+from analysis.stats import selection
 
 
 @dataclass(frozen=True, kw_only=True)

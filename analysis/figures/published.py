@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 from analysis import reference
 from analysis.errors import PublishedError
-from analysis.figures.selection import grouped, of
-from analysis.figures.series import Panel, Point
 from analysis.stats import summary
+from analysis.stats.selection import grouped, of
+from analysis.stats.series import Panel, Point
 from analysis.style import Dashes
 
 LINE: Dashes = (0, (1, 1.4))

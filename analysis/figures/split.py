@@ -14,9 +14,9 @@ from typing import Any
 
 from analysis import style
 from analysis.errors import FigureError
-from analysis.figures import selection
-from analysis.figures.selection import Row
-from orchestrator.store import settings
+from analysis.stats import selection
+from analysis.stats.selection import Row
+from tombola.store import settings
 
 MOST = 12
 """Series of one panel."""

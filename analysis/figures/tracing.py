@@ -8,9 +8,12 @@ from typing import Any, Literal, NamedTuple
 import duckdb
 import pyarrow as pa
 
-from analysis import figures, reference, results, sql
+from analysis import figures, reference
+from analysis.database import connection as results
+from analysis.database import sql
 from analysis.errors import AnalysisError, FigureError
-from analysis.figures import options, selection
+from analysis.figures import options
+from analysis.stats import selection
 
 _CURVE = ("network", "dataset", "method", "ablation")
 _RUNS = pa.schema(

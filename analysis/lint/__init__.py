@@ -10,7 +10,7 @@ from typing import Literal
 
 import duckdb
 
-from analysis import results
+from analysis.database import connection as results
 from analysis.lint.evidence import Evidence, read
 from analysis.lint.rules import RULES, Answer
 

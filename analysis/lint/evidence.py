@@ -5,7 +5,7 @@ from typing import Any
 
 import duckdb
 
-from orchestrator.store.settings import SETTING
+from tombola.store.settings import SETTING
 
 Row = dict[str, Any]
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from analysis.figures.selection import grouped, of
 from analysis.lint.evidence import PAIR, Evidence, Row
-from orchestrator.store import schema
-from orchestrator.store.settings import RECIPE, SETTING, varying
+from analysis.stats.selection import grouped, of
+from tombola.store import schema
+from tombola.store.settings import RECIPE, SETTING, varying
 
 Answer = Literal["yes", "partly", "no", "not answered"]
 

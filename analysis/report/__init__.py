@@ -15,10 +15,10 @@ import duckdb
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from analysis import results
+from analysis.database import connection as results
 from analysis.errors import AnalysisError
 from analysis.report import contents
-from orchestrator.text import lines
+from tombola.text import lines
 
 __all__ = ["page", "write"]
 

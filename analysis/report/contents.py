@@ -8,7 +8,8 @@ import duckdb
 import yaml
 from markupsafe import Markup
 
-from analysis import figures, results, style
+from analysis import figures, style
+from analysis.database import connection as results
 from analysis.errors import FigureError
 from analysis.figures import save
 from analysis.report import queries, sections

@@ -6,9 +6,9 @@ from typing import Any
 
 import duckdb
 
-from analysis.quoting import literal
-from orchestrator.store import schema
-from orchestrator.store.settings import APART, SETTING, varies
+from analysis.database.quoting import literal
+from tombola.store import schema
+from tombola.store.settings import APART, SETTING, varies
 
 MOST_TRIALS = 2000
 """Trials that the report lists."""

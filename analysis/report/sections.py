@@ -8,14 +8,14 @@ import duckdb
 import pyarrow as pa
 
 from analysis import lint as checking
-from analysis import views
+from analysis.database import views
+from analysis.database.quoting import literal
 from analysis.figures import costing
-from analysis.quoting import literal
 from analysis.report import queries
 from analysis.report.queries import Columns
 from analysis.report.tables import Table, ask, listed, table
-from analysis.rounding import rounded
-from orchestrator.store.settings import SETTING
+from tombola.rounding import rounded
+from tombola.store.settings import SETTING
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,10 @@ def render(
     TableError
         When the metric, a method or a density is none that the sweep has.
     """
-    from analysis import results, samples
-    from analysis.figures import save, selection
+    from analysis.database import connection as results
+    from analysis.figures import save
     from analysis.figures.options import StepOptions
+    from analysis.stats import samples, selection
     from analysis.tables import content, formats
 
     options = StepOptions(methods=tuple(methods), ablations=tuple(ablations), metric=metric)

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from math import isclose
 from typing import Literal, TypeAlias
 
-from analysis import comparisons, style
-from analysis.comparisons import Comparison
-from analysis.figures import selection
-from analysis.samples import Sample, Study
-from analysis.stats import ALPHA
+from analysis import style
+from analysis.stats import ALPHA, comparisons, selection
+from analysis.stats.comparisons import Comparison
+from analysis.stats.samples import Sample, Study
 
 Standing: TypeAlias = Literal["best", "close", "untested", "plain"]
 """The best mean of its column; not significantly worse; no test; anything else."""

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from math import ceil, isfinite
 from typing import Any
 
-from analysis import rounding, style
-from analysis.samples import Sample
+from analysis import style
+from analysis.stats.samples import Sample
 from analysis.tables.content import Block, Cell, Table, words
-from orchestrator.text import cell, visible
+from tombola import rounding
+from tombola.text import cell, visible
 
 _NONE = "–"
 _ACROSS = 4

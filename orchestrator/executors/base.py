@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from orchestrator.failures import Failure
+from orchestrator.scheduling.failures import Failure
 
 
 @dataclass(frozen=True)

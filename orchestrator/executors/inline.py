@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from orchestrator.executors.base import Arrival, Pack, Returned, Seldom
-from orchestrator.preemption import Notice
+from orchestrator.node.preemption import Notice
 
 
 class InlineExecutor:
@@ -24,7 +24,7 @@ class InlineExecutor:
 
     def wait(self, seconds: float) -> list[Arrival]:  # noqa: ARG002 - it never waits
         """Run the next pack."""
-        from orchestrator.worker import run_pack
+        from orchestrator.node.worker import run_pack
 
         if not self._waiting:
             return []

@@ -14,8 +14,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.lazy import LazyModuleMixin
 
-from tasks import own, streams
-from tasks.draws import seeded
+from tasks import random_streams
 from tasks.networks import schemes, tensors
 from tasks.networks.conv import conv, conv2_bn
 from tasks.networks.densenet import densenet_40
@@ -24,7 +23,9 @@ from tasks.networks.mobile import mobilenet_v1
 from tasks.networks.resnet import resnet_cifar, resnet_imagenet, wide_resnet
 from tasks.networks.vgg import vgg_bn, vgg_bn_three_linear
 from tasks.networks.vit import vit_small
-from tasks.spec import Init, Network
+from tasks.training.random_layers import seeded
+from tasks.values import user_code
+from tasks.values.records import Init, Network
 
 # Attention in evaluation computes as in training does, not by a kernel that no hook sees and
 # that has no derivative.
@@ -234,7 +235,7 @@ def _builder(name: str) -> Builder:
 def _own(network: Network) -> nn.Module:
     """A user's network, by the function that builds it."""
     options = tuple((option.name, option.value) for option in network.options)
-    module = own.call(network.name, network, source=network.source, options=options)
+    module = user_code.call(network.name, network, source=network.source, options=options)
     if not isinstance(module, nn.Module):
         raise ValueError(
             f"{network.name} returned {type(module).__name__}; "
@@ -285,6 +286,6 @@ def _named(network: Network, init: Init) -> Weights:
         elif role in {"weight", "running_var"}:
             weights[name] = torch.ones(tensor.shape)
         else:
-            draws = streams.normal(tensor.numel(), init.seed, "weights", name)
+            draws = random_streams.normal(tensor.numel(), init.seed, "weights", name)
             weights[name] = torch.from_numpy(0.02 * draws).float().reshape(tensor.shape)
     return weights

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from tasks.networks.widths import scaled
-from tasks.spec import Network
+from tasks.values.records import Network
 
 
 class _Residual(nn.Module):

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.special import ndtr, ndtri
 
-from tasks import streams
-from tasks.spec import Init
+from tasks import random_streams
+from tasks.values.records import Init
 
 _SPREAD = 0.87962566103423978
 """Standard deviation of N(0, 1) cut off at two of its own."""
@@ -50,7 +50,7 @@ def weight(name: str, shape: torch.Size, init: Init, fans: tuple[int, int] | Non
 
 def scale(name: str, shape: torch.Size, init: Init) -> Tensor:
     """Draw a batch norm's scale, U(0, 1)."""
-    draws = streams.uniform(shape.numel(), init.seed, "batch norm", name)
+    draws = random_streams.uniform(shape.numel(), init.seed, "batch norm", name)
     return torch.from_numpy(draws).float().reshape(shape)
 
 
@@ -63,18 +63,18 @@ def bias(name: str, shape: torch.Size, fan_in: int, init: Init) -> Tensor:
 
 
 def _normal(name: str, shape: torch.Size, std: float, init: Init) -> Tensor:
-    draws = streams.normal(shape.numel(), init.seed, "weights", name)
+    draws = random_streams.normal(shape.numel(), init.seed, "weights", name)
     return torch.from_numpy(std * draws).float().reshape(shape)
 
 
 def _uniform(name: str, shape: torch.Size, bound: float, init: Init) -> Tensor:
     """U(-bound, bound); PyTorch's kaiming_uniform_ with a = √5 has the bound 1/√fan-in."""
-    draws = streams.uniform(shape.numel(), init.seed, "weights", name)
+    draws = random_streams.uniform(shape.numel(), init.seed, "weights", name)
     return torch.from_numpy(bound * (2 * draws - 1)).float().reshape(shape)
 
 
 def _truncated(name: str, shape: torch.Size, std: float, init: Init) -> Tensor:
-    draws = torch.from_numpy(streams.uniform(shape.numel(), init.seed, "weights", name))
+    draws = torch.from_numpy(random_streams.uniform(shape.numel(), init.seed, "weights", name))
     low, high = ndtr(torch.tensor([-2.0, 2.0], dtype=torch.float64))
     within: Tensor = ndtri(low + draws * (high - low))
     return (std / _SPREAD * within).float().reshape(shape)

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from measuring import machine, report, timed
 
-from tests.small import tombola, write_sweep
+from tests.support.small import tombola, write_sweep
 
 
 def main() -> None:

@@ -25,16 +25,16 @@ import bench_plan
 import big_store
 from measuring import machine, report, timed
 
-from analysis import results as reading
-from orchestrator import study
-from orchestrator.plan import Nothing, Value, plan
-from orchestrator.store import layout, results
-from orchestrator.store.compact import compact
-from orchestrator.store.files import open_store
-from orchestrator.store.place import total_size
-from tasks.key import digest
-from tasks.spec import Mask
-from tests.small import tombola, write_sweep
+from analysis.database import connection as reading
+from orchestrator.planning.planner import Nothing, Value, plan
+from orchestrator.running import study
+from tasks.values.key import digest
+from tasks.values.records import Mask
+from tests.support.small import tombola, write_sweep
+from tombola.store import layout, results
+from tombola.store.compact import compact
+from tombola.store.location import total_size
+from tombola.store.publish import open_store
 
 TRIALS = 100_000
 LIVE = 10_000
@@ -109,7 +109,7 @@ def weigh_million(folder: Path) -> None:
     }.items():
         _weigh(what, ["-c", code], folder)
     for command in (["status"], ["verify"], ["gc"], ["run", "big.yaml", "--executor", "inline"]):
-        words = ["-m", "orchestrator.cli", *command, "--store", str(store)]
+        words = ["-m", "tombola.cli", *command, "--store", str(store)]
         _weigh(f"tombola {command[0]}", words, folder)
 
 

@@ -11,12 +11,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from bench_plan import GRIDS
 from measuring import machine, report
 
-from orchestrator import study
 from orchestrator.executors.base import Arrival, Outcome, Pack, Returned
-from orchestrator.launch import Progress, launch
-from orchestrator.plan import Nothing, plan
-from orchestrator.store.files import open_store
-from tests.small import write_sweep
+from orchestrator.planning.planner import Nothing, plan
+from orchestrator.running import study
+from orchestrator.running.launch import Progress, launch
+from tests.support.small import write_sweep
+from tombola.store.publish import open_store
 
 
 class AtOnce:

@@ -9,10 +9,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from measuring import machine, report, timed
 
-from tasks import catalog
 from tasks.networks.build import initial_weights
-from tasks.prune import prune
-from tasks.spec import Init, Magnitude, Synflow
+from tasks.pruning.prune import prune
+from tasks.values import catalog
+from tasks.values.records import Init, Magnitude, Synflow
 
 
 def main() -> None:

@@ -17,13 +17,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from measuring import machine, report, timed
 
-from analysis import results as reading
-from orchestrator.store import layout, objects, results
-from orchestrator.store.compact import compact
-from orchestrator.store.files import open_store, publish, publish_all
-from orchestrator.store.place import contents, locate
-from tasks.key import digest
-from tests.s3 import Server
+from analysis.database import connection as reading
+from tasks.values.key import digest
+from tests.support.s3 import Server
+from tombola.store import layout, object_storage, results
+from tombola.store.compact import compact
+from tombola.store.location import contents, locate
+from tombola.store.publish import open_store, publish, publish_all
 
 COUNT, SOME = 2_000, 100
 AWAY = 0.02
@@ -149,7 +149,7 @@ def far_away(port: int) -> Iterator[int]:
 def forget_clients() -> None:
     """Clients keep the endpoint that they were made with."""
     s3fs.S3FileSystem.clear_instance_cache()
-    objects._s3_session.cache_clear()
+    object_storage._s3_session.cache_clear()
 
 
 def _connected(store: Path) -> Callable[[], None]:
@@ -164,7 +164,7 @@ def compare_sweeps(server: Server, folder: Path) -> None:
     """`tombola run` from an empty store, on Ray."""
     taken = {}
     for name, store in (("a directory", folder / "store"), ("S3", f"{server.store}/quickstart")):
-        command = [sys.executable, "-m", "orchestrator.cli", "run", "sweeps/quickstart.yaml"]
+        command = [sys.executable, "-m", "tombola.cli", "run", "sweeps/quickstart.yaml"]
         began = time.perf_counter()
         subprocess.run([*command, "--store", str(store)], cwd=ROOT, check=True, capture_output=True)
         taken[name] = time.perf_counter() - began

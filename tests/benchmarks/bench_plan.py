@@ -11,12 +11,12 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from measuring import machine, report, timed
 
-from orchestrator import study
-from orchestrator.cost import Costs, estimate
-from orchestrator.graph import Graph, Node
-from orchestrator.plan import Nothing, Plan, alone, plan
-from orchestrator.schedule import Ended, Finished, Scheduler, Start
-from tests.small import write_sweep
+from orchestrator.planning.cost import Costs, estimate
+from orchestrator.planning.planner import Nothing, Plan, alone, plan
+from orchestrator.running import study
+from orchestrator.scheduling.graph import Graph, Node
+from orchestrator.scheduling.scheduler import Ended, Finished, Scheduler, Start
+from tests.support.small import write_sweep
 
 GRIDS = [
     {
@@ -45,7 +45,7 @@ def schedule(planned: Plan) -> int:
 def whole(folder: Path, replicates: int) -> tuple[float, float]:
     """CPU seconds and GiB of the command `tombola plan`, start and end included."""
     path = write_sweep(folder, replicates=replicates, grids=GRIDS)
-    words = [sys.executable, "-m", "orchestrator.cli", "plan", path.name, "--store", "none"]
+    words = [sys.executable, "-m", "tombola.cli", "plan", path.name, "--store", "none"]
     here = str(Path(__file__).parents[2])
     subprocess.run(
         words, cwd=folder, env={**os.environ, "PYTHONPATH": here}, capture_output=True, check=True

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from measuring import machine, report
 
-from tests import readers
+from tests.support import readers
 
 
 def main() -> None:

@@ -7,10 +7,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from measuring import machine, report, timed
 
-from orchestrator import study
-from orchestrator.cost import Costs, graph
-from orchestrator.plan import Nothing, plan
-from orchestrator.simulate import simulate
+from orchestrator.planning.cost import Costs, graph
+from orchestrator.planning.planner import Nothing, plan
+from orchestrator.running import study
+from orchestrator.scheduling.simulate import simulate
 
 SWEEPS_FOLDER = Path(__file__).parents[2] / "sweeps"
 SWEEPS = (

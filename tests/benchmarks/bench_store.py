@@ -8,11 +8,11 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from measuring import machine, report, timed
 
-from analysis import results as reading
-from orchestrator.store import layout, results
-from orchestrator.store.compact import compact
-from orchestrator.store.files import open_store
-from tasks.key import digest
+from analysis.database import connection as reading
+from tasks.values.key import digest
+from tombola.store import layout, results
+from tombola.store.compact import compact
+from tombola.store.publish import open_store
 
 COUNT = 10_000
 SHIPPED = Path(__file__).parents[1] / "golden" / "store"

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from measuring import machine, report
 
-from analysis import results
+from analysis.database import connection as results
 
 ROOT = Path(__file__).parents[2]
 REPLICATES = int(os.environ.get("TOMBOLA_BENCH_REPLICATES", "400"))
@@ -80,7 +80,7 @@ def compare(folder: Path) -> None:
 
 def through_tombola(folder: Path) -> tuple[float, float]:
     """Tasks a second of the whole command, and between its first and last result."""
-    command = [sys.executable, "-m", "orchestrator.cli", "run", "--no-canary"]
+    command = [sys.executable, "-m", "tombola.cli", "run", "--no-canary"]
     subprocess.run([*command, "learning.yaml"], check=True, stdout=subprocess.DEVNULL)
     began = time.perf_counter()
     subprocess.run([*command, "noop.yaml"], check=True, stdout=subprocess.DEVNULL)
@@ -112,8 +112,8 @@ def through_ray() -> dict[str, float]:
     def mask(number: int) -> int:
         import torch
 
-        from tasks.prune import prune
-        from tasks.spec import Network, Random
+        from tasks.pruning.prune import prune
+        from tasks.values.records import Network, Random
 
         torch.set_num_threads(1)
         network = Network(name="one_layer:one", input_shape=(1, 8, 8), classes=10)

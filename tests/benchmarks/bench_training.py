@@ -23,10 +23,10 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from tasks import process
-from tasks.data import Data, InMemory, Split
+from tasks.data.batches import Data, InMemory, Split
 from tasks.networks.build import build, initial_weights
-from tasks.spec import Init, Network, Recipe
-from tasks.train import evaluate, train
+from tasks.training.train import evaluate, train
+from tasks.values.records import Init, Network, Recipe
 
 TURNS = 3
 LENET = Network(name="lenet_300_100", input_shape=(1, 28, 28), classes=10)

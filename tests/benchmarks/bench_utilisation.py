@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from measuring import machine, report
 
-from analysis import results
+from analysis.database import connection
 
 ROOT = Path(__file__).parents[2]
 SLOTS = 2
@@ -61,14 +61,14 @@ def main() -> None:
 
 
 def utilisation(folder: Path, sweep: str) -> float:
-    command = [sys.executable, "-m", "orchestrator.cli", "run", f"{sweep}.yaml"]
+    command = [sys.executable, "-m", "tombola.cli", "run", f"{sweep}.yaml"]
     subprocess.run(
         [*command, "--no-canary", "--num-cpus", str(SLOTS)],
         check=True,
         cwd=folder,
         stdout=subprocess.DEVNULL,
     )
-    [[busy]] = results.connect(folder / "store").execute(BUSY, {"slots": SLOTS}).fetchall()
+    [[busy]] = connection.connect(folder / "store").execute(BUSY, {"slots": SLOTS}).fetchall()
     return float(busy)
 
 

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestrator.store import layout, schema
-from orchestrator.store.files import publish
-from orchestrator.store.results import encode
-from tasks.key import digest
+from tasks.values.key import digest
+from tombola.store import layout, schema
+from tombola.store.publish import publish
+from tombola.store.results import encode
 
 EVALS, LAYERS = 20, 20
 SEGMENT = 10_000

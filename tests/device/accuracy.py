@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from tasks.data import Data, InMemory, Split
-from tasks.lanes import Lap
+from tasks.data.batches import Data, InMemory, Split
 from tasks.networks.build import initial_weights
-from tasks.prune import prune
-from tasks.spec import Init, Magnitude, Recipe, StepDecay
+from tasks.pruning.prune import prune
+from tasks.training.lanes import Lap
+from tasks.values.records import Init, Magnitude, Recipe, StepDecay
 from tests.device.shapes import RESNET_20, device, go, lanes, noise
 
 T_OF_7 = 2.365

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from tasks import lanes as lane_module
-from tasks.lanes import Lap, train_side_by_side
-from tasks.precision import arithmetic
-from tasks.spec import Network, Recipe
-from tasks.train import Checkpoint, train
+from tasks.training import lanes as lane_module
+from tasks.training.lanes import Lap, train_side_by_side
+from tasks.training.precision import arithmetic
+from tasks.training.train import Checkpoint, train
+from tasks.values.records import Network, Recipe
 from tests.device.shapes import device, digest, eagerly, go, lanes, laps, noise
 
 DENSITY = 0.2
@@ -31,8 +31,8 @@ def conv_error(precision: Any) -> float:
 
 def rates_agree() -> bool:
     """Whether an update whose rate is a tensor has the bits of one with a number."""
-    from tasks.optimizers import optimizer as made
-    from tasks.optimizers import update
+    from tasks.training.optimizers import optimizer as made
+    from tasks.training.optimizers import update
 
     recipe = Recipe(steps=1, batch_size=1, lr=0.1, evaluate_every=1, weight_decay=1e-3)
     found = []

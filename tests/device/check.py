@@ -27,11 +27,11 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from tasks import lanes as lane_module  # noqa: E402
-from tasks import train as training  # noqa: E402
-from tasks.precision import arithmetic  # noqa: E402
-from tasks.spec import Network, Recipe  # noqa: E402
-from tasks.train import Checkpoint  # noqa: E402
+from tasks.training import lanes as lane_module  # noqa: E402
+from tasks.training import train as training  # noqa: E402
+from tasks.training.precision import arithmetic  # noqa: E402
+from tasks.training.train import Checkpoint  # noqa: E402
+from tasks.values.records import Network, Recipe  # noqa: E402
 from tests.device import accuracy, bits, peers  # noqa: E402
 from tests.device.shapes import (  # noqa: E402
     CONV_2,

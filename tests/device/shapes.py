@@ -8,16 +8,16 @@ from unittest import mock
 
 import torch
 
-from tasks import lanes as lane_module
-from tasks import precision
-from tasks import train as train_module
-from tasks.data import Data, InMemory, Split
-from tasks.lanes import Lap, lanes, train_side_by_side
-from tasks.masks import Kept
+from tasks.data.batches import Data, InMemory, Split
 from tasks.networks.build import initial_weights
-from tasks.prune import prune
-from tasks.spec import Init, Network, Random, Recipe
-from tasks.train import Trained
+from tasks.pruning.masks import Kept
+from tasks.pruning.prune import prune
+from tasks.training import lanes as lane_module
+from tasks.training import precision
+from tasks.training import train as train_module
+from tasks.training.lanes import Lap, lanes, train_side_by_side
+from tasks.training.train import Trained
+from tasks.values.records import Init, Network, Random, Recipe
 
 WIDE = Network(name="lenet_300_100", input_shape=(1, 28, 28), classes=10)
 CONV_2 = Network(name="conv_2", input_shape=(3, 32, 32), classes=10)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis import results
-from orchestrator import study
+from analysis.database import connection
 from orchestrator.executors.base import Arrival, Pack, Returned
-from orchestrator.fuse import STREAK
-from orchestrator.worker import run_pack
-from tests.small import write_sweep
+from orchestrator.node.worker import run_pack
+from orchestrator.running import study
+from orchestrator.scheduling.node_health import STREAK
+from tests.support.small import write_sweep
 
 SCORES = """
 import os
@@ -88,7 +88,7 @@ def launched(folder: Path, method: str, executor: TwoNodes) -> tuple[list[str], 
     grids = [{"method": f"fussy:{method}", "density": 0.5, "train": False}]
     asked = study.read(write_sweep(folder, replicates=60, grids=grids))
     progress = study.run(asked, folder / "store", executor)
-    statuses = results.connect(folder / "store").execute("SELECT DISTINCT status FROM trials")
+    statuses = connection.connect(folder / "store").execute("SELECT DISTINCT status FROM trials")
     assert progress.settled == progress.total
     return progress.fenced, [row[0] for row in statuses.fetchall()]
 

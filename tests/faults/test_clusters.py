@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import ExitCode
-from orchestrator.store import layout
-from orchestrator.store.verify import repair, verify
-from tests.cluster import Cluster, cluster, free_port, processes, two_hosts, until
-from tests.s3 import Server
-from tests.small import outcome, tombola, write_sweep
+from tests.support.cluster import Cluster, cluster, free_port, processes, two_hosts, until
+from tests.support.s3 import Server
+from tests.support.small import outcome, tombola, write_sweep
+from tombola.errors import ExitCode
+from tombola.store import layout
+from tombola.store.verify import repair, verify
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +27,7 @@ GRIDS = [
 RECIPE = {"steps": 40, "batch_size": 64, "lr": 0.1, "evaluate_every": 10}
 
 
-RUN = (sys.executable, "-m", "orchestrator.cli", "run", "tiny.yaml")
+RUN = (sys.executable, "-m", "tombola.cli", "run", "tiny.yaml")
 
 
 def join(
@@ -282,7 +282,7 @@ def driver(folder: Path, nodes: Cluster, prefix: tuple[str, ...] = ()) -> subpro
 LONG_TASKS = """
 import sys
 from orchestrator import schedule
-from orchestrator.cli import main
+from tombola.cli import main
 schedule.AHEAD_SECONDS = schedule.PACK_SECONDS = 0.05  # as if these seconds were hours
 sys.exit(main())
 """

@@ -17,19 +17,20 @@ from typing import Any
 
 import pytest
 
-from analysis import export, results
+from analysis.database import connection as results
+from analysis.database import export
 from analysis.errors import StoreError as StoreErrorOfReaders
-from orchestrator import study
-from orchestrator.errors import StoreError
 from orchestrator.executors.inline import InlineExecutor
-from orchestrator.failures import Failure
-from orchestrator.launch import Progress
-from orchestrator.store import clock, layout
-from orchestrator.store.compact import compact
-from orchestrator.store.segments import segment_keys, segments
-from orchestrator.store.verify import repair, verify
-from tests.s3 import until
-from tests.small import outcome, tombola, write_sweep
+from orchestrator.running import study
+from orchestrator.running.launch import Progress
+from orchestrator.scheduling.failures import Failure
+from tests.support.s3 import until
+from tests.support.small import outcome, tombola, write_sweep
+from tombola.errors import StoreError
+from tombola.store import clock, layout
+from tombola.store.compact import compact
+from tombola.store.segments import segment_keys, segments
+from tombola.store.verify import repair, verify
 
 INLINE = ("run", "tiny.yaml", "--executor", "inline")
 
@@ -187,7 +188,7 @@ def test_a_store_becomes_read_only_in_the_middle(
     write_sweep(tmp_path)
     assert disk("remount,size=100m")
     process = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.cli", *INLINE],
+        [sys.executable, "-m", "tombola.cli", *INLINE],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -262,7 +263,7 @@ def test_what_a_disk_changes_is_found_and_computed_again(
 
 def set_clock(patched: pytest.MonkeyPatch, moment: Callable[[], datetime]) -> None:
     patched.setattr(clock, "now", moment)
-    patched.setattr("orchestrator.worker.now", moment)
+    patched.setattr("orchestrator.node.worker.now", moment)
 
 
 def test_a_clock_that_jumps_by_days_during_a_launch_changes_nothing(

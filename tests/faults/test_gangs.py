@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from analysis import results
-from orchestrator.store import layout
-from orchestrator.store.verify import repair, verify
-from tests.cluster import Cluster, Node, cluster, ip, processes, two_hosts, until
-from tests.small import tombola, write_sweep
+from analysis.database import connection
+from tests.support.cluster import Cluster, Node, cluster, ip, processes, two_hosts, until
+from tests.support.small import tombola, write_sweep
+from tombola.store import layout
+from tombola.store.verify import repair, verify
 
 pytestmark = pytest.mark.slow
 
-RUN = (sys.executable, "-m", "orchestrator.cli", "run", "tiny.yaml", "--checkpoint-every", "0.5")
+RUN = (sys.executable, "-m", "tombola.cli", "run", "tiny.yaml", "--checkpoint-every", "0.5")
 ACROSS = ("--gpus-per-task", "2", "--across-nodes")
 RECIPE = {"steps": 2500, "batch_size": 64, "lr": 0.02, "evaluate_every": 500}
 SWEEP = {"dense": False, "grids": [{"method": "random", "sparsity": 0.5}], "recipe": RECIPE}
@@ -76,7 +76,7 @@ def other(node: Node) -> list[int]:
 
 
 def asked(folder: Path, query: str) -> list[tuple[object, ...]]:
-    return results.connect(folder / "store").sql(query).fetchall()
+    return connection.connect(folder / "store").sql(query).fetchall()
 
 
 def assert_same_run(folder: Path, alone: Path) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import ExitCode
-from orchestrator.store import layout
-from orchestrator.store.verify import repair, verify
-from tests.small import outcome, tombola, write_sweep
+from tests.support.small import outcome, tombola, write_sweep
+from tombola.errors import ExitCode
+from tombola.store import layout
+from tombola.store.verify import repair, verify
 
 GRIDS = [
     {"method": ["random", "snip", "synflow"], "levels": [2, 5, 8], "ablation": ["none", "shuffle"]},
@@ -37,7 +37,7 @@ def committed(folder: Path) -> int:
 
 def start(folder: Path, *options: str, sweep: str = "tiny.yaml") -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.cli", "run", sweep, *options],
+        [sys.executable, "-m", "tombola.cli", "run", sweep, *options],
         cwd=folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -137,7 +137,7 @@ def test_of_a_local_ray_nothing_outlives_the_launch_and_a_lost_one_is_told_in_a_
 ) -> None:
     write_sweep(tmp_path, grids=GRIDS, recipe=RECIPE)
     process = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.cli", "run", "tiny.yaml", "--num-cpus", "1"],
+        [sys.executable, "-m", "tombola.cli", "run", "tiny.yaml", "--num-cpus", "1"],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -172,7 +172,7 @@ def test_an_interrupted_run_stops_at_once_and_says_how_to_go_on(
 ) -> None:
     write_sweep(tmp_path, grids=GRIDS, recipe=RECIPE)
     process = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.cli", "run", "tiny.yaml"],
+        [sys.executable, "-m", "tombola.cli", "run", "tiny.yaml"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

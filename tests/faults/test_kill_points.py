@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator import study
-from orchestrator.chaos import Verdict, chaos, digests
 from orchestrator.executors.inline import InlineExecutor
-from orchestrator.store.verify import repair, verify
-from tests.small import outcome, tables, write_sweep
+from orchestrator.running import study
+from orchestrator.running.chaos import Verdict, chaos, digests
+from tests.support.small import outcome, tables, write_sweep
+from tombola.store.verify import repair, verify
 
 GRIDS = [
     {"method": ["random", "snip"], "levels": [2, 5, 8], "ablation": ["none", "shuffle"]},

@@ -15,16 +15,17 @@ from typing import Any, NamedTuple
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator import merge, study
-from orchestrator.cli import app
 from orchestrator.executors.inline import InlineExecutor
-from orchestrator.plan import answers
-from orchestrator.store import layout, objects, place, results
-from orchestrator.store.compact import compact, publish_segment
-from orchestrator.store.files import open_store
-from orchestrator.store.lineage import stands_on
-from orchestrator.store.verify import verify
-from tests.small import outcome, tables, write_sweep
+from orchestrator.maintenance import merge
+from orchestrator.planning.planner import answers
+from orchestrator.running import study
+from tests.support.small import outcome, tables, write_sweep
+from tombola.cli import app
+from tombola.store import layout, location, object_storage, results
+from tombola.store.compact import compact, publish_segment
+from tombola.store.lineage import stands_on
+from tombola.store.publish import open_store
+from tombola.store.verify import verify
 
 GRIDS = [
     {"method": ["random", "snip"], "levels": [2, 5], "ablation": ["none", "shuffle"]},
@@ -153,16 +154,16 @@ def test_in_object_storage_no_result_is_sent_beside_what_it_stands_on(
 ) -> None:
     """What is sent together appears in any order: all that it stands on must be there before."""
     stages: list[list[str]] = []
-    send = objects.send
+    send = object_storage.send
 
     def noted(files: Any) -> None:
         stages.append([str(path) for path, _ in files])
         send(files)
 
-    monkeypatch.setattr(objects, "send", noted)
+    monkeypatch.setattr(object_storage, "send", noted)
     url = f"memory://{tmp_path.name}/store"
     study.run(study.read(recorded.path), url, InlineExecutor())
-    assert outcome(place.locate(url)) == outcome(recorded.store)
+    assert outcome(location.locate(url)) == outcome(recorded.store)
     needs, appeared = recorded.needs, set[str]()
     for stage in stages:
         together = {Path(one).stem for one in stage if layout.LIVE in one}

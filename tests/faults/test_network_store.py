@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.store import layout
-from orchestrator.store.verify import verify
-from tests.s3 import Server, until
-from tests.small import outcome, tombola, write_sweep
+from tests.support.s3 import Server, until
+from tests.support.small import outcome, tombola, write_sweep
+from tombola.store import layout
+from tombola.store.verify import verify
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def start(folder: Path, server: Server, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.cli", *INLINE],
+        [sys.executable, "-m", "tombola.cli", *INLINE],
         cwd=folder,
         env={**os.environ, **server.environment, **environment},
         stdout=subprocess.PIPE,

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.store import layout
-from orchestrator.store.verify import verify
-from tests.cluster import cluster, processes, until
-from tests.small import outcome, tombola, write_sweep
+from tests.support.cluster import cluster, processes, until
+from tests.support.small import outcome, tombola, write_sweep
+from tombola.store import layout
+from tombola.store.verify import verify
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,7 @@ def start(
 ) -> subprocess.Popen[str]:
     write_sweep(folder, grids=ONE_TRAINING, recipe=recipe)
     return subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.cli", "run", "tiny.yaml", *OFTEN, *options],
+        [sys.executable, "-m", "tombola.cli", "run", "tiny.yaml", *OFTEN, *options],
         cwd=folder,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,

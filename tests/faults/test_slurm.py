@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.store import layout
-from orchestrator.store.verify import verify
-from tests.cluster import free_port, until
-from tests.small import outcome, tombola, write_sweep
+from tests.support.cluster import free_port, until
+from tests.support.small import outcome, tombola, write_sweep
+from tombola.store import layout
+from tombola.store.verify import verify
 
 pytestmark = pytest.mark.slow
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from analysis import results
-from orchestrator import study
+from analysis.database import connection
 from orchestrator.executors.base import Arrival, Pack, Returned
 from orchestrator.executors.inline import InlineExecutor
-from orchestrator.launch import Limits, launch
-from orchestrator.worker import run_pack
-from tests.small import outcome, write_sweep
+from orchestrator.node.worker import run_pack
+from orchestrator.running import study
+from orchestrator.running.launch import Limits, launch
+from tests.support.small import outcome, write_sweep
 
 HANGS = """
 import time
@@ -92,7 +92,7 @@ def test_what_hangs_is_stopped_long_before_its_timeout_and_done_again(
     assert progress.failures == []
     assert (tmp_path / "was-here").exists()
     assert outcome(tmp_path / "store") == outcome(tmp_path / "undisturbed")
-    tried = results.connect(tmp_path / "store").execute(
+    tried = connection.connect(tmp_path / "store").execute(
         "SELECT kind, failure, message, resumed_step "
         "FROM attempts JOIN tasks USING (key, kind) WHERE event = 'retried'"
     )

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from analysis import results
-from orchestrator.store import layout
-from tests.small import tombola
+from analysis.database import connection
+from tests.support.small import tombola
+from tombola.store import layout
 
 GATED = """
 import time
@@ -55,7 +55,7 @@ class Running:
         (folder / "gate.py").write_text(GATED)
         (folder / "gated.yaml").write_text(yaml.safe_dump(SWEEP))
         self.folder = folder
-        command = [sys.executable, "-m", "orchestrator.cli", "run", "gated.yaml", "--num-cpus=1"]
+        command = [sys.executable, "-m", "tombola.cli", "run", "gated.yaml", "--num-cpus=1"]
         self.process = subprocess.Popen(
             command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -75,13 +75,13 @@ class Running:
 
     def waiting(self) -> list[int]:
         """Replicates that are in no worker's queue yet."""
-        rows = results.connect(self.folder / "store").execute(
+        rows = connection.connect(self.folder / "store").execute(
             "SELECT replicate FROM trials WHERE mask_key NOT IN (SELECT key FROM attempts)"
         )
         return [row[0] for row in rows.fetchall()]
 
     def statuses(self) -> dict[int, str]:
-        rows = results.connect(self.folder / "store").execute(
+        rows = connection.connect(self.folder / "store").execute(
             "SELECT replicate, status FROM trials"
         )
         return dict(rows.fetchall())

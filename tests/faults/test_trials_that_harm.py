@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.store import layout
-from orchestrator.store.verify import verify
-from tests.small import outcome, tombola, write_sweep
+from tests.support.small import outcome, tombola, write_sweep
+from tombola.store import layout
+from tombola.store.verify import verify
 
 pytestmark = pytest.mark.slow
 
@@ -155,7 +155,7 @@ def test_a_driver_whose_only_node_died_says_so_and_loses_nothing(tmp_path: Path)
         recipe={"steps": 300, "batch_size": 64, "lr": 0.1, "evaluate_every": 100},
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "orchestrator.cli", "run", "tiny.yaml"],
+        [sys.executable, "-m", "tombola.cli", "run", "tiny.yaml"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from orchestrator import study
-from tasks.measurements import Barrier, Graphs, Latency
-from tasks.spec import (
+from orchestrator.running import study
+from tasks.values.measurements import Barrier, Graphs, Latency
+from tasks.values.records import (
     Constant,
     Cosine,
     Dataset,

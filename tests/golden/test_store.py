@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from analysis import results as reading
-from orchestrator import study
-from orchestrator.store.verify import verify
-from tests.small import write_sweep
+from analysis.database import connection as reading
+from orchestrator.running import study
+from tests.support.small import write_sweep
+from tombola.store.verify import verify
 
 SHIPPED = Path(__file__).parent / "store"
 

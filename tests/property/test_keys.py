@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.key import SIGNIFICANT_DIGITS, Record, changed, decode, varying
-from tasks.reseed import reseeded
-from tasks.spec import (
+from tasks.values.key import SIGNIFICANT_DIGITS, Record, changed, decode, varying
+from tasks.values.records import (
     Constant,
     Cosine,
     Dataset,
@@ -34,6 +33,7 @@ from tasks.spec import (
     at,
     prune,
 )
+from tasks.values.replicates import reseeded
 
 NETWORK = Network(name="conv2_bn", input_shape=(1, 8, 8), classes=10)
 DIGITS = Dataset(name="digits")

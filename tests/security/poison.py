@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.numpy import save
 
-from orchestrator import study
 from orchestrator.executors.inline import InlineExecutor
-from orchestrator.store import layout, results, schema
-from tests.small import write_sweep
+from orchestrator.running import study
+from tests.support.small import write_sweep
+from tombola.store import layout, results, schema
 
 Poison = Callable[[Path, Path], object]
 Kind = Literal["tables", "weights", "definitions", "strays"]
@@ -270,7 +270,7 @@ def a_mask_without_shapes(store: Path, _: Path) -> None:
 
 @poison()
 def a_segment_whose_column_is_called_otherwise(store: Path, _: Path) -> None:
-    from orchestrator.store.compact import compact
+    from tombola.store.compact import compact
 
     compact(store)
     path = next((store / layout.SEGMENTS).glob("evals-*"))
@@ -285,11 +285,11 @@ def a_file_of_zeros_for_every_file(store: Path, _: Path) -> None:
 
 
 def _shaped(store: Path, shape: object) -> None:
-    from orchestrator.store import sealed
+    from tombola.store import tensors
 
     path = first(store, layout.MASKS)
     about: dict[str, Any] = {"mask": path.stem, "shapes": {"a": shape}}
-    path.write_bytes(sealed.seal({"a": np.zeros(1, np.uint8)}, about))
+    path.write_bytes(tensors.seal({"a": np.zeros(1, np.uint8)}, about))
 
 
 def flipped(content: bytes, place: int) -> bytes:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli import app
-from orchestrator.errors import StoreError
-from orchestrator.store import layout, parquet, results, schema
-from orchestrator.store.compact import compact
-from orchestrator.store.files import publish
-from orchestrator.store.verify import verify
-from tasks.key import digest
+from tasks.values.key import digest
 from tests.security.poison import CODE, POISONS, SECRET, Poisoned, flipped, honest, register
 from tests.security.walking import COMMANDS, EXEMPT, Ended, named, walk
+from tombola.cli import app
+from tombola.errors import StoreError
+from tombola.store import layout, parquet, results, schema
+from tombola.store.compact import compact
+from tombola.store.publish import publish
+from tombola.store.verify import verify
 
 LONGEST_SECONDS = 10.0
 
@@ -177,8 +177,8 @@ KINDS: dict[str, Callable[[Path], Path]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_byte_of_a_file_changes_unnoticed(here: Path, kind: str) -> None:
     """Each byte of the beginning and the end, where the meaning is; between them a sample."""
-    from orchestrator.store.artifacts import read_mask, read_state
-    from orchestrator.store.journal import check
+    from tombola.store.artifacts import read_mask, read_state
+    from tombola.store.journal import check
 
     path = KINDS[kind](here / "store")
     content = path.read_bytes()

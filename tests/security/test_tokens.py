@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import TombolaError
-from orchestrator.executors import joining
+from orchestrator.executors import address
+from tombola.errors import TombolaError
 
-ELSEWHERE = joining.parse("192.0.2.1:6379")
+ELSEWHERE = address.parse("192.0.2.1:6379")
 
 
 @pytest.fixture(params=["at home", "named"])
@@ -28,7 +28,7 @@ def token(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("mode", [0o600, 0o400])
 def test_a_token_of_its_owner_alone_is_taken(token: Path, mode: int) -> None:
     token.chmod(mode)
-    joining.require_token(ELSEWHERE)
+    address.require_token(ELSEWHERE)
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o622, 0o777])
@@ -37,7 +37,7 @@ def test_a_token_that_others_can_read_or_replace_is_refused_with_the_cure(
 ) -> None:
     token.chmod(mode)
     with pytest.raises(TombolaError, match=f"has mode 0{mode:o}.*: chmod 600 ") as refused:
-        joining.require_token(ELSEWHERE)
+        address.require_token(ELSEWHERE)
     assert str(token) in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -47,9 +47,9 @@ def test_a_token_that_is_in_no_file_has_no_mode(
 ) -> None:
     token.chmod(0o644)
     monkeypatch.setenv("RAY_AUTH_TOKEN", "t" * 64)
-    joining.require_token(ELSEWHERE)
+    address.require_token(ELSEWHERE)
 
 
 def test_no_token_is_needed_where_nobody_else_is_joined(token: Path) -> None:
     token.chmod(0o644)
-    joining.require_token(joining.parse("127.0.0.1:6379"))
+    address.require_token(address.parse("127.0.0.1:6379"))

@@ -10,14 +10,15 @@ from unittest.mock import patch
 import pyarrow as pa
 from typer.testing import CliRunner
 
-from analysis import explore, limited
+from analysis import explore
+from analysis.database import limits
+from analysis.database.limits import Question
 from analysis.errors import AnalysisError
 from analysis.explore import markup
 from analysis.explore.snapshot import Filter, Snapshot
-from analysis.limited import Question
-from orchestrator.cli import app
-from orchestrator.store import requests
 from tests.security.poison import Kind
+from tombola.cli import app
+from tombola.store import requests
 
 Command = tuple[str, ...]
 
@@ -114,7 +115,7 @@ def _where(command: Command, store: Path) -> list[str]:
 def _in_this_process() -> Iterator[None]:
     """Queries without a process of their own, the page without its server, and no waiting."""
     with (
-        patch.object(limited, "ask", _answered),
+        patch.object(limits, "ask", _answered),
         patch.object(explore, "serve", _page),
         patch.object(requests, "ANSWER_SECONDS", 0.0),
     ):
@@ -122,8 +123,8 @@ def _in_this_process() -> Iterator[None]:
 
 
 def _answered(question: Question) -> pa.Table:
-    with patch.object(limited, "_limit", lambda *_: None):
-        return limited.answer(question)
+    with patch.object(limits, "_limit", lambda *_: None):
+        return limits.answer(question)
 
 
 def _page(store: Path, port: int, announce: Callable[[str], None]) -> None:

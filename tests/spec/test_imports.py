@@ -25,13 +25,22 @@ def loaded(program: str) -> set[str]:
     ("program", "forbidden"),
     [
         ("import tasks", HEAVY),
-        ("import tasks.spec, tasks.key, tasks.catalog", HEAVY),
+        ("import tasks.values.records, tasks.values.key, tasks.values.catalog", HEAVY),
         ("import analysis, analysis.figures, analysis.errors", HEAVY),
-        ("import analysis.results, analysis.sql", ("torch", "ray", "matplotlib")),
+        (
+            "import analysis.database.connection, analysis.database.sql",
+            ("torch", "ray", "matplotlib"),
+        ),
         ("import analysis.lint, analysis.report", ("torch", "ray", "matplotlib")),
-        ("import orchestrator.plan, orchestrator.schedule", ("torch", "ray", "duckdb", "pyarrow")),
-        ("import orchestrator.study, orchestrator.executors.on_ray", ("torch", "ray")),
-        ("import tasks.train, tasks.prune", ("ray", "duckdb", "pyarrow", "pydantic")),
+        (
+            "import orchestrator.planning.planner, orchestrator.scheduling.scheduler",
+            ("torch", "ray", "duckdb", "pyarrow"),
+        ),
+        ("import orchestrator.running.study, orchestrator.executors.on_ray", ("torch", "ray")),
+        (
+            "import tasks.training.train, tasks.pruning.prune",
+            ("ray", "duckdb", "pyarrow", "pydantic"),
+        ),
     ],
 )
 def test_nothing_heavy_is_loaded(program: str, forbidden: tuple[str, ...]) -> None:
@@ -42,7 +51,7 @@ def test_nothing_heavy_is_loaded(program: str, forbidden: tuple[str, ...]) -> No
     "arguments", [("--help",), ("run", "--help"), ("sql", "--help")], ids=" ".join
 )
 def test_asking_for_help_loads_nothing_heavy(arguments: tuple[str, ...]) -> None:
-    ran = run(sys.executable, "-X", "importtime", "-m", "orchestrator.cli", *arguments)
+    ran = run(sys.executable, "-X", "importtime", "-m", "tombola.cli", *arguments)
     assert "Usage" in ran.stdout
     # "import time:  self | cumulative |   package.module", a line for each module
     imported = set(re.findall(r"^import time:.*\| +([A-Za-z_]\w*)", ran.stderr, re.MULTILINE))

@@ -14,19 +14,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import study
 from orchestrator.executors.base import Arrival, Pack
 from orchestrator.executors.inline import InlineExecutor
-from orchestrator.graph import Graph, Node
-from orchestrator.plan import Nothing, plan
-from orchestrator.schedule import Ended, Failed, Finished, GiveUp, Scheduler, Start, Status
-from orchestrator.store import layout, results
-from orchestrator.store.compact import Background, compact
-from orchestrator.store.files import open_store
-from orchestrator.store.segments import segments
-from tasks.key import Record, added, digest
-from tasks.spec import Dataset, Init, Magnitude, Mask, Network, Recipe, Run, State, at, prune
-from tests.small import outcome, write_sweep
+from orchestrator.planning.planner import Nothing, plan
+from orchestrator.running import study
+from orchestrator.scheduling.graph import Graph, Node
+from orchestrator.scheduling.scheduler import (
+    Ended,
+    Failed,
+    Finished,
+    GiveUp,
+    Scheduler,
+    Start,
+    Status,
+)
+from tasks.values.key import Record, added, digest
+from tasks.values.records import (
+    Dataset,
+    Init,
+    Magnitude,
+    Mask,
+    Network,
+    Recipe,
+    Run,
+    State,
+    at,
+    prune,
+)
+from tests.support.small import outcome, write_sweep
+from tombola.store import layout, results
+from tombola.store.compact import Background, compact
+from tombola.store.publish import open_store
+from tombola.store.segments import segments
 
 NETWORK = Network(name="lenet_300_100", input_shape=(1, 8, 8), classes=10)
 RECIPE = Recipe(steps=12, batch_size=64, lr=0.1, evaluate_every=4)
@@ -83,7 +102,7 @@ class RecordingExecutor(InlineExecutor):
 
 def test_equal_values_have_equal_keys_in_every_process() -> None:
     program = (
-        "from tasks.spec import *\n"
+        "from tasks.values.records import *\n"
         "r = Recipe(evaluate_every=4, lr='1e-1', batch_size=64.0, steps=12)\n"
         "n = Network(classes=10, name='lenet_300_100', input_shape=[1, 8, 8])\n"
         "print(Run(order_seed=0, start=Init(seed=0), recipe=r, dataset=Dataset(name='digits'),"
@@ -259,13 +278,13 @@ def test_the_tables_of_an_interrupted_sweep_equal_an_undisturbed_ones(tmp_path: 
 
 
 # A mask at level n+1 keeps a subset of level n, and exactly the asked number of weights, ties
-# included: tests/property/test_masks.py, and on real runs in tests/science/test_tickets.py.
+# included: tests/property/test_masks.py, and on real runs in tests/tasks/training/test_tickets.py.
 
 
 def test_a_mask_keeps_a_subset_of_its_level_above_and_exactly_its_share() -> None:
     import torch
 
-    from tasks.masks import count, select
+    from tasks.pruning.masks import count, select
 
     scores = {"a": torch.tensor([1.0, 1.0, 1.0, 2.0]), "b": torch.tensor([1.0, 0.0])}
     above = select(scores, 4 / 6).kept
@@ -281,7 +300,7 @@ def test_a_mask_keeps_a_subset_of_its_level_above_and_exactly_its_share() -> Non
 def test_a_reader_sees_each_result_once_before_during_and_after_compaction(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from analysis import results as reading
+    from analysis.database import connection as reading
 
     store = tmp_path / "store"
     study.run(study.read(write_sweep(tmp_path)), store, InlineExecutor())
@@ -312,7 +331,7 @@ def test_readers_beside_a_launch_that_compacts_itself_see_each_result_once(
     tmp_path: Path,
 ) -> None:
     """A writer, two drivers' compactions and four readers: nothing twice, missing or an error."""
-    from analysis import results as reading
+    from analysis.database import connection as reading
 
     source = tmp_path / "source"
     study.run(study.read(write_sweep(tmp_path)), source, InlineExecutor())

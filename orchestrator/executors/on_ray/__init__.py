@@ -4,8 +4,8 @@ Ray places packs and reuses worker processes, so torch is imported once in each;
 order and packing are ours (schedule.py).
 """
 
+from orchestrator.executors.on_ray.chaos import strike
 from orchestrator.executors.on_ray.executor import RayExecutor
 from orchestrator.executors.on_ray.jobs import submit_job
-from orchestrator.executors.on_ray.striking import strike
 
 __all__ = ["RayExecutor", "strike", "submit_job"]

@@ -11,14 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import ClusterLost, ExitCode, StoreError, TombolaError
-from orchestrator.executors import joining
+from orchestrator.executors import address as joining
 from orchestrator.executors.base import Arrival, Pack, Returned, WorkerLost
 from orchestrator.executors.on_ray import local
-from orchestrator.executors.on_ray.gang import Gang, why_gone
-from orchestrator.executors.on_ray.node import LOOK_SECONDS, attest, run_pack
-from orchestrator.executors.on_ray.reports import Reports
-from orchestrator.executors.on_ray.starting import (
+from orchestrator.executors.on_ray.connect import (
     NODE_ID,
     SOURCE,
     cluster_options,
@@ -26,11 +22,15 @@ from orchestrator.executors.on_ray.starting import (
     resolve,
     said_to_workers,
 )
-from orchestrator.executors.sharing import Share, gpu_share
-from orchestrator.failures import Failure
-from orchestrator.store.place import locate
-from orchestrator.store.witness import Witness
-from tasks import own
+from orchestrator.executors.on_ray.node import LOOK_SECONDS, attest, run_pack
+from orchestrator.executors.on_ray.process_group import Gang, why_gone
+from orchestrator.executors.on_ray.reports import Reports
+from orchestrator.executors.resources import Share, gpu_share
+from orchestrator.scheduling.failures import Failure
+from tasks.values import user_code
+from tombola.errors import ClusterLost, ExitCode, StoreError, TombolaError
+from tombola.store.location import locate
+from tombola.store.shared_check import Witness
 
 ATTEST_SECONDS = 180.0
 """How long a node may take to unpack our code, import torch and read a file."""
@@ -99,7 +99,11 @@ class RayExecutor:
         try:
             # Workers import from the folder Ray was started in: let that be ours, and not
             # one where some other `tasks` lies. A user's code is where we are now.
-            with said_to_workers(own.FOLDER, Path.cwd()), chdir(SOURCE), warnings.catch_warnings():
+            with (
+                said_to_workers(user_code.FOLDER, Path.cwd()),
+                chdir(SOURCE),
+                warnings.catch_warnings(),
+            ):
                 warnings.simplefilter("ignore")
                 ray.init(
                     **(

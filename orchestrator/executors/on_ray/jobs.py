@@ -4,10 +4,10 @@ import logging
 import time
 from pathlib import Path
 
-from orchestrator.errors import TombolaError
-from orchestrator.executors import joining
+from orchestrator.executors import address as joining
+from orchestrator.executors.on_ray.connect import WORKER_ENVIRONMENT, import_ray
 from orchestrator.executors.on_ray.node import LOOK_SECONDS
-from orchestrator.executors.on_ray.starting import WORKER_ENVIRONMENT, import_ray
+from tombola.errors import TombolaError
 
 AGENT_SECONDS = 60.0
 """How long a head may take until it can start jobs."""

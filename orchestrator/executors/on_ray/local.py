@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import ClusterLost, TombolaError
 from orchestrator.executors.on_ray.lingering import Watcher
+from tombola.errors import ClusterLost, TombolaError
 
 OBJECT_STORE_BYTES = 100 * 2**20
 """Ray's shared memory: packs and outcomes pass through it, a few kB each, and what a gang's

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-from orchestrator.errors import StoreError
-from orchestrator.executors import joining
+from orchestrator.executors import address
 from orchestrator.executors.base import Pack
-from orchestrator.executors.on_ray.gang import Gang, Members
+from orchestrator.executors.on_ray.process_group import Gang, Members
 from orchestrator.executors.on_ray.reports import telling
-from orchestrator.preemption import Notice, heeding
-from orchestrator.store.place import locate
-from orchestrator.store.witness import answer, seen
+from orchestrator.node.preemption import Notice, heeding
+from tombola.errors import StoreError
+from tombola.store.location import locate
+from tombola.store.shared_check import answer, seen
 
 LOOK_SECONDS = 3.0
 """Between looks at the nodes of a cluster: which joined, which are to be drained."""
@@ -30,7 +30,7 @@ def run_pack(pack: Pack, witness: str | None, gang: Gang | None) -> tuple[str, l
     """
     from ray import get_runtime_context
 
-    from orchestrator import worker
+    from orchestrator.node import worker
 
     notice, here = Notice(), get_runtime_context().get_node_id()
     others = Members(gang) if gang else None
@@ -52,7 +52,7 @@ def _same_store(store: str, witness: str) -> None:
     """Refuse a store that is not the driver's: this node may have joined after the others."""
     if not seen(locate(store), witness):
         node = f"node {socket.gethostname()}, which joined later"
-        raise StoreError(f"{node}: {joining.another_store(store, 'is not there')}")
+        raise StoreError(f"{node}: {address.another_store(store, 'is not there')}")
 
 
 @contextmanager
@@ -81,9 +81,9 @@ def attest(store: str, witness: str) -> tuple[str | None, str, str, str]:
 
     about = os.environ.get("RAY_AUTH_MODE", ""), str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
     try:
-        importlib.import_module("orchestrator.worker")
+        importlib.import_module("orchestrator.node.worker")
         return (None, answer(locate(store), witness), *about)
     except ImportError as error:
         return (f"cannot run a task: {error}", "", *about)
     except StoreError as error:
-        return (joining.another_store(store, str(error)), "", *about)
+        return (address.another_store(store, str(error)), "", *about)

@@ -1,0 +1,53 @@
+"""The data dictionary: every column of every table with its type, its unit and what it means."""
+
+from typing import NamedTuple
+
+import duckdb
+
+from analysis.database import connection as results
+
+_COLUMNS_BY_UNIT = {
+    "s": "seconds",
+    "nats": "loss train_loss val_loss",
+    "fraction": (
+        "accuracy train_accuracy val_accuracy top5 best_accuracy best_val_accuracy "
+        "early_stop_accuracy dense_accuracy dense_best_accuracy dense_best_val_accuracy delta "
+        "density requested_density sparsity effective_density prune_fraction barrier "
+        "train_barrier alpha label_smoothing"
+    ),
+    "iterations": (
+        "step steps first_step last_step resumed_step diverged_at prune_step rewind_step "
+        "early_stop_step warmup rescale_steps"
+    ),
+    "epochs": "epochs",
+    "examples": "batch_size validation latency_batch_size",
+    "examples/s": "images_per_second",
+    "weights": "size kept effective effective_kept ties parameters",
+    "multiply-adds": "flops kept_flops",
+    "bytes": "peak_memory bytes dense_bytes",
+    "ms": "latency dense_latency",
+    "J": "energy",
+    "UTC": "started_at noted_at registered_at first_started_at second_started_at",
+}
+
+UNITS = {name: unit for unit, names in _COLUMNS_BY_UNIT.items() for name in names.split()}
+"""By column, in whichever table; a column that is not here is a name, a count or a ratio."""
+
+
+class Entry(NamedTuple):
+    """A column; `unit` is empty for names, counts and ratios."""
+
+    table_name: str
+    column_name: str
+    data_type: str
+    unit: str
+    meaning: str
+
+
+def entries(connection: duckdb.DuckDBPyConnection) -> list[Entry]:
+    """The dictionary of a connection's tables, a user's own fields included."""
+    return [
+        Entry(table, column, kind, UNITS.get(column, ""), meaning)
+        for table, column, kind, meaning in results.describe(connection)
+        if table in results.TABLES
+    ]

@@ -1,0 +1,212 @@
+"""Accuracy, or another metric, against the step of pruning ("Missing the Mark", section 6)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis import style
+from analysis.figures import axes as marks
+from analysis.figures import split
+from analysis.figures.options import RankOptions
+from analysis.stats import Spread, Summary, selection, series
+from analysis.stats.metrics import Metric
+from analysis.stats.selection import Row
+
+SQL = selection.SQL
+
+_MOST, _MOST_SPLIT = 6, 3
+"""Densities that have panels unless others are asked for; fewer where settings have panels too."""
+_MOST_PANELS = 18
+
+
+@dataclass(frozen=True)
+class Point:
+    """Replicates pruned (or rewound to) at one step, in the metric's unit."""
+
+    step: int
+    shown: Summary
+
+    @property
+    def x(self) -> float:
+        """Where it is drawn."""
+        return float(self.step)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One method: the `variant`-th setting of it, from 0."""
+
+    method: str
+    label: str
+    variant: int
+    points: tuple[Point, ...]
+    plain: bool = False
+    ablation: str = "none"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One network and dataset at one density."""
+
+    title: str
+    curves: tuple[Curve, ...]
+    dense: tuple[series.Dense, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is drawn."""
+
+    panels: tuple[Panel, ...]
+    runs: tuple[str, ...]
+    note: str
+    width: float
+    metric: str
+    title: str | None = None
+    each_explains: bool = False
+
+
+def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: RankOptions) -> Facts:
+    """Means over replicates; a method that rewinds is shown at the step it rewinds to.
+
+    At the densities nearest to those asked for, or at a few spread out.
+
+    Raises
+    ------
+    FigureError
+        When no trial that the options let pass is done.
+    """
+    chosen = selection.choose(connection, sweep, options)
+    rows = [_placed(row) for row in chosen.rows if row["method"] != "dense"]
+    by = split.split(rows)
+    named = by.labels(rows)
+    places = selection.grouped(rows, lambda r: (r["network"], r["dataset"], by.place(r)))
+    dense = {
+        place: series.dense(
+            [*members, *by.beside(chosen.rows, members)], chosen.metric, options.spread
+        )
+        for place, members in places.items()
+    }
+    there_are = {row["requested_density"] for row in rows}
+    most = _MOST if by == split.Split() else _MOST_SPLIT
+    wanted = selection.spaced(there_are, options.densities, min(most, len(there_are)))
+    groups = selection.grouped(
+        (row for row in rows if row["requested_density"] in wanted),
+        lambda row: (row["network"], row["dataset"], by.place(row), row["requested_density"]),
+    )
+    split.check(sweep, rows, len(groups), _MOST_PANELS)
+    panels = []
+    for (network, dataset, place, density), members in groups.items():
+        part = by.said(members[0])
+        left = f"{style.percent(density)}% left"
+        title = ", ".join(filter(None, (style.problem(network, dataset), part, left)))
+        curves = _curves(members, named, by, chosen.metric, options.spread)
+        panels.append(Panel(title, curves, dense[network, dataset, place]))
+    counts = {p.shown.n for panel in panels for one in panel.curves for p in one.points}
+    shown = {p.title: {c.label for c in p.curves} for p in panels}
+    return Facts(
+        panels=tuple(panels),
+        runs=chosen.runs,
+        note=selection.footnote(chosen, counts, options.spread)
+        + selection.left_out(there_are, wanted)
+        + split.absent({} if by.each_explains else shown),
+        width=style.WIDTHS[options.width],
+        metric=chosen.metric.label,
+        title=options.title,
+        each_explains=by.each_explains,
+    )
+
+
+def draw(facts: Facts) -> Figure:
+    """Panels side by side under one legend; early steps have as much room as late ones."""
+    count = len(facts.panels)
+    shape = marks.abreast(count, facts.width, each_explains=facts.each_explains)
+    height = marks.tall(2.1, shape, facts.width)
+    dense = marks.dense_handles(one for panel in facts.panels for one in panel.dense)
+    curves = {one.label: one for panel in facts.panels for one in panel.curves}
+    handles = [] if facts.each_explains else [_handle(one) for one in curves.values()]
+    frame = marks.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
+    names = [str(line.get_label()) for line in dense]
+    figure, _, lines = marks.sheet(shape, height, frame)
+    spots = [ax for line in lines for ax in line]
+    for panel, ax in zip(facts.panels, spots, strict=False):
+        marks.dense_line(ax, panel.dense, names)
+        for one in panel.curves:
+            marks.curve(ax, one.points, _look(one))
+        _step_axis(ax, {p.step for one in panel.curves for p in one.points}, shape[1])
+        marks.ticked(ax, 7, height)
+        marks.titled(ax, panel.title, facts.width / shape[1])
+        if facts.each_explains:
+            marks.explained(ax, [_handle(one) for one in panel.curves], facts.width)
+    for ax in lines[-1]:
+        words = "Step of pruning or rewinding (iterations)"
+        ax.set_xlabel(marks.wrapped(words, facts.width / shape[1] - 0.4, 9.0, 0.05))
+    for line in lines:
+        line[0].set_ylabel(facts.metric)
+    for spare in spots[len(facts.panels) :]:
+        spare.remove()
+    return figure
+
+
+# ---------------------------------------------------------------- details
+
+
+def _placed(row: Row) -> Row:
+    """A row with its step apart from what sets curves apart."""
+    step = row["prune_step"] if row["rewind_step"] is None else row["rewind_step"]
+    return {**row, "step": step, "prune_step": None, "rewind_step": None}
+
+
+def _points(rows: Sequence[Row], metric: Metric, spread: Spread) -> tuple[Point, ...]:
+    by_step = selection.grouped(rows, lambda row: row["step"])
+    return tuple(
+        Point(step, series.summarised(by_step[step], metric, spread)) for step in sorted(by_step)
+    )
+
+
+def _curves(
+    members: Sequence[Row],
+    named: dict[selection.Setting, tuple[str, int]],
+    by: split.Split,
+    metric: Metric,
+    spread: Spread,
+) -> tuple[Curve, ...]:
+    """A curve for each setting and ablation of one panel."""
+    groups = selection.grouped(members, split.curve)
+    plain = by.recoloured([key[0] for key, _ in groups])
+    found = []
+    for n, ((key, ablation), rows) in enumerate(groups.items()):
+        label, variant = named[key]
+        told = "none" if "ablation" in by.columns else ablation
+        number = n if plain and by.each_explains else variant
+        points = _points(rows, metric, spread)
+        found.append(Curve(key[0], style.ablated(label, told), number, points, plain, told))
+    return tuple(found)
+
+
+def _look(one: Curve) -> style.Look:
+    return marks.look(one.method, one.variant, one.ablation, plain=one.plain)
+
+
+def _handle(one: Curve) -> Line2D:
+    return marks.handle(_look(one), one.label)
+
+
+def _step_axis(ax: Axes, steps: set[int], columns: int) -> None:
+    """Step 0 and a logarithm after it."""
+    ordered = sorted(steps)
+    first = next((step for step in ordered if step), 1)
+    ax.set_xscale("symlog", linthresh=first)
+    low, high = (float(ax.transData.transform((x, 0))[0]) for x in (ordered[0], ordered[-1]))
+    room = (high - low) / (12 if columns == 1 else 6)
+    ticks: list[int] = []
+    for step in ordered:
+        place = float(ax.transData.transform((step, 0))[0])
+        if not ticks or place - float(ax.transData.transform((ticks[-1], 0))[0]) >= room:
+            ticks.append(step)
+    ax.set_xticks(ticks, [f"{step:,}" for step in ticks])
+    ax.set_xticks([], minor=True)

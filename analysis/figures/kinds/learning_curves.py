@@ -1,0 +1,184 @@
+"""Accuracy or loss while training: a panel for each method, a curve for each density."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis import style
+from analysis.errors import FigureError
+from analysis.figures import axes as marks
+from analysis.figures import facts as shared
+from analysis.figures import split
+from analysis.figures.options import LearningOptions
+from analysis.stats import Spread, Summary, selection, summary
+from analysis.stats.selection import Row
+
+_EVALS = """
+SELECT run_key, step, accuracy, loss FROM evals
+WHERE split = $split AND run_key IN
+    (SELECT unnest([run_key, dense_key]) FROM trials WHERE sweep = $sweep)
+ORDER BY run_key, step
+"""
+SQL = f"{selection.SQL}; {_EVALS}"
+
+_MOST = 6
+_SPLITS = {"test": "Test", "train": "Training", "val": "Validation"}
+_UNITS = {"accuracy": (100.0, "accuracy (%)", (0.0, 100.0)), "loss": (1.0, "loss (nats)", None)}
+
+Evals = dict[str, dict[int, float]]
+"""By run, then by step."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Replicates after `x` iterations, in the unit shown."""
+
+    x: float
+    shown: Summary
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One density's training; `density` None is the dense network."""
+
+    density: float | None
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one network and dataset, densest first; the dense network is the first."""
+
+    label: str
+    problem: str
+    curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts(shared.Facts):
+    """What is drawn: cells by method, in the sweep's order, and the densities of all."""
+
+    cells: tuple[Cell, ...]
+    densities: tuple[float, ...]
+    label: str
+
+
+def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LearningOptions) -> Facts:
+    """Means over replicates at every step that was evaluated.
+
+    Raises
+    ------
+    FigureError
+        When no trial that the options let pass was trained, or not evaluated on the split.
+    """
+    chosen = selection.choose(connection, sweep, options)
+    scale, unit, _ = _UNITS[options.quantity]
+    evals = _evals(connection, sweep, options, scale)
+    pruned = [row for row in chosen.rows if row["method"] != "dense" and row["run_key"] in evals]
+    if not pruned:
+        raise FigureError(
+            f"sweep {sweep} has no {options.split} curve to show: it takes trials that are "
+            f"trained and `eval:` with {options.split}"
+        )
+    most = len(options.trials) or _MOST
+    wanted = selection.spaced((r["requested_density"] for r in pruned), options.densities, most)
+    shown = [row for row in pruned if row["requested_density"] in wanted]
+    cells = _cells(shown, evals, options)
+    split.check(sweep, chosen.rows, len(cells))
+    counts = {p.shown.n for cell in cells for one in cell.curves for p in one.points}
+    return Facts(
+        cells=cells,
+        densities=wanted,
+        label=f"{_SPLITS[options.split]} {unit}",
+        **shared.common(chosen, counts, options),
+    )
+
+
+def draw(facts: Facts) -> Figure:
+    """Small panels on shared axes; the sparser the lighter, the dense network black."""
+    looks = _looks(facts.densities)
+    frame = marks.Frame(
+        facts.width,
+        facts.title,
+        facts.note,
+        [marks.handle(look) for look in looks.values()],
+        "Weights remaining",
+    )
+    grid = marks.Grid(
+        tuple(dict.fromkeys(cell.label for cell in facts.cells)),
+        tuple(dict.fromkeys(cell.problem for cell in facts.cells)),
+        facts.width,
+    )
+    joint: dict[str, Any] = {"sharex": "col", "sharey": True}
+    figure, body, lines = marks.sheet(grid.shape, grid.panel_height, frame, **joint)
+    placed = {}
+    for cell in facts.cells:
+        line, column = grid.place(cell.label, cell.problem)
+        ax = lines[line][column]
+        for one in cell.curves:
+            marks.curve(ax, one.points, looks[one.density], linewidth=1.0)
+        ax.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
+        ax.yaxis.set_major_locator(MaxNLocator(grid.ticks, steps=[1, 2, 2.5, 5, 10]))
+        placed[line, column] = cell.label
+    grid.finish(lines, placed)
+    body.supxlabel("Training iteration", fontsize=9)
+    body.supylabel(facts.label, fontsize=9)
+    return figure
+
+
+# ---------------------------------------------------------------- details
+
+
+def _evals(
+    connection: duckdb.DuckDBPyConnection, sweep: str, options: LearningOptions, scale: float
+) -> Evals:
+    found: Evals = {}
+    rows = connection.execute(_EVALS, {"sweep": sweep, "split": options.split}).fetchall()
+    for run, step, accuracy, loss in rows:
+        value = accuracy if options.quantity == "accuracy" else loss
+        if value is not None:
+            found.setdefault(run, {})[step] = scale * value
+    return found
+
+
+def _cells(rows: Sequence[Row], evals: Evals, options: LearningOptions) -> tuple[Cell, ...]:
+    named = selection.labels(rows)
+    bounds = _UNITS[options.quantity][2] or (0.0, float("inf"))
+    cells = []
+    groups = selection.grouped(
+        rows, lambda r: (selection.setting(r), r["ablation"], r["network"], r["dataset"])
+    )
+    for (key, ablation, network, dataset), members in groups.items():
+        by_density = selection.grouped(members, lambda row: row["requested_density"])
+        runs = {d: {row["run_key"] for row in by_density[d]} for d in sorted(by_density)[::-1]}
+        dense = {row["dense_key"] for row in members} & set(evals)
+        curves = [Curve(None, _points(dense, evals, options.spread, bounds))] if dense else []
+        curves += [Curve(d, _points(of, evals, options.spread, bounds)) for d, of in runs.items()]
+        label = style.ablated(named[key][0], ablation)
+        cells.append(Cell(label, style.problem(network, dataset), tuple(curves)))
+    return tuple(cells)
+
+
+def _points(
+    runs: Iterable[str], evals: Evals, spread: Spread, bounds: tuple[float, float]
+) -> tuple[Point, ...]:
+    values: dict[int, list[float]] = {}
+    for run in sorted(runs):
+        for step, value in evals[run].items():
+            values.setdefault(step, []).append(value)
+    return tuple(Point(step, summary(values[step], spread, bounds)) for step in sorted(values))
+
+
+def _looks(densities: Sequence[float]) -> dict[float | None, style.Look]:
+    colours = style.sequence(len(densities))
+    return {
+        None: style.Look("#000000", "", "100 % (dense)"),
+        **{
+            density: style.Look(colour, "", f"{style.percent(density)} %")
+            for density, colour in zip(densities, colours, strict=True)
+        },
+    }

@@ -1,0 +1,330 @@
+"""How many weights masks share, across methods, densities or replicates, and by chance."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from math import ceil
+from statistics import mean
+from typing import Any, TypeAlias
+
+import duckdb
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from analysis import style
+from analysis.errors import FigureError
+from analysis.figures import axes as marks
+from analysis.figures import facts as shared
+from analysis.figures import split
+from analysis.figures.options import OverlapOptions
+from analysis.stats import selection
+from analysis.stats.selection import Row
+
+_OVERLAPS = """
+SELECT a, b, jaccard, chance
+FROM (SELECT unnest($pairs, recursive := true)) pair, overlap(pair.a, pair.b)
+WHERE layer IS NULL AND jaccard IS NOT NULL ORDER BY a, b
+"""
+SQL = f"{selection.SQL}; {_OVERLAPS}"
+
+_WRITTEN = 12
+"""Columns up to which cells have numbers; more have colours with a scale, and numbered columns."""
+_FEW = 7
+_READABLE = 0.2
+_PAGE, _LEAST_LINE = 8.0, 0.13
+"""Inches: of a cell with numbers, of all lines, and of a line with numbers."""
+_LOW = 40
+"""Lines from which cells are too low for two numbers above one another."""
+_MOST_PANELS = 24
+_MOST, _LEVELS = 2, 7
+"""Densities shown unless others are asked for: a panel each, or a line each."""
+
+Pair: TypeAlias = tuple[str, str]
+Place: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Means over `n` pairs: weights that both keep, per cent of those that either keeps."""
+
+    jaccard: float
+    chance: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Overlaps by line and column."""
+
+    title: str
+    lines: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: dict[Place, Overlap]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts(shared.Facts):
+    """What is drawn."""
+
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A panel before its masks are compared: network and dataset, and what else its title says."""
+
+    of: tuple[str, str]
+    lines: tuple[str, ...]
+    columns: tuple[str, ...]
+    pairs: dict[Place, list[Pair]]
+
+
+def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: OverlapOptions) -> Facts:
+    """Means over pairs of masks of one network.
+
+    Across methods: at one density and replicate. Across densities: of one method and replicate.
+    Across replicates: of one method at one density.
+
+    Raises
+    ------
+    FigureError
+        When no two masks are left to compare.
+    """
+    chosen = selection.choose(connection, sweep, options)
+    rows = [row for row in chosen.rows if row["mask_key"] is not None]
+    asked = _ACROSS[options.across](rows, options)
+    split.check(sweep, chosen.rows, len(asked), _MOST_PANELS)
+    panels = _measured(connection, asked)
+    if not panels:
+        raise FigureError(
+            f"sweep {sweep} has no two masks to compare across {options.across}: it takes several, "
+            "and their files in the store"
+        )
+    common = shared.common(chosen, [1], options)
+    counts = sorted({cell.n for panel in panels for cell in panel.cells.values()})
+    of = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    where = "beside" if max(len(panel.lines) for panel in panels) > _LOW else "below"
+    named = max(len(panel.columns) for panel in panels) <= _WRITTEN
+    note = (
+        "Weights that both masks keep, per cent of those that either keeps (Jaccard)"
+        + (
+            f"; {where} it, small, what two random masks with the same density in every layer "
+            "share. ",
+            ", lines and columns in one order. ",
+        )[not named]
+        + (f"Mean of {of} pairs of masks." if counts[-1] > 1 else "One pair of masks each.")
+        + _lacking(asked, panels)
+    )
+    if chosen.done < chosen.asked:
+        note += f" {chosen.done:,} of {chosen.asked:,} trials done."
+    return Facts(panels=panels, **common | {"note": note})
+
+
+def draw(facts: Facts) -> Figure:
+    """Matrices, the darker the more is shared."""
+    lines = max(len(panel.lines) for panel in facts.panels)
+    columns = max(len(panel.columns) for panel in facts.panels)
+    abreast = 1 if facts.width < 4 or columns > _FEW else 2 if columns > 5 else 3
+    shape = marks.spread_out(len(facts.panels), abreast)
+    size = _size_of_names(max(lines, columns))
+    widest = 0.06 * max(len(name) for panel in facts.panels for name in panel.lines)
+    across = (facts.width - widest) / shape[1]
+    crowded = columns > _WRITTEN or across * 0.95 / columns < _READABLE
+    if crowded:
+        widest = max(marks.inches(name, size) for panel in facts.panels for name in panel.lines)
+        across = (facts.width - widest - 0.7) / shape[1]
+    label = 0.06 * max(len(name) for panel in facts.panels for name in panel.columns)
+    below = 0.1 if crowded else min(label, 1.2 if columns <= _FEW else 2.2)
+    least = 0.016 * size if crowded else _LEAST_LINE
+    side = min(across * 0.95 / columns, 0.42)
+    height = max(min(side, _PAGE / (lines * shape[0])), least)
+    tall = height * lines + below + 0.3
+    frame = marks.Frame(facts.width, facts.title, facts.note, [])
+    same = len({panel.lines for panel in facts.panels}) == 1
+    figure, body, spots = marks.sheet(shape, tall, frame, sharey=same)
+    flat = [ax for line in spots for ax in line]
+    for panel, ax in zip(facts.panels, flat, strict=False):
+        _draw_panel(ax, panel, (across / columns, height), size, crowded=crowded)
+        room = facts.width / shape[1]
+        ax.set_title(marks.wrapped(panel.title, room - 0.3, 8.5, 0.05), fontsize=8.5, loc="left")
+    for spare in flat[len(facts.panels) :]:
+        spare.remove()
+    if crowded:
+        scale = ScalarMappable(Normalize(0, 100), _SHADES)
+        bar = body.colorbar(scale, ax=flat[: len(facts.panels)], shrink=0.5, aspect=25)
+        bar.set_label("Shared (%)", fontsize=8)
+        bar.outline.set_visible(False)
+    return figure
+
+
+# ---------------------------------------------------------------- what is compared
+
+
+def _methods(rows: Sequence[Row], options: OverlapOptions) -> list[_Asked]:
+    """A panel for each problem and density."""
+    wanted = selection.spaced((r["requested_density"] for r in rows), options.densities, _MOST)
+    asked = []
+    for problem, members in _problems(rows).items():
+        for density in wanted:
+            here = [row for row in members if row["requested_density"] == density]
+            curves = _curves(here, rows)
+            title = f"{style.percent(density)} % of weights"
+            asked.append(_square((problem, title), curves))
+    return asked
+
+
+def _densities(rows: Sequence[Row], options: OverlapOptions) -> list[_Asked]:
+    """A panel for each problem and method."""
+    wanted = selection.spaced((r["requested_density"] for r in rows), options.densities, _LEVELS)
+    asked = []
+    for problem, members in _problems(rows).items():
+        for label, curve in _curves(members, rows).items():
+            by_density = selection.grouped(curve, lambda row: row["requested_density"])
+            levels = {f"{style.percent(d)} %": by_density[d] for d in wanted if d in by_density}
+            asked.append(_square((problem, label), levels))
+    return asked
+
+
+def _replicates(rows: Sequence[Row], options: OverlapOptions) -> list[_Asked]:
+    """A panel for each problem: methods by densities."""
+    wanted = selection.spaced((r["requested_density"] for r in rows), options.densities, _LEVELS)
+    asked = []
+    for problem, members in _problems(rows).items():
+        curves = _curves(members, rows)
+        pairs: dict[Place, list[Pair]] = {}
+        for (line, curve), (column, density) in product(
+            enumerate(curves.values()), enumerate(wanted)
+        ):
+            masks = {
+                row["replicate"]: row["mask_key"]
+                for row in curve
+                if row["requested_density"] == density
+            }
+            pairs[line, column] = list(combinations(masks.values(), 2))
+        names = tuple(f"{style.percent(density)} %" for density in wanted)
+        asked.append(_Asked((problem, ""), tuple(curves), names, pairs))
+    return asked
+
+
+_ACROSS: dict[str, Callable[[Sequence[Row], OverlapOptions], list[_Asked]]] = {
+    "methods": _methods,
+    "densities": _densities,
+    "replicates": _replicates,
+}
+
+
+def _problems(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    return selection.grouped(rows, lambda row: style.problem(row["network"], row["dataset"]))
+
+
+def _curves(rows: Sequence[Row], named_by: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows by their method, setting and ablation, in the sweep's order."""
+    named = selection.labels(named_by)
+    return selection.grouped(
+        rows, lambda row: style.ablated(named[selection.setting(row)][0], row["ablation"])
+    )
+
+
+def _square(of: tuple[str, str], groups: dict[str, list[Row]]) -> _Asked:
+    """Each group with each one before it, mask with mask of the same replicate."""
+    names, members = tuple(groups), list(groups.values())
+    pairs: dict[Place, list[Pair]] = {}
+    for column, line in combinations(range(len(names)), 2):
+        masks = [{row["replicate"]: row["mask_key"] for row in members[n]} for n in (line, column)]
+        both = sorted(masks[0].keys() & masks[1].keys())
+        pairs[line - 1, column] = [(masks[0][one], masks[1][one]) for one in both]
+    return _Asked(of, names[1:], names[:-1], pairs)
+
+
+def _measured(connection: duckdb.DuckDBPyConnection, asked: Sequence[_Asked]) -> tuple[Panel, ...]:
+    """Panels with what the store's masks share; those without any are left out."""
+    wanted = {pair for one in asked for pairs in one.pairs.values() for pair in pairs}
+    given = [{"a": a, "b": b} for a, b in sorted(wanted)]
+    found = {}
+    if given:
+        rows = connection.execute(_OVERLAPS, {"pairs": given}).fetchall()
+        found = {(a, b): (jaccard, chance) for a, b, jaccard, chance in rows}
+    several = len({one.of[0] for one in asked}) > 1
+    panels = []
+    for one in asked:
+        title = _titled(one, several=several)
+        cells = {}
+        for place, pairs in one.pairs.items():
+            if values := [found[pair] for pair in pairs if pair in found]:
+                shares, chances = zip(*values, strict=True)
+                cells[place] = Overlap(100 * mean(shares), 100 * mean(chances), len(values))
+        if cells:
+            panels.append(Panel(title, one.lines, one.columns, cells))
+    return tuple(panels)
+
+
+# ---------------------------------------------------------------- ink
+
+_SHADES = LinearSegmentedColormap.from_list("shared", ["#F7FBFF", "#6BAED6", "#08306B"])
+
+
+def _draw_panel(
+    ax: Axes, panel: Panel, cell_size: tuple[float, float], size: float, *, crowded: bool
+) -> None:
+    """A matrix whose cells have that width and height in inches."""
+    side, line_height = cell_size
+    for (line, column), cell in panel.cells.items():
+        shade = _SHADES(cell.jaccard / 100)
+        ax.add_patch(Rectangle((column - 0.5, line - 0.5), 1, 1, color=shade, linewidth=0))
+        if not crowded:
+            _write(ax, (line, column), cell, side, line_height)
+    ax.set_xlim(-0.5, len(panel.columns) - 0.5)
+    ax.set_ylim(len(panel.lines) - 0.5, -0.5)
+    names = [f"{n}" for n in range(1, len(panel.columns) + 1)] if crowded else [*panel.columns]
+    turned = 90 if max(map(len, names)) * 0.06 > side else 0
+    every = max(1, ceil(0.11 / side)) if crowded else 1
+    places = range(len(panel.columns))
+    ax.set_xticks(places[::every], names[::every], rotation=turned, fontsize=size)
+    first = 1 + (panel.lines[:-1] == panel.columns[1:])
+    lines = [f"{n}  {x}" for n, x in enumerate(panel.lines, first)] if crowded else panel.lines
+    ax.set_yticks(range(len(panel.lines)), lines, fontsize=size)
+    ax.tick_params(length=0)
+    ax.grid(visible=False)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def _write(ax: Axes, place: Place, cell: Overlap, side: float, height: float) -> None:
+    """What is shared above what is by chance, or before it where a line is low."""
+    line, column = place
+    size = min(7.5, 22 * min(side, 0.42))
+    shared, chance = _number(cell.jaccard), _number(cell.chance)
+    said: dict[str, Any] = {"color": "#FFFFFF" if cell.jaccard > 55 else "#222222"}
+    if height < _READABLE:
+        said |= {"va": "center"}
+        ax.text(column, line, shared, ha="right", fontsize=min(size, 6.5), **said)
+        ax.text(column + 0.06, line, chance, ha="left", fontsize=4.8, **said)
+        return
+    said |= {"ha": "center"}
+    ax.text(column, line - 0.02, shared, va="bottom", fontsize=size, **said)
+    ax.text(column, line + 0.08, chance, va="top", fontsize=0.7 * size, **said)
+
+
+def _size_of_names(count: int) -> float:
+    """Points of the names beside a matrix."""
+    return 7.5 if count <= _WRITTEN else 7.0 if count <= 30 else 5.5
+
+
+def _lacking(asked: Sequence[_Asked], panels: Sequence[Panel]) -> str:
+    """A sentence on the panels that have no two masks in the store, or none to compare."""
+    several = len({one.of[0] for one in asked}) > 1
+    titles = dict.fromkeys(_titled(one, several=several).replace("\n", ", ") for one in asked)
+    shown = {panel.title.replace("\n", ", ") for panel in panels}
+    missing = [title for title in titles if title not in shown]
+    return f" Without two masks to compare: {split.listed(missing)}." if missing else ""
+
+
+def _titled(one: _Asked, *, several: bool) -> str:
+    return "\n".join(part for part in one.of if part and (several or part != one.of[0]))
+
+
+def _number(percent: float) -> str:
+    return f"{percent:.0f}" if percent >= 9.95 else f"{percent:.1f}"

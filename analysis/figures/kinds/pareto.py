@@ -1,0 +1,312 @@
+"""Accuracy against the work that is left, and which methods nothing else beats.
+
+Work is multiply-adds, or how long a forward pass was measured to take.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import mean, median
+from typing import Any
+
+import duckdb
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from analysis import style
+from analysis.errors import FigureError
+from analysis.figures import axes as marks
+from analysis.figures import facts as shared
+from analysis.figures import split
+from analysis.figures.options import ParetoOptions
+from analysis.stats import Summary, selection, series
+from analysis.stats.selection import Row
+from analysis.style import Look
+
+SQL = f"""
+SELECT {", ".join(f"t.{name}" for name in selection.COLUMNS)}, t.flops, t.kept_flops,
+       t.latency, t.dense_latency, t.latency_device, t.latency_batch_size
+FROM trials t WHERE t.sweep = $sweep ORDER BY t.trial
+"""
+
+_FRONT = Look("#BBBBBB", "", "Pareto front")
+_IMAGES = "images", "image"
+_MOST_PANELS = 12
+_NEAR = 4
+_BELOW = (1, 2, 5), (1, 2, 3, 4, 5, 6, 7, 8, 9)
+_ABOVE = (1, 2, 5), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 7)
+_LACKING = {
+    "flops": "no multiply-adds to show: its store is too old",
+    "latency": "no latency to show; it takes grids with `measure: latency`",
+}
+_BEST = {
+    "flops": " Filled: no other has as few multiply-adds and does better.",
+    "latency": " Filled: no other is as fast and does better. Timed without pruned units, in turns "
+    "with the dense network.",
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """Replicates at one density: mean work left, per cent of dense, and the metric.
+
+    `best` where no other point of the panel has as little and does better, or less and as well.
+    """
+
+    work: float
+    shown: Summary
+    best: bool = False
+
+    @property
+    def x(self) -> float:
+        """Where it is drawn."""
+        return self.work
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One method's points, densest first."""
+
+    label: str
+    look: Look
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One network and dataset, and device; `work` says what the axis counts, `gain` its inverse."""
+
+    problem: str
+    work: str
+    gain: str
+    curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts(shared.Facts):
+    """What is drawn."""
+
+    panels: tuple[Panel, ...]
+    metric: str
+    floor: float | None = None
+    each_explains: bool = False
+
+
+def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: ParetoOptions) -> Facts:
+    """Means over replicates of every density; the front is that of the means.
+
+    Raises
+    ------
+    FigureError
+        When no trial that the options let pass is done.
+    """
+    chosen = selection.choose(connection, sweep, options, SQL)
+    made = _measured if options.against == "latency" else _counted
+    by = split.split(chosen.rows)
+    panels = tuple(made(chosen, options, by))
+    if not panels:
+        raise FigureError(f"sweep {sweep} has {_LACKING[options.against]}")
+    split.check(sweep, chosen.rows, len(panels), _MOST_PANELS)
+    shown = {panel.problem: {one.label for one in panel.curves} for panel in panels}
+    counts = {p.shown.n for panel in panels for one in panel.curves for p in one.points}
+    common = shared.common(chosen, counts, options)
+    return Facts(
+        panels=panels,
+        metric=chosen.metric.label,
+        floor=options.floor,
+        each_explains=by.each_explains,
+        **common
+        | {
+            "note": common["note"]
+            + _BEST[options.against]
+            + split.absent({} if by.each_explains else shown)
+        },
+    )
+
+
+def draw(facts: Facts) -> Figure:
+    """Less work to the right, as sparser is everywhere; speed-up on the upper axis."""
+    curves = {one.label: one.look for panel in facts.panels for one in panel.curves}
+    shared = {} if facts.each_explains else curves
+    handles = [marks.handle(look, label) for label, look in shared.items()]
+    handles.append(marks.handle(_FRONT))
+    frame = marks.Frame(facts.width, facts.title, facts.note, handles)
+    count = len(facts.panels)
+    shape = marks.abreast(count, facts.width, each_explains=facts.each_explains)
+    height = marks.tall(2.4, shape, facts.width)
+    figure, _, lines = marks.sheet(shape, height, frame)
+    spots = [ax for line in lines for ax in line]
+    for panel, ax in zip(facts.panels, spots, strict=False):
+        _draw_panel(ax, panel, facts.width / shape[1], height)
+        if facts.floor is not None:
+            ax.set_ylim(100 * facts.floor, 100 + 3 * (1 - facts.floor))
+        if facts.each_explains:
+            own = [marks.handle(one.look, one.label) for one in panel.curves]
+            marks.explained(ax, own, facts.width)
+    for line in lines:
+        line[0].set_ylabel(facts.metric)
+    for spare in spots[count:]:
+        spare.remove()
+    return figure
+
+
+# ---------------------------------------------------------------- details
+
+
+def _counted(
+    chosen: selection.Selection, options: ParetoOptions, by: split.Split
+) -> Iterator[Panel]:
+    """A panel for each network and dataset, against multiply-adds."""
+    rows = [row for row in chosen.rows if row["kept_flops"]]
+    pruned = [row for row in rows if row["method"] != "dense"]
+    for (*problem, _), members in selection.grouped(
+        pruned, lambda row: (*_problem(row), by.place(row))
+    ).items():
+        together = [*by.beside(rows, members), *members]
+        of = _said(members[0]["flops"])
+        work = f"Multiply-adds remaining (% of {of})"
+        shares = {row["trial"]: 100 * row["kept_flops"] / row["flops"] for row in together}
+        title = ", ".join(filter(None, (style.problem(*problem), by.said(members[0]))))
+        curves = _curves(together, shares, chosen, options, by)
+        yield Panel(title, work, "Theoretical speed-up", curves)
+
+
+def _measured(
+    chosen: selection.Selection, options: ParetoOptions, by: split.Split
+) -> Iterator[Panel]:
+    """A panel for each network, dataset, device and batch, against what was timed there.
+
+    The dense network was timed beside each pruned one: a trial of it is where they all begin.
+    """
+    pruned = [row for row in chosen.rows if row["latency"] and row["shown"] is not None]
+    for (timed, _), members in selection.grouped(
+        pruned, lambda row: (_timed(row), by.place(row))
+    ).items():
+        *problem, device, batch = timed
+        dense = by.beside(chosen.rows, members)
+        of = median(row["dense_latency"] for row in members)
+        work = f"Measured latency (% of {of:.3g} ms for {batch:,} {_IMAGES[batch == 1]})"
+        shares = {row["trial"]: 100 * row["latency"] / row["dense_latency"] for row in members}
+        shares |= {row["trial"]: 100.0 for row in dense}
+        kind = "CPU" if device == "cpu" else device
+        where = ", ".join(filter(None, (style.problem(*problem), by.said(members[0]), kind)))
+        curves = _curves([*dense, *members], shares, chosen, options, by)
+        yield Panel(where, work, "Measured speed-up", curves)
+
+
+def _problem(row: Row) -> tuple[str, str]:
+    return row["network"], row["dataset"]
+
+
+def _timed(row: Row) -> tuple[Any, ...]:
+    return *_problem(row), row["latency_device"], row["latency_batch_size"]
+
+
+def _curves(
+    members: Sequence[Row],
+    shares: Mapping[int, float],
+    chosen: selection.Selection,
+    options: ParetoOptions,
+    by: split.Split,
+) -> tuple[Curve, ...]:
+    named = by.labels(chosen.rows)
+
+    def points(rows: Iterable[Row]) -> tuple[Point, ...]:
+        by_density = selection.grouped(rows, lambda row: row["requested_density"])
+        found = [
+            Point(
+                mean(shares[row["trial"]] for row in by_density[density]),
+                series.summarised(by_density[density], chosen.metric, options.spread),
+            )
+            for density in sorted(by_density, reverse=True)
+        ]
+        return tuple(found)
+
+    dense = [row for row in members if row["method"] == "dense" and row["shown"] is not None]
+    curves = [
+        Curve(label, replace(marks.dense_look(n), marker="o"), points(same))
+        for n, (label, same) in enumerate(series.dense_recipes(dense))
+    ]
+    pruned = [row for row in members if row["method"] != "dense"]
+    groups = selection.grouped(pruned, split.curve)
+    looks = marks.looks([*groups], named, by)
+    for (key, ablation), rows in groups.items():
+        label = by.curve_name(named[key][0], ablation)
+        curves.append(Curve(label, looks[key, ablation], points(rows)))
+    return _marked(curves, chosen.metric.sign)
+
+
+def _marked(curves: Sequence[Curve], sign: int) -> tuple[Curve, ...]:
+    """Curves whose points know whether they are on the front; `sign` −1 where less is better."""
+    everything = [point for one in curves for point in one.points]
+
+    def best(point: Point) -> bool:
+        own = sign * point.shown.centre
+        return not any(
+            (other.work <= point.work and sign * other.shown.centre > own)
+            or (other.work < point.work and sign * other.shown.centre >= own)
+            for other in everything
+        )
+
+    return tuple(
+        replace(one, points=tuple(replace(p, best=best(p)) for p in one.points)) for one in curves
+    )
+
+
+def _draw_panel(ax: Axes, panel: Panel, width: float, height: float) -> None:
+    front = sorted(
+        (point for one in panel.curves for point in one.points if point.best),
+        key=lambda point: point.work,
+    )
+    ax.plot(
+        [point.work for point in front],
+        [point.shown.centre for point in front],
+        drawstyle="steps-pre",
+        color=_FRONT.colour,
+        linewidth=3.0,
+        zorder=1.2,
+    )
+    for one in panel.curves:
+        marks.curve(ax, one.points, one.look, linewidth=0.8)
+        best = [point for point in one.points if point.best]
+        ax.plot(
+            [point.work for point in best],
+            [point.shown.centre for point in best],
+            color=one.look.colour,
+            marker=one.look.marker,
+            linestyle="none",
+            zorder=3,
+        )
+    ax.set_xscale("log")
+    ax.invert_xaxis()
+    ax.xaxis.set_major_locator(_ticks(ax, *_BELOW))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    marks.ticked(ax, 7, height - 0.3)
+    ax.set_xlabel(marks.wrapped(panel.work, width - 0.4, 9.0, 0.05))
+    above = ax.secondary_xaxis("top", functions=(_inverse, _inverse))
+    above.xaxis.set_major_locator(_ticks(ax, *_ABOVE))
+    above.xaxis.set_minor_locator(NullLocator())
+    above.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+    above.set_xlabel(panel.gain)
+    above.spines["top"].set_visible(False)
+    marks.titled(ax, panel.problem, width)
+
+
+def _ticks(ax: Axes, far: tuple[float, ...], near: tuple[float, ...]) -> LogLocator:
+    """Marks at these digits, or, where the axis spans less than a factor of four, at more."""
+    left, right = ax.get_xlim()
+    return LogLocator(10, near if left / right < _NEAR else far, numticks=9)
+
+
+def _inverse(percent: Any) -> Any:
+    """Speed-up from per cent of multiply-adds, and back; nothing is left at 0."""
+    return 100 / np.maximum(percent, 1e-9)
+
+
+def _said(flops: int) -> str:
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if flops >= size:
+            return f"{flops / size:.3g}{unit}"
+    return str(flops)

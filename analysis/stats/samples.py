@@ -1,0 +1,183 @@
+"""Replicates of each method at each density: what tables and comparisons are made of.
+
+Trials come through `figures.selection`, so settings never mix. Values are in the metric's
+shown unit: accuracies in per cent.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import inf, isclose, isfinite
+from statistics import mean
+from typing import Any
+
+from analysis import stats, style
+from analysis.errors import TableError
+from analysis.figures.options import StepOptions
+from analysis.stats import selection, series
+from analysis.stats.metrics import METRICS, Metric
+from analysis.stats.selection import Row
+
+_ANSWERED = (
+    "SELECT DISTINCT method FROM trials"
+    " WHERE sweep = ? AND status = 'done' AND method != 'dense' ORDER BY method"
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Replicates of one method (`name`: with its setting and ablation) at one density.
+
+    `values` and `dense` (the dense runs of the same recipe) are by replicate; a run that
+    answers several trials is in `values` once.
+    """
+
+    network: str
+    dataset: str
+    density: float
+    name: str
+    values: dict[int, float]
+    dense: dict[int, float]
+
+    @property
+    def n(self) -> int:
+        """Replicates."""
+        return len(self.values)
+
+    @property
+    def mean(self) -> float:
+        """Mean over replicates."""
+        return mean(self.values.values())
+
+    @property
+    def std(self) -> float | None:
+        """Standard deviation (ddof 1); None for one replicate."""
+        return stats.deviation([*self.values.values()]) if self.n > 1 else None
+
+
+Column = tuple[str, str, float]
+"""Network, dataset and density: where methods are compared."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Samples of a sweep, densest first within each network and dataset.
+
+    `dense` are those of the dense networks, one for each recipe; `runs` what all are made of.
+    """
+
+    sweep: str
+    samples: tuple[Sample, ...]
+    dense: tuple[Sample, ...]
+    runs: tuple[str, ...]
+    chosen: selection.Selection
+
+    @property
+    def metric(self) -> Metric:
+        """What is measured."""
+        return self.chosen.metric
+
+    def columns(self) -> dict[Column, list[Sample]]:
+        """Samples by network, dataset and density."""
+        return selection.grouped(self.samples, lambda one: (one.network, one.dataset, one.density))
+
+    def best(self, samples: Iterable[Sample]) -> Sample:
+        """The sample with the best mean; of equal ones the first."""
+        return max(
+            samples, key=lambda one: self.metric.sign * one.mean if isfinite(one.mean) else -inf
+        )
+
+
+def read(
+    connection: Any, sweep: str, options: StepOptions | None = None, densities: Sequence[float] = ()
+) -> Study:
+    """Samples of the finished trials that the options let pass; `densities` empty: all.
+
+    Raises
+    ------
+    FigureError
+        When no trial is.
+    TableError
+        When the metric, a method or a density is none that the sweep has.
+    """
+    options = options or StepOptions()
+    if options.metric not in METRICS:
+        raise TableError(f"no metric {options.metric!r}; known: {', '.join(METRICS)}")
+    chosen = selection.choose(connection, sweep, options)
+    rows = [row for row in chosen.rows if row["method"] != "dense"]
+    _check_methods(connection, sweep, options.methods)
+    named = selection.labels(rows)
+    kept = _at(densities, {row["requested_density"] for row in rows})
+    rows = [row for row in rows if row["requested_density"] in kept]
+    samples = []
+    for (network, dataset), members in selection.grouped(rows, _problem).items():
+        by_density = selection.grouped(members, lambda row: row["requested_density"])
+        for density in sorted(by_density, reverse=True):
+            names = selection.grouped(by_density[density], lambda row: _name(row, named))
+            samples += [
+                _sample(network, dataset, density, name, same) for name, same in names.items()
+            ]
+    return Study(sweep, tuple(samples), tuple(_dense(chosen.rows)), _runs(rows), chosen)
+
+
+# ---------------------------------------------------------------- details
+
+
+def _problem(row: Row) -> tuple[str, str]:
+    return row["network"], row["dataset"]
+
+
+def _name(row: Row, named: dict[selection.Setting, tuple[str, int]]) -> str:
+    return style.ablated(named[selection.setting(row)][0], row["ablation"])
+
+
+def _sample(network: str, dataset: str, density: float, name: str, rows: list[Row]) -> Sample:
+    values = _once(rows, selection.answer, "shown")
+    dense = {row["replicate"]: row["dense_shown"] for row in rows if _has_dense(row)}
+    return Sample(network, dataset, density, name, values, dense)
+
+
+def _dense(rows: Sequence[Row]) -> Iterator[Sample]:
+    found = [row for row in rows if _has_dense(row)]
+    for (network, dataset), members in selection.grouped(found, _problem).items():
+        for label, same in series.dense_recipes(members):
+            values = _once(same, lambda row: row["dense_key"], "dense_shown")
+            yield Sample(network, dataset, 1.0, label, values, values)
+
+
+def _once(rows: Iterable[Row], run: Callable[[Row], str], column: str) -> dict[int, float]:
+    """A column by replicate, each run once."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        first.setdefault(run(row), row)
+    return {row["replicate"]: row[column] for row in first.values()}
+
+
+def _has_dense(row: Row) -> bool:
+    return row["dense_shown"] is not None
+
+
+def _runs(rows: Sequence[Row]) -> tuple[str, ...]:
+    dense = {row["dense_key"] for row in rows if _has_dense(row)}
+    return tuple(sorted(dense.union(map(selection.answer, rows))))
+
+
+def _check_methods(connection: Any, sweep: str, asked: Sequence[str]) -> None:
+    """Refuse a method without results, whose line would be missed by nobody."""
+    found = connection.execute(_ANSWERED, [sweep]).fetchall()
+    there = [method for (method,) in found]
+    for name in asked:
+        if name not in there:
+            known = ", ".join(there)
+            raise TableError(f"sweep {sweep} has no finished trial of {name}; it has {known}")
+
+
+def _at(asked: Sequence[float], there: set[float]) -> set[float]:
+    """Densities of the sweep that were asked for, to the three digits that people read."""
+    if not asked:
+        return there
+    found = {one: {d for d in there if isclose(one, d, rel_tol=5e-3)} for one in asked}
+    for one, near in found.items():
+        if not near:
+            known = ", ".join(f"{d:.3g}" for d in sorted(there, reverse=True))
+            raise TableError(f"no trial at density {one:g}; there are {known}")
+    return set().union(*found.values())

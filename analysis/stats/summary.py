@@ -1,0 +1,98 @@
+"""Mean accuracies of a sweep, a line for each setting and a column for each density.
+
+Settings never mix: a mean is over replicates alone, and whatever else differs among trials of one
+method is part of its line's name.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from analysis.stats.metrics import METRICS
+from analysis.stats.selection import SQL, Row, answer, of, set_apart
+from tombola import rounding
+from tombola.store.settings import details, varying
+
+WIDEST = 9
+"""Densities that the summary shows at the most."""
+
+NAMES = ("network", "dataset", "method", "setting", "ablation")
+"""What a line may be named by; `dataset` and `setting` only where they tell lines apart."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How many trials are done, and lines: their names, and percent (or None) by density.
+
+    Means are rounded to `digits` after the point, as tables and reports round them.
+    """
+
+    done: int
+    total: int
+    headings: tuple[str, ...]
+    densities: tuple[float, ...]
+    lines: dict[tuple[str, ...], dict[float, float | None]]
+    digits: int = METRICS["accuracy"].digits
+
+
+def summary(connection: duckdb.DuckDBPyConnection, sweep: str) -> Summary:
+    """Mean test accuracy over replicates at the last step, of what is done."""
+    cursor = connection.execute(SQL, {"sweep": sweep})
+    columns = [column[0] for column in cursor.description or ()]
+    rows: list[Row] = [dict(zip(columns, v, strict=True)) for v in cursor.fetchall()]
+    dense = [{**row, "options": None, "apart": None} for row in rows if row["method"] == "dense"]
+    pruned = [row for row in rows if row["method"] != "dense"]
+    set_apart(pruned)
+    differing = varying(dense) | varying(pruned)
+    cells: dict[tuple[str, ...], dict[float, dict[str, float | None]]] = {}
+    for row in sorted([*dense, *pruned], key=lambda row: (row["network"], row["trial"])):
+        names = _names(row, differing.get(row["method"], set()))
+        runs = cells.setdefault(names, {}).setdefault(row["requested_density"], {})
+        runs[answer(row)] = row["accuracy"]
+    lines = {
+        names: {density: _mean(runs.values()) for density, runs in line.items()}
+        for names, line in cells.items()
+    }
+    shown = [
+        position
+        for position, name in enumerate(NAMES)
+        if name not in {"dataset", "setting"} or len({names[position] for names in lines}) > 1
+    ]
+    return Summary(
+        done=sum(row["status"] == "done" for row in rows),
+        total=len(rows),
+        headings=tuple(NAMES[position] for position in shown),
+        densities=_most_common(lines.values()),
+        lines={of_positions(names, shown): line for names, line in lines.items()},
+    )
+
+
+def of_positions(names: tuple[str, ...], shown: Iterable[int]) -> tuple[str, ...]:
+    """The names at these positions."""
+    return tuple(names[position] for position in shown)
+
+
+def _names(row: Row, differing: set[str]) -> tuple[str, ...]:
+    setting = ", ".join(details(row, differing))
+    network, dataset = of(row, ("network", "dataset"))
+    return network, dataset, row["method"], setting, row["ablation"]
+
+
+def _mean(accuracies: Iterable[float | None]) -> float | None:
+    there = [100 * accuracy for accuracy in accuracies if accuracy is not None]
+    return rounding.rounded(sum(there) / len(there), Summary.digits) if there else None
+
+
+def _most_common(lines: Iterable[dict[float, Any]]) -> tuple[float, ...]:
+    """Densities that most lines have, evenly spread where there are many, densest first."""
+    counts = Counter(density for line in lines for density in line)
+    ranked = sorted(counts, key=lambda density: (-counts[density], density))
+    common = [density for density in ranked if counts[density] == counts[ranked[0]]]
+    if len(common) >= WIDEST:
+        last = len(common) - 1
+        ranked = [common[round(i * last / (WIDEST - 2))] for i in range(WIDEST - 1)]
+    shown = {*ranked[: WIDEST - 1], max(counts, default=1.0)}
+    return tuple(sorted(shown, reverse=True))

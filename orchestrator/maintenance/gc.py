@@ -1,0 +1,150 @@
+"""What a store holds that nobody needs any more: states, masks and checkpoints to free.
+
+Kept is what an undone trial of a current sweep still reads, and what the sweep's `keep` says:
+all, its tickets (masks, and the weights that training starts from), or metrics alone. Results
+are never touched; what is freed and asked for again is computed again.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.planning.planner import Plan, inputs, plan
+from orchestrator.sweep.schema import Sweep
+from orchestrator.sweep.trials import Trial, trials
+from tasks.values import trust
+from tasks.values.records import Mask, State
+from tombola.errors import DamagedFile, StoreError, SweepError
+from tombola.store import layout, results, revisions
+from tombola.store.location import remove, total_size
+from tombola.store.parquet import opened
+from tombola.store.publish import leftovers
+
+Stored = State | Mask
+
+
+@dataclass(frozen=True)
+class Surplus:
+    """Files that can go, and what they take."""
+
+    paths: tuple[Path, ...]
+    bytes: int
+
+
+def surplus(store: Path, *, trusted: bool = False) -> Surplus:
+    """What no current sweep of a store keeps or still needs, and what killed processes left.
+
+    A `trusted` store's sweeps may run the code of one's own that they name.
+
+    Raises
+    ------
+    StoreError
+        When a sweep's definition cannot be read: then nothing is known to be surplus.
+    """
+    held = results.inventory(store)
+    kept = wanted(store, held, trusted=trusted)
+    found = [path for path in _files(store) if path not in kept]
+    found += [
+        path
+        for path in layout.published(store / layout.CHECKPOINTS, ".safetensors")
+        if path.stem in held.results
+    ]
+    found += leftovers(store)
+    return Surplus(tuple(found), total_size(found))
+
+
+def wanted(
+    store: Path, held: results.Inventory | None = None, *, trusted: bool = False
+) -> set[Path]:
+    """Files of states and masks that the current sweeps of a store keep or still need.
+
+    Raises
+    ------
+    StoreError
+        When a sweep's definition cannot be read.
+    """
+    held = held or results.inventory(store)
+    found: set[Path] = set()
+    for name, definition in _current(store):
+        with nullcontext() if trusted else trust.nothing_is_run(), _understood(name):
+            sweep = Sweep.model_validate(json.loads(definition))
+            asked = trials(sweep)
+        found |= {_path(store, item) for item in _needed(plan(asked, held))}
+        found |= {_path(store, item) for item in _kept(sweep, asked)}
+    return found
+
+
+def free(found: Surplus) -> None:
+    """Remove the files."""
+    remove(found.paths)
+
+
+def _current(store: Path) -> Iterator[tuple[str, str]]:
+    """Name and definition of the latest revision of every sweep."""
+    latest: dict[str, tuple[str, str]] = {}
+    for path in layout.published(store / layout.SWEEPS, ".parquet"):
+        try:
+            about = revisions.revision(path, opened(path)).about
+        except ValueError as error:
+            raise DamagedFile.altered(path, error) from None
+        found = about["registered_at"], about["definition"]
+        latest[about["name"]] = max(found, latest.get(about["name"], found))
+    for name, (_, definition) in latest.items():
+        yield name, definition
+
+
+@contextmanager
+def _understood(name: str) -> Iterator[None]:
+    """A definition comes from whoever had the store: it is data, and code it names is not run."""
+    try:
+        yield
+    except (
+        SweepError,
+        ValueError,
+        TypeError,
+        LookupError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:300]
+        raise StoreError(
+            f"the definition of sweep {name} cannot be read ({reason}), so what it needs is "
+            "not known; run it again, or remove its file from the store's sweeps/"
+        ) from None
+
+
+def _needed(undone: Plan) -> Iterator[Stored]:
+    for task in undone.tasks.values():
+        yield from inputs(task.value)
+
+
+def _kept(sweep: Sweep, asked: Iterable[Trial]) -> Iterator[Stored]:
+    """What a sweep's policy keeps of what its trials stand on."""
+    if sweep.keep == "metrics":
+        return
+    seen: set[str] = set()
+    unexplored: list[Stored] = []
+    for trial in asked:
+        ticket = (trial.run.start, trial.run.mask)
+        own = [item for item in ticket if isinstance(item, State | Mask)]
+        yield from own
+        unexplored += [*own, *(item for m in trial.measured for item in inputs(m))]
+    while sweep.keep == "all" and unexplored:
+        item = unexplored.pop()
+        if item.key not in seen:
+            seen.add(item.key)
+            yield item
+            unexplored += inputs(item.run if isinstance(item, State) else item)
+
+
+def _path(store: Path, item: Stored) -> Path:
+    if isinstance(item, Mask):
+        return store / layout.mask(item.key)
+    return store / layout.state(item.run.key, item.step)
+
+
+def _files(store: Path) -> Iterator[Path]:
+    yield from layout.published(store / layout.STATES, ".safetensors")
+    yield from layout.published(store / layout.MASKS, ".safetensors")

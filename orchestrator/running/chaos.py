@@ -1,0 +1,171 @@
+"""The kill test as a command: a sweep run in peace and under fire, and its tables compared.
+
+Two stores are filled by `tombola run` in processes of its own. In the second one drivers,
+workers and whole nodes are killed (-9) at moments drawn from a seed: each time after so many
+more results. What is left must be the same tables, digest by digest.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tombola.errors import TombolaError
+from tombola.store import results
+from tombola.store.verify import verify
+
+Victim = Literal["driver", "worker", "node"]
+VICTIMS: tuple[Victim, ...] = ("driver", "worker", "node")
+
+_LOOK_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was killed, and how the tables compare."""
+
+    killed: Mapping[Victim, int]
+    digests: dict[str, str]
+    expected: dict[str, str]
+    damage: int
+
+    @property
+    def survived(self) -> bool:
+        """Whether nothing was lost, added, changed or damaged."""
+        return self.digests == self.expected and not self.damage
+
+    @property
+    def differing(self) -> int:
+        """Results that are missing, more than there should be, or other ones."""
+        return len(set(self.digests.items()) ^ set(self.expected.items()))
+
+
+def chaos(
+    words: list[str],
+    folder: Path,
+    *,
+    kills: int,
+    seed: int,
+    victims: tuple[Victim, ...] = VICTIMS,
+    strike: Callable[[Victim], bool] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Verdict:
+    """Run a sweep twice, killing in the second run, and compare.
+
+    Parameters
+    ----------
+    words
+        What follows `tombola run`: the sweep file and options, without a store.
+    folder
+        Where the two stores go.
+    strike
+        Kills a worker or a node of a cluster; by default those of the local Ray that the
+        killed driver started. False where there was none.
+
+    Raises
+    ------
+    TombolaError
+        When the sweep does not even run in peace.
+    """
+    peace, war = folder / "undisturbed", folder / "disturbed"
+    tell(f"running it undisturbed, into {peace}")
+    _finish(words, peace)
+    expected = digests(peace)
+    dice, killed = random.Random(seed), Counter[Victim]()  # noqa: S311 (moments, no secrets)
+    while killed.total() < kills and len(_live(war)) < len(expected):
+        killed += _round(words, war, dice, len(expected), kills, victims, strike, tell)
+    _finish(words, war)
+    # What a killed process was writing is left over and named by verify; it is no damage.
+    damage = [found for found in verify(war) if not found.leftover]
+    return Verdict(killed, digests(war), expected, len(damage))
+
+
+def digests(store: Path) -> dict[str, str]:
+    """The digest of each result of a store, by key: of what was computed, not where or when."""
+    held = results.inventory(store).results
+    rows = {key: results.find(store, key) for key in held}
+    return {key: row["digest"] for key, row in rows.items() if row}
+
+
+def _round(
+    words: list[str],
+    store: Path,
+    dice: random.Random,
+    total: int,
+    kills: int,
+    victims: tuple[Victim, ...],
+    strike: Callable[[Victim], bool] | None,
+    tell: Callable[[str], None],
+) -> Counter[Victim]:
+    """One driver: shots at it and what it started, until it is dead or done."""
+    killed: Counter[Victim] = Counter()
+    process = _start(words, store)
+    shoot = strike or (lambda victim: _strike_here(process.pid, victim))
+    while process.poll() is None:
+        after = len(_live(store)) + dice.randint(1, max(1, 2 * total // (kills + 1)))
+        victim = dice.choice(victims)
+        while process.poll() is None and len(_live(store)) < min(after, total - 1):
+            time.sleep(_LOOK_SECONDS)
+        if process.poll() is not None:
+            break
+        if victim == "driver":
+            process.kill()
+            process.wait()
+        elif not shoot(victim):
+            time.sleep(_LOOK_SECONDS)
+            continue
+        killed[victim] += 1
+        tell(f"killed the {victim} at {len(_live(store))} of {total} results")
+        if victim == "node" and strike is None:
+            process.wait()  # it was the only one
+        if killed.total() >= kills:
+            break
+    process.wait()
+    return killed
+
+
+def _start(words: list[str], store: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tombola.cli", "run", *words, "--store", str(store)]
+    silent = subprocess.DEVNULL
+    return subprocess.Popen(command, stdout=silent, stderr=silent, start_new_session=True)
+
+
+def _finish(words: list[str], store: Path) -> None:
+    command = [sys.executable, "-m", "tombola.cli", "run", *words, "--store", str(store)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        said = (ended.stderr.strip() or ended.stdout.strip()).splitlines()
+        raise TombolaError(f"tombola run ended with {ended.returncode}: {said[-1] if said else ''}")
+
+
+def _live(store: Path) -> frozenset[str]:
+    return results.inventory(store).results if store.exists() else frozenset()
+
+
+# ---------------------------------------------------------------- a local Ray
+
+
+def _strike_here(session: int, victim: Victim) -> bool:
+    """Kill a worker at work, or the raylet, of the Ray that a session's driver started."""
+    wanted = b"ray::run_pack" if victim == "worker" else b"/raylet"
+    for pid, command in _processes(session):
+        if wanted in command.split(b"\0")[0]:
+            os.kill(pid, signal.SIGKILL)
+            return True
+    return False
+
+
+def _processes(session: int) -> Iterator[tuple[int, bytes]]:
+    for entry in Path("/proc").iterdir():
+        try:
+            if os.getsid(int(entry.name)) == session:
+                yield int(entry.name), (entry / "cmdline").read_bytes()
+        except (OSError, ValueError):
+            continue

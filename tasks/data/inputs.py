@@ -1,0 +1,154 @@
+"""What a lane reads, filled ahead for several iterations: the batches of `tasks.data.batches`, to the bit.
+
+On the device lie the pixels as bytes, padded where they are cropped, and what each byte is
+worth as a number. Which images, how they are augmented, and the learning rates come from the
+host, some iterations at once, drawn from the streams that the training loop draws from.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from tasks import random_streams
+from tasks.data.augment import PADDING, Draws
+from tasks.data.batches import InMemory, Part, Split
+from tasks.training.optimizers import Adam
+from tasks.training.train import learning_rate
+from tasks.values.records import Recipe
+
+AUGMENTATIONS = ("none", "flip", "crop_flip")
+"""What can be done by choosing pixels."""
+
+
+class Pixels:
+    """A split's images as stored, on their device; lanes share them.
+
+    `stored` (examples, height, width, channels), padded where the recipe crops. `table`
+    (channels × 256,) is what each byte is worth in each channel, by the operations by which
+    a batch is normalised; None where the pixels are stored as the network takes them.
+    """
+
+    def __init__(self, split: Split, recipe: Recipe) -> None:
+        self.stored = _resolved(split)
+        _, self.channels, self.height, self.width = self.stored.shape
+        self.labels, self.crops = split.labels, recipe.augment == "crop_flip"
+        self.mirrors = recipe.augment != "none"
+        if self.crops:
+            self.stored = pad(self.stored, (PADDING,) * 4)
+        self.stored = self.stored.permute(0, 2, 3, 1).contiguous()
+        self.table = None if self.stored.is_floating_point() else self._worth(split)
+        if recipe.precision == "bfloat16":
+            if self.table is None:
+                self.stored = self.stored.bfloat16()
+            else:
+                self.table = self.table.bfloat16()
+        device = self.labels.device
+        self.channels_last = recipe.precision != "float32" or (self.crops and device.type == "cpu")
+        """As a network is called in training: what a convolution computes may depend on it."""
+        self.channel = torch.arange(self.channels, device=device) * 256
+        self.x = torch.arange(self.width, device=device)
+        self.mirrored_x = self.x.flip(0)
+        self.y = torch.arange(self.height, device=device)
+
+    def _worth(self, split: Split) -> Tensor:
+        levels = torch.arange(256, dtype=torch.uint8, device=self.stored.device).float() / 255
+        each = levels.expand(self.channels, 256)[:, :, None]
+        if not split.normalised:
+            each = (each - split.mean) / split.std
+        return each.flatten()
+
+
+def _resolved(split: Split) -> Tensor:
+    """(examples, channels, height, width), of a part of a split too."""
+    source, chosen = split.source, None
+    while isinstance(source, Part):
+        chosen = source.chosen if chosen is None else source.chosen[chosen]
+        source = source.whole
+    assert isinstance(source, InMemory)
+    return source.pixels if chosen is None else source.pixels[chosen]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some iterations' choices: `whole` (4, iterations, batch) int32 and `real` (3, iterations).
+
+    `whole` are image numbers, crops' tops and lefts, and whether images are mirrored; `real`
+    are the learning rate and Adam's two corrections, float32.
+    """
+
+    whole: Tensor
+    real: Tensor
+
+    @classmethod
+    def empty(cls, iterations: int, batch: int, device: torch.device | None = None) -> "Chunk":
+        """On a device; or on the host, in memory that a GPU can read by itself."""
+        pinned = device is None and torch.cuda.is_available()
+        where = "cpu" if device is None else device
+        return cls(
+            torch.zeros(4, iterations, batch, dtype=torch.int32, device=where, pin_memory=pinned),
+            torch.zeros(3, iterations, device=where, pin_memory=pinned),
+        )
+
+    def take(self, other: "Chunk") -> None:
+        """Copy another's choices, beside what else the host does."""
+        self.whole.copy_(other.whole, non_blocking=True)
+        self.real.copy_(other.real, non_blocking=True)
+
+    def fill(
+        self, recipe: Recipe, examples: int, order_seed: int, steps: range, updates: int
+    ) -> None:
+        """Write the choices of these steps; `updates` were made by the optimizer before them."""
+        whole, real = self.whole.numpy(), self.real.numpy()
+        per_epoch, size = -(-examples // recipe.batch_size), recipe.batch_size
+        for at, step in enumerate(steps):
+            epoch, number = divmod(step, per_epoch)
+            chosen = _order(examples, order_seed, epoch)[number * size : (number + 1) * size]
+            count = len(chosen)
+            whole[0, at, :count] = chosen
+            if recipe.augment != "none":
+                draws = Draws(recipe.augment, count, order_seed, "augment", step)
+                whole[3, at, :count] = draws.flips()
+                if recipe.augment == "crop_flip":
+                    whole[1:3, at, :count] = draws.offsets()
+            real[0, at] = learning_rate(recipe, step)
+            if recipe.optimizer == "adam":
+                real[1:, at] = Adam.corrections(updates + at + 1)
+
+    def batch(self, pixels: Pixels, at: int, size: int) -> tuple[Tensor, Tensor]:
+        """Images and labels of one iteration."""
+        numbers, tops, lefts, flips = self.whole[:, at, :size]
+        stored = pixels.stored
+        if pixels.mirrors:
+            columns = torch.where(flips[:, None] > 0, pixels.mirrored_x, pixels.x)
+            rows = pixels.y.expand(size, -1)
+            if pixels.crops:
+                columns, rows = columns + lefts[:, None], rows + tops[:, None]
+            taken = stored[numbers[:, None, None], rows[:, :, None], columns[:, None, :]]
+        else:
+            taken = stored[numbers]
+        if pixels.table is not None:
+            taken = torch.take(pixels.table, taken + pixels.channel)
+        images = taken.permute(0, 3, 1, 2)
+        if not pixels.channels_last:  # strides too, which of one channel have two names
+            images = images.reshape(size, -1).view(images.shape)
+        return images, pixels.labels[numbers]
+
+
+@lru_cache(maxsize=64)
+def _order(examples: int, seed: int, epoch: int) -> random_streams.IntArray:
+    """The order of an epoch; runs of one replicate share it."""
+    order = random_streams.permutation(examples, seed, "order", epoch)
+    order.flags.writeable = False
+    return order
+
+
+def steps_until_short(recipe: Recipe, examples: int, step: int) -> int:
+    """Iterations from a step on that have whole batches, before the next short one."""
+    per_epoch, short = -(-examples // recipe.batch_size), examples % recipe.batch_size
+    if not short:
+        return np.iinfo(np.int64).max
+    return per_epoch - 1 - step % per_epoch

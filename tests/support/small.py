@@ -1,0 +1,89 @@
+"""Small sweeps and stores that tests share: seconds of real work on real digits."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from analysis.database import connection as analysis_results
+from tombola.store import layout, results, schema
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "dataset": "digits",
+    "network": "lenet_300_100",
+    "replicates": 1,
+    "recipe": {"steps": 12, "batch_size": 64, "lr": 0.1, "evaluate_every": 4},
+    "grids": [
+        {"method": ["random", "snip"], "levels": [2, 5], "ablation": ["none", "shuffle"]},
+        {"method": "imp", "levels": [1, 2], "rewind_step": [0, 3]},
+    ],
+}
+
+MANIFOLD: dict[str, Any] = {
+    "replicates": [3, 1, 7],
+    "grids": [
+        {
+            "method": ["random", "snip", "grasp"],
+            "levels": [0, 2],
+            "ablation": ["none", "shuffle", "reinit"],
+            "measure": ["barrier", "ramanujan", "latency"],
+        },
+        {"method": "imp", "levels": [1, 2], "rewind_step": [0, 3], "ablation": ["none", "reinit"]},
+        {"method": "magnitude", "levels": [1], "train": False},
+        {"method": {"gem_miner": {"steps": 4, "period": 2}}, "density": [0.5]},
+    ],
+}
+"""Every kind of expression, in replicates whose seeds do not follow one another."""
+
+
+def write_sweep(folder: Path, **changes: Any) -> Path:
+    """TINY with changes, as `<name>.yaml` in a folder."""
+    sweep = {**TINY, **changes}
+    path = folder / f"{sweep['name']}.yaml"
+    path.write_text(yaml.safe_dump(sweep, sort_keys=False))
+    return path
+
+
+def tombola(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The real command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "tombola.cli", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def outcome(store: Path) -> dict[str, dict[str, Any]]:
+    """Every result of a store by key, without what may differ between two launches."""
+    provenance = {"checksum", *schema.TASKS.names[schema.TASKS.names.index("launch") :]}
+    rows = pa.concat_tables(
+        [results.read(path) for path in layout.published(store / "results/live", ".parquet")]
+        or [schema.LIVE.empty_table()]
+    ).to_pylist()
+    keyed = {
+        row["key"]: {name: value for name, value in row.items() if name not in provenance}
+        for row in rows
+    }
+    assert len(keyed) == len(rows)
+    return json.loads(json.dumps(keyed))
+
+
+def tables(store: Path) -> dict[str, list[dict[str, Any]]]:
+    """Every table of a store by key, without what may differ between two launches."""
+    provenance = {"seconds", "checksum", *schema.TASKS.names[schema.TASKS.names.index("launch") :]}
+    with analysis_results.connect(store) as connection:
+        found = {}
+        for name in ("trials", "evals", "layers", "measurements", "tasks"):
+            rows = connection.sql(f"FROM {name} ORDER BY ALL").to_arrow_table().to_pylist()
+            found[name] = [{n: v for n, v in row.items() if n not in provenance} for row in rows]
+    return {name: sorted(rows, key=repr) for name, rows in found.items()}

@@ -1,0 +1,214 @@
+"""What all commands share: the app, arguments, and errors as one line."""
+
+import functools
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+
+from tombola.errors import ExitCode, SweepError, TombolaError
+from tombola.text import shortened, visible
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+app = typer.Typer(
+    help="Sweeps of neural-network pruning experiments: one file in, tickets, SQL and figures out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from orchestrator import __version__
+
+        typer.echo(f"tombola {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _tombola(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", callback=_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Sweeps of neural-network pruning experiments: one file in, tickets, SQL and figures out."""
+
+
+SweepFile = Annotated[Path, typer.Argument(help="Sweep file (YAML).", metavar="SWEEP")]
+SweepName = Annotated[
+    str, typer.Argument(help="Sweep file, or the name of a sweep in the store.", metavar="SWEEP")
+]
+Store = Annotated[
+    str,
+    typer.Option(
+        "--store",
+        envvar="TOMBOLA_STORE",
+        help="Directory of results, or a URL of object storage: s3://BUCKET/PREFIX, gs://...",
+        metavar="DIR",
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="Override a value: replicates=5, recipe.lr=0.1.", metavar="KEY=VALUE"
+    ),
+]
+Where = Annotated[
+    str | None,
+    typer.Option(help="Only trials for which this holds, in SQL over `trials`.", metavar="SQL"),
+]
+AcrossNodes = Annotated[
+    bool,
+    typer.Option(
+        "--across-nodes",
+        help="Let the GPUs of a task be of several nodes; its processes then listen on their "
+        "network, to anyone there.",
+    ),
+]
+
+DEFAULT_STORE = "store"
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """Errors meant for users become one line each and their exit code."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except SweepError as error:
+            complain(*error.problems)
+        except TombolaError as error:
+            complain(str(error))
+            raise typer.Exit(error.exit_code) from None
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(ExitCode.DONE) from None
+        except KeyboardInterrupt:
+            say("interrupted", err=True)
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except OSError as error:
+            complain(f"{error.filename or 'the file system'}: {error.strerror or error}")
+        except Exception as error:
+            if not _is_analysis_error(error):
+                raise
+            complain(str(error))
+        raise typer.Exit(ExitCode.BAD_INPUT)
+
+    return run
+
+
+def _is_analysis_error(error: Exception) -> bool:
+    from analysis.errors import AnalysisError
+
+    return isinstance(error, AnalysisError)
+
+
+def complain(*lines: str) -> None:
+    """What is wrong, a line each, for the user."""
+    for line in lines:
+        say(f"error: {shortened(line)}", err=True)
+
+
+def say(*lines: object, err: bool = False) -> None:
+    """Lines for the user, in which nothing that others wrote moves the cursor."""
+    for line in lines:
+        typer.echo(visible(line), err=err)
+
+
+def read(sweep: Path, overrides: list[str] | None) -> Any:
+    """A sweep file, its figures checked too."""
+    from orchestrator.running import study
+    from tasks.values import user_code
+
+    asked = study.read(sweep, tuple(overrides or ()), _figures)
+    for line in user_code.undeclared(study.own_names(asked.sweep)):
+        typer.echo(f"note: {line}", err=True)
+    return asked
+
+
+def _figures(source: Any) -> list[str]:
+    """Mistakes in the figures that a sweep file asks for."""
+    from analysis import figures as drawing
+
+    asked = source.data.get("figures")
+    return [
+        f"{source.place(('figures', number))}: {problem}"
+        for number, figure in enumerate(asked if isinstance(asked, list) else ())
+        for problem in drawing.check([figure])
+    ]
+
+
+def name_of(sweep: str) -> str:
+    """The name of a sweep that is given by its file or its name."""
+    return str(read(Path(sweep), None).name) if is_file(sweep) else sweep
+
+
+def is_file(sweep: str) -> bool:
+    """Whether that is a sweep's file and not its name."""
+    return sweep.endswith((".yaml", ".yml")) or os.sep in sweep
+
+
+def selected(
+    root: Path, name: str, where: str | None, registration: tuple[str, bytes] | None = None
+) -> frozenset[int]:
+    """Numbers of a sweep's trials for which a condition holds.
+
+    With a `registration` they are the trials that this would make the sweep's.
+    """
+    import tempfile
+
+    from analysis.database import sql as reading
+    from analysis.database.quoting import literal
+    from analysis.errors import QueryError
+
+    try:
+        condition = "" if where is None else f" AND {reading.condition(where)}"
+    except QueryError as error:
+        raise TombolaError(f"--where: {error}") from None
+    with tempfile.TemporaryDirectory() as aside:
+        beside = None
+        if registration:
+            beside = Path(aside, Path(registration[0]).name)
+            beside.write_bytes(registration[1])
+        query = f"SELECT trial FROM trials WHERE sweep = {literal(name)}{condition}"
+        found = reading.query(root, query, beside=beside)
+    if not len(found):
+        which = (
+            f"for which {where}"
+            if where is not None
+            else "in this store; `tombola run` registers it"
+        )
+        raise TombolaError(f"{name} has no trial {which}")
+    return frozenset(found["trial"].to_pylist())
+
+
+def words(argument: str | Path, store: str | Path) -> str:
+    """An argument and the store's option, as a shell takes them."""
+    option = [] if str(store) == DEFAULT_STORE else ["--store", str(store)]
+    return shlex.join([str(argument), *option])
+
+
+def opened(store: str, *, create: bool = False) -> Path:
+    """The place of a store, which is refused unless it is one."""
+    from tombola.store.location import locate
+    from tombola.store.publish import open_store
+
+    return open_store(locate(store), create=create)
+
+
+def console() -> Any:
+    """Where tables go: as wide as the terminal, or 120 columns where there is none."""
+    from tombola.terminal import Terminal
+
+    return Terminal(width=None if sys.stdout.isatty() else 120)

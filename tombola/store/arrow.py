@@ -1,0 +1,336 @@
+"""What a store's folders hold, as Arrow tables of the declared types. Nothing is inferred.
+
+Published files are never changed, only removed: by a compaction once a segment holds what it
+merged, or by a repair. A file that is gone when its turn comes raises FileNotFoundError, and
+the listing it came from is worthless.
+"""
+
+import json
+from collections.abc import Collection, Hashable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from analysis.errors import StoreError
+from tombola.store import layout, parquet, revisions, schema
+from tombola.store.location import contents, is_file, source, version
+from tombola.store.parquet import conform
+from tombola.store.revisions import Revision, utc
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
+
+
+def _bare(declared: pa.Schema) -> pa.Schema:
+    return pa.schema([(field.name, field.type) for field in declared])
+
+
+FLAT = {"tasks": _bare(schema.TASKS)} | {t: _bare(of) for t, of in schema.PARTS.items()}
+"""Tables of a segment, by name: declared columns without their comments, as all below."""
+
+TRIALS = _bare(schema.TRIALS)
+REPEATS = _bare(schema.REPEATS)
+_LIVE = _bare(schema.LIVE)
+ATTEMPTS = _bare(schema.ATTEMPTS)
+_FOLDED = schema.FOLDED.names
+KEYS = pa.schema([FLAT["tasks"].field("key")])
+"""What a segment answers."""
+
+FOLLOWED = pa.schema([ATTEMPTS.field(name) for name in ("launch", "key", "event", "noted_at")])
+"""What is enough to tell how a task is that did not fail."""
+
+_BLOCK = 1 << 24
+"""Bytes of JSON that are read at a time: whole lines, each of which must fit."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Files that were published at one moment; a segment stands for itself by its `tasks`."""
+
+    live: tuple[Path, ...]
+    segments: tuple[Path, ...]
+    sweeps: tuple[Path, ...]
+    journal: tuple[Path, ...]
+    repeats: tuple[Path, ...] = ()
+    folded_journal: tuple[Path, ...] = ()
+
+
+def listing(root: Path) -> Listing:
+    """List a store: live results before segments, for compaction moves rows that way."""
+    live = tuple(layout.published(root / layout.LIVE, ".parquet"))
+    segments = layout.published(root / layout.SEGMENTS, ".parquet")
+    journal, folded = layout.journal_parts(root)
+    return Listing(
+        live=live,
+        segments=tuple(path for path in segments if path.name.startswith("tasks-")),
+        repeats=tuple(layout.published(root / layout.REPEATS, ".parquet")),
+        sweeps=tuple(layout.published(root / layout.SWEEPS, ".parquet")),
+        journal=tuple(journal),
+        folded_journal=tuple(folded),
+    )
+
+
+def mark(root: Path) -> Hashable:
+    """What changes whenever a store does: its files, and the versions of those replaced."""
+    listed = listing(root)
+    return listed, tuple(map(_version, listed.sweeps))
+
+
+def _version(path: Path) -> Hashable:
+    with suppress(FileNotFoundError):
+        return version(path)
+    return None
+
+
+# ---------------------------------------------------------------- results
+
+
+def read_live(paths: Sequence[Path]) -> pa.Table:
+    """Rows of live results (schema.LIVE), one by one: for files so small threads cost more.
+
+    Raises
+    ------
+    StoreError
+        When a file is damaged.
+    """
+    folded: dict[Path, str] = {}
+    tables = [_LIVE.empty_table()]
+    for path, content in _read_all(paths):
+        with _whole(path):
+            file = parquet.parsed(content, one=True)
+            if file.schema_arrow.names == _FOLDED:
+                folded[path] = str(file.read(use_threads=False)["row"][0].as_py())
+            else:
+                tables.append(parquet.table(file, _LIVE))
+    return pa.concat_tables([*tables, _unfolded(folded)]).combine_chunks()
+
+
+def read_segment(head: Path, table: str) -> pa.Table:
+    """One table (of FLAT) of the segment whose `tasks` file is `head`."""
+    found = _parts([head], table)
+    return _read(found[0], FLAT[table]) if found else FLAT[table].empty_table()
+
+
+def segment_keys(head: Path) -> pa.Table:
+    """Keys of the tasks in a segment: one column, `key`."""
+    return _read(head, KEYS)
+
+
+def scan_segments(heads: Sequence[Path], table: str) -> "ds.Dataset | None":
+    """One table (of FLAT) of segments, to be read when asked, in the columns asked for.
+
+    None where no segment has any of it.
+
+    Raises
+    ------
+    StoreError
+        When the end of a file, which says what is in it, is damaged.
+    """
+    return scan(_parts(heads, table), FLAT[table])
+
+
+def scan(paths: Sequence[Path], declared: pa.Schema) -> "ds.Dataset | None":
+    """Files of declared columns, as `scan_segments` does."""
+    for path in paths:
+        with _whole(path):
+            parquet.check_columns(parquet.opened(path).schema_arrow, declared)
+    if not paths:
+        return None
+    import pyarrow.dataset as ds
+
+    return ds.FileSystemDataset([_fragment(path) for path in paths], declared, _checked())
+
+
+def damaged(listed: Listing) -> StoreError | None:
+    """The first file, of those scanned when asked, that cannot be read whole, as an error."""
+    for head in listed.segments:
+        for table in FLAT:
+            try:
+                read_segment(head, table)
+            except FileNotFoundError:
+                return StoreError(
+                    f"{layout.part(head, table)} was removed while it was read; ask again"
+                )
+            except StoreError as error:
+                return error
+    return _unreadable(listed.folded_journal)
+
+
+def _unreadable(tables: Sequence[Path]) -> StoreError | None:
+    for path in tables:
+        try:
+            _read(path, ATTEMPTS)
+        except StoreError as error:
+            return error
+    return None
+
+
+def read_repeats(paths: Sequence[Path]) -> pa.Table:
+    """Comparisons of tasks done once more on purpose (schema.REPEATS)."""
+    tables = [REPEATS.empty_table()]
+    for path, content in _read_all(paths):
+        with _whole(path):
+            tables.append(parquet.table(parquet.parsed(content), REPEATS))
+    return pa.concat_tables(tables)
+
+
+# ---------------------------------------------------------------- sweeps and journal
+
+
+def read_revision(path: Path) -> Revision:
+    """What a sweep's file says of itself.
+
+    Raises
+    ------
+    StoreError
+        When the file is damaged.
+    """
+    with _whole(path):
+        return revisions.revision(path, parquet.opened(path))
+
+
+def read_trials(revision: Revision, declared: pa.Schema = TRIALS) -> pa.Table:
+    """Columns of the trials of a revision."""
+    with _whole(revision.path):
+        return revisions.trials(parquet.opened(revision.path), revision, declared)
+
+
+def read_attempts(paths: Sequence[Path]) -> pa.Table:
+    """Events of the journal (schema.ATTEMPTS), oldest first; unreadable lines are skipped."""
+    if not paths:
+        return ATTEMPTS.empty_table()
+    parts = [content.decode(errors="replace").rstrip("\n") for _, content in _read_all(paths)]
+    import pyarrow.compute as pc
+
+    try:
+        found = conform(_parsed([one for one in parts if one], ATTEMPTS), ATTEMPTS)
+        return found.filter(pc.is_valid(found["noted_at"])).sort_by("noted_at")
+    except pa.ArrowException:
+        pass  # a torn line, or one of another kind: one by one
+    events = [event for part in parts for event in _events(part)]
+    events.sort(key=lambda event: event["noted_at"])
+    try:
+        return pa.Table.from_pylist(events, ATTEMPTS)
+    except (pa.ArrowException, TypeError):
+        return pa.Table.from_pylist([e for e in events if _fits(e)], ATTEMPTS)
+
+
+def read_folded(paths: Sequence[Path]) -> pa.Table:
+    """The columns FOLLOWED of the tables that journals were folded into."""
+    return pa.concat_tables([FOLLOWED.empty_table(), *(_read(path, FOLLOWED) for path in paths)])
+
+
+# ---------------------------------------------------------------- details
+
+
+def _events(part: str) -> Iterator[dict[str, Any]]:
+    for line in part.split("\n"):
+        try:
+            event = json.loads(line)
+            yield {**event, "noted_at": utc(event["noted_at"])}
+        except (ValueError, TypeError, KeyError, RecursionError):
+            continue  # advisory: a torn line is worth no error
+
+
+def _fits(event: dict[str, Any]) -> bool:
+    try:
+        pa.Table.from_pylist([event], ATTEMPTS)
+    except (pa.ArrowException, TypeError):
+        return False
+    return True
+
+
+def _parts(heads: Sequence[Path], table: str) -> list[Path]:
+    """The files of a table; segments without measurements have none for them."""
+    parts = [layout.part(head, table) for head in heads]
+    return [path for path in parts if table != "measurements" or is_file(path)]
+
+
+def _unfolded(folded: dict[Path, str]) -> pa.Table:
+    try:
+        return conform(_parsed(folded.values(), _LIVE), _LIVE)
+    except pa.ArrowException:
+        pass  # what Arrow's reader does not take, such as a loss that is not a number
+    try:
+        return pa.Table.from_pylist([schema.unfold(text) for text in folded.values()], _LIVE)
+    except (ValueError, TypeError, pa.ArrowException) as error:
+        if len(folded) == 1:
+            raise _damage(next(iter(folded)), error) from None
+    for path, text in folded.items():
+        _unfolded({path: text})  # names the file that is to blame
+    raise StoreError("live results cannot be read together; `tombola verify` tells more")
+
+
+def _read_all(paths: Sequence[Path]) -> Iterator[tuple[Path, bytes]]:
+    """Files that are small enough to be read at once, and what is in them."""
+    for path, content in zip(paths, contents(paths), strict=True):
+        if content is None:
+            raise FileNotFoundError(path)
+        yield path, content
+
+
+def _parsed(lines: Collection[str], declared: pa.Schema) -> pa.Table:
+    """JSON objects, a line each, of declared columns; by Arrow, three times as fast as one by one.
+
+    Raises
+    ------
+    pyarrow.ArrowException
+        When a line is no such object.
+    """
+    content = "\n".join(lines).encode()
+    if not content:
+        return declared.empty_table()
+    import pyarrow.json as pa_json
+
+    return pa_json.read_json(
+        pa.BufferReader(content),
+        read_options=pa_json.ReadOptions(block_size=max(_BLOCK, 2 * max(map(len, lines)))),
+        parse_options=pa_json.ParseOptions(
+            explicit_schema=declared, unexpected_field_behavior="ignore"
+        ),
+    )
+
+
+@cache
+def _checked() -> "ds.ParquetFileFormat":
+    import pyarrow.dataset as ds  # a tenth of what `tombola status` may take, which scans nothing
+
+    options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    return ds.ParquetFileFormat(default_fragment_scan_options=options)
+
+
+def _fragment(path: Path) -> "ds.ParquetFileFragment":
+    from pyarrow.fs import LocalFileSystem
+
+    found = source(path)
+    where = (str(found), LocalFileSystem()) if isinstance(found, Path) else (found,)
+    return _checked().make_fragment(*where)
+
+
+def _read(path: Path, declared: pa.Schema) -> pa.Table:
+    with _whole(path):
+        return parquet.table(parquet.opened(path), declared)
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """A StoreError that names the file for whatever one ends in that is not what was written."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except PermissionError:
+        raise StoreError(f"{path} cannot be read: permission denied") from None
+    except (OSError, pa.ArrowException, ValueError, TypeError, MemoryError) as error:
+        if isinstance(error, StoreError):
+            raise
+        raise _damage(path, error) from None
+
+
+def _damage(path: Path, reason: object) -> StoreError:
+    first = str(reason).strip().splitlines()[0] if str(reason).strip() else "unreadable"
+    return StoreError(f"{path} is damaged ({first[:300]}); `tombola verify --repair` removes it")
