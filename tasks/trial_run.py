@@ -13,8 +13,8 @@ from torch.nn.functional import cross_entropy
 from tasks.data.batches import Batch, Data, load
 from tasks.measures import layers
 from tasks.networks.build import build, call, initial_weights, prunable
+from tasks.networks.random_layers import drawing
 from tasks.pruning.prune import prune
-from tasks.training.random_layers import drawing
 from tasks.values import catalog
 from tasks.values.records import Dataset, Init, Network, Own
 

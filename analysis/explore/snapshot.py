@@ -14,7 +14,7 @@ from analysis import style
 from analysis.database import connection
 from analysis.database.quoting import literal
 from analysis.figures import FIGURES
-from analysis.figures.options import parse
+from analysis.options import parse
 from analysis.report import contents, queries
 from analysis.report.contents import Picture
 from tombola.store import arrow, schema

@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from analysis import options
 from analysis.errors import (
     AnalysisError,
     FigureError,
@@ -14,9 +15,8 @@ from analysis.errors import (
     PublishedError,
     StatisticsError,
 )
-from analysis.figures import options
-from analysis.figures.options import FIGURES, parse, problems
 from analysis.figures.provenance import changes, trace
+from analysis.options import FIGURES, parse, problems
 
 __all__ = [
     "FIGURES",

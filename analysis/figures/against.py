@@ -9,8 +9,8 @@ import pyarrow as pa
 from analysis import reference, style
 from analysis.errors import PublishedError
 from analysis.figures import published
-from analysis.figures.options import AccuracyOptions
 from analysis.figures.published import Curve
+from analysis.options import AccuracyOptions
 from analysis.stats import selection, series
 from analysis.stats.series import Panel, Series
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis import style
-from analysis.figures.options import Options
+from analysis.options import Options
 from analysis.stats import selection
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from analysis import stats, style
 from analysis.errors import TableError
-from analysis.figures.options import StepOptions
+from analysis.options import StepOptions
 from analysis.stats import selection, series
 from analysis.stats.metrics import METRICS, Metric
 from analysis.stats.selection import Row

@@ -15,7 +15,7 @@ import duckdb
 
 from analysis import style
 from analysis.errors import FigureError
-from analysis.figures.options import CurveOptions, LearningOptions, Options, Report
+from analysis.options import CurveOptions, LearningOptions, Options, Report
 from analysis.stats import SPREADS, Spread
 from analysis.stats.metrics import METRICS, Metric
 from tombola.store import asked

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from analysis import style
-from analysis.figures.split import Split
 from analysis.stats import Spread, Summary, summary
 from analysis.stats.metrics import Metric
 from analysis.stats.selection import Row, Selection, Setting, answer, grouped, of, setting
+from analysis.stats.split import Split
 from tombola.store.settings import RECIPE, details
 
 

@@ -33,7 +33,7 @@ def render(
     """
     from analysis.database import connection as results
     from analysis.figures import save
-    from analysis.figures.options import StepOptions
+    from analysis.options import StepOptions
     from analysis.stats import samples, selection
     from analysis.tables import content, formats
 

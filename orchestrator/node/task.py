@@ -16,10 +16,10 @@ from orchestrator.node.checkpoints import RunCheckpoints
 from orchestrator.node.preemption import Notice
 from tasks.data.batches import Data, load
 from tasks.heartbeat import paced
+from tasks.masks import Kept, Scores
 from tasks.measures import layers as measure
 from tasks.measures.barrier import barrier
 from tasks.networks.build import Weights, initial_weights
-from tasks.pruning.masks import Kept, Scores
 from tasks.pruning.prune import one_shot_scores, prune
 from tasks.rehearse import rehearse
 from tasks.training.distributed import Others, train_on

@@ -12,7 +12,7 @@ import torch
 from tasks.data.batches import Data
 from tasks.heartbeat import paced
 from tasks.networks.build import Weights, build
-from tasks.training.random_layers import drawing
+from tasks.networks.random_layers import drawing
 from tasks.training.train import evaluate
 from tasks.values.records import Arithmetic, Network
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from tasks.masks import Kept
 from tasks.networks import tensors
 from tasks.networks.build import call, prunable
-from tasks.pruning.masks import Kept
 
 
 class _Saturate(torch.autograd.Function):

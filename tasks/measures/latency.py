@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from tasks.heartbeat import paced
+from tasks.masks import Kept
 from tasks.networks.build import Weights, build, call
-from tasks.pruning.masks import Kept
 from tasks.pruning.structured import shrink
 from tasks.training.precision import arithmetic
 from tasks.values.records import Network

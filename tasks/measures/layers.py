@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tasks.masks import Kept
 from tasks.measures.effective_sparsity import connections, effective
 from tasks.networks.build import Weights, build, example_weights, loaded, prunable
 from tasks.networks.products import Products
-from tasks.pruning.masks import Kept
-from tasks.training.random_layers import drawing
+from tasks.networks.random_layers import drawing
 from tasks.values.counts import Share
 from tasks.values.records import Network
 

@@ -20,10 +20,10 @@ from tasks.networks.conv import conv, conv2_bn
 from tasks.networks.densenet import densenet_40
 from tasks.networks.lenet import lenet_5, lenet_5_caffe, lenet_300_100
 from tasks.networks.mobile import mobilenet_v1
+from tasks.networks.random_layers import seeded
 from tasks.networks.resnet import resnet_cifar, resnet_imagenet, wide_resnet
 from tasks.networks.vgg import vgg_bn, vgg_bn_three_linear
 from tasks.networks.vit import vit_small
-from tasks.training.random_layers import seeded
 from tasks.values import user_code
 from tasks.values.records import Init, Network
 

@@ -14,10 +14,10 @@ from torch.nn.functional import cross_entropy
 from tasks import random_streams
 from tasks.data.batches import Data, training_batches
 from tasks.heartbeat import paced
+from tasks.masks import Kept, select
 from tasks.networks.build import Weights, build, call, prunable
-from tasks.pruning.masks import Kept, select
+from tasks.networks.random_layers import drawing
 from tasks.training.precision import arithmetic
-from tasks.training.random_layers import drawing
 from tasks.values.records import GemMiner, Network, Recipe
 
 

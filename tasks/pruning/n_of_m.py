@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from tasks.pruning.masks import Kept, Scores
+from tasks.masks import Kept, Scores
 
 
 def n_of_m(scores: Scores, n: int, m: int) -> tuple[Kept, tuple[str, ...]]:

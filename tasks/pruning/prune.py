@@ -7,15 +7,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from tasks import masks
 from tasks.data.batches import Batch, Data, scoring_batches
 from tasks.heartbeat import paced
+from tasks.masks import Kept, Scores, Selection, select, shuffle
 from tasks.measures import layers as measure
 from tasks.networks.build import Weights, build, loaded, prunable
-from tasks.pruning import masks
+from tasks.networks.random_layers import drawing
 from tasks.pruning import scores as scoring
-from tasks.pruning.masks import Kept, Scores, Selection, select, shuffle
 from tasks.training.precision import arithmetic
-from tasks.training.random_layers import drawing
 from tasks.values import user_code
 from tasks.values.records import (
     Ablation,

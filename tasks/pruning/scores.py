@@ -14,8 +14,8 @@ from torch.nn.functional import cross_entropy
 from tasks import random_streams
 from tasks.data.batches import Batch
 from tasks.heartbeat import paced
+from tasks.masks import Kept, Scores
 from tasks.networks.build import Weights, call, prunable
-from tasks.pruning.masks import Kept, Scores
 from tasks.pruning.second_derivatives import DifferentiableTwice
 from tasks.values.records import Grasp, Obd, Random, Snip
 

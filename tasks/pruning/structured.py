@@ -9,9 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from tasks.masks import Kept
 from tasks.measures import layers
 from tasks.networks.build import Weights, loaded, prunable
-from tasks.pruning.masks import Kept
 from tasks.values.records import Network
 
 

@@ -25,8 +25,8 @@ import torch.distributed as dist
 
 from tasks import process
 from tasks.data.batches import load
+from tasks.masks import Kept
 from tasks.networks.build import Weights
-from tasks.pruning.masks import Kept
 from tasks.training.all_reduce import Gang, MemberLost
 from tasks.training.train import Checkpoint, Checkpoints, Trained, train
 from tasks.values.records import Dataset, Network, Recipe

@@ -14,9 +14,9 @@ from torch.nn.functional import cross_entropy
 
 from tasks.data.batches import Batch, Data, training_batches
 from tasks.heartbeat import paced
+from tasks.masks import Kept
 from tasks.networks.build import Weights, build, call
-from tasks.pruning.masks import Kept
-from tasks.training.random_layers import drawing
+from tasks.networks.random_layers import drawing
 from tasks.values.records import Network, Recipe
 
 RATE = 0.01

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tasks.data.batches import Batch, Data, InMemory, Part
-from tasks.data.inputs import AUGMENTATIONS, Chunk, Pixels, steps_until_short
 from tasks.heartbeat import paced
+from tasks.masks import Kept
 from tasks.networks.build import Weights, build, prunable
-from tasks.pruning.masks import Kept
+from tasks.training.inputs import AUGMENTATIONS, Chunk, Pixels, steps_until_short
 from tasks.training.optimizers import optimizer, update
 from tasks.training.precision import Callee, arithmetic, laid_out
 from tasks.training.train import (

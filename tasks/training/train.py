@@ -16,12 +16,12 @@ from torch.nn.functional import cross_entropy
 
 from tasks.data.batches import Batch, Data, Split, training_batches
 from tasks.heartbeat import paced
+from tasks.masks import Kept
 from tasks.networks.build import Weights, build, call
-from tasks.pruning.masks import Kept
+from tasks.networks.random_layers import drawing
 from tasks.training.gradinit import rescaled
 from tasks.training.optimizers import optimizer, update
 from tasks.training.precision import Callee, arithmetic, in_its_precision, laid_out
-from tasks.training.random_layers import drawing
 from tasks.training.tost import Ghosts
 from tasks.values.records import Arithmetic, Cosine, Network, Recipe, StepDecay
 

@@ -9,8 +9,8 @@ from unittest import mock
 import torch
 
 from tasks.data.batches import Data, InMemory, Split
+from tasks.masks import Kept
 from tasks.networks.build import initial_weights
-from tasks.pruning.masks import Kept
 from tasks.pruning.prune import prune
 from tasks.training import lanes as lane_module
 from tasks.training import precision

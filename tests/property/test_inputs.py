@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.data.batches import Data, InMemory, Split, training_batches
-from tasks.data.inputs import AUGMENTATIONS, Chunk, Pixels, steps_until_short
+from tasks.training.inputs import AUGMENTATIONS, Chunk, Pixels, steps_until_short
 from tasks.training.optimizers import Adam
 from tasks.training.train import learning_rate
 from tasks.values.records import Cosine, Recipe

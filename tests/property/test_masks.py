@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.pruning.masks import Kept, Scores, count, select, shuffle
+from tasks.masks import Kept, Scores, count, select, shuffle
 
 # Few distinct values, so that ties at the threshold are the rule.
 values = st.sampled_from([0.0, 0.5, 1.0, 1.0, 2.0, -1.0])

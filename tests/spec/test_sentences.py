@@ -284,7 +284,7 @@ def test_the_tables_of_an_interrupted_sweep_equal_an_undisturbed_ones(tmp_path: 
 def test_a_mask_keeps_a_subset_of_its_level_above_and_exactly_its_share() -> None:
     import torch
 
-    from tasks.pruning.masks import count, select
+    from tasks.masks import count, select
 
     scores = {"a": torch.tensor([1.0, 1.0, 1.0, 2.0]), "b": torch.tensor([1.0, 0.0])}
     above = select(scores, 4 / 6).kept

@@ -75,7 +75,7 @@ def plan(
             tried = forecast.what_if(graph)
             forecast.print_what_if(console, tried, costs, price)
             if figure:
-                from analysis.stats import scaling
+                from analysis.figures import scaling
 
                 scaling.write(tried, f"{forecast.what(costs, 2)}", figure, {"sweep": asked.name})
                 shared.say(figure)

@@ -14,9 +14,8 @@ from matplotlib.ticker import MaxNLocator
 from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
-from analysis.figures import split
-from analysis.figures.options import CurveOptions
-from analysis.stats import selection, series
+from analysis.options import CurveOptions
+from analysis.stats import selection, series, split
 from analysis.stats.series import Dense, Panel, Series
 
 SQL = selection.SQL

@@ -10,9 +10,8 @@ from matplotlib.lines import Line2D
 
 from analysis import style
 from analysis.figures import axes as marks
-from analysis.figures import split
-from analysis.figures.options import RankOptions
-from analysis.stats import Spread, Summary, selection, series
+from analysis.options import RankOptions
+from analysis.stats import Spread, Summary, selection, series, split
 from analysis.stats.metrics import Metric
 from analysis.stats.selection import Row
 

@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
-from analysis.figures import published, split
-from analysis.figures.options import AccuracyOptions
-from analysis.stats import selection, series
+from analysis.figures import published
+from analysis.options import AccuracyOptions
+from analysis.stats import selection, series, split
 from analysis.stats.series import Panel, Series
 
 SQL = selection.SQL

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from analysis import stats, style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
-from analysis.figures.options import RankOptions
+from analysis.options import RankOptions
 from analysis.stats import Ranking, samples, selection
 from analysis.stats.samples import Sample, Study
 

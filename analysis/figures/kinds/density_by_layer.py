@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 
 from analysis import style
 from analysis.figures import axes as marks
-from analysis.figures import split
-from analysis.figures.options import LayerOptions
-from analysis.stats import Spread, Summary, selection, summary
+from analysis.options import LayerOptions
+from analysis.stats import Spread, Summary, selection, split, summary
 from analysis.stats.selection import Row, Setting
 from analysis.style import Look
 

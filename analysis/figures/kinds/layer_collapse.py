@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
-from analysis.figures.options import UnablatedOptions
+from analysis.options import UnablatedOptions
 from analysis.stats import selection
 from analysis.stats.selection import Row
 

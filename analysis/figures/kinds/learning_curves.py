@@ -12,9 +12,8 @@ from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
 from analysis.figures import facts as shared
-from analysis.figures import split
-from analysis.figures.options import LearningOptions
-from analysis.stats import Spread, Summary, selection, summary
+from analysis.options import LearningOptions
+from analysis.stats import Spread, Summary, selection, split, summary
 from analysis.stats.selection import Row
 
 _EVALS = """

@@ -18,9 +18,8 @@ from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
 from analysis.figures import facts as shared
-from analysis.figures import split
-from analysis.figures.options import OverlapOptions
-from analysis.stats import selection
+from analysis.options import OverlapOptions
+from analysis.stats import selection, split
 from analysis.stats.selection import Row
 
 _OVERLAPS = """

@@ -18,9 +18,8 @@ from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
 from analysis.figures import facts as shared
-from analysis.figures import split
-from analysis.figures.options import ParetoOptions
-from analysis.stats import Summary, selection, series
+from analysis.options import ParetoOptions
+from analysis.stats import Summary, selection, series, split
 from analysis.stats.selection import Row
 from analysis.style import Look
 

@@ -8,7 +8,7 @@ from scipy import stats as scipy_stats
 
 from analysis.database import connection as results
 from analysis.errors import FigureError, TableError
-from analysis.figures.options import StepOptions
+from analysis.options import StepOptions
 from analysis.stats import comparisons, samples
 from analysis.stats.samples import Study
 from tests.support import build_store

@@ -16,8 +16,8 @@ from tasks.data.batches import Data, InMemory, Split, load
 from tasks.measures import layers as measure
 from tasks.networks import tensors
 from tasks.networks.build import Weights, build, call, initial_weights, loaded, prunable
+from tasks.networks.random_layers import seeded
 from tasks.pruning.prune import prune
-from tasks.training.random_layers import seeded
 from tasks.training.train import Checkpoint, train
 from tasks.values import catalog
 from tasks.values.records import (

@@ -9,9 +9,9 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from tasks.data.batches import Batch, load, scoring_batches
+from tasks.masks import Kept, count, erdos_renyi_kernel
 from tasks.networks.build import build, initial_weights, prunable
 from tasks.pruning import scores as scoring
-from tasks.pruning.masks import Kept, count, erdos_renyi_kernel
 from tasks.pruning.prune import one_shot_scores, prune
 from tasks.values.records import (
     Dataset,

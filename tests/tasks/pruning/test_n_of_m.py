@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.data.batches import load
+from tasks.masks import count
 from tasks.networks.build import build, initial_weights
 from tasks.pruning.gem_miner import mine
-from tasks.pruning.masks import count
 from tasks.pruning.n_of_m import n_of_m
 from tasks.pruning.prune import prune
 from tasks.training.train import evaluate

@@ -9,9 +9,9 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from tasks.data.batches import Batch, Split, load, scoring_batches
+from tasks.masks import count
 from tasks.networks.build import Weights, build, initial_weights, prunable
 from tasks.pruning import scores as scoring
-from tasks.pruning.masks import count
 from tasks.pruning.prune import prune
 from tasks.values.records import (
     Dataset,

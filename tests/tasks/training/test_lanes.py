@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tasks.data.batches import Data, load
+from tasks.masks import Kept
 from tasks.networks.build import initial_weights
-from tasks.pruning.masks import Kept
 from tasks.pruning.prune import prune
 from tasks.training.lanes import MOST, Lap, lanes, train_side_by_side, why_alone
 from tasks.training.train import Checkpoint, Trained, train

@@ -9,9 +9,9 @@ from torch.nn.functional import cross_entropy
 
 from tasks import random_streams
 from tasks.data.batches import load
+from tasks.masks import Kept
 from tasks.measures import resource_meter
 from tasks.networks.build import build, initial_weights, prunable
-from tasks.pruning.masks import Kept
 from tasks.pruning.prune import prune
 from tasks.training.train import MaskViolation, check_masks, learning_rate, train
 from tasks.values import catalog, user_code
