@@ -14,9 +14,9 @@ from analysis import style
 from analysis.database import connection
 from analysis.database.quoting import literal
 from analysis.figures import FIGURES
-from analysis.options import parse
 from analysis.report import contents, queries
 from analysis.report.contents import Picture
+from analysis.selection.options import parse
 from tombola.store import arrow, schema
 
 STATUSES = ("done", "failed", "blocked", "pending")

@@ -7,7 +7,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from analysis import options
 from analysis.errors import (
     AnalysisError,
     FigureError,
@@ -16,7 +15,8 @@ from analysis.errors import (
     StatisticsError,
 )
 from analysis.figures.provenance import changes, trace
-from analysis.options import FIGURES, parse, problems
+from analysis.selection import options
+from analysis.selection.options import FIGURES, parse, problems
 
 __all__ = [
     "FIGURES",

@@ -10,9 +10,9 @@ from analysis import reference, style
 from analysis.errors import PublishedError
 from analysis.figures import published
 from analysis.figures.published import Curve
-from analysis.options import AccuracyOptions
-from analysis.stats import selection, series
-from analysis.stats.series import Panel, Series
+from analysis.selection import selection, series
+from analysis.selection.options import AccuracyOptions
+from analysis.selection.series import Panel, Series
 
 _COLUMNS = pa.schema(
     [

@@ -20,10 +20,10 @@ from matplotlib.transforms import ScaledTranslation
 
 from analysis import style
 from analysis.figures.canvas import Sheet
+from analysis.selection.selection import Setting
+from analysis.selection.series import Dense
+from analysis.selection.split import Curve, Split
 from analysis.stats import Summary
-from analysis.stats.selection import Setting
-from analysis.stats.series import Dense
-from analysis.stats.split import Curve, Split
 from analysis.style import Look
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis import style
-from analysis.options import Options
-from analysis.stats import selection
+from analysis.selection import selection
+from analysis.selection.options import Options
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 from analysis import reference
 from analysis.errors import PublishedError
-from analysis.stats import summary
-from analysis.stats.selection import grouped, of
-from analysis.stats.series import Panel, Point
+from analysis.selection import summary
+from analysis.selection.selection import grouped, of
+from analysis.selection.series import Panel, Point
 from analysis.style import Dashes
 
 LINE: Dashes = (0, (1, 1.4))

@@ -8,11 +8,11 @@ from typing import Any, Literal, NamedTuple
 import duckdb
 import pyarrow as pa
 
-from analysis import figures, options, reference
+from analysis import figures, reference
 from analysis.database import connection as results
 from analysis.database import sql
 from analysis.errors import AnalysisError, FigureError
-from analysis.stats import selection
+from analysis.selection import options, selection
 
 _CURVE = ("network", "dataset", "method", "ablation")
 _RUNS = pa.schema(

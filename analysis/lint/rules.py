@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from analysis.lint.evidence import PAIR, Evidence, Row
-from analysis.stats.selection import grouped, of
+from analysis.selection.selection import grouped, of
 from tombola.store import schema
 from tombola.store.settings import RECIPE, SETTING, varying
 

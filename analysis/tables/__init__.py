@@ -33,8 +33,8 @@ def render(
     """
     from analysis.database import connection as results
     from analysis.figures import save
-    from analysis.options import StepOptions
-    from analysis.stats import samples, selection
+    from analysis.selection import samples, selection
+    from analysis.selection.options import StepOptions
     from analysis.tables import content, formats
 
     options = StepOptions(methods=tuple(methods), ablations=tuple(ablations), metric=metric)

@@ -7,9 +7,10 @@ from math import isclose
 from typing import Literal, TypeAlias
 
 from analysis import style
-from analysis.stats import ALPHA, comparisons, selection
-from analysis.stats.comparisons import Comparison
-from analysis.stats.samples import Sample, Study
+from analysis.selection import comparisons, selection
+from analysis.selection.comparisons import Comparison
+from analysis.selection.samples import Sample, Study
+from analysis.stats import ALPHA
 
 Standing: TypeAlias = Literal["best", "close", "untested", "plain"]
 """The best mean of its column; not significantly worse; no test; anything else."""

@@ -9,7 +9,7 @@ from math import ceil, isfinite
 from typing import Any
 
 from analysis import style
-from analysis.stats.samples import Sample
+from analysis.selection.samples import Sample
 from analysis.tables.content import Block, Cell, Table, words
 from tombola import rounding
 from tombola.text import cell, visible

@@ -14,7 +14,7 @@ from rich.console import Console
 from analysis import report, tables
 from analysis.database import connection as results
 from analysis.database import macros
-from analysis.stats.summary import summary
+from analysis.selection.summary import summary
 from tests.support import build_store
 from tombola import rounding
 from tombola.cli.views.status import print_summary

@@ -90,7 +90,7 @@ def _asked(root: Path, sweep: str, overrides: list[str] | None = None) -> tuple[
 
 def _named(figures: list[Any], only: list[str] | None) -> list[Any]:
     """Of the figures that a sweep asks for those of these names; one it does not ask for too."""
-    from analysis.options import parse
+    from analysis.selection.options import parse
 
     there = [(parse(figure)[0], figure) for figure in figures]
     missing = [name for name in only or () if name not in {known for known, _ in there}]

@@ -308,7 +308,7 @@ def _notify(command: str, name: str, done: int, failed: int) -> None:
 
 def _summarise(name: str, sweep: Path, root: Path, launch: str = "") -> None:
     from analysis.database import connection as results
-    from analysis.stats.summary import summary
+    from analysis.selection.summary import summary
     from tombola.cli.views import status
 
     with results.scanning(root):

@@ -14,9 +14,9 @@ from matplotlib.ticker import MaxNLocator
 from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
-from analysis.options import CurveOptions
-from analysis.stats import selection, series, split
-from analysis.stats.series import Dense, Panel, Series
+from analysis.selection import selection, series, split
+from analysis.selection.options import CurveOptions
+from analysis.selection.series import Dense, Panel, Series
 
 SQL = selection.SQL
 

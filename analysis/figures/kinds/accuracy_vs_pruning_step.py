@@ -10,10 +10,11 @@ from matplotlib.lines import Line2D
 
 from analysis import style
 from analysis.figures import axes as marks
-from analysis.options import RankOptions
-from analysis.stats import Spread, Summary, selection, series, split
-from analysis.stats.metrics import Metric
-from analysis.stats.selection import Row
+from analysis.selection import selection, series, split
+from analysis.selection.metrics import Metric
+from analysis.selection.options import RankOptions
+from analysis.selection.selection import Row
+from analysis.stats import Spread, Summary
 
 SQL = selection.SQL
 

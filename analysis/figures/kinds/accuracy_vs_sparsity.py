@@ -12,9 +12,9 @@ from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
 from analysis.figures import published
-from analysis.options import AccuracyOptions
-from analysis.stats import selection, series, split
-from analysis.stats.series import Panel, Series
+from analysis.selection import selection, series, split
+from analysis.selection.options import AccuracyOptions
+from analysis.selection.series import Panel, Series
 
 SQL = selection.SQL
 

@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from analysis import stats, style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
-from analysis.options import RankOptions
-from analysis.stats import Ranking, samples, selection
-from analysis.stats.samples import Sample, Study
+from analysis.selection import samples, selection
+from analysis.selection.options import RankOptions
+from analysis.selection.samples import Sample, Study
+from analysis.stats import Ranking
 
 SQL = selection.SQL
 

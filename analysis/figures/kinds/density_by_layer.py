@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 
 from analysis import style
 from analysis.figures import axes as marks
-from analysis.options import LayerOptions
-from analysis.stats import Spread, Summary, selection, split, summary
-from analysis.stats.selection import Row, Setting
+from analysis.selection import selection, split, summary
+from analysis.selection.options import LayerOptions
+from analysis.selection.selection import Row, Setting
+from analysis.stats import Spread, Summary
 from analysis.style import Look
 
 SQL = f"""

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
-from analysis.options import UnablatedOptions
-from analysis.stats import selection
-from analysis.stats.selection import Row
+from analysis.selection import selection
+from analysis.selection.options import UnablatedOptions
+from analysis.selection.selection import Row
 
 SQL = f"""
 SELECT {", ".join(f"t.{name}" for name in selection.COLUMNS)},

@@ -12,9 +12,10 @@ from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
 from analysis.figures import facts as shared
-from analysis.options import LearningOptions
-from analysis.stats import Spread, Summary, selection, split, summary
-from analysis.stats.selection import Row
+from analysis.selection import selection, split, summary
+from analysis.selection.options import LearningOptions
+from analysis.selection.selection import Row
+from analysis.stats import Spread, Summary
 
 _EVALS = """
 SELECT run_key, step, accuracy, loss FROM evals

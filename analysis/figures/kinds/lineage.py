@@ -13,7 +13,7 @@ from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
 from analysis.figures import facts as shared
-from analysis.options import LineageOptions
+from analysis.selection.options import LineageOptions
 
 _TICKET = """
 SELECT trial, method, network, dataset, replicate, ablation, run_key, mask_key FROM trials

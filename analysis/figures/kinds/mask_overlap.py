@@ -18,9 +18,9 @@ from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
 from analysis.figures import facts as shared
-from analysis.options import OverlapOptions
-from analysis.stats import selection, split
-from analysis.stats.selection import Row
+from analysis.selection import selection, split
+from analysis.selection.options import OverlapOptions
+from analysis.selection.selection import Row
 
 _OVERLAPS = """
 SELECT a, b, jaccard, chance

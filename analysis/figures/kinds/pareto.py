@@ -18,9 +18,10 @@ from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
 from analysis.figures import facts as shared
-from analysis.options import ParetoOptions
-from analysis.stats import Summary, selection, series, split
-from analysis.stats.selection import Row
+from analysis.selection import selection, series, split
+from analysis.selection.options import ParetoOptions
+from analysis.selection.selection import Row
+from analysis.stats import Summary
 from analysis.style import Look
 
 SQL = f"""

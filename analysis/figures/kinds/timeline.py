@@ -14,7 +14,7 @@ from analysis import style
 from analysis.errors import FigureError
 from analysis.figures import axes as marks
 from analysis.figures import facts as shared
-from analysis.options import TimelineOptions
+from analysis.selection.options import TimelineOptions
 from analysis.style import Look
 from tombola.store import schema
 from tombola.text import visible

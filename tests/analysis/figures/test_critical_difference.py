@@ -12,7 +12,8 @@ from analysis import figures
 from analysis.database import connection as results
 from analysis.errors import FigureError
 from analysis.figures.kinds import critical_difference
-from analysis.stats import ALPHA, ranking, samples, selection
+from analysis.selection import samples, selection
+from analysis.stats import ALPHA, ranking
 from tests.support import build_store
 from tests.support.build_store import Row, Study
 

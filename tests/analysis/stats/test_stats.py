@@ -9,15 +9,8 @@ import pytest
 from scipy import stats as scipy_stats
 
 from analysis.errors import StatisticsError
-from analysis.stats import (
-    bootstrap,
-    critical_difference,
-    equivalent,
-    holm,
-    paired,
-    ranking,
-    summary,
-)
+from analysis.selection import summary
+from analysis.stats import bootstrap, critical_difference, equivalent, holm, paired, ranking
 
 # Student (1908): hours of sleep gained by ten patients under two drugs; R's `sleep`.
 SLEEP = (

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from analysis import tables
 from analysis.database import connection as reading
 from analysis.errors import StoreError
-from analysis.stats import samples
+from analysis.selection import samples
 from analysis.tables import content
 from tests.support import build_store
 from tests.support.build_store import Row, key_of, mask_row, run_row, trial, write_live

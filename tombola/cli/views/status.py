@@ -131,7 +131,7 @@ def _print_told(console: Console, told: Sequence[Told]) -> None:
 
 
 class Summary(Protocol):
-    """Mean accuracies of a sweep, as far as they are needed here (analysis.stats.summary)."""
+    """Mean accuracies of a sweep, as far as they are needed here (analysis.selection.summary)."""
 
     @property
     def done(self) -> int: ...

@@ -15,9 +15,9 @@ import duckdb
 
 from analysis import style
 from analysis.errors import FigureError
-from analysis.options import CurveOptions, LearningOptions, Options, Report
+from analysis.selection.metrics import METRICS, Metric
+from analysis.selection.options import CurveOptions, LearningOptions, Options, Report
 from analysis.stats import SPREADS, Spread
-from analysis.stats.metrics import METRICS, Metric
 from tombola.store import asked
 from tombola.store.settings import APART, METHOD, PANEL, SETTING, details, varying
 

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from analysis import style
-from analysis.stats import Spread, Summary, summary
-from analysis.stats.metrics import Metric
-from analysis.stats.selection import Row, Selection, Setting, answer, grouped, of, setting
-from analysis.stats.split import Split
+from analysis.selection import summary
+from analysis.selection.metrics import Metric
+from analysis.selection.selection import Row, Selection, Setting, answer, grouped, of, setting
+from analysis.selection.split import Split
+from analysis.stats import Spread, Summary
 from tombola.store.settings import RECIPE, details
 
 

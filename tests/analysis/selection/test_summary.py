@@ -5,8 +5,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from analysis.stats.selection import COLUMNS
-from analysis.stats.summary import Summary, summary
+from analysis.selection.selection import COLUMNS
+from analysis.selection.summary import Summary, summary
 from tombola.store.settings import RECIPE, SETTING
 
 SAME: dict[str, Any] = {

@@ -11,7 +11,7 @@ from analysis import figures
 from analysis.database import connection as results
 from analysis.errors import FigureError, NotAllDrawn
 from analysis.figures.kinds import accuracy_vs_sparsity
-from analysis.stats.series import Series
+from analysis.selection.series import Series
 from tests.support.build_store import (
     Row,
     Study,

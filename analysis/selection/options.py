@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias
 
 from analysis import reference
+from analysis.selection.metrics import METRICS
 from analysis.stats import SPREADS, Spread
-from analysis.stats.metrics import METRICS
 from analysis.style import WIDTHS
 
 Report: TypeAlias = Literal["last", "best_val", "best"]

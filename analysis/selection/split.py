@@ -14,8 +14,8 @@ from typing import Any
 
 from analysis import style
 from analysis.errors import FigureError
-from analysis.stats import selection
-from analysis.stats.selection import Row
+from analysis.selection import selection
+from analysis.selection.selection import Row
 from tombola.store import settings
 
 MOST = 12

@@ -8,9 +8,9 @@ from scipy import stats as scipy_stats
 
 from analysis.database import connection as results
 from analysis.errors import FigureError, TableError
-from analysis.options import StepOptions
-from analysis.stats import comparisons, samples
-from analysis.stats.samples import Study
+from analysis.selection import comparisons, samples
+from analysis.selection.options import StepOptions
+from analysis.selection.samples import Study
 from tests.support import build_store
 from tests.support.build_store import Row, key_of, mask_row, run_row, trial, write_live
 

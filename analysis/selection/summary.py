@@ -11,8 +11,8 @@ from typing import Any
 
 import duckdb
 
-from analysis.stats.metrics import METRICS
-from analysis.stats.selection import SQL, Row, answer, of, set_apart
+from analysis.selection.metrics import METRICS
+from analysis.selection.selection import SQL, Row, answer, of, set_apart
 from tombola import rounding
 from tombola.store.settings import details, varying
 

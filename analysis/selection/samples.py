@@ -12,10 +12,10 @@ from typing import Any
 
 from analysis import stats, style
 from analysis.errors import TableError
-from analysis.options import StepOptions
-from analysis.stats import selection, series
-from analysis.stats.metrics import METRICS, Metric
-from analysis.stats.selection import Row
+from analysis.selection import selection, series
+from analysis.selection.metrics import METRICS, Metric
+from analysis.selection.options import StepOptions
+from analysis.selection.selection import Row
 
 _ANSWERED = (
     "SELECT DISTINCT method FROM trials"

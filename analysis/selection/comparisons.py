@@ -11,8 +11,9 @@ from typing import TypeAlias
 
 from analysis import stats
 from analysis.errors import TableError
-from analysis.stats import ALPHA, Equivalence, Paired, Test, selection
-from analysis.stats.samples import Sample, Study
+from analysis.selection import selection
+from analysis.selection.samples import Sample, Study
+from analysis.stats import ALPHA, Equivalence, Paired, Test
 
 MARGIN = 0.5
 """Accuracy points within which a network matches the dense one, unless asked otherwise."""
