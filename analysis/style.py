@@ -158,7 +158,18 @@ def own_name(method: str) -> str:
 
 def ablated(label: str, ablation: str) -> str:
     """The name of a curve: its method and setting, and what was done to its mask."""
-    return label if ablation == "none" else f"{label}, {ABLATIONS[ablation].label.lower()}"
+    return label if ablation == "none" else f"{label}, {look_of_ablation(ablation).label.lower()}"
+
+
+def look_of_ablation(name: str) -> Look:
+    """The look of an ablation; one that this version does not know is called as the store does."""
+    return ABLATIONS.get(name) or replace(ABLATIONS["none"], label=name, filled=False)
+
+
+def ablation_order(name: str) -> tuple[int, str]:
+    """Where an ablation comes among others: those of the palette first."""
+    known = list(ABLATIONS)
+    return (known.index(name), "") if name in known else (len(known), name)
 
 
 def variant(of: Look, number: int) -> Look:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from tasks.data.batches import Batch, Data, load
+from tasks.measures import layers
 from tasks.networks.build import build, call, initial_weights, prunable
 from tasks.networks.random_layers import drawing
 from tasks.pruning.prune import prune
@@ -44,17 +45,13 @@ def network(chosen: Network, data: Data | None) -> Iterator[str]:
     weights, again = (initial_weights(chosen, Init(seed=0)) for _ in range(2))
     if not _same(weights, again):
         raise ValueError(f"{chosen.name}: draws other weights from the same seed")
-    sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
-    names = [name for name in prunable(module) if name in sizes]
-    share = sum(sizes[name] for name in names) / max(1, sum(sizes.values()))
+    found = layers.share(chosen)
     yield (
-        f"{chosen.name}: {sum(sizes.values()):,} parameters, {share:.1%} of them prunable, "
-        f"in {len(names)} tensors"
+        f"{chosen.name}: {found.parameters:,} parameters, {found.percent} of them prunable, "
+        f"in {len(prunable(module))} tensors"
     )
-    others = [name for name in sizes if name not in names and name.endswith("weight")]
-    wide = [name for name in others if module.get_parameter(name).ndim > 1]
-    if wide:
-        yield f"{chosen.name}: not prunable: {', '.join(wide[:5])}{' …' if len(wide) > 5 else ''}"
+    if found.others:
+        yield f"{chosen.name}: not prunable: {found.without}"
     batch = _batch(chosen, data)
     losses = [_trained(chosen, weights, batch) for _ in range(2)]
     if not torch.equal(*losses):

@@ -10,6 +10,7 @@ import atexit
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -30,15 +31,20 @@ TABLES = views.TABLES
 TRIES = 20
 """Listings before giving up on a store whose files vanish while they are read."""
 
+_A_SWEEP = "(SELECT min(sweep) FROM sweeps)"
+
 EXAMPLES = (
-    "SELECT method, ablation, density, avg(accuracy) AS accuracy, count(*) AS replicates"
-    " FROM trials WHERE status = 'done' GROUP BY ALL ORDER BY method, ablation, density DESC",
+    "SELECT network, dataset, method, setting, ablation, requested_density AS density,"
+    " avg(accuracy) AS accuracy, count(DISTINCT replicate) AS replicates FROM trials"
+    f" JOIN (FROM settings({_A_SWEEP})) USING (trial)"
+    f" WHERE sweep = {_A_SWEEP} AND status = 'done' GROUP BY ALL ORDER BY ALL DESC",
     "SELECT trial, method, layer, l.density FROM trials JOIN layers l USING (mask_key)"
     " ORDER BY trial, position LIMIT 20",
     "SELECT kind, count(*) AS tasks, sum(seconds) AS seconds, max(worker) AS worker"
     " FROM tasks GROUP BY kind",
-    "SELECT method, avg(weights_remaining(density)) AS per_cent, count(*) AS replicates"
-    " FROM matching((SELECT min(sweep) FROM sweeps), 0.01) GROUP BY method",
+    "SELECT network, dataset, method, setting, ablation,"
+    " avg(weights_remaining(density)) AS per_cent, count(*) AS replicates"
+    f" FROM matching({_A_SWEEP}, 0.01) GROUP BY ALL ORDER BY ALL",
 )
 """Queries to begin with; each runs on any store."""
 
@@ -79,10 +85,13 @@ def closed(database: str = ":memory:", **settings: str) -> duckdb.DuckDBPyConnec
     return duckdb.connect(database, config=config)
 
 
-def connect(store: str | Path, memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
+def connect(
+    store: str | Path, memory_limit: str | None = None, beside: Path | None = None
+) -> duckdb.DuckDBPyConnection:
     """A connection with the tables of views.TABLES, as of now.
 
-    `memory_limit`, such as 4GB, is for the tables and for what a query needs besides.
+    `memory_limit`, such as 4GB, is for the tables and for what a query needs besides. The
+    sweep's file `beside` the store is read as if it were in it.
 
     Raises
     ------
@@ -91,7 +100,14 @@ def connect(store: str | Path, memory_limit: str | None = None) -> duckdb.DuckDB
     """
     root = locate(store)
     settings = {} if memory_limit is None else {"memory_limit": memory_limit}
-    return _opened(_snapshot(root, lambda listed: _load(listed, settings)), root)
+
+    def load(listed: Listing) -> Connection:
+        if beside:
+            others = (path for path in listed.sweeps if path.name != beside.name)
+            listed = replace(listed, sweeps=(*others, beside))
+        return _load(listed, settings)
+
+    return _opened(_snapshot(root, load), root)
 
 
 def count(store: str | Path) -> duckdb.DuckDBPyConnection:

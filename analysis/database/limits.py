@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -31,12 +32,16 @@ _LEAST = 16 * 10**6
 
 @dataclass(frozen=True)
 class Question:
-    """A query to a store, with its limits: memory such as 4GB, and seconds of wall time."""
+    """A query to a store, with its limits: memory such as 4GB, and seconds of wall time.
+
+    `beside` is as in `results.connect`.
+    """
 
     store: str
     sql: str
     memory_limit: str
     timeout_s: float
+    beside: str | None = None
 
 
 def ask(question: Question) -> pa.Table:
@@ -69,7 +74,8 @@ def answer(question: Question) -> pa.Table:
     """The same in this process, which the limits may end. Raises as `ask` does."""
     before = psutil.Process().memory_info()
     try:
-        connection = results.connect(question.store, question.memory_limit)
+        beside = Path(question.beside) if question.beside else None
+        connection = results.connect(question.store, question.memory_limit, beside)
     except (duckdb.OutOfMemoryException, pa.ArrowMemoryError, MemoryError):
         raise QueryError(
             f"to open the store takes more memory than {question.memory_limit}"

@@ -1,7 +1,7 @@
 """What queries can call besides the tables: their SQL, and what they mean."""
 
 from tombola import rounding
-from tombola.store import schema
+from tombola.store import schema, settings
 
 _STANDS_ON = f"""TABLE
 WITH RECURSIVE needs AS MATERIALIZED (
@@ -100,33 +100,48 @@ MACROS = {
         rounding.SQL,
         "a number as tables and reports show it: half away from zero, of the decimal number",
     ),
+    "settings(sweep)": (
+        settings.MACRO,
+        "what sets each trial of a sweep apart from others of its method, in words (`setting`, "
+        "empty where nothing does): each column that configures trials and differs, and where two "
+        "runs differ in no column, their grid and order (`apart`). Average over replicates of one "
+        "setting, never over several",
+    ),
     "matching(sweep, tolerance)": (
         """TABLE
-        SELECT network, dataset, method, ablation, replicate,
+        SELECT network, dataset, method, setting, ablation, replicate,
                min(trials.density) FILTER (accuracy >= dense_accuracy - tolerance - 1e-9)
                    AS density,
                arg_min(accuracy, trials.density)
                    FILTER (accuracy >= dense_accuracy - tolerance - 1e-9) AS accuracy,
                max(dense_accuracy) AS dense_accuracy, count(*) AS trials
-        FROM trials WHERE trials.sweep = sweep AND method <> 'dense' AND accuracy IS NOT NULL
+        FROM trials JOIN (FROM settings(sweep)) USING (trial)
+        WHERE trials.sweep = sweep AND method <> 'dense' AND accuracy IS NOT NULL
         GROUP BY ALL ORDER BY ALL""",
-        "the least density at which each replicate of a method is within `tolerance` (a fraction) "
-        "of its dense run's accuracy, denser ones need not be; null where none is",
+        "the least density at which each replicate of a method in one setting is within "
+        "`tolerance` (a fraction) of its dense run's accuracy, denser ones need not be; null "
+        "where none is",
     ),
     "paired(sweep, method_a, method_b)": (
         """TABLE
-        SELECT network, dataset, requested_density AS density, ablation, replicate,
-               avg(accuracy) FILTER (method = method_a) AS accuracy_a,
-               avg(accuracy) FILTER (method = method_b) AS accuracy_b,
+        WITH each_ AS (
+            SELECT network, dataset, requested_density AS density, ablation, replicate, method,
+                   setting, dense_key, avg(accuracy) AS accuracy, count(*) AS trials
+            FROM trials JOIN (FROM settings(sweep)) USING (trial)
+            WHERE trials.sweep = sweep AND method IN (method_a, method_b)
+              AND accuracy IS NOT NULL
+            GROUP BY ALL)
+        SELECT network, dataset, density, ablation, replicate,
+               one_.setting AS setting_a, two_.setting AS setting_b,
+               one_.accuracy AS accuracy_a, two_.accuracy AS accuracy_b,
                accuracy_a - accuracy_b AS difference,
-               count(*) FILTER (method = method_a) AS trials_a,
-               count(*) FILTER (method = method_b) AS trials_b
-        FROM trials
-        WHERE trials.sweep = sweep AND method IN (method_a, method_b) AND accuracy IS NOT NULL
-        GROUP BY network, dataset, requested_density, ablation, replicate
-        HAVING trials_a > 0 AND trials_b > 0 ORDER BY ALL""",
-        "accuracies of two methods at the same network, dataset, density, ablation and replicate; "
-        "the mean where a method has several trials there (trials_a, trials_b)",
+               one_.trials AS trials_a, two_.trials AS trials_b
+        FROM each_ one_
+        JOIN each_ two_ USING (network, dataset, density, ablation, replicate, dense_key)
+        WHERE one_.method = method_a AND two_.method = method_b ORDER BY ALL""",
+        "accuracies of two methods at the same network, dataset, density, ablation and replicate, "
+        "trained alike (one dense run stands beside both): each setting of the one with each of "
+        "the other, of which trials_a and trials_b trials ask for the same run",
     ),
     "stands_on(sweep)": (
         _STANDS_ON,

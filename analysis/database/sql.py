@@ -31,9 +31,16 @@ _EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?(\([^)]*\)\s*)?", re.IGNORECAS
 
 
 def query(
-    store: str | Path, sql: str, *, memory_limit: str = "4GB", timeout_s: float = 60.0
+    store: str | Path,
+    sql: str,
+    *,
+    memory_limit: str = "4GB",
+    timeout_s: float = 60.0,
+    beside: Path | None = None,
 ) -> pa.Table:
     """The rows that one SELECT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN gives.
+
+    `beside` is a sweep's file that the store does not have yet: see `results.connect`.
 
     Raises
     ------
@@ -43,7 +50,9 @@ def query(
         When the store is missing or a file in it is damaged.
     """
     admit(sql)
-    return limits.ask(Question(str(store), sql, memory_limit, timeout_s))
+    return limits.ask(
+        Question(str(store), sql, memory_limit, timeout_s, str(beside) if beside else None)
+    )
 
 
 def write(table: pa.Table, format: Format, stream: TextIO) -> None:

@@ -50,8 +50,9 @@ FROM latest GROUP BY kind ORDER BY kind
 """
 _HEARD = f"SELECT max(noted_at) FROM attempts WHERE launch = ({_LAUNCH})"
 _TRAINED = f"""
-SELECT trial, method, ablation, requested_density, replicate, network, dataset FROM trials
-WHERE sweep = $sweep AND run_key IS NOT NULL AND method <> 'dense'{{passing}}
+SELECT trial, method, setting, ablation, requested_density, replicate, network, dataset
+FROM trials JOIN (FROM settings({{sweep}})) USING (trial)
+WHERE sweep = {{sweep}} AND run_key IS NOT NULL AND method <> 'dense'{{passing}}
 ORDER BY trial LIMIT {queries.MOST_TRIALS}
 """
 
@@ -138,8 +139,8 @@ class Snapshot:
 
     def trained(self, sweep: str, chosen: Filter) -> dict[str, int]:
         """Numbers of the trials among them that train, by what is said of each."""
-        rows = self._rows(_TRAINED.format(passing=chosen.sql()), {"sweep": sweep})
-        several = len({row[5:] for row in rows}) > 1
+        rows = self._rows(_TRAINED.format(passing=chosen.sql(), sweep=literal(sweep)))
+        several = len({row[6:] for row in rows}) > 1
         return {_label(row, several): row[0] for row in rows}
 
     def columns(self) -> pa.Table:
@@ -181,7 +182,7 @@ def _figures(asked: list[Any]) -> dict[str, Any]:
 
 def _label(row: Sequence[Any], several: bool) -> str:
     """A trial in words; network and dataset where there are several."""
-    number, method, ablation, density, replicate, *problem = row
-    name = style.ablated(style.look(method).label, ablation)
+    number, method, setting, ablation, density, replicate, *problem = row
+    name = style.ablated(", ".join(filter(None, [style.look(method).label, setting])), ablation)
     words = [f"{number}: {name}", f"{style.percent(density)} %", f"seed {replicate}"]
     return ", ".join([*words, style.problem(*problem)] if several else words)

@@ -261,7 +261,7 @@ def looks(
 def _ablated(plain: Look, ablation: str) -> Look:
     if ablation == "none":
         return plain
-    return replace(plain, line=style.ABLATIONS[ablation].line, filled=not plain.filled)
+    return replace(plain, line=style.look_of_ablation(ablation).line, filled=not plain.filled)
 
 
 def dense_handles(dense: Iterable[Dense]) -> list[Line2D]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import duckdb
 
-from analysis.selection.selection import SETTING
+from tombola.store.settings import SETTING
 
 Row = dict[str, Any]
 

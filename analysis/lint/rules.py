@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 from analysis.lint.evidence import PAIR, Evidence, Row
-from analysis.selection.selection import RECIPE, SETTING, grouped, of, varying
+from analysis.selection.selection import grouped, of
 from tombola.store import schema
+from tombola.store.settings import RECIPE, SETTING, varying
 
 Answer = Literal["yes", "partly", "no", "not answered"]
 

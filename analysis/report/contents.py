@@ -101,7 +101,7 @@ def _asked(counts: dict[str, Any]) -> dict[str, str]:
 
 
 def _ablation(name: str) -> str:
-    return style.ABLATIONS[name].label if name in style.ABLATIONS else name
+    return style.look_of_ablation(name).label
 
 
 def _progress(counts: dict[str, Any]) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 import duckdb
 
 from analysis.database.quoting import literal
-from analysis.selection.selection import SETTING
 from tombola.store import schema
+from tombola.store.settings import APART, SETTING, varies
 
 MOST_TRIALS = 2000
 """Trials that the report lists."""
@@ -34,7 +34,7 @@ class Columns:
     """What tables of a sweep show beside method and ablation.
 
     `apart` tells its curves apart: network and dataset where there are several, and settings
-    that one method has several of on one network and dataset, or the grid where no setting
+    that one method has several of on one network and dataset, or grid and order where no setting
     tells two runs apart; means are never taken over two of them. `measured` are
     those of _MEASURED that say something.
     """
@@ -50,17 +50,16 @@ def columns(connection: duckdb.DuckDBPyConnection, sweep: str) -> Columns:
     def first(expressions: Iterable[str], rest: str) -> list[tuple[Any, ...]]:
         return connection.execute(f"SELECT {', '.join(expressions)} {of} {rest}").fetchall()
 
-    different = (f"count(DISTINCT coalesce({name}::VARCHAR, ''))" for name in SETTING)
-    groups = first(different, "AND method <> 'dense' GROUP BY dataset, network, method")
+    groups = first(map(varies, SETTING), "GROUP BY dataset, network, method")
     [problems] = first((f"count(DISTINCT {name})" for name in _PROBLEM), "")
     [there] = first((f"coalesce(bool_or({name} <> 0), false)" for name in _MEASURED), "")
-    point = ", ".join((*_PROBLEM, "method", "ablation", *SETTING, "requested_density", "replicate"))
-    clashes = f"GROUP BY {point} HAVING count(DISTINCT coalesce(run_key, mask_key)) > 1 LIMIT 1"
+    clashes = f"SELECT count({APART}) > 0 FROM settings({literal(sweep)})"
+    [(clash,)] = connection.execute(clashes).fetchall()
     return Columns(
         apart=(
             *(name for name, count in zip(_PROBLEM, problems, strict=True) if count > 1),
-            *(name for n, name in enumerate(SETTING) if any(group[n] > 1 for group in groups)),
-            *(("grid",) if first(["1"], clashes) else ()),
+            *(name for n, name in enumerate(SETTING) if any(group[n] for group in groups)),
+            *((APART,) if clash else ()),
         ),
         measured=tuple(name for name, said in zip(_MEASURED, there, strict=True) if said),
     )
@@ -98,7 +97,7 @@ SELECT {_named(curve)},
        {_lines(numbers)}
 FROM (SELECT DISTINCT {", ".join([*curve, *shown.measured])},
              requested_density, replicate, run_key, mask_key
-      FROM trials WHERE sweep = {literal(sweep)} AND status = 'done')
+      FROM {_trials(sweep, shown)} WHERE sweep = {literal(sweep)} AND status = 'done')
 GROUP BY {", ".join(curve)}, requested_density
 ORDER BY {", ".join(sort)}, requested_density DESC
 """
@@ -111,7 +110,8 @@ def trials(sweep: str, shown: Columns, passing: str = "") -> str:
 SELECT trial, {_named(["method", "ablation", *shown.apart])}, replicate,
        rounded(100 * density, 3) AS "weights remaining (%)", status,
        {_lines([*numbers, "coalesce(run_key, mask_key)[:12] AS key"])}
-FROM trials WHERE sweep = {literal(sweep)}{passing} ORDER BY trial LIMIT {MOST_TRIALS}
+FROM {_trials(sweep, shown)} WHERE sweep = {literal(sweep)}{passing}
+ORDER BY trial LIMIT {MOST_TRIALS}
 """
 
 
@@ -180,9 +180,19 @@ GROUP BY ALL ORDER BY ALL
 """
 
 
+def _trials(sweep: str, shown: Columns) -> str:
+    """The table of trials, with what no column of it says where that is shown."""
+    settings = f" JOIN (FROM settings({literal(sweep)})) USING (trial)"
+    return f"trials{settings if APART in shown.apart else ''}"
+
+
 def _named(columns: Sequence[str]) -> str:
     """Columns under names without underscores."""
-    return ", ".join(f'{c} AS "{c.replace("_", " ")}"' if "_" in c else c for c in columns)
+    names = {name: _HEADINGS.get(name, name.replace("_", " ")) for name in columns}
+    return ", ".join(c if c == name else f'{c} AS "{name}"' for c, name in names.items())
+
+
+_HEADINGS = {APART: "told apart by"}
 
 
 def _scaled(expression: str, column: str) -> str:

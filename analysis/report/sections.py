@@ -14,8 +14,8 @@ from analysis.figures import costing
 from analysis.report import queries
 from analysis.report.queries import Columns
 from analysis.report.tables import Table, ask, listed, table
-from analysis.selection.selection import SETTING
 from tombola.rounding import rounded
+from tombola.store.settings import SETTING
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,11 @@ METRICS = {
         sign=-1,
     ),
     "effective_density": Metric(
-        "effective_density", "Effective weights (%)", 100, bounds=_PERCENT, takes="masks"
+        "effective_density",
+        "Effective weights (%)",
+        100,
+        bounds=_PERCENT,
+        takes="masks of networks without recurrent and attention layers",
     ),
     "speedup": Metric("speedup", "Theoretical speed-up (×)", takes="masks"),
 }

@@ -18,25 +18,11 @@ from analysis.selection.metrics import METRICS, Metric
 from analysis.selection.options import CurveOptions, LearningOptions, Options, Report
 from analysis.stats import SPREADS, Spread
 from tombola.errors import FigureError
-from tombola.store import asked, schema
-
-_POINT = ("sweep", "trial", "grid", "replicate", "level", "requested_density")
-_PANEL = ("network", "dataset")
-_METHOD = ("options", "scope", "prune_step", "rewind_step", "finetune", "prune_fraction")
-_APART = "apart"
-
-SETTING = tuple(
-    name
-    for name in schema.TRIALS.names
-    if name not in (*_POINT, *_PANEL, "method", "ablation") and not name.endswith(("_seed", "_key"))
-)
-"""Columns of `trials` that set series of one method and ablation apart."""
-
-RECIPE = tuple(name for name in SETTING if name not in _METHOD)
-"""Those of them that the dense run has too."""
+from tombola.store import asked
+from tombola.store.settings import APART, METHOD, PANEL, SETTING, details, varying
 
 COLUMNS = (
-    *("trial", "grid", *_PANEL, "method", "ablation", "replicate", "requested_density"),
+    *("trial", "grid", *PANEL, "method", "ablation", "replicate", "requested_density"),
     *("status", "best_val_accuracy", "best_accuracy"),
     *("dense_accuracy", "dense_best_val_accuracy", "dense_best_accuracy"),
     *(metric.column for metric in METRICS.values()),
@@ -138,7 +124,7 @@ def answer(row: Row) -> str:
 
 def setting(row: Row) -> Setting:
     """What makes two rows of a panel points of one method's curve, ablations aside."""
-    return (row["method"], *of(row, SETTING), row[_APART])
+    return (row["method"], *of(row, SETTING), row[APART])
 
 
 def labels(rows: Iterable[Row], told: Sequence[str] = ()) -> dict[Setting, tuple[str, int]]:
@@ -159,16 +145,6 @@ def labels(rows: Iterable[Row], told: Sequence[str] = ()) -> dict[Setting, tuple
         look = style.look(row["method"])
         known = numbers[("", "") if "method" in told else (look.colour, look.marker)]
         found[setting(row)] = (label, known.setdefault(label, len(known)))
-    return found
-
-
-def varying(pruned: Iterable[Row]) -> dict[str, set[str]]:
-    """By method, the columns in which trials of one network and dataset differ."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for siblings in grouped(pruned, lambda row: (row["method"], *of(row, _PANEL))).values():
-        for column in (*SETTING, _APART):
-            if len({row[column] for row in siblings}) > 1:
-                found[siblings[0]["method"]].add(column)
     return found
 
 
@@ -197,11 +173,6 @@ _REPORTED = {
     "best_val": " Test accuracy at the step of the best validation accuracy.",
     "best": " Best test accuracy of all steps, which peeks at the test set.",
 }
-
-
-def details(row: Row, varying: set[str]) -> list[str]:
-    """What sets a row apart, in words: the varying columns and their values."""
-    return [_said(column, row[column]) for column in (*SETTING, _APART) if column in varying]
 
 
 def spaced(there_are: Iterable[float], wanted: Sequence[float], most: int) -> tuple[float, ...]:
@@ -254,7 +225,7 @@ def _passes(row: Row, options: Options) -> bool:
 def _is_one(row: Row, column: str, values: tuple[Any, ...]) -> bool:
     """Whether a row has one of the values; the dense run passes what only masks have."""
     known = {**_own(row), **row}
-    if row["method"] == "dense" and (column not in known or column in _METHOD):
+    if row["method"] == "dense" and (column not in known or column in METHOD):
         return True
     return any(
         known.get(column) == value or str(known.get(column)) == str(value) for value in values
@@ -295,7 +266,7 @@ def _nothing(sweep: str, rows: Sequence[Row], asked: Sequence[Row]) -> str:
 def set_apart(rows: Sequence[Row]) -> None:
     """Tell apart, in the column `apart`, settings of a method that no column tells apart."""
     for row in rows:
-        row[_APART] = None
+        row[APART] = None
     for members in grouped(rows, lambda row: row["method"]).values():
         for name in (_by_grid, _by_order):
             cells = grouped(members, _cell)
@@ -307,37 +278,15 @@ def set_apart(rows: Sequence[Row]) -> None:
 
 def _by_grid(cell: Sequence[Row]) -> None:
     for row in cell:
-        row[_APART] = f"grid {row['grid']}"
+        row[APART] = f"grid {row['grid']}"
 
 
 def _by_order(cell: Sequence[Row]) -> None:
     order = list(dict.fromkeys(answer(row) for row in cell))
     for row in cell:
-        row[_APART] += f", setting {order.index(answer(row))}"
+        row[APART] += f", setting {order.index(answer(row))}"
 
 
 def _cell(row: Row) -> tuple[Any, ...]:
     point = ("ablation", "requested_density", "replicate")
-    return (*of(row, _PANEL), setting(row), *of(row, point))
-
-
-def _said(column: str, value: Any) -> str:
-    match column:
-        case "apart":
-            return str(value)
-        case "rewind_step":
-            return f"rewound to {value}"
-        case "prune_step":
-            return f"pruned at {value}"
-        case "options":
-            chosen = asked.fields(value)
-            return ", ".join(f"{k} {v}" for k, v in chosen.items()).replace("_", " ") or "default"
-        case "finetune":
-            return f"fine-tuned {value}"
-        case "scope" | "schedule":
-            return str(value).replace("_", " ")
-    return f"{column.replace('_', ' ')} {value:g}" if _is_number(value) else f"{column} {value}"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return (*of(row, PANEL), setting(row), *of(row, point))

@@ -5,19 +5,10 @@ from dataclasses import dataclass
 
 from analysis import style
 from analysis.selection.metrics import Metric
-from analysis.selection.selection import (
-    RECIPE,
-    Row,
-    Selection,
-    Setting,
-    answer,
-    details,
-    grouped,
-    of,
-    setting,
-)
+from analysis.selection.selection import Row, Selection, Setting, answer, grouped, of, setting
 from analysis.selection.split import Split
 from analysis.stats import Spread, Summary, summary
+from tombola.store.settings import RECIPE, details
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from analysis import style
 from analysis.selection import selection
 from analysis.selection.selection import Row
 from tombola.errors import FigureError
+from tombola.store import settings
 
 MOST = 12
 """Series of one panel."""
@@ -56,7 +57,7 @@ class Split:
 
     def beside(self, rows: Iterable[Row], members: Sequence[Row]) -> list[Row]:
         """Dense trials that belong into a panel: those of its recipe, where panels tell that."""
-        recipe = tuple(c for c in selection.RECIPE if self.dealt or c in self.columns)
+        recipe = tuple(c for c in settings.RECIPE if self.dealt or c in self.columns)
         told = ("network", "dataset", *recipe)
         there = {selection.of(row, told) for row in members}
         return [
@@ -151,9 +152,9 @@ def listed(names: Sequence[str], most: int = 4) -> str:
 
 def _candidates(rows: Sequence[Row]) -> list[str]:
     """Columns that panels can tell: settings that vary within methods, the ablation, the method."""
-    varying = selection.varying(rows)
+    varying = settings.varying(rows)
     found = []
-    for column in (*selection.SETTING, *_TOLD):
+    for column in (*settings.SETTING, *_TOLD):
         values = _values(rows, column)
         each = [_values(same, column) for same in selection.grouped(rows, _method).values()]
         whole = column == "method" or max(map(len, each)) == len(values)
@@ -180,7 +181,7 @@ def _places(rows: Iterable[Row], columns: tuple[str, ...]) -> set[tuple[Any, ...
 
 def _largest(rows: Iterable[Row], columns: tuple[str, ...]) -> int:
     """How many series are to be told by colour and line if panels tell these columns."""
-    rest = [name for name in (*selection.SETTING, *_TOLD, "apart") if name not in columns]
+    rest = [name for name in (*settings.SETTING, *_TOLD, "apart") if name not in columns]
     return len(_places(rows, tuple(rest)))
 
 
@@ -188,5 +189,5 @@ def _said(column: str, row: Row) -> str:
     if column == "method":
         return style.look(row["method"]).label
     if column == "ablation":
-        return style.ABLATIONS[row["ablation"]].label
-    return selection.details(row, {column})[0]
+        return style.look_of_ablation(row["ablation"]).label
+    return settings.details(row, {column})[0]

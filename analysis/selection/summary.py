@@ -11,7 +11,10 @@ from typing import Any
 
 import duckdb
 
-from analysis.selection.selection import SQL, Row, answer, details, of, set_apart, varying
+from analysis.selection.metrics import METRICS
+from analysis.selection.selection import SQL, Row, answer, of, set_apart
+from tombola import rounding
+from tombola.store.settings import details, varying
 
 WIDEST = 9
 """Densities that the summary shows at the most."""
@@ -22,13 +25,17 @@ NAMES = ("network", "dataset", "method", "setting", "ablation")
 
 @dataclass(frozen=True)
 class Summary:
-    """How many trials are done, and lines: their names, and percent (or None) by density."""
+    """How many trials are done, and lines: their names, and percent (or None) by density.
+
+    Means are rounded to `digits` after the point, as tables and reports round them.
+    """
 
     done: int
     total: int
     headings: tuple[str, ...]
     densities: tuple[float, ...]
     lines: dict[tuple[str, ...], dict[float, float | None]]
+    digits: int = METRICS["accuracy"].digits
 
 
 def summary(connection: duckdb.DuckDBPyConnection, sweep: str) -> Summary:
@@ -76,7 +83,7 @@ def _names(row: Row, differing: set[str]) -> tuple[str, ...]:
 
 def _mean(accuracies: Iterable[float | None]) -> float | None:
     there = [100 * accuracy for accuracy in accuracies if accuracy is not None]
-    return sum(there) / len(there) if there else None
+    return rounding.rounded(sum(there) / len(there), Summary.digits) if there else None
 
 
 def _most_common(lines: Iterable[dict[float, Any]]) -> tuple[float, ...]:

@@ -7,7 +7,9 @@ is told otherwise; whoever reaches such a cluster can run code on it.
 import ipaddress
 import os
 import re
+import shlex
 import socket
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +29,8 @@ OLDEST = (2, 54)
 TAKES = "--address takes auto, HOST:PORT or ray://HOST:PORT"
 
 CURE = (
-    "make a token with `ray get-auth-token --generate`, copy ~/.ray/auth_token to each node and "
-    "here (or set RAY_AUTH_TOKEN), and start Ray with RAY_AUTH_MODE=token"
+    "make a token with `umask 077; ray get-auth-token --generate`, copy ~/.ray/auth_token to each "
+    "node and here (or set RAY_AUTH_TOKEN), and start Ray with RAY_AUTH_MODE=token"
 )
 
 
@@ -118,6 +120,15 @@ def probe(address: Address, *, grpc: bool = True) -> None:
     raise TombolaError(f"no {kind} at {address}: {why}; is the cluster running, is this its port?")
 
 
+def answers(address: Address) -> bool:
+    """Whether Ray answers there."""
+    try:
+        probe(address)
+    except TombolaError:
+        return False
+    return True
+
+
 def require_token(address: Address) -> None:
     """Refuse to join a cluster beyond loopback without Ray's token authentication.
 
@@ -144,7 +155,8 @@ def has_token() -> bool:
     Raises
     ------
     TombolaError
-        When RAY_AUTH_TOKEN_PATH names no readable token, at which Ray ends the process.
+        When RAY_AUTH_TOKEN_PATH names no readable token, at which Ray ends the process, or when
+        a file of one's own with the token can be read by others.
     """
     if os.environ.get("RAY_AUTH_TOKEN"):
         return True
@@ -152,6 +164,7 @@ def has_token() -> bool:
     path = Path(named) if named else Path("~/.ray/auth_token").expanduser()
     try:
         found = bool(path.read_text(encoding="utf-8").strip())
+        about = path.stat()
     except (OSError, ValueError) as error:
         if named:
             why = getattr(error, "strerror", None) or "not a text file"
@@ -159,6 +172,10 @@ def has_token() -> bool:
         return False
     if named and not found:
         raise TombolaError(f"RAY_AUTH_TOKEN_PATH={named}: holds no token")
+    if found and about.st_uid == os.geteuid() and about.st_mode & 0o077:
+        mode = f"{stat.S_IMODE(about.st_mode):04o}"
+        cure = f"chmod 600 {shlex.quote(str(path))}, and make a new token if others were there"
+        raise TombolaError(f"{path} has mode {mode}, so that others here can use its token: {cure}")
     return found
 
 

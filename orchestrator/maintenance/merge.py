@@ -75,8 +75,11 @@ def merge(store: Path, other: Path) -> Merged:
     Raises
     ------
     DamagedFile
-        When a file of `other` is not what was written; what was taken before it is whole.
+        When a file of `other` is not what was written; what was taken before it is whole. Of a
+        store with a sweep that no sweep file could ask for nothing is taken.
     """
+    for path in layout.published(other / layout.SWEEPS, ".parquet"):
+        results.read(path)
     ours, theirs = results.digests(store), results.digests(other)
     merged = Merged(agreed=len(ours.keys() & theirs.keys()))
     merged.alarms = list(apart(store, other, differing(ours, theirs)))

@@ -49,7 +49,10 @@ def measure_mask(store: Path, key: str) -> tuple[list[results.Row], list[results
     row = results.find(store, key)
     if row is None or row["kind"] != "mask":
         raise StoreError(f"{key[:12]} is no finished mask of this store")
-    network = decode(json.loads(row["value"])["network"])
+    try:
+        network = decode(json.loads(row["value"])["network"])
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        raise StoreError(f"{key[:12]} is no mask of a network that this version knows") from None
     arrays = artifacts.read_mask(store, key)
     kept = {name: torch.from_numpy(array) for name, array in arrays.items()}
     dead = effective_sparsity.dead_units(kept)

@@ -4,8 +4,7 @@ study = read("sweeps/quickstart.yaml")
 result = run(study, "store", InlineExecutor())
 """
 
-from collections.abc import Iterator, Set
-from contextlib import contextmanager
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -136,9 +135,15 @@ def repeats_for(
 
 def register(study: Study, store: str | Path) -> str:
     """Tell the store which trials the study asks for; the revision by which it knows them."""
-    study = as_stored(study, locate(store))
+    return sweeps.register(locate(store), registration(study, store))
+
+
+def registration(study: Study, store: str | Path) -> sweeps.Registration:
+    """What `register` would put into the store."""
+    root = locate(store)
+    study = as_stored(study, root)
     rows = (_row(study, number, trial) for number, trial in enumerate(study.trials))
-    return sweeps.register(locate(store), study.name, rows, study.source.data, study.sweep.figures)
+    return sweeps.registration(root, study.name, rows, study.source.data, study.sweep.figures)
 
 
 def no_longer_asked(study: Study, store: str | Path) -> int:
@@ -146,14 +151,6 @@ def no_longer_asked(study: Study, store: str | Path) -> int:
     rows = (_row(study, number, trial) for number, trial in enumerate(study.trials))
     asked = {tuple(row.get(key) for key in ANSWERS) for row in rows}
     return sum(row not in asked for row in sweeps.current_answers(locate(store), study.name))
-
-
-@contextmanager
-def registering(study: Study, store: str | Path) -> Iterator[str]:
-    """`register`, undone where what is asked of the trials within fails."""
-    root = locate(store)
-    with sweeps.undone_on_error(root, study.name):
-        yield register(study, root)
 
 
 def run(

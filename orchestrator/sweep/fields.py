@@ -211,7 +211,7 @@ def _chosen(name: str, given: dict[str, Any], *, users: bool) -> "NetworkChoice"
     rest = dict(given)
     taken = found.options if found else ()
     width = 1.0 if "width" in taken else _number(rest.pop("width", 1.0))
-    prunable = () if "prunable" in taken else _patterns(rest.pop("prunable", None))
+    prunable = () if "prunable" in taken else patterns(rest.pop("prunable", None))
     typed = user_code.options(name, "network", rest) if users else {}
     return NetworkChoice(
         name=name,
@@ -222,16 +222,16 @@ def _chosen(name: str, given: dict[str, Any], *, users: bool) -> "NetworkChoice"
     )
 
 
-def _patterns(value: Any) -> tuple[str, ...]:
+def patterns(value: Any) -> tuple[str, ...]:
     """Patterns of tensors' names in one text, `default, -*.patches.weight`; None has none."""
     if value is None:
         return ()
     if not isinstance(value, str):
         raise ValueError(f"prunable takes patterns of tensors' names in one text, not {value!r}")
-    patterns = tuple(re.split(r"\s*,\s*", value.strip()))
-    if not all(pattern.removeprefix("-") for pattern in patterns):
+    found = tuple(re.split(r"\s*,\s*", value.strip()))
+    if not all(pattern.removeprefix("-") for pattern in found):
         raise ValueError(f"prunable takes patterns with commas between them, not {value!r}")
-    return patterns
+    return found
 
 
 def flat(choices: list[Any]) -> list[Any]:

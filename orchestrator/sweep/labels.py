@@ -3,11 +3,16 @@
 import json
 from typing import Any
 
-from orchestrator.sweep.methods import Choices, Setting, method
+from orchestrator.sweep.methods import OF_THE_START, Choices, Setting, method
 from orchestrator.sweep.schema import Grid, MethodChoice, Sweep
+from tasks.values.key import values
 from tasks.values.records import Init, Network, Recipe, Run, Schedule, Shuffled, StepDecay
 
 Labels = dict[str, Any]
+
+_DEFAULTS = values(Recipe(steps=1, batch_size=1, lr=1.0, evaluate_every=1))
+_ALWAYS_TOLD = frozenset({"steps", "lr", "schedule"})
+"""Fields of a recipe for fine-tuning that its label names whatever they are."""
 
 _SEEDS = frozenset({"replicate", "init_seed", "order_seed", "shuffle_seed", "score_seed"})
 
@@ -26,7 +31,7 @@ def of_choices(s: Setting, chosen: MethodChoice, c: Choices, *, rewinds: bool) -
         "options": json.dumps(chosen.options, sort_keys=True),
         "scope": c.scope,
         "prune_fraction": c.prune_fraction if "prune_fraction" in takes else None,
-        "finetune": _finetune_label(c.finetune),
+        "finetune": _finetune_label(c.finetune, s.recipe),
         "score_seed": s.score_seed,
     }
 
@@ -42,7 +47,7 @@ def of_setting(dense: Run, options: dict[str, Any]) -> Labels:
     recipe = dense.recipe
     return {
         "dataset": dense.dataset.name,
-        "network": _network_label(dense.network),
+        "network": of_network(dense.network),
         "width": dense.network.width,
         "validation": dense.dataset.validation,
         "steps": recipe.steps,
@@ -106,27 +111,42 @@ def reseeded(labels: Labels, by: int) -> Labels:
 
 def _layer_rates_label(c: Choices) -> str | None:
     rates = {r.layer: 1 - (1 - c.prune_fraction) ** r.exponent for r in c.layer_rates}
-    return ", ".join(f"{layer} {rate:.3g}" for layer, rate in rates.items()) or None
+    return ", ".join(f"{layer} {rate:.9g}" for layer, rate in rates.items()) or None
 
 
-def _network_label(network: Network) -> str:
+def of_network(network: Network) -> str:
+    """A network's name, with all that it was asked for."""
     options = "".join(f" {o.name}={json.loads(o.value)}" for o in network.options)
-    wide = f" x{network.width:g}" if network.width != 1 else ""
+    wide = f" x{_plain(network.width)}" if network.width != 1 else ""
     prunable = f" prunable={','.join(network.prunable)}" if network.prunable else ""
     return f"{network.name}{wide}{options}{prunable}"
 
 
 def _schedule_label(schedule: Schedule) -> str:
     if isinstance(schedule, StepDecay):
-        return f"step_decay at {', '.join(map(str, schedule.at))} by {schedule.factor:g}"
+        return f"step_decay at {', '.join(map(str, schedule.at))} by {_plain(schedule.factor)}"
     return schedule.kind
 
 
-def _finetune_label(recipe: Recipe | None) -> str | None:
+def _finetune_label(recipe: Recipe | None, before: Recipe) -> str | None:
+    """Length, rate and schedule, then every field that is not as in the training before."""
     if recipe is None:
         return None
-    schedule = _schedule_label(recipe.schedule)
-    return f"{recipe.steps} iterations at {recipe.lr:g}, {schedule}"
+    expected = {**values(before), **{name: _DEFAULTS[name] for name in OF_THE_START}}
+    others = [
+        f"{name.replace('_', ' ')} {_plain(value)}"
+        for name, value in values(recipe).items()
+        if name not in _ALWAYS_TOLD and value != expected[name]
+    ]
+    told = f"{recipe.steps} iterations at {_plain(recipe.lr)}", _schedule_label(recipe.schedule)
+    return ", ".join([*told, *others])
+
+
+def _plain(value: Any) -> str:
+    """A value in all digits that a key has of it."""
+    if isinstance(value, tuple):
+        return " and ".join(map(str, value))
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def _init(run: Run) -> Init:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from orchestrator.sweep import labels
 from orchestrator.sweep.fields import NetworkChoice, iterations
 from orchestrator.sweep.labels import Labels
-from orchestrator.sweep.methods import Choices, Scope, Setting, Ticket, ablate, method
+from orchestrator.sweep.methods import OF_THE_START, Choices, Scope, Setting, Ticket, ablate, method
 from orchestrator.sweep.schema import (
     Grid,
     MethodChoice,
@@ -412,9 +412,6 @@ def _schedule(rate: RateSchedule, per_epoch: int) -> Schedule:
 
 _BY_DEFAULT = {"imp": "weights"}
 
-_OF_THE_START = frozenset({"schedule", "warmup", "ghosts", "ghost_steps", "rescale_steps"})
-"""Fields of a recipe that fine-tuning does not take over: it goes on from a trained network."""
-
 
 def _finetune(recipe: Recipe, grid: Grid, chosen: MethodChoice, per_epoch: int) -> Recipe | None:
     """Fine-tuning: the recipe's last learning rate, held, for as long again (Renda 2020)."""
@@ -424,7 +421,7 @@ def _finetune(recipe: Recipe, grid: Grid, chosen: MethodChoice, per_epoch: int) 
             raise ValueError(f"finetune does not apply to {chosen.name} that retrains otherwise")
         return None
     changes = grid.finetune
-    fields = {name: v for name, v in fields_of(recipe).items() if name not in _OF_THE_START}
+    fields = {name: v for name, v in fields_of(recipe).items() if name not in OF_THE_START}
     if isinstance(recipe.schedule, StepDecay):
         fields["lr"] *= recipe.schedule.factor ** len(recipe.schedule.at)
     variants = list(_combinations(changes or RecipeFields()))

@@ -14,6 +14,7 @@ from tasks.measures.effective_sparsity import connections, effective
 from tasks.networks.build import Weights, build, example_weights, loaded, prunable
 from tasks.networks.products import Products
 from tasks.networks.random_layers import drawing
+from tasks.values.counts import Share
 from tasks.values.records import Network
 
 
@@ -93,6 +94,31 @@ def layers(network: Network, kept: Kept | None) -> list[Layer]:
 def parameters(network: Network) -> int:
     """All trainable parameters, biases and batch norm included."""
     return sum(p.numel() for p in build(network).parameters() if p.requires_grad)
+
+
+@lru_cache(maxsize=256)
+def share(network: Network) -> Share:
+    """What of all parameters can be pruned, of any network, by building it."""
+    module = build(network)
+    names = set(prunable(module))
+    sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
+    others: dict[str, int] = {}
+    for name in sizes.keys() - names:
+        kind = _kind(module, name)
+        others[kind] = others.get(kind, 0) + sizes[name]
+    ordered = sorted(others, key=lambda k: (k in _KINDS, 0 if k in _KINDS else -others[k], k))
+    return Share(sum(sizes[n] for n in names), sum(sizes.values()), tuple(ordered))
+
+
+_KINDS = ("biases", "norms")
+
+
+def _kind(module: nn.Module, name: str) -> str:
+    """What a parameter is that is not prunable: a kind, or its name."""
+    owner, _, leaf = name.rpartition(".")
+    if "Norm" in type(module.get_submodule(owner)).__name__:
+        return "norms"
+    return "biases" if leaf.startswith("bias") or leaf.endswith("_bias") else name
 
 
 def fitted(network: Network, kept: Kept) -> Kept:

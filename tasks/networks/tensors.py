@@ -1,6 +1,7 @@
 """The tensors of a module: which can be pruned, which are one under several names."""
 
 from collections.abc import Callable
+from difflib import SequenceMatcher
 from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
@@ -17,6 +18,10 @@ _KINDS: tuple[tuple[type | tuple[type, ...], Callable[[str], bool]], ...] = (
     (nn.MultiheadAttention, _ATTENTION.__contains__),
 )
 """Layers whose weights are prunable, and which of their parameters those are."""
+
+
+class PatternError(ValueError):
+    """Patterns do not fit the network that they are said of."""
 
 
 def shared(module: nn.Module) -> dict[str, str]:
@@ -52,7 +57,7 @@ def chosen(module: nn.Module, patterns: tuple[str, ...], default: list[str]) -> 
 
     Raises
     ------
-    ValueError
+    PatternError
         When a pattern matches none of them, or nothing is left.
     """
     known = sorted(n for n, p in module.named_parameters() if p.ndim > 1)
@@ -64,13 +69,13 @@ def chosen(module: nn.Module, patterns: tuple[str, ...], default: list[str]) -> 
         matched = {others.get(n, n) for n in names if fnmatchcase(n, bare)}
         matched = set(default) if bare == USUAL else matched
         if not matched:
-            raise ValueError(
+            raise PatternError(
                 f"prunable: {pattern!r} matches no weight of two or more dimensions; "
-                f"there are {_listed(known)}"
+                f"{_nearest(bare, known)}"
             )
         found = found - matched if pattern.startswith("-") else found | matched
     if not found:
-        raise ValueError(f"prunable: {', '.join(patterns)} leaves nothing to prune")
+        raise PatternError(f"prunable: {', '.join(patterns)} leaves nothing to prune")
     return sorted(found)
 
 
@@ -124,6 +129,17 @@ def _is_weight(child: nn.Module, leaf: str) -> bool:
     return any(isinstance(child, kinds) and fits(leaf) for kinds, fits in _KINDS)
 
 
-def _listed(names: list[str], most: int = 12) -> str:
+def _nearest(pattern: str, names: list[str], most: int = 5) -> str:
+    """The names that are most like a pattern, in whole or in a part; the first where none is."""
+    letters = pattern.translate(str.maketrans("", "", "*?[]!"))
+
+    def likeness(name: str) -> float:
+        parts = (name, name[: len(letters)], *name.split("."))
+        return max(SequenceMatcher(None, letters, part).ratio() for part in parts)
+
+    alike = {name: likeness(name) for name in names}
+    near = sorted((n for n in names if alike[n] > 0.6), key=lambda n: -alike[n])[:most]
+    if near:
+        return f"near it are {', '.join(near)}"
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return f"there are {', '.join(names[:most])}{more}"

@@ -16,6 +16,7 @@ from tasks.data.batches import Batch
 from tasks.heartbeat import paced
 from tasks.masks import Kept, Scores
 from tasks.networks.build import Weights, call, prunable
+from tasks.pruning.second_derivatives import DifferentiableTwice
 from tasks.values.records import Grasp, Obd, Random, Snip
 
 EXAMPLES_AT_ONCE = 16
@@ -82,7 +83,8 @@ def grasp(
             torch._foreach_add_(gradient, list(slopes), alpha=share)
     curvature = [torch.zeros_like(tensor) for tensor in tensors]
     for batch, share in paced(shares):
-        loss = _loss(module, {**others, **live}, batch, score.temperature)
+        with DifferentiableTwice():
+            loss = _loss(module, {**others, **live}, batch, score.temperature)
         own = torch.autograd.grad(loss, tensors, create_graph=True, materialize_grads=True)
         fixed = gradient if len(shares) > 1 else [g.detach() for g in own]
         product = torch.stack([(f * g).sum() for f, g in zip(fixed, own, strict=True)]).sum()

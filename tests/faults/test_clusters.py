@@ -1,6 +1,7 @@
 """Joining a cluster: what is refused, and what a cluster of two hosts survives."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cluster import Cluster, cluster, free_port, two_hosts, until
+from tests.support.cluster import Cluster, cluster, free_port, processes, two_hosts, until
 from tests.support.s3 import Server
 from tests.support.small import command, outcome, write_sweep
+from tombola.errors import ExitCode
 from tombola.store import layout
 from tombola.store.verify import repair, verify
 
@@ -137,6 +139,36 @@ def test_a_task_that_fits_on_no_node_is_refused(tmp_path: Path, running: Cluster
     write_sweep(tmp_path)
     ended = join(tmp_path, running.address, "--cpus-per-task", "2", **running.environment)
     refused(ended, "no node has 2 CPU and 0 GPU for a task: the cluster has 1 CPU and 0 GPU")
+
+
+def test_a_head_that_dies_is_told_in_a_line_and_nothing_is_lost(tmp_path: Path) -> None:
+    """Ray itself would end the driver with 1 after a minute."""
+    write_sweep(tmp_path, grids=GRIDS, recipe={**RECIPE, "steps": 4000})
+    live = tmp_path / "store" / layout.LIVE
+    with cluster() as made:
+        head = made.head(cpus=1)
+        driver = subprocess.Popen(
+            [*RUN, "--address", made.address, "--no-canary"],
+            cwd=tmp_path,
+            env=made.environment,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        until(lambda: len(list(layout.published(live, ".parquet"))) >= 3)
+        [gcs] = [
+            pid
+            for pid in processes(head.process.pid)
+            if b"gcs_server" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        os.kill(gcs, signal.SIGKILL)
+        _, errors = driver.communicate(timeout=55)
+    assert driver.returncode == ExitCode.CLUSTER_LOST, errors
+    assert errors.splitlines() == [
+        f"error: the Ray cluster at {made.address} has not answered for 30 s; what is finished is "
+        "kept: give the same command to go on"
+    ]
+    assert not [one for one in verify(tmp_path / "store") if not one.lacks]
 
 
 def test_a_cluster_without_authentication_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """What stands still is found by its pulse: a training goes on from its checkpoint."""
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,8 @@ class Sticky(nn.Linear):
     calls = 0
 
     def forward(self, x):
-        Sticky.calls += {where}
         marker = Path(__file__).with_name("was-here")
+        Sticky.calls += bool({where}) and not marker.exists()
         if Sticky.calls == 8 and not marker.exists():
             marker.touch()
             time.sleep(1000)
@@ -85,7 +84,6 @@ def test_what_hangs_is_stopped_long_before_its_timeout_and_done_again(
     (tmp_path / "was-here").touch()
     study.run(asked, tmp_path / "undisturbed", InlineExecutor())
     (tmp_path / "was-here").unlink()
-    importlib.import_module(module).Sticky.calls = 0
 
     planned, costs = study.plan_for(asked, tmp_path / "store")
     study.register(asked, tmp_path / "store")

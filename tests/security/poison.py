@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -23,39 +23,49 @@ from tests.support.small import write_sweep
 from tombola.store import layout, results, schema
 
 Poison = Callable[[Path, Path], object]
+Kind = Literal["tables", "weights", "definitions", "strays"]
 SECRET = b"a secret of the reader's"
 CODE = "import pathlib\npathlib.Path('ran').touch()\ndef f(*a, **k):\n    raise SystemExit(134)\n"
 
 
 @dataclass(frozen=True)
 class Poisoned:
-    """A way to poison a store; `heals`: `verify` names the damage, and `--repair` ends it."""
+    """A way to poison a store.
+
+    `heals`: `verify` names the damage, and `--repair` ends it. `concerns`: `weights` or
+    `definitions`, which few commands open (walking.py names them); `strays`, which are no
+    reader's and can be together in one store; or `tables`, that every command reads.
+    """
 
     name: str
     apply: Poison
     heals: bool
+    concerns: Kind
 
 
 POISONS: list[Poisoned] = []
 
 
-def poison(*, heals: bool = True) -> Callable[[Poison], Poison]:
+def poison(*, heals: bool = True, of: Kind = "tables") -> Callable[[Poison], Poison]:
     """Add a way to poison a store."""
 
     def add(apply: Poison) -> Poison:
-        POISONS.append(Poisoned(apply.__name__, apply, heals))
+        POISONS.append(Poisoned(apply.__name__, apply, heals, of))
         return apply
 
     return add
 
 
 def honest(folder: Path) -> Path:
-    """A store that a sweep of one ticket has filled, beside its sweep file `tiny.yaml`."""
+    """A store that a sweep of two tickets has filled, beside its sweep file `tiny.yaml`."""
     path = write_sweep(
         folder,
         recipe={"steps": 4, "batch_size": 64, "lr": 0.1, "evaluate_every": 4},
         network="conv2_bn",
-        grids=[{"method": "imp", "levels": [1], "rewind_step": [1]}],
+        grids=[
+            {"method": "imp", "levels": [1], "rewind_step": [1]},
+            {"method": "random", "levels": [1]},
+        ],
     )
     study.run(study.read(path), folder / "store", InlineExecutor())
     return folder / "store"
@@ -93,59 +103,65 @@ def mask_header(store: Path, said: object) -> None:
     path.write_bytes(save({"a": np.zeros(1, np.uint8)}, metadata={"tombola": text}))
 
 
-@poison(heals=False)
+@poison(heals=False, of="definitions")
 def a_recipe_that_is_code(store: Path, _: Path) -> None:
     define(store, recipe="evil:f")
 
 
-@poison(heals=False)
+@poison(heals=False, of="definitions")
 def a_dataset_that_is_code(store: Path, _: Path) -> None:
     define(store, dataset="evil:f")
 
 
-@poison(heals=False)
+@poison(heals=False, of="definitions")
 def a_network_in_a_package_that_is_code(store: Path, _: Path) -> None:
     define(store, network="evilpack.inner:f")
 
 
-@poison(heals=False)
+@poison(heals=False, of="definitions")
 def a_score_that_is_code(store: Path, _: Path) -> None:
     define(store, grids=[{"method": "evil:f", "sparsity": [0.5]}])
 
 
-@poison()
+@poison(heals=False)
+def a_definition_all_of_which_is_code(store: Path, _: Path) -> None:
+    of_method = [{"method": "evil:f", "sparsity": [0.5]}]
+    define(store, recipe="evil:f", dataset="evil:f", network="evilpack.inner:f", grids=of_method)
+
+
+@poison(of="strays")
 def a_link_to_a_folder_of_masks(store: Path, outside: Path) -> None:
     (store / layout.MASKS / "zz").symlink_to(outside)
 
 
-@poison()
+@poison(of="strays")
 def a_link_to_a_folder_of_states(store: Path, outside: Path) -> None:
     (store / layout.STATES / "zz").symlink_to(outside)
 
 
-@poison()
+@poison(of="strays")
 def a_link_to_a_folder_of_results(store: Path, outside: Path) -> None:
     (store / layout.LIVE / "zz").symlink_to(outside)
 
 
-@poison()
+@poison(of="strays")
 def a_link_to_a_folder_of_sweeps(store: Path, outside: Path) -> None:
     (store / layout.SWEEPS / "zz").symlink_to(outside)
 
 
-@poison()
+@poison(of="strays")
 def a_link_to_a_folder_of_a_journal(store: Path, outside: Path) -> None:
     (store / layout.JOURNAL / "zz").symlink_to(outside)
 
 
-@poison()
+@poison(of="weights")
 def a_link_in_place_of_a_mask(store: Path, outside: Path) -> None:
     path = first(store, layout.MASKS)
     path.unlink()
     path.symlink_to(outside / f"{'ab' * 32}.safetensors")
 
 
-@poison()
+@poison(of="weights")
 def a_pipe_in_place_of_a_mask(store: Path, _: Path) -> None:
     path = first(store, layout.MASKS)
     path.unlink()
@@ -166,21 +182,21 @@ def a_pipe_in_place_of_a_journal(store: Path, _: Path) -> None:
     os.mkfifo(path)
 
 
-@poison()
+@poison(of="weights")
 def a_folder_in_place_of_a_mask(store: Path, _: Path) -> None:
     path = first(store, layout.MASKS)
     path.unlink()
     path.mkdir()
 
 
-@poison()
+@poison(of="strays")
 def a_stray_state(store: Path, _: Path) -> None:
     path = store / layout.STATES / "x" / "y" / "model.safetensors"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"")
 
 
-@poison()
+@poison(of="strays")
 def a_stray_result(store: Path, _: Path) -> None:
     (store / layout.LIVE / "x.parquet").write_bytes(b"")
 
@@ -227,27 +243,27 @@ def a_result_without_a_column(store: Path, _: Path) -> None:
     path.write_bytes(results.encode(bare, [{n: row[n] for n in bare.names}]))
 
 
-@poison()
+@poison(of="weights")
 def a_mask_that_is_nested_deeply(store: Path, _: Path) -> None:
     mask_header(store, "[" * 200_000)
 
 
-@poison()
+@poison(of="weights")
 def a_mask_of_a_huge_shape(store: Path, _: Path) -> None:
     _shaped(store, [6_000_000_000])
 
 
-@poison()
+@poison(of="weights")
 def a_mask_of_a_negative_shape(store: Path, _: Path) -> None:
     _shaped(store, [-1, 8])
 
 
-@poison()
+@poison(of="weights")
 def a_mask_whose_shape_is_text(store: Path, _: Path) -> None:
     _shaped(store, "8")
 
 
-@poison()
+@poison(of="weights")
 def a_mask_without_shapes(store: Path, _: Path) -> None:
     _shaped(store, None)
 

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.security.poison import CODE, POISONS, SECRET, Poisoned, flipped, honest
-from tests.security.walking import COMMANDS, Ended, walk
+from tasks.values.key import digest
+from tests.security.poison import CODE, POISONS, SECRET, Poisoned, flipped, honest, register
+from tests.security.walking import COMMANDS, EXEMPT, Ended, named, walk
+from tombola.cli import app
 from tombola.errors import StoreError
-from tombola.store import layout, results
+from tombola.store import layout, parquet, results, schema
 from tombola.store.compact import compact
+from tombola.store.publish import publish
 from tombola.store.verify import verify
 
 LONGEST_SECONDS = 10.0
@@ -20,7 +23,9 @@ LONGEST_SECONDS = 10.0
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("honest")
-    honest(folder)
+    store = honest(folder)
+    drawn = ("--only", "learning-curves", "--format", "svg", "--out", str(folder / "drawn"))
+    assert walk("figures", "tiny", *drawn, store=store).code == 0
     return folder
 
 
@@ -28,6 +33,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def here(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a copy of the honest store, code that must not run, and files outside."""
     shutil.copytree(original / "store", tmp_path / "store")
+    shutil.copytree(original / "drawn", tmp_path / "drawn")
     shutil.copy(original / "tiny.yaml", tmp_path)
     (tmp_path / "evil.py").write_text(CODE)
     (tmp_path / "evilpack").mkdir()
@@ -56,13 +62,36 @@ def walked(here: Path, *command: str) -> Ended:
     return ended
 
 
-@pytest.mark.parametrize("poisoned", POISONS, ids=lambda one: one.name)
+STRAYS = [one for one in POISONS if one.concerns == "strays"]
+TOGETHER = {one.name: [one] for one in POISONS if one not in STRAYS} | {"strays": STRAYS}
+"""Poisons by the store that has them."""
+
+
+@pytest.mark.parametrize("poisons", TOGETHER.values(), ids=TOGETHER)
 def test_every_command_ends_cleanly_over_a_poisoned_store_and_touches_nothing_outside(
-    here: Path, poisoned: Poisoned
+    here: Path, poisons: list[Poisoned]
 ) -> None:
-    poisoned.apply(here / "store", here / "outside")
-    for command in COMMANDS:
-        walked(here, *command)
+    mask = KINDS["mask"](here / "store").stem
+    for one in poisons:
+        one.apply(here / "store", here / "outside")
+    for command in COMMANDS[poisons[0].concerns]:
+        walked(here, *named(command, mask))
+
+
+def test_every_command_does_its_work_over_an_honest_store(here: Path) -> None:
+    """So that what is walked over poisoned ones reads them."""
+    mask = KINDS["mask"](here / "store").stem
+    for command in COMMANDS["tables"]:
+        ended = walked(here, *named(command, mask))
+        assert ended.code == 0 or command[0] in {"cancel", "reference"}, ended
+
+
+def test_every_command_is_walked_or_exempt() -> None:
+    known = {one.name or one.callback.__name__ for one in app.registered_commands if one.callback}
+    known |= {one.name for one in app.registered_groups if one.name}
+    walks = {command[0] for command in COMMANDS["tables"]}
+    assert known == walks | EXEMPT.keys()
+    assert not walks & EXEMPT.keys()
 
 
 @pytest.mark.parametrize("poisoned", [p for p in POISONS if p.heals], ids=lambda one: one.name)
@@ -87,6 +116,42 @@ def test_a_poisoned_store_is_imported_cleanly_or_not_at_all(here: Path, poisoned
     assert untouched(here)
     assert not (here / "ran").exists()
     assert only_lacking(here / "mine")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *({"name": name} for name in ("a'b", "\x1b[31m", "../x", "x" * 100_000, "")),
+        *({"registered_at": at} for at in ("9999-12-31", "0001-01-01", "2026-13-01", "yesterday")),
+        *({"revision": revision} for revision in ("../r", "r" * 1000, "\x1b[31m")),
+        *({"definition": text} for text in ("[]", "{", "[" * 10**5, '"' + "a" * 10**7 + '"')),
+        *({"figures": text} for text in ("{}", "[1]", '["a"', '[{"a": 1}]')),
+    ],
+    ids=lambda said: " ".join(f"{name} {text[:12]!r}" for name, text in said.items()),
+)
+def test_of_a_store_with_a_sweep_that_no_file_asks_for_nothing_is_imported(
+    here: Path, said: dict[str, str]
+) -> None:
+    register(here / "store", **said)
+    ended = walk("import", str(here / "store"), store=here / "mine")
+    assert ended.code == 2, ended
+    assert len(ended.errors.splitlines()) == 1
+    assert ended.errors.rstrip("\n").isprintable()
+    assert not [path for path in (here / "mine").rglob("*.*") if path.is_file()]
+
+
+@pytest.mark.parametrize("value", ["{}", "[]", "1", '{"network": 1}', '{"network": {"kind": "x"}}'])
+def test_a_value_that_is_none_of_ours_is_no_traceback(here: Path, value: str) -> None:
+    key = digest(value)
+    row = {**results.read_row(KINDS["live"](here / "store")), "key": key, "value": value}
+    row["kind"] = "mask"
+    row["checksum"] = results.row_checksum(row)
+    publish(here / "store" / layout.result(key), results.encode(schema.FOLDED, [schema.fold(row)]))
+    for command in ("show", "measure"):
+        walked(here, command, key)
+    for command in ("verify", "gc", "status"):
+        walked(here, command)
+    assert walk("import", str(here / "store"), store=here / "mine").clean
 
 
 def only_lacking(store: Path) -> bool:
@@ -135,3 +200,38 @@ def test_no_byte_of_a_file_changes_unnoticed(here: Path, kind: str) -> None:
         except (StoreError, ValueError):
             continue
         assert kind in {"mask", "state", "journal"}, place  # a seal has no byte without meaning
+
+
+@pytest.mark.parametrize("kind", ["segment", "sweep"])
+def test_who_reads_a_part_of_a_file_learns_of_damage_to_any_byte(here: Path, kind: str) -> None:
+    """Headers of pages, too, which no checksum of Parquet's covers."""
+    path = KINDS[kind](here / "store")
+    content = path.read_bytes()
+    for place in range(0, len(content), max(1, len(content) // 500)):
+        path.write_bytes(flipped(content, place))
+        with pytest.raises(parquet.Damage):
+            parquet.opened(path)
+    path.write_bytes(flipped(content, 6))  # the header of the first page
+    ended = walked(here, "sql", "SELECT avg(accuracy) FROM evals")
+    assert (ended.code, path.name in ended.errors) == (2, True), ended
+
+
+def unsealed(path: Path, content: bytes) -> None:
+    """A file as it was written before files had seals."""
+    end = int.from_bytes(content[-8:-4], "little") + 8
+    place = content.rindex(b"TOMBOLA<")
+    assert content[:-end].endswith(b">TOMBOLA")
+    path.write_bytes(content[:place] + content[-end:])
+
+
+def test_rows_of_an_older_segment_are_compared_with_their_own_checksums(here: Path) -> None:
+    """Columns called otherwise, the same number of bytes: the pages and their checksums agree."""
+    parts = sorted(segment(here / "store").parent.glob("*.parquet"))
+    for path in parts:
+        unsealed(path, path.read_bytes())
+    assert not list(verify(here / "store"))
+    evals = next(path for path in parts if path.name.startswith("evals-"))
+    for old, new in ((b"loss", b"@@@@"), (b"top5", b"loss"), (b"@@@@", b"top5")):
+        evals.write_bytes(evals.read_bytes().replace(old, new))
+    assert walked(here, "sql", "SELECT avg(loss) FROM evals").code == 0  # and no page is damaged
+    assert verify(here / "store")

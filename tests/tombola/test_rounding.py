@@ -1,5 +1,6 @@
 """One rule of rounding, in Python and in SQL: half away from zero, of the decimal number."""
 
+import io
 from collections.abc import Iterator
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
@@ -8,11 +9,15 @@ import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from analysis import report, tables
+from analysis.database import connection as results
 from analysis.database import macros
+from analysis.selection.summary import summary
 from tests.support import build_store
 from tombola import rounding
+from tombola.cli.views.status import print_summary
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +67,7 @@ def test_what_is_not_finite_stays() -> None:
         ((0.50005, 0.50005), "50.01"),
     ],
 )
-def test_a_table_and_a_report_show_the_same(
+def test_a_table_a_report_and_what_closes_a_launch_show_the_same(
     tmp_path: Path, accuracies: tuple[float, ...], shown: str
 ) -> None:
     """Means of halves, however their sums are rounded."""
@@ -75,3 +80,6 @@ def test_a_table_and_a_report_show_the_same(
     assert f" {shown}" in tables.render(tmp_path, "study")
     page = report.write(tmp_path, "study", tmp_path / "report.html").read_text()
     assert f">{shown}<" in page
+    console = Console(file=io.StringIO(), width=120)
+    print_summary(console, "study", summary(results.connect(tmp_path), "study"))
+    assert f" {shown}" in console.file.getvalue()  # type: ignore[attr-defined]

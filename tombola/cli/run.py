@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from tombola.cli import shared
+from tombola.cli import networks, shared
 from tombola.cli.shared import DEFAULT_STORE, Overrides, Store, SweepFile, Where, app, guarded
 from tombola.errors import ExitCode, TombolaError
 
@@ -59,10 +59,11 @@ def plan(
     slots = gpus // gpus_per_task if gpus else workers or os.cpu_count() or 1
     with without_collection():
         asked = shared.read(sweep, overrides)
+        shares = networks.prunable(asked)
         planned, costs = study.plan_for(asked, store, device)
         costs = replace(costs, gang=gpus_per_task)
         expected = cost.estimate(planned, costs)
-        render.print_plan(console, asked, planned, expected, costs, slots)
+        render.print_plan(console, asked, planned, expected, costs, slots, shares)
         for problem in _missing_files(planned):
             shared.say(f"note: {problem}")
         if gpus or what_if or figure:
@@ -159,11 +160,13 @@ def run(
     from analysis.database import export as exporting
     from orchestrator.running import study
     from orchestrator.running.launch import Limits
+    from tombola.store import sweeps
     from tombola.store.publish import clear_database_leftovers
     from tombola.store.requests import Inbox
 
     console = shared.console()
     asked = shared.read(sweep, overrides)
+    networks.check_patterns(asked)
     root = shared.opened(store, create=True)
     clear_database_leftovers(root)
     if dropped := study.no_longer_asked(asked, root):
@@ -171,9 +174,10 @@ def run(
             f"note: {asked.name} was asked for before, otherwise: {dropped:,} of its trials are no "
             "longer in it (their results stay in the store; another name keeps both)"
         )
-    with study.registering(asked, root) as revision:
-        only = None if where is None else shared.selected(root, asked.name, where)
-    inbox = Inbox(root, asked.name, revision)
+    registration = study.registration(asked, root)
+    # Asked of the file before it is there: what cannot be asked leaves nothing behind.
+    only = None if where is None else shared.selected(root, asked.name, where, registration)
+    inbox = Inbox(root, asked.name, sweeps.register(root, registration))
     count = len(asked.trials) if only is None else len(only)
     planned, costs = study.plan_for(asked, root, only=only)
     if not planned.tasks and not repeat_fraction:

@@ -138,8 +138,15 @@ def is_file(sweep: str) -> bool:
     return sweep.endswith((".yaml", ".yml")) or os.sep in sweep
 
 
-def selected(root: Path, name: str, where: str | None) -> frozenset[int]:
-    """Numbers of a sweep's trials for which a condition holds."""
+def selected(
+    root: Path, name: str, where: str | None, registration: tuple[str, bytes] | None = None
+) -> frozenset[int]:
+    """Numbers of a sweep's trials for which a condition holds.
+
+    With a `registration` they are the trials that this would make the sweep's.
+    """
+    import tempfile
+
     from analysis.database import sql as reading
     from analysis.database.quoting import literal
     from tombola.errors import QueryError
@@ -148,9 +155,13 @@ def selected(root: Path, name: str, where: str | None) -> frozenset[int]:
         condition = "" if where is None else f" AND {reading.condition(where)}"
     except QueryError as error:
         raise TombolaError(f"--where: {error}") from None
-    found = reading.query(
-        root, f"SELECT trial FROM trials WHERE sweep = {literal(name)}{condition}"
-    )
+    with tempfile.TemporaryDirectory() as aside:
+        beside = None
+        if registration:
+            beside = Path(aside, Path(registration[0]).name)
+            beside.write_bytes(registration[1])
+        query = f"SELECT trial FROM trials WHERE sweep = {literal(name)}{condition}"
+        found = reading.query(root, query, beside=beside)
     if not len(found):
         which = (
             f"for which {where}"

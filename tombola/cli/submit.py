@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tombola.cli import shared
+from tombola.cli import networks, shared
 from tombola.cli.shared import Overrides, SweepFile, app, guarded
 
 
@@ -43,6 +43,7 @@ def submit(
     from orchestrator.running import submit as submitting
 
     asked = shared.read(sweep, overrides)
+    networks.check_patterns(asked)
     options = ["--cpus-per-task", f"{cpus_per_task:g}"]
     options += [] if gpus_per_task is None else ["--gpus-per-task", f"{gpus_per_task:g}"]
     options += ["--across-nodes"] if across_nodes else []

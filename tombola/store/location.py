@@ -114,10 +114,11 @@ def _read(path: Path, at_most: int | None) -> bytes:
         if error.errno in {errno.ELOOP, errno.ENXIO, errno.ENOTDIR}:
             raise FileNotFoundError(errno.ENOENT, "is no regular file", str(path)) from None
         raise
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(file)  # of a folder no file can be made
+        raise FileNotFoundError(errno.ENOENT, "is no regular file", str(path))
     with os.fdopen(file, "rb") as opened:
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode):
-            raise FileNotFoundError(errno.ENOENT, "is no regular file", str(path))
         if at_most is not None and status.st_size > at_most:
             raise OSError(errno.EFBIG, f"is larger than {at_most:,} bytes", str(path))
         return opened.read()
@@ -163,24 +164,12 @@ def source(path: Path) -> Any:
     return path
 
 
-def tail(path: Path, count: int) -> tuple[bytes, int]:
-    """The last `count` bytes of a file of a store, or all of a shorter one; and its size."""
-    if place := remote(path):
-        copied = place.copy()
-        size = copied.size()
-        return copied.read_at(min(size, count), max(0, size - count)), size
-    with source(path).open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        file.seek(max(0, size - count))
-        return file.read(), size
-
-
 def version(path: Path) -> tuple[object, int]:
     """What is another once the file is replaced."""
     if place := remote(path):
         return place.version()
     status = path.stat()
-    return status.st_mtime_ns, status.st_size
+    return (status.st_mtime_ns, status.st_ino), status.st_size
 
 
 def send(files: Sequence[tuple[Path, bytes]]) -> None:

@@ -4,6 +4,7 @@ Exactly once by construction: the file is named by the task's key, and a second 
 that key is compared with the first and never replaces it.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -202,6 +203,7 @@ def _whole(path: Path) -> Iterator[None]:
 def check(path: Path, row: Row) -> None:
     """Raise a DamagedFile where a result, read from `path`, is not what was written."""
     whole = digest(row["value"]) == row["key"] and row_checksum(row) == row["checksum"]
+    whole &= isinstance(json.loads(row["value"]), dict)
     if not whole or (path.parent.parent.name == "live" and path.stem != row["key"]):
         raise DamagedFile.altered(path, f"{row['key'][:12]} is not what was written")
 
@@ -252,7 +254,7 @@ def read(path: Path) -> pa.Table:
     DamagedFile
         When it is truncated or altered. A missing file is a FileNotFoundError.
     """
-    return parse(path, location.read(path))
+    return parse(path, _content(path))
 
 
 def parse(path: Path, content: bytes) -> pa.Table:
@@ -282,7 +284,17 @@ def _declared(path: Path) -> pa.Schema:
 
 def read_row(path: Path) -> Row:
     """A live result's row of schema.LIVE; raises what `read` does."""
-    return parse_row(path, location.read(path))
+    return parse_row(path, _content(path))
+
+
+def _content(path: Path) -> bytes:
+    """What is in a file that is no larger than a store writes it."""
+    try:
+        return location.read(path, parquet.LARGEST_ROW if _is_live(path) else location.LARGEST)
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        raise DamagedFile.altered(path, error.strerror) from None
 
 
 def parse_row(path: Path, content: bytes) -> Row:

@@ -3,9 +3,9 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -20,13 +20,17 @@ _AT_ONCE = 10_000
 """Trials that are written out together."""
 
 
-def register(
-    store: Path, name: str, rows: Iterable[Row], definition: dict[str, Any], figures: list[Any]
-) -> str:
-    """Publish a sweep's trials (rows of schema.TRIALS); returns the revision.
+Registration = tuple[str, bytes]
+"""A sweep's file as it is to be: where it goes within a store, and its content."""
 
-    The revision is a hash of the trials, so the same sweep registers the same file again,
-    with a new time: the latest revision of a name is the current one.
+
+def registration(
+    store: Path, name: str, rows: Iterable[Row], definition: dict[str, Any], figures: list[Any]
+) -> Registration:
+    """The file that says which trials a sweep asks for (rows of schema.TRIALS).
+
+    The revision in its name is a hash of the trials, so the same sweep registers the same file
+    again, with a new time: the latest revision of a name is the current one.
     """
     digest = hashlib.sha256()
     trials = _table(rows, digest.update)
@@ -39,24 +43,14 @@ def register(
         "definition": json.dumps(definition),
         "figures": json.dumps(figures),
     }
-    content = encode(schema.TRIALS, trials, metadata)
-    publish(store / layout.sweep(name, revision), content)
-    return revision
+    return layout.sweep(name, revision), encode(schema.TRIALS, trials, metadata)
 
 
-@contextmanager
-def undone_on_error(store: Path, name: str) -> Iterator[None]:
-    """Put a sweep's registrations back as they were, should what is within not succeed."""
-    before = {path: path.read_bytes() for path in _revisions(store, name)}
-    try:
-        yield
-    except BaseException:
-        for path in list(_revisions(store, name)):
-            if path not in before:
-                path.unlink(missing_ok=True)
-        for path, content in before.items():
-            publish(path, content)
-        raise
+def register(store: Path, registration: Registration) -> str:
+    """Publish a sweep's file; returns the revision."""
+    path, content = registration
+    publish(store / path, content)
+    return PurePosixPath(path).stem.rpartition("-")[2]
 
 
 def current_answers(store: Path, name: str) -> list[tuple[str | None, ...]]:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from tasks.values.key import digest
 from tombola.errors import StoreError
-from tombola.store import artifacts, journal, layout, location, results, schema, segments
+from tombola.store import artifacts, journal, layout, location, parquet, results, schema, segments
 from tombola.store.lineage import Lineage
 from tombola.store.location import LARGEST, TOP, linked, place_in_store, remote, remove
 from tombola.store.publish import leftovers
@@ -54,9 +54,12 @@ class _Seen:
         self.damaged = False
 
     def note(self, row: Row, path: Path) -> None:
+        value = json.loads(row["value"])
+        if not isinstance(value, dict):
+            raise ValueError(f"the value of {row['key'][:12]} is neither a run nor a mask")
         if row["kind"] == "mask":
             self.kept[row["key"]] = row["kept"]
-        self.lineage.add(row["key"], json.loads(row["value"]), path)
+        self.lineage.add(row["key"], value, path)
 
 
 def verify(store: Path, observe: Callable[[int], None] = lambda _: None) -> list[Finding]:
@@ -201,6 +204,15 @@ def _check_segment(path: Path, seen: _Seen) -> None:
         if digest(row["value"]) != row["key"]:
             raise ValueError(f"the key {row['key'][:12]} is not that of its value")
         seen.note(row, path)
+    _check_unsealed(path)
+
+
+def _check_unsealed(head: Path) -> None:
+    """Compare rows with their own checksums where no seal of an older segment's files does."""
+    parts = (head, *segments.segment_parts(head).values())
+    if not all(parquet.is_sealed(location.read(part)) for part in parts):
+        for row in segments.segment_rows(head):
+            results.check(head, row)
 
 
 def _check_mask(store: Path, path: Path, seen: _Seen) -> None:

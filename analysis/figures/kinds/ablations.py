@@ -78,7 +78,8 @@ def draw(facts: Facts) -> Figure:
     """Small panels on shared axes under one legend."""
     there = {one.ablation for cell in facts.cells for one in cell.curves}
     dense = marks.dense_handles(one for cell in facts.cells for one in cell.dense)
-    handles = [marks.handle(look) for name, look in style.ABLATIONS.items() if name in there]
+    looks = map(style.look_of_ablation, sorted(there, key=style.ablation_order))
+    handles = [marks.handle(look) for look in looks]
     frame = marks.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
     grid = marks.Grid(
         tuple(dict.fromkeys(cell.method for cell in facts.cells)),
@@ -108,10 +109,9 @@ def _draw_cell(ax: Axes, cell: Cell, dense: list[str]) -> None:
     marks.dense_line(ax, cell.dense, dense)
     for one in reversed(cell.curves):
         thin = {"linewidth": 0.9, "markersize": 2.4} if one.ablation == "none" else {}
-        marks.curve(ax, one.points, style.ABLATIONS[one.ablation], **thin)
+        marks.curve(ax, one.points, style.look_of_ablation(one.ablation), **thin)
 
 
 def _curves(panel: Panel, label: str) -> tuple[Series, ...]:
-    order = list(style.ABLATIONS)
     curves = [one for one in panel.series if one.label == label]
-    return tuple(sorted(curves, key=lambda one: order.index(one.ablation)))
+    return tuple(sorted(curves, key=lambda one: style.ablation_order(one.ablation)))

@@ -144,8 +144,7 @@ def _draw_published(ax: Axes, panel: Panel, beside: Iterable[published.Curve]) -
 
 def _ordered(curves: Iterable[Series]) -> list[Series]:
     """As the legend lists them: methods in the order of the palette, then what varies."""
-    ablations = list(style.ABLATIONS)
     return sorted(
         curves,
-        key=lambda one: (split.order(one.method), one.variant, ablations.index(one.ablation)),
+        key=lambda one: (split.order(one.method), one.variant, style.ablation_order(one.ablation)),
     )

@@ -136,7 +136,7 @@ def _cell(rows: Sequence[Row], named: dict[Setting, tuple[str, int]], spread: Sp
     first = rows[0]
     label, _ = named[selection.setting(first)]
     if first["ablation"] != "none":
-        label += f", {style.ABLATIONS[first['ablation']].label.lower()}"
+        label += f", {style.look_of_ablation(first['ablation']).label.lower()}"
     by_density = selection.grouped(rows, lambda row: row["requested_density"])
     return Cell(
         label=label,

@@ -1,5 +1,8 @@
 """The executor on the driver's side: what is sent to Ray, and what comes back."""
 
+import atexit
+import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -25,12 +28,24 @@ from orchestrator.executors.resources import Share, gpu_share
 from orchestrator.node.pack import Arrival, Pack, Returned, WorkerLost
 from orchestrator.scheduling.failures import Failure
 from tasks.values import user_code
-from tombola.errors import ClusterLost, StoreError, TombolaError
+from tombola.errors import ClusterLost, ExitCode, StoreError, TombolaError
 from tombola.store.location import locate
 from tombola.store.shared_check import Witness
 
 ATTEST_SECONDS = 180.0
 """How long a node may take to unpack our code, import torch and read a file."""
+
+
+GONE_SECONDS = 30.0
+"""How long the head of a cluster may not answer. Ray itself would end this very process, without
+a word, after 60."""
+
+
+def _end() -> None:
+    """End this process, which Ray would keep from its end without a head."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(ExitCode.CLUSTER_LOST)
 
 
 class RayExecutor:
@@ -75,7 +90,8 @@ class RayExecutor:
         self._avoided: frozenset[str] = frozenset()
         self._running: dict[Any, Pack] = {}
         self._gangs: dict[Any, Gang] = {}
-        self._reports = Reports()
+        self._reports = Reports(self._await_head)
+        self._lost = False
         self._witnesses: dict[str, Witness] = {}
         self._cancelled: set[Any] = set()
         self.draining = False
@@ -172,6 +188,7 @@ class RayExecutor:
             self._local.check()
         if self._where and time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
+            self._await_head()
             self.slots = max(1, self._share.slots(self._ray.nodes()))
         if not self._running:
             return []
@@ -203,7 +220,10 @@ class RayExecutor:
         self._running.clear()
         for witness in self._witnesses.values():
             witness.close()
-        self._ray.shutdown()
+        if self._lost:
+            atexit.register(_end)
+        else:
+            self._ray.shutdown()
         if self._local and self._token:
             self._local.close()
             self._token.withdraw()
@@ -239,9 +259,26 @@ class RayExecutor:
             return why
         if self._local:
             self._local.check()
+        self._await_head()
         if not any(node["Alive"] for node in self._ray.nodes()):
             raise ClusterLost("the Ray cluster has no node left")
         return Failure.NODE_LOST if gang and gang.has_lost(gang.nodes()) else why
+
+    def _await_head(self) -> None:
+        """Wait until the head of a cluster answers: without it Ray waits in each call, for good.
+
+        Raises
+        ------
+        ClusterLost
+            When it does not for GONE_SECONDS.
+        """
+        began = time.monotonic()
+        while self._where and not joining.answers(self._where):
+            if time.monotonic() - began >= GONE_SECONDS:
+                self._lost = True
+                silent = f"has not answered for {GONE_SECONDS:.0f} s"
+                raise ClusterLost(f"the Ray cluster at {self._where} {silent}")
+            time.sleep(1)
 
     def _call_witness(self, witness: Witness, store: str) -> None:
         """Ask each node that could run a pack, in a task, before anything else."""

@@ -5,7 +5,7 @@ Advisory, and not of Ray's public interface: what cannot be told or heard is lef
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from orchestrator.node.pack import REPORT_SECONDS, Report, Seldom
@@ -30,9 +30,13 @@ def telling(identity: str) -> Report:
 
 
 class Reports:
-    """What the driver heard of the packs that run."""
+    """What the driver heard of the packs that run.
 
-    def __init__(self) -> None:
+    `reach` is called before Ray is asked, and raises or waits where nobody would answer.
+    """
+
+    def __init__(self, reach: Callable[[], None]) -> None:
+        self._reach = reach
         self._heard: dict[str, dict[str, int]] = {}
         self._due = 0.0
 
@@ -40,6 +44,7 @@ class Reports:
         """At which iteration the trainings of these packs are, by key; anew every few seconds."""
         began = time.monotonic()
         if began >= self._due:
+            self._reach()
             self._heard = {one: word for one in identities if (word := _heard(one))}
             now = time.monotonic()
             self._due = now + max(REPORT_SECONDS, (now - began) / _SHARE)
@@ -48,6 +53,7 @@ class Reports:
     def forget(self, identity: str) -> None:
         """The pack came back, or will not."""
         if self._heard.pop(identity, None):
+            self._reach()
             with suppress(Exception):
                 from ray.experimental import internal_kv
 

@@ -105,8 +105,8 @@ def test_runs_that_no_setting_tells_apart_are_told_apart_by_their_grid(tmp_path:
     for run in runs:
         write_live(tmp_path, run_row(run, density=0.5))
     assert [row[2:5] for row in cells(written(tmp_path), "results")] == [
-        ["0", "50", "1"],
-        ["1", "50", "1"],
+        ["grid 0", "50", "1"],
+        ["grid 1", "50", "1"],
     ]
 
 

@@ -5,8 +5,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from analysis.selection.selection import COLUMNS, RECIPE, SETTING
+from analysis.selection.selection import COLUMNS
 from analysis.selection.summary import Summary, summary
+from tombola.store.settings import RECIPE, SETTING
 
 SAME: dict[str, Any] = {
     **dict.fromkeys(COLUMNS),

@@ -1,5 +1,6 @@
 """Sweep files: what they may say, and what it comes to."""
 
+import inspect
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import yaml
 
 from orchestrator.running import study
 from orchestrator.sweep.fields import iterations
-from tasks.values.records import Cosine, Grasp, Init, Mask, State, StepDecay, Synflow
+from tasks.values.records import Cosine, Grasp, Init, Mask, Recipe, State, StepDecay, Synflow
 from tests.support.small import MANIFOLD, TINY, write_sweep
 from tombola.errors import SweepError
 
@@ -174,3 +175,42 @@ def test_the_shipped_sweeps_are_valid() -> None:
         asked = study.read(path)
         assert asked.name == path.stem
         assert yaml.safe_load(path.read_text())["description"]
+
+
+TUNED_OTHERWISE: dict[str, Any] = {
+    "steps": 7,
+    "batch_size": 32,
+    "lr": 0.1000001,
+    "evaluate_every": 3,
+    "momentum": 0.5,
+    "nesterov": True,
+    "weight_decay": 1e-4,
+    "schedule": "cosine",
+    "warmup": 2,
+    "optimizer": "adam",
+    "augment": "flip",
+    "label_smoothing": 0.1,
+    "rescale_steps": 1,
+    "precision": "bfloat16",
+}
+
+
+@pytest.mark.parametrize("field", [*TUNED_OTHERWISE, "ghosts"])
+def test_two_ways_of_fine_tuning_are_named_differently(tmp_path: Path, field: str) -> None:
+    otherwise = {field: TUNED_OTHERWISE.get(field)}
+    if field == "ghosts":
+        otherwise = {"ghosts": "skips", "ghost_steps": 4}
+    grid = {"method": "magnitude_after_training", "levels": [1]}
+    grids = [grid, {**grid, "finetune": otherwise}]
+    asked = study.read(write_sweep(tmp_path, grids=grids, dense=False)).trials
+    plain, tuned = (trial.labels["finetune"] for trial in asked)
+    assert asked[0].run.key != asked[1].run.key
+    assert plain == "12 iterations at 0.1, constant"
+    assert tuned != plain
+
+
+def test_every_field_of_a_recipe_is_tried_in_fine_tuning() -> None:
+    tried = {*TUNED_OTHERWISE, "ghosts", "ghost_steps"}
+    assert tried == set(inspect.signature(Recipe).parameters) - {"evaluate"}, (
+        "evaluate is a sweep's"
+    )

@@ -1,13 +1,17 @@
 """Mistakes of a user: all told at once, each once and where it is, and nothing lost by them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from analysis.database import sql
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
 from tests.support.small import tombola, write_sweep
+from tombola.cli import app
 from tombola.errors import SweepError
 from tombola.store import layout
 
@@ -109,6 +113,38 @@ def test_a_condition_that_cannot_be_asked_leaves_the_store_as_it_was(tmp_path: P
     assert tombola(*run, cwd=tmp_path).returncode == 2
     after = {p.name: p.read_bytes() for p in layout.published(store / layout.SWEEPS, ".parquet")}
     assert after == before
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_condition_is_asked_before_its_sweep_is_registered(
+    before: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver that is killed while it asks leaves nothing, and another one sees nothing."""
+    store = tmp_path / "store"
+    if before:
+        study.register(study.read(write_sweep(tmp_path)), store)
+    path = write_sweep(tmp_path, replicates=3)
+
+    def sweeps() -> dict[str, bytes]:
+        there = layout.published(store / layout.SWEEPS, ".parquet")
+        return {path.name: path.read_bytes() for path in there}
+
+    left, seen, found = sweeps(), [], []
+    query = sql.query
+
+    def killed(*asked: Any, **how: Any) -> Any:
+        found.append(query(*asked, **how)["trial"].to_pylist())
+        seen.append(sweeps())
+        raise SystemExit(137)
+
+    monkeypatch.setattr(sql, "query", killed)
+    where = ["--where", "method = 'snip' AND replicate = 2", "--store", str(store)]
+    ended = CliRunner().invoke(app, ["run", str(path), "--executor", "inline", *where])
+    asked = [(t.labels["method"], t.labels["replicate"]) for t in study.read(path).trials]
+    assert ended.exit_code == 137
+    assert seen == [left]
+    assert sweeps() == left
+    assert found == [[number for number, one in enumerate(asked) if one == ("snip", 2)]]
 
 
 def test_a_figure_that_cannot_be_drawn_does_not_keep_the_others_from_it(tmp_path: Path) -> None:

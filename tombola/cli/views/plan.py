@@ -1,6 +1,6 @@
 """What the command line prints: plans, progress, summaries. Words and tables, no decisions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -12,8 +12,10 @@ from orchestrator.running.launch import Failed, Progress
 from orchestrator.running.progress import duration
 from orchestrator.running.study import Study
 from orchestrator.scheduling.failures import Failure
+from orchestrator.sweep.labels import Labels
 from tasks.values.measurements import Barrier, Graphs, Latency
 from tasks.values.records import Run, State
+from tombola.store import settings
 from tombola.store.results import Row
 from tombola.store.verify import Finding
 from tombola.terminal import styled
@@ -41,9 +43,15 @@ def describe(value: Value) -> str:
 
 
 def print_plan(
-    console: Console, study: Study, planned: Plan, expected: Estimate, costs: Costs, slots: int
+    console: Console,
+    study: Study,
+    planned: Plan,
+    expected: Estimate,
+    costs: Costs,
+    slots: int,
+    shares: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Trials, tasks, what sharing saves, and what is expected to be spent."""
+    """Trials, tasks, the networks' prunable shares, what sharing saves, and what it should cost."""
     kinds, left, path = expected.kinds, expected.trained, expected.path
     lonely = trained(alone(study.trials))
     whole = planned.done == 0 and _is_whole(planned)
@@ -61,6 +69,8 @@ def print_plan(
     what = f"{kinds['run']:,} train, {kinds['mask']:,} prune"
     what += f", {measuring:,} measure" if measuring else ""
     table.add_row("tasks to run", f"{len(planned.tasks):,}", what)
+    for number, (share, of) in enumerate(shares):
+        table.add_row("" if number else "prunable", share, of)
     table.add_row(
         "trial by trial",
         f"{lonely.steps:,}",
@@ -91,12 +101,28 @@ def print_reasons(console: Console, study: Study, tasks: Iterable[Task]) -> None
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("key", "task", "why", "first asked for by"):
         table.add_column(heading, overflow="fold")
+    labels = [trial.labels for trial in study.trials]
+    differing = settings.varying(labels)
+    several = len({tuple(one[name] for name in settings.PANEL) for one in labels}) > 1
     for task in tasks:
-        labels = study.trials[task.trial].labels
-        trial = f"trial {task.trial}: {labels['method']} {_percent(labels['requested_density'])}"
+        trial = f"trial {task.trial}: {_named(labels[task.trial], differing, several=several)}"
         saved = f", keeping step {', '.join(map(str, task.save))}" if task.save else ""
         table.add_row(task.key[:SHORT_KEY], describe(task.value) + saved, task.reason, trial)
     console.print(table)
+
+
+def _named(labels: Labels, differing: Mapping[str, set[str]], *, several: bool) -> str:
+    """A trial in words, with all that tells it from others; network and dataset if `several`."""
+    method, ablation = labels["method"], labels["ablation"]
+    return ", ".join(
+        [
+            " ".join([method, _percent(labels["requested_density"])]),
+            *settings.details(labels, differing.get(method, ())),
+            *([ablation] if ablation != "none" else ()),
+            f"replicate {labels['replicate']}",
+            *([f"{labels['network']} on {labels['dataset']}"] if several else ()),
+        ]
+    )
 
 
 def print_failures(console: Console, failures: Sequence[Failed], blocked: int) -> None:

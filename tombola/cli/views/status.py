@@ -1,9 +1,10 @@
 """What `status`, `show` and `sql` without a query print: questions to the store, in SQL."""
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Protocol
 
 from rich.box import SIMPLE_HEAD
@@ -11,8 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.running.progress import Snapshot, sentence
+from tasks.values import counts
+from tasks.values.counts import Share
+from tasks.values.key import decode
+from tasks.values.torchvision_names import PREFIX
 from tombola.errors import TombolaError
 from tombola.store import schema
+from tombola.store.asked import fields
 from tombola.store.beacon import Told
 from tombola.store.lineage import stands_on
 from tombola.terminal import styled
@@ -86,8 +92,8 @@ def print_status(
     for heading in ("trials", "done", "failed", "blocked", "pending"):
         table.add_column(heading, justify="right")
     rows = connection.execute(_COUNTS, [sweep]).fetchall()
-    for name, *counts in rows:
-        table.add_row(name, *(f"{count:,}" for count in counts))
+    for name, *totals in rows:
+        table.add_row(name, *(f"{count:,}" for count in totals))
     if not rows:
         console.print("no sweep was launched in this store yet")
         return 0
@@ -111,7 +117,7 @@ def print_status(
             f"(e.g. {key[:SHORT_KEY]})",
             soft_wrap=True,
         )
-    return sum(counts[0] - counts[1] for _, *counts in rows)
+    return sum(totals[0] - totals[1] for _, *totals in rows)
 
 
 def _print_told(console: Console, told: Sequence[Told]) -> None:
@@ -137,6 +143,8 @@ class Summary(Protocol):
     def densities(self) -> tuple[float, ...]: ...
     @property
     def lines(self) -> Mapping[tuple[str, ...], Mapping[float, float | None]]: ...
+    @property
+    def digits(self) -> int: ...
 
 
 def print_summary(console: Console, sweep: str, summary: Summary) -> None:
@@ -147,18 +155,18 @@ def print_summary(console: Console, sweep: str, summary: Summary) -> None:
     for density in summary.densities:
         table.add_column(f"{100 * density:.3g} %", justify="right", no_wrap=True)
     for names, line in summary.lines.items():
-        table.add_row(*names, *(_cell(line, d) for d in summary.densities))
+        table.add_row(*names, *(_cell(line, d, summary.digits) for d in summary.densities))
     console.print(f"{sweep}: {summary.done:,} of {summary.total:,} trials done")
     console.print("Test accuracy (%), mean over replicates, by weights remaining")
     console.print(table)
 
 
-def _cell(line: Mapping[float, float | None], density: float) -> str:
+def _cell(line: Mapping[float, float | None], density: float, digits: int) -> str:
     """A mean; a dash where nothing is done; nothing where nothing was asked."""
     if density not in line:
         return ""
     mean = line[density]
-    return "-" if mean is None else f"{mean:.1f}"
+    return "-" if mean is None else f"{mean:.{digits}f}"
 
 
 _READS = "SELECT sum(node_reads), sum(store_reads) FROM tasks WHERE launch = ?"
@@ -215,12 +223,13 @@ def print_expression(console: Console, connection: Connection, prefix: str) -> N
         When no key, or more than one, begins so.
     """
     key, kind, text = _find(connection, prefix)
-    value = json.loads(text) if text else None
+    value = fields(text) if text else None
     console.print(f"{kind} {key}", style="bold")
     if value is None:
         console.print("asked for by a sweep, not computed yet")
     else:
         _print_fields(console, value)
+        _print_prunable(console, connection, key, value)
         _print_provenance(console, connection, key)
         _print_lineage(console, connection, value)
     _print_users(console, connection, key)
@@ -285,6 +294,29 @@ def _short(value: Any) -> Any:
     return value
 
 
+def _print_prunable(
+    console: Console, connection: Connection, key: str, value: dict[str, Any]
+) -> None:
+    """What of the network's parameters could be pruned, as its task counted them."""
+    size, parameters = connection.execute(
+        "SELECT size, parameters FROM tasks WHERE key = ?", [key]
+    ).fetchone()
+    if not size or not parameters or "network" not in value:
+        return
+    try:
+        network = decode(value["network"])
+        known = counts.share(network)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return  # of a version that this code does not compute
+    share = Share(size, parameters, known.others if known else ())
+    rest = f"; not {share.without}" if known else ""
+    if ":" in network.name and not network.name.startswith(PREFIX):
+        rest = f"; `tombola check {network.name}` says which"
+    console.print(
+        f"  {'prunable':<12} {share.percent} of {parameters:,} parameters{rest}", soft_wrap=True
+    )
+
+
 def _print_provenance(console: Console, connection: Connection, key: str) -> None:
     row = connection.execute(
         """
@@ -319,7 +351,7 @@ def _print_lineage(console: Console, connection: Connection, value: dict[str, An
         if row is None:
             console.print(f"  {key[:SHORT_KEY]}  (not in the store any more)")
             continue
-        parent = json.loads(row[1])
+        parent = fields(row[1])
         console.print(f"  {row[0]:<5} {key[:SHORT_KEY]}  {_summary(parent)}")
         inputs += stands_on(parent)
     if not seen:
@@ -342,23 +374,43 @@ def _print_users(console: Console, connection: Connection, key: str) -> None:
     ).fetchall()
     keys = ", ".join(schema.ANSWERS)
     trials = connection.execute(
-        f"""
-        SELECT sweep, trial, method, ablation, replicate, requested_density FROM trials
-        WHERE ? IN (dense_key, {keys}) ORDER BY sweep, trial
-        """,
+        f"SELECT sweep, trial FROM trials WHERE ? IN (dense_key, {keys}) ORDER BY sweep, trial",
         [key],
     ).fetchall()
     console.print(f"used by {len(tasks):,} tasks and {len(trials):,} trials")
     for kind, user in tasks[:10]:
         console.print(f"  {kind:<5} {user[:SHORT_KEY]}")
-    for sweep, trial, method, ablation, replicate, density in trials[:10]:
-        changed = "" if ablation == "none" else f", {ablation}"
-        console.print(
-            f"  trial {trial} of {sweep}: {method}{changed}, density {density:.4g}, "
-            f"replicate {replicate}",
-        )
+    for sweep, members in groupby(trials[:10], key=itemgetter(0)):
+        for line in _named(connection, sweep, [trial for _, trial in members]):
+            console.print(f"  {line}", soft_wrap=True)
     if len(tasks) > 10 or len(trials) > 10:
         console.print("  …")
+
+
+def _named(connection: Connection, sweep: str, trials: list[int]) -> list[str]:
+    """Trials of a sweep in words, whatever sets them apart among these."""
+    quoted = sweep.replace("'", "''")
+    rows = connection.execute(
+        f"""
+        SELECT trial, method, setting, ablation, requested_density, replicate, network, dataset
+        FROM trials JOIN (FROM settings('{quoted}')) USING (trial)
+        WHERE sweep = ? AND list_contains(?, trial) ORDER BY trial
+        """,
+        [sweep, trials],
+    ).fetchall()
+    several = len({row[-2:] for row in rows}) > 1
+    return [
+        f"trial {trial} of {sweep}: "
+        + ", ".join(
+            [
+                *filter(None, (method, setting, ablation if ablation != "none" else "")),
+                f"density {density:.4g}",
+                f"replicate {replicate}",
+                *([f"{network} on {dataset}"] if several else ()),
+            ]
+        )
+        for trial, method, setting, ablation, density, replicate, network, dataset in rows
+    ]
 
 
 # ---------------------------------------------------------------- the schema

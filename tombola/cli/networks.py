@@ -1,0 +1,99 @@
+"""What of a sweep's networks can be pruned, said before anything is scheduled."""
+
+from typing import Any
+
+from orchestrator.sweep import labels
+from orchestrator.sweep.fields import patterns
+from tasks.values import counts, user_code
+from tombola.cli import shared
+from tombola.errors import SweepError
+
+MOST_SHOWN = 6
+
+
+def prunable(asked: Any) -> list[tuple[str, str]]:
+    """The share of each network that can be pruned, and of what, in words.
+
+    Networks that are not shipped, and those of which patterns say it, are built for it. One
+    that cannot be built here is noted: what it needs may be where the sweep runs.
+
+    Raises
+    ------
+    SweepError
+        With a line for each network that its patterns do not fit.
+    """
+    networks = _networks(asked)
+    on_several = len({dataset for _, dataset in networks}) > 1
+    shares: list[tuple[counts.Share, str]] = []
+    problems: list[str] = []
+    for network, dataset in networks:
+        name = labels.of_network(network) + (f" on {dataset}" if on_several else "")
+        try:
+            shares.append((counts.share(network) or _built(network, asked.source), name))
+        except SweepError as error:
+            problems += error.problems
+        except user_code.OwnError as error:
+            shared.say(f"note: what of {name} can be pruned is not known: {error}", err=True)
+    if problems:
+        raise SweepError(list(dict.fromkeys(problems)))
+    rows = [
+        (share.percent, f"of {share.parameters:,} parameters of {name}{_rest(share)}")
+        for share, name in shares[:MOST_SHOWN]
+    ]
+    left = len(shares) - len(rows)
+    return [*rows, ("", f"and of {left:,} more networks")] if left else rows
+
+
+def check_patterns(asked: Any) -> None:
+    """Refuse patterns of what is prunable that do not fit their network.
+
+    Raises
+    ------
+    SweepError
+        With a line for each network that its patterns do not fit.
+    """
+    problems: list[str] = []
+    for network, _ in _networks(asked):
+        try:
+            if network.prunable:
+                _built(network, asked.source)
+        except SweepError as error:
+            problems += error.problems
+        except user_code.OwnError:
+            continue  # its task says so, where it runs
+    if problems:
+        raise SweepError(list(dict.fromkeys(problems)))
+
+
+def _networks(asked: Any) -> list[tuple[Any, str]]:
+    """The networks of a sweep and their datasets, in the order in which it names them."""
+    return list({t.run.network: t.run.dataset.name for t in asked.trials}.items())
+
+
+def _rest(share: counts.Share) -> str:
+    return f"; not {share.without}" if share.others else ""
+
+
+def _built(network: Any, source: Any) -> counts.Share:
+    """What building a network tells of it."""
+    from tasks.measures import layers
+    from tasks.networks.tensors import PatternError
+
+    with user_code.told(f"building {network.name}"):
+        try:
+            return layers.share(network)
+        except PatternError as error:
+            problem = f"{_place(network, source)}: {network.name}: {error}"
+    raise SweepError([problem])
+
+
+def _place(network: Any, source: Any) -> str:
+    """Where a sweep file says what of a network is prunable."""
+    for loc, place in source.places.items():
+        if "prunable" in loc[-2:] and network.name in loc:
+            value = source.data
+            for step in loc:
+                value = value[step]
+            if isinstance(value, str) and patterns(value) == network.prunable:
+                return str(place)
+    return str(source.place(("network",)))
