@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from tasks.masks import Kept
 from tasks.measures.effective_sparsity import connections, effective
 from tasks.networks.build import Weights, build, example_weights, loaded, prunable
+from tasks.networks.counts import Share
 from tasks.networks.products import Products
 from tasks.networks.random_layers import drawing
-from tasks.values.counts import Share
 from tasks.values.records import Network
 
 

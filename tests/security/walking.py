@@ -8,12 +8,12 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pyarrow as pa
+from analysis.errors import AnalysisError
 from typer.testing import CliRunner
 
 from analysis import explore
 from analysis.database import limits
 from analysis.database.limits import Question
-from analysis.errors import AnalysisError
 from analysis.explore import markup
 from analysis.explore.snapshot import Filter, Snapshot
 from tests.security.poison import Kind

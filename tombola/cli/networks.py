@@ -4,7 +4,8 @@ from typing import Any
 
 from orchestrator.sweep import labels
 from orchestrator.sweep.fields import patterns
-from tasks.values import counts, user_code
+from tasks.networks import counts
+from tasks.values import user_code
 from tombola.cli import shared
 from tombola.errors import SweepError
 

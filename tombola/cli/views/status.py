@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.running.progress import Snapshot, sentence
-from tasks.values import counts
-from tasks.values.counts import Share
+from tasks.networks import counts
+from tasks.networks.counts import Share
 from tasks.values.key import decode
 from tasks.values.torchvision_names import PREFIX
 from tombola.errors import TombolaError

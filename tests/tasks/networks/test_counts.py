@@ -3,7 +3,8 @@
 import pytest
 
 from tasks.measures import layers
-from tasks.values import catalog, counts
+from tasks.networks import counts
+from tasks.values import catalog
 from tasks.values.records import Network
 
 SHAPES = [
