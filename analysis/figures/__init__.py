@@ -181,7 +181,7 @@ def compare(
 
 def ledger(store: str | Path, sweep_name: str, figures: list[Any]) -> Any:
     """What each figure took, as an Arrow table (see costing.by_figure). Raises as `draw` does."""
-    from analysis.database import connection as results
+    from analysis.database.connection import connect, scanning
     from analysis.figures import costing
 
     drawn = {
@@ -189,7 +189,7 @@ def ledger(store: str | Path, sweep_name: str, figures: list[Any]) -> Any:
         for stem, one in _prepared(store, sweep_name, figures)
         if not isinstance(one, FigureError)
     }
-    with results.scanning(store), results.connect(store) as connection:
+    with scanning(store), connect(store) as connection:
         return costing.by_figure(connection, sweep_name, drawn)
 
 
@@ -240,7 +240,7 @@ def _prepared(
     store: str | Path, sweep: str, figures: list[Any]
 ) -> list[tuple[str, Prepared | FigureError]]:
     """What is asked for by the name of its file, selected in one snapshot, or why it cannot be."""
-    from analysis.database import connection as results
+    from analysis.database.connection import connect, figures_of, scanning
 
     if found := check(figures):
         raise FigureError(found[0])
@@ -249,8 +249,8 @@ def _prepared(
         raise FigureError(
             f"sweep {sweep} asks for no figures; add `figures: [{known}]` to its file"
         )
-    with results.scanning(store), results.connect(store) as connection:
-        results.figures_of(connection, sweep)
+    with scanning(store), connect(store) as connection:
+        figures_of(connection, sweep)
         prepared = [_prepared_or_why(connection, sweep, entry) for entry in figures]
     names = [parse(entry)[0] for entry in figures]
     nths = [names[: number + 1].count(name) for number, name in enumerate(names)]

@@ -9,8 +9,8 @@ import duckdb
 import pyarrow as pa
 
 from analysis import figures, reference
-from analysis.database import connection as results
 from analysis.database import sql
+from analysis.database.connection import connect, count, scanning
 from analysis.selection import options, selection
 from tombola.errors import FigureError, TombolaError
 
@@ -54,7 +54,7 @@ def standings(store: str | Path, places: Iterable[Path]) -> dict[Path, Standing]
         When the store is missing or damaged.
     """
     said = {path: _said(path) for place in places for path in _pictures(place)}
-    with results.scanning(store), results.connect(store) as connection:
+    with scanning(store), connect(store) as connection:
         known = _known(connection)
         # Each once: the PDF and the PNG of a figure say the same.
         found = {one: _standing(connection, known, json.loads(one)) for one in set(said.values())}
@@ -63,7 +63,7 @@ def standings(store: str | Path, places: Iterable[Path]) -> dict[Path, Standing]
 
 def sweeps(store: str | Path) -> set[str]:
     """Names of the sweeps that a store knows."""
-    with results.count(store) as connection:
+    with count(store) as connection:
         return _known(connection)
 
 

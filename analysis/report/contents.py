@@ -9,7 +9,7 @@ import yaml
 from markupsafe import Markup
 
 from analysis import figures, style
-from analysis.database import connection as results
+from analysis.database.connection import figures_of
 from analysis.figures import save
 from analysis.report import queries, sections
 from analysis.report.sections import Section
@@ -55,7 +55,7 @@ def gather(connection: duckdb.DuckDBPyConnection, sweep: str) -> Report:
     StoreError
         When the store does not know the sweep.
     """
-    asked = results.figures_of(connection, sweep)
+    asked = figures_of(connection, sweep)
     revision, definition = connection.execute(
         "SELECT revision, definition FROM sweeps WHERE sweep = ? AND current", [sweep]
     ).fetchall()[0]

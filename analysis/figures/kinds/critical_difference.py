@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import stats, style
-from analysis.figures import axes as marks
+from analysis.figures import axes
 from analysis.selection import samples, selection
 from analysis.selection.options import RankOptions
 from analysis.selection.samples import Sample, Study
@@ -88,8 +88,8 @@ def shared_columns(study: Study, names: Sequence[str]) -> list[dict[str, Sample]
 def draw(facts: Facts) -> Figure:
     """An axis of mean ranks, best at the left; names on either side, bars over cliques."""
     sheet = _Sheet(facts)
-    frame = marks.Frame(facts.width, facts.title, facts.note, [])
-    figure, _, [[ax]] = marks.sheet((1, 1), sheet.height, frame)
+    frame = axes.Frame(facts.width, facts.title, facts.note, [])
+    figure, _, [[ax]] = axes.sheet((1, 1), sheet.height, frame)
     ax.set_axis_off()
     ax.set_xlim(0, facts.width)
     ax.set_ylim(_ABOVE - sheet.height, _ABOVE)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.figures import axes as marks
+from analysis.figures import axes
 from analysis.selection import selection, split
 from analysis.selection.options import LayerOptions
 from analysis.selection.selection import Row, Setting
@@ -103,18 +103,18 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LayerOpti
 def draw(facts: Facts) -> Figure:
     """Small panels on shared axes; darker is denser in total."""
     handles = [
-        marks.handle(_shade(_NEUTRAL, n), f"{style.percent(density)}%")
+        axes.handle(_shade(_NEUTRAL, n), f"{style.percent(density)}%")
         for n, density in enumerate(facts.densities)
     ]
     legend_title = "In the whole network"
-    frame = marks.Frame(facts.width, facts.title, facts.note, handles, legend_title)
-    grid = marks.Grid(
+    frame = axes.Frame(facts.width, facts.title, facts.note, handles, legend_title)
+    grid = axes.Grid(
         tuple(dict.fromkeys(cell.label for cell in facts.cells)),
         tuple(dict.fromkeys(cell.problem for cell in facts.cells)),
         facts.width,
     )
     shared = {"sharex": "col", "sharey": True}
-    figure, body, lines = marks.sheet(grid.shape, grid.panel_height, frame, **shared)
+    figure, body, lines = axes.sheet(grid.shape, grid.panel_height, frame, **shared)
     lowest = _lowest(facts.cells)
     shown = {}
     for cell in facts.cells:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from analysis import style
-from analysis.figures import axes as marks
+from analysis.figures import axes
 from analysis.figures import facts as shared
 from analysis.selection import selection, split
 from analysis.selection.options import OverlapOptions
@@ -127,13 +127,13 @@ def draw(facts: Facts) -> Figure:
     lines = max(len(panel.lines) for panel in facts.panels)
     columns = max(len(panel.columns) for panel in facts.panels)
     abreast = 1 if facts.width < 4 or columns > _FEW else 2 if columns > 5 else 3
-    shape = marks.spread_out(len(facts.panels), abreast)
+    shape = axes.spread_out(len(facts.panels), abreast)
     size = _size_of_names(max(lines, columns))
     widest = 0.06 * max(len(name) for panel in facts.panels for name in panel.lines)
     across = (facts.width - widest) / shape[1]
     crowded = columns > _WRITTEN or across * 0.95 / columns < _READABLE
     if crowded:
-        widest = max(marks.inches(name, size) for panel in facts.panels for name in panel.lines)
+        widest = max(axes.inches(name, size) for panel in facts.panels for name in panel.lines)
         across = (facts.width - widest - 0.7) / shape[1]
     label = 0.06 * max(len(name) for panel in facts.panels for name in panel.columns)
     below = 0.1 if crowded else min(label, 1.2 if columns <= _FEW else 2.2)
@@ -141,14 +141,14 @@ def draw(facts: Facts) -> Figure:
     side = min(across * 0.95 / columns, 0.42)
     height = max(min(side, _PAGE / (lines * shape[0])), least)
     tall = height * lines + below + 0.3
-    frame = marks.Frame(facts.width, facts.title, facts.note, [])
+    frame = axes.Frame(facts.width, facts.title, facts.note, [])
     same = len({panel.lines for panel in facts.panels}) == 1
-    figure, body, spots = marks.sheet(shape, tall, frame, sharey=same)
+    figure, body, spots = axes.sheet(shape, tall, frame, sharey=same)
     flat = [ax for line in spots for ax in line]
     for panel, ax in zip(facts.panels, flat, strict=False):
         _draw_panel(ax, panel, (across / columns, height), size, crowded=crowded)
         room = facts.width / shape[1]
-        ax.set_title(marks.wrapped(panel.title, room - 0.3, 8.5, 0.05), fontsize=8.5, loc="left")
+        ax.set_title(axes.wrapped(panel.title, room - 0.3, 8.5, 0.05), fontsize=8.5, loc="left")
     for spare in flat[len(facts.panels) :]:
         spare.remove()
     if crowded:
