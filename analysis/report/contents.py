@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from analysis import figures, style
 from analysis.database.connection import figures_of
+from analysis.database.rows import query_rows
 from analysis.figures import save
 from analysis.report import queries, sections
 from analysis.report.sections import Section
@@ -59,9 +60,7 @@ def gather(connection: duckdb.DuckDBPyConnection, sweep: str) -> Report:
     revision, definition = connection.execute(
         "SELECT revision, definition FROM sweeps WHERE sweep = ? AND current", [sweep]
     ).fetchall()[0]
-    cursor = connection.execute(queries.summary(sweep))
-    names = [column[0] for column in cursor.description or ()]
-    counts = dict(zip(names, cursor.fetchall()[0], strict=True))
+    [counts] = query_rows(connection, queries.summary(sweep))
     said = json.loads(definition)
     pictures = [picture(connection, sweep, entry, number) for number, entry in enumerate(asked, 1)]
     drawn = {f"{n}. {one.title}": one.runs for n, one in enumerate(pictures, 1) if one.runs}

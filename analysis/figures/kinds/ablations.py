@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis import style
 from analysis.figures import axes
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, series, split
 from analysis.selection.options import CurveOptions
 from analysis.selection.series import Dense, Panel, Series
@@ -31,16 +32,12 @@ class Cell:
     dense: tuple[Dense, ...]
 
 
-@dataclass(frozen=True)
-class Facts:
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
     """What is drawn: cells by method, in the sweep's order."""
 
     cells: tuple[Cell, ...]
-    runs: tuple[str, ...]
-    note: str
-    width: float
     metric: str
-    title: str | None = None
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: CurveOptions) -> Facts:
@@ -66,11 +63,8 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: CurveOpti
     split.check(sweep, chosen.rows, len(cells))
     return Facts(
         cells=tuple(cells),
-        runs=chosen.runs,
-        note=selection.footnote(chosen, series.replicates(panels), options.spread),
-        width=style.WIDTHS[options.width],
         metric=chosen.metric.label,
-        title=options.title,
+        **base_fields(chosen, series.replicates(panels), options),
     )
 
 

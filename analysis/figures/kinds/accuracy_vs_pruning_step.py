@@ -9,11 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis import style
+from analysis.database.rows import Row
 from analysis.figures import axes
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, series, split
 from analysis.selection.metrics import Metric
 from analysis.selection.options import RankOptions
-from analysis.selection.selection import Row
 from analysis.stats import Spread, Summary
 
 SQL = selection.SQL
@@ -57,16 +58,12 @@ class Panel:
     dense: tuple[series.Dense, ...]
 
 
-@dataclass(frozen=True)
-class Facts:
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
     """What is drawn."""
 
     panels: tuple[Panel, ...]
-    runs: tuple[str, ...]
-    note: str
-    width: float
     metric: str
-    title: str | None = None
     each_explains: bool = False
 
 
@@ -108,16 +105,14 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: RankOptio
         panels.append(Panel(title, curves, dense[network, dataset, place]))
     counts = {p.shown.n for panel in panels for one in panel.curves for p in one.points}
     shown = {p.title: {c.label for c in p.curves} for p in panels}
+    remarks = selection.left_out(there_are, wanted) + split.absent(
+        {} if by.each_explains else shown
+    )
     return Facts(
         panels=tuple(panels),
-        runs=chosen.runs,
-        note=selection.footnote(chosen, counts, options.spread)
-        + selection.left_out(there_are, wanted)
-        + split.absent({} if by.each_explains else shown),
-        width=style.WIDTHS[options.width],
         metric=chosen.metric.label,
-        title=options.title,
         each_explains=by.each_explains,
+        **base_fields(chosen, counts, options, remarks),
     )
 
 

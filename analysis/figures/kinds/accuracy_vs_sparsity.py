@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from analysis import style
 from analysis.figures import axes, published
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, series, split
 from analysis.selection.options import AccuracyOptions
 from analysis.selection.series import Panel, Series
@@ -22,19 +23,15 @@ _MOST_PANELS = 12
 _PUBLISHED = style.Look(style.GREY, ".", "Published", published.LINE)
 
 
-@dataclass(frozen=True)
-class Facts:
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
     """What is drawn: panels, lines at chance and where the axis begins (fractions).
 
     `beside` are published curves of the same problems and methods, under our names.
     """
 
     panels: tuple[Panel, ...]
-    runs: tuple[str, ...]
-    note: str
-    width: float
     metric: str
-    title: str | None = None
     chance: float | None = None
     floor: float | None = None
     beside: tuple[published.Curve, ...] = ()
@@ -56,19 +53,16 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: AccuracyO
     if options.reference and options.metric != "accuracy":
         raise FigureError(f"reference goes with metric accuracy, not {options.metric}")
     beside = published.beside(options.reference, panels)
+    remarks = split.absent({} if by.each_explains else {p.title: _names(p) for p in panels})
+    remarks += published.footnote(options.reference, beside)
     return Facts(
         panels=panels,
-        runs=chosen.runs,
-        note=selection.footnote(chosen, series.replicates(panels), options.spread)
-        + split.absent({} if by.each_explains else {p.title: _names(p) for p in panels})
-        + published.footnote(options.reference, beside),
-        width=style.WIDTHS[options.width],
         metric=chosen.metric.label,
-        title=options.title,
         chance=options.chance,
         floor=options.floor,
         beside=beside,
         each_explains=by.each_explains,
+        **base_fields(chosen, series.replicates(panels), options, remarks),
     )
 
 

@@ -11,11 +11,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from analysis import style
+from analysis.database.rows import Row
 from analysis.figures import axes
-from analysis.figures import facts as shared
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, series, split
 from analysis.selection.options import CostOptions
-from analysis.selection.selection import Row
 from analysis.stats import Summary
 from analysis.style import Look
 from tombola.errors import FigureError
@@ -71,7 +71,7 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts(shared.Facts):
+class Facts(BaseFacts):
     """What is drawn: cells by density, densest first; `unit` is what cost is told in."""
 
     cells: tuple[Cell, ...]
@@ -106,20 +106,16 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: CostOptio
     cells = _cells(chosen, wanted, options, by)
     split.check(sweep, chosen.rows, len(cells), _MOST_PANELS)
     counts = {point.shown.n for cell in cells for point in cell.points}
-    common = shared.common(chosen, counts, options)
+    remarks = _WHAT[options.unit]
+    remarks += selection.left_out(there_are, wanted) * (by != split.Split())
+    remarks += _absent(cells, everything, by)
     return Facts(
         cells=cells,
         densities=wanted,
         metric=chosen.metric.label,
         unit=_unit(rows, options.unit),
         each_explains=by.each_explains,
-        **common
-        | {
-            "note": common["note"]
-            + _WHAT[options.unit]
-            + selection.left_out(there_are, wanted) * (by != split.Split())
-            + _absent(cells, everything, by)
-        },
+        **base_fields(chosen, counts, options, remarks),
     )
 
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis import stats, style
 from analysis.figures import axes
+from analysis.figures.facts import BaseFacts
 from analysis.selection import samples, selection
 from analysis.selection.options import RankOptions
 from analysis.selection.samples import Sample, Study
@@ -25,16 +26,12 @@ _ABOVE, _BAR, _LETTER, _LINE = 0.5, 0.11, 0.052, 0.13
 """Inches: from the axis up to the title, from bar to bar, and a letter's width, a line's height."""
 
 
-@dataclass(frozen=True)
-class Facts:
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
     """What is drawn: names in the order of the ranking's methods."""
 
     names: tuple[str, ...]
     ranking: Ranking
-    runs: tuple[str, ...]
-    note: str
-    width: float
-    title: str | None = None
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: RankOptions) -> Facts:

@@ -9,10 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import style
+from analysis.database.rows import Row
 from analysis.figures import axes
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, split
 from analysis.selection.options import LayerOptions
-from analysis.selection.selection import Row, Setting
+from analysis.selection.selection import Setting
 from analysis.stats import Spread, Summary, summary
 from analysis.style import Look
 
@@ -56,16 +58,12 @@ class Cell:
     profiles: tuple[Profile, ...]
 
 
-@dataclass(frozen=True)
-class Facts:
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
     """What is drawn: cells by method, in the sweep's order, and the total densities shown."""
 
     cells: tuple[Cell, ...]
     densities: tuple[float, ...]
-    runs: tuple[str, ...]
-    note: str
-    width: float
-    title: str | None = None
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LayerOptions) -> Facts:
@@ -88,16 +86,8 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LayerOpti
     cells = tuple(_cell(members, named, options.spread) for members in groups.values())
     split.check(sweep, chosen.rows, len(cells))
     counts = {x.density.n for cell in cells for p in cell.profiles for x in p.layers}
-    return Facts(
-        cells=cells,
-        densities=wanted,
-        runs=chosen.runs,
-        note=selection.footnote(chosen, counts, options.spread)
-        + " ×: a layer that keeps no weight in some replicate."
-        * any(x.collapsed for cell in cells for p in cell.profiles for x in p.layers),
-        width=style.WIDTHS[options.width],
-        title=options.title,
-    )
+    remarks = " ×: a layer that keeps no weight in some replicate." * _any_collapsed(cells)
+    return Facts(cells=cells, densities=wanted, **base_fields(chosen, counts, options, remarks))
 
 
 def draw(facts: Facts) -> Figure:
@@ -121,7 +111,7 @@ def draw(facts: Facts) -> Figure:
         line, column = grid.place(cell.label, cell.problem)
         _draw_cell(lines[line][column], cell, facts.densities, lowest / _BELOW)
         shown[line, column] = cell.label
-    collapsed = any(x.collapsed for cell in facts.cells for p in cell.profiles for x in p.layers)
+    collapsed = _any_collapsed(facts.cells)
     _scale(lines[0][0], lowest, collapsed=collapsed, every=1 if grid.panel_height >= 1 else 2)
     grid.finish(lines, shown)
     body.supxlabel("Layer, from the input", fontsize=9)
@@ -162,6 +152,10 @@ def _layers(rows: Sequence[Row], spread: Spread) -> tuple[Layer, ...]:
             )
         )
     return tuple(layers)
+
+
+def _any_collapsed(cells: Sequence[Cell]) -> bool:
+    return any(layer.collapsed for cell in cells for p in cell.profiles for layer in p.layers)
 
 
 def _lowest(cells: Sequence[Cell]) -> float:

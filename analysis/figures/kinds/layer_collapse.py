@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import style
+from analysis.database.rows import Row
 from analysis.figures import axes
+from analysis.figures.facts import BaseFacts
 from analysis.selection import selection
 from analysis.selection.options import UnablatedOptions
-from analysis.selection.selection import Row
 from tombola.errors import FigureError
 
 SQL = f"""
@@ -61,15 +62,11 @@ class Panel:
     most: float
 
 
-@dataclass(frozen=True)
-class Facts:
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
     """What is drawn: a panel for each network and dataset."""
 
     panels: tuple[Panel, ...]
-    runs: tuple[str, ...]
-    note: str
-    width: float
-    title: str | None = None
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: UnablatedOptions) -> Facts:

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis import style
+from analysis.database.rows import Row
 from analysis.figures import axes
-from analysis.figures import facts as shared
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, split
 from analysis.selection.options import LearningOptions
-from analysis.selection.selection import Row
 from analysis.stats import Spread, Summary, summary
 from tombola.errors import FigureError
 
@@ -59,7 +59,7 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts(shared.Facts):
+class Facts(BaseFacts):
     """What is drawn: cells by method, in the sweep's order, and the densities of all."""
 
     cells: tuple[Cell, ...]
@@ -94,7 +94,7 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LearningO
         cells=cells,
         densities=wanted,
         label=f"{_SPLITS[options.split]} {unit}",
-        **shared.common(chosen, counts, options),
+        **base_fields(chosen, counts, options),
     )
 
 

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis import style
 from analysis.figures import axes
-from analysis.figures import facts as shared
+from analysis.figures.facts import BaseFacts
 from analysis.selection.options import LineageOptions
 from tombola.errors import FigureError
 
@@ -67,7 +67,7 @@ class Level:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts(shared.Facts):
+class Facts(BaseFacts):
     """What is drawn: levels from the dense run to the ticket."""
 
     levels: tuple[Level, ...]

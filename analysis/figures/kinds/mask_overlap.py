@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from analysis import style
+from analysis.database.rows import Row
 from analysis.figures import axes
-from analysis.figures import facts as shared
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, split
 from analysis.selection.options import OverlapOptions
-from analysis.selection.selection import Row
 from tombola.errors import FigureError
 
 _OVERLAPS = """
@@ -65,7 +65,7 @@ class Panel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts(shared.Facts):
+class Facts(BaseFacts):
     """What is drawn."""
 
     panels: tuple[Panel, ...]
@@ -102,7 +102,6 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: OverlapOp
             f"sweep {sweep} has no two masks to compare across {options.across}: it takes several, "
             "and their files in the store"
         )
-    common = shared.common(chosen, [1], options)
     counts = sorted({cell.n for panel in panels for cell in panel.cells.values()})
     of = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     where = "beside" if max(len(panel.lines) for panel in panels) > _LOW else "below"
@@ -119,7 +118,7 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: OverlapOp
     )
     if chosen.done < chosen.asked:
         note += f" {chosen.done:,} of {chosen.asked:,} trials done."
-    return Facts(panels=panels, **common | {"note": note})
+    return Facts(panels=panels, **base_fields(chosen, [1], options) | {"note": note})
 
 
 def draw(facts: Facts) -> Figure:

@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from analysis import style
+from analysis.database.rows import Row
 from analysis.figures import axes
-from analysis.figures import facts as shared
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, series, split
 from analysis.selection.options import ParetoOptions
-from analysis.selection.selection import Row
 from analysis.stats import Summary
 from analysis.style import Look
 from tombola.errors import FigureError
@@ -84,7 +84,7 @@ class Panel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts(shared.Facts):
+class Facts(BaseFacts):
     """What is drawn."""
 
     panels: tuple[Panel, ...]
@@ -110,18 +110,13 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: ParetoOpt
     split.check(sweep, chosen.rows, len(panels), _MOST_PANELS)
     shown = {panel.problem: {one.label for one in panel.curves} for panel in panels}
     counts = {p.shown.n for panel in panels for one in panel.curves for p in one.points}
-    common = shared.common(chosen, counts, options)
+    remarks = _BEST[options.against] + split.absent({} if by.each_explains else shown)
     return Facts(
         panels=panels,
         metric=chosen.metric.label,
         floor=options.floor,
         each_explains=by.each_explains,
-        **common
-        | {
-            "note": common["note"]
-            + _BEST[options.against]
-            + split.absent({} if by.each_explains else shown)
-        },
+        **base_fields(chosen, counts, options, remarks),
     )
 
 

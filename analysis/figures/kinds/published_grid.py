@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis import reference, style
 from analysis.figures import axes, published
+from analysis.figures.facts import BaseFacts
 from analysis.figures.published import Curve
 
 _NETWORKS = {
@@ -20,14 +21,12 @@ _DATASETS = {"tinyimagenet": "Tiny ImageNet"}
 _DECADES = 3
 
 
-@dataclass(frozen=True)
-class Facts:
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
     """What is drawn: curves under the reference's own names; methods with remarks are marked."""
 
     curves: tuple[Curve, ...]
     remarked: tuple[str, ...]
-    note: str
-    width: float
 
 
 def select(name: str) -> Facts:

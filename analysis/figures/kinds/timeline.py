@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis import style
 from analysis.figures import axes
-from analysis.figures import facts as shared
+from analysis.figures.facts import BaseFacts
 from analysis.selection.options import TimelineOptions
 from analysis.style import Look
 from tombola.errors import FigureError
@@ -58,7 +58,7 @@ class Lane:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts(shared.Facts):
+class Facts(BaseFacts):
     """What is drawn: lanes by worker, and the busy share of all in equal parts of `seconds`."""
 
     lanes: tuple[Lane, ...]
