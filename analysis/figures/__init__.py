@@ -56,7 +56,7 @@ class _Request:
     @property
     def module(self) -> Any:
         """Module with the `SQL`, `select` and `draw` of the figure."""
-        return import_module(f"analysis.figures.{FIGURES[self.name].module}")
+        return import_module(f"analysis.figures.kinds.{FIGURES[self.name].module}")
 
 
 @dataclass(frozen=True)
