@@ -1,6 +1,7 @@
-"""Methods compared with one another and with the dense network, replicate by replicate.
+"""Comparisons of methods with each other and with the dense network, paired by replicate.
 
-Pure functions of a study's samples. Differences are in the metric's unit: accuracies' in points.
+These are pure functions of a study's samples. Differences are in the metric's unit: of
+accuracies, in points.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,21 +17,21 @@ from analysis.stats import ALPHA, Equivalence, Paired, Test
 from tombola.errors import TableError
 
 MARGIN = 0.5
-"""Accuracy points within which a network matches the dense one, unless asked otherwise."""
+"""Default margin, in accuracy points, within which a network matches the dense one."""
 
 _ROUNDING = 1e-9
 
 Correction: TypeAlias = Callable[[Sequence[float | None]], list[float | None]]
-"""P-values to those corrected for their family, in their order; None stays."""
+"""Function from p-values to corrected p-values, in the same order; None stays None."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A sample against the baseline of its column.
+    """Comparison of a sample with the baseline of its column.
 
-    `paired` is None where fewer than two replicates are shared. `p` is corrected for all
-    comparisons of the column: by Holm's procedure against a named baseline, by `stats.best`
-    against the best. None where the test is not defined.
+    `paired` is None if the two share fewer than two replicates. `p` is corrected for all
+    comparisons of the column: by Holm's procedure for a named baseline, by stats/best.py for the
+    best sample. It is None if the test is not defined.
     """
 
     sample: Sample
@@ -41,10 +42,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Match:
-    """Whether a sample matches the dense network.
+    """Equivalence test of a sample and the dense network.
 
-    `p` is TOST's by Holm's correction for the densities of its method; None where fewer than
-    two replicates are shared or all differences are alike.
+    `p` is the p-value of TOST, corrected by Holm's procedure over the densities of the method. It
+    is None if fewer than two replicates are shared, or all differences are equal.
     """
 
     sample: Sample
@@ -54,10 +55,11 @@ class Match:
 
 @dataclass(frozen=True)
 class Sparsest:
-    """The sparsest density at which a method still is as good as dense; None where at none.
+    """Sparsest densities at which a method is as good as dense, by three criteria; or None.
 
-    `equivalent`: by TOST; `by_mean`: mean ≥ dense mean − tolerance; `by_replicate`: the same
-    within each replicate (the winning tickets of Frankle and Carbin 2019, tolerance 0).
+    `equivalent`: TOST shows equivalence. `by_mean`: mean ≥ dense mean − tolerance.
+    `by_replicate`: the same in each replicate (with tolerance 0, the winning tickets of Frankle and
+    Carbin 2019).
     """
 
     network: str
@@ -69,16 +71,16 @@ class Sparsest:
 
 
 def compare(study: Study, baseline: str | None = None, test: Test = "t") -> list[Comparison]:
-    """Each sample against the baseline (a sample's name) of its column; None: against the best.
+    """Compare each sample with the baseline of its column: a sample's name, or None for the best.
 
-    The best is chosen by the same numbers that it is tested on, which its p-values allow for (see
-    `stats.best`) at the price of power: name a baseline to test a hypothesis that was there first.
-    Columns that lack a named baseline are left out.
+    The best sample is chosen by the values that are tested. Its p-values are corrected for that
+    choice (see stats/best.py), which costs power. To test a hypothesis that you had before, name
+    a baseline. Columns without the named baseline are left out.
 
     Raises
     ------
     TableError
-        When no sample has that name.
+        When no sample has the name of the baseline.
     """
     if baseline is not None:
         names = dict.fromkeys(one.name for one in study.samples)
@@ -96,14 +98,14 @@ def compare(study: Study, baseline: str | None = None, test: Test = "t") -> list
 
 
 def matches_dense(study: Study, margin: float = MARGIN, alpha: float = ALPHA) -> list[Match]:
-    """Two one-sided tests of each sample against its dense runs; `margin` in the metric's unit.
+    """Test each sample for equivalence with its dense runs (two one-sided tests).
 
-    A sample that is the dense run itself (density 1) is left out.
+    `margin` is in the metric's unit. Samples of density 1 are left out.
 
     Raises
     ------
     TableError
-        When the sweep has no dense runs, or the metric none of its own.
+        When the sweep has no dense runs, or the metric is not defined for them.
     """
     _check_dense(study)
     found: list[Match] = []
@@ -118,12 +120,14 @@ def matches_dense(study: Study, margin: float = MARGIN, alpha: float = ALPHA) ->
 def sparsest_matching(
     study: Study, margin: float = MARGIN, tolerance: float = 0.0, alpha: float = ALPHA
 ) -> list[Sparsest]:
-    """How far each method prunes without loss, three ways; units are the metric's.
+    """Return the sparsest densities at which each method matches dense, by three criteria.
+
+    `margin` and `tolerance` are in the metric's unit.
 
     Raises
     ------
     TableError
-        When the sweep has no dense runs, or the metric none of its own.
+        When the sweep has no dense runs, or the metric is not defined for them.
     """
     matches = matches_dense(study, margin, alpha)
     equal = {id(one.sample) for one in matches if one.p is not None and one.p < alpha}
@@ -182,13 +186,13 @@ def _equivalence(one: Sample, margin: float, alpha: float) -> Equivalence | None
 
 
 def _shared(one: dict[int, float], other: dict[int, float]) -> tuple[list[float], list[float]]:
-    """Values of the replicates that both have, where both are finite (a loss may not be)."""
+    """Return the values of the replicates that both have, if both are finite."""
     both = sorted(n for n in one.keys() & other.keys() if isfinite(one[n]) and isfinite(other[n]))
     return [one[n] for n in both], [other[n] for n in both]
 
 
 def _corrected(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's correction of those that are defined."""
+    """Return the p-values with Holm's correction; None stays None."""
     defined = iter(stats.holm([p for p in p_values if p is not None]))
     return [None if p is None else next(defined) for p in p_values]
 
@@ -198,7 +202,7 @@ def _methods(study: Study) -> dict[tuple[str, str, str], list[Sample]]:
 
 
 def _ahead(study: Study, one: Sample) -> dict[int, float]:
-    """By how much each replicate is better than its dense run."""
+    """Return by how much each replicate is better than its dense run."""
     both = sorted(one.values.keys() & one.dense.keys())
     return {n: study.metric.sign * (one.values[n] - one.dense[n]) for n in both}
 
@@ -211,6 +215,6 @@ def _check_dense(study: Study) -> None:
 
 
 def _least(ahead: dict[float, float], tolerance: float) -> float | None:
-    """The sparsest density that is at most the tolerance behind, rounding aside."""
+    """Return the sparsest density whose deficit is at most the tolerance, up to rounding."""
     least = -tolerance - _ROUNDING
     return min((density for density, by in ahead.items() if by >= least), default=None)

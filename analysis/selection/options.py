@@ -97,14 +97,14 @@ Trial: TypeAlias = Annotated[int | None, Accepted("the number of a trial", _or_n
 Launch: TypeAlias = Annotated[str | None, Accepted(_LAUNCH, _or_none(_is_text))]
 
 Report: TypeAlias = Literal["last", "best_val", "best"]
-"""Accuracy at the last step, at the step best on validation, or the best on test."""
+"""Reported accuracy: at the last step, at the best validation step, or the best on test."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options of every figure; an empty filter lets everything pass.
+    """Options of most figures; an empty filter selects everything.
 
-    `where` are values by column of `trials`, tag or option: `{lr: 0.1, scope: [global]}`.
+    `where` has values by column of `trials`, tag or option: `{lr: 0.1, scope: [global]}`.
     """
 
     methods: Names = ()
@@ -120,24 +120,25 @@ class Options:
 
 @dataclass(frozen=True)
 class CurveOptions(Options):
-    """`metric` is what the upright axis shows, one of METRICS."""
+    """Options of figures with a `metric` (one of METRICS) on the vertical axis."""
 
     metric: Metric = "accuracy"
 
 
 @dataclass(frozen=True)
 class StepOptions(CurveOptions):
-    """Ablations are left out unless asked for."""
+    """Options of figures with a metric; by default without ablations."""
 
     ablations: Names = ("none",)
 
 
 @dataclass(frozen=True)
 class AccuracyOptions(StepOptions):
-    """`chance` draws a line at that accuracy; `floor` is where the axis begins (fractions).
+    """Options of `accuracy-vs-sparsity`.
 
-    `reference` names published numbers to lay beside one's own, where there are any of the
-    same dataset, network and method.
+    `chance` draws a line at that accuracy; `floor` is the lower end of the axis (both fractions).
+    `reference` names published numbers: their curves of the same dataset, network and method
+    are drawn too.
     """
 
     chance: Fraction = None
@@ -147,28 +148,28 @@ class AccuracyOptions(StepOptions):
 
 @dataclass(frozen=True)
 class EarlyStoppingOptions(AccuracyOptions):
-    """Shows the iteration of the least validation loss unless asked otherwise."""
+    """Options of `early-stopping`: by default the iteration of the least validation loss."""
 
     metric: Metric = "early_stop_step"
 
 
 @dataclass(frozen=True)
 class RankOptions(StepOptions):
-    """`densities` to rank at, or to give panels; empty: all, or a few spread out."""
+    """Options with `densities`, for ranks or panels; empty: all, or a few evenly spaced."""
 
     densities: Densities = ()
 
 
 @dataclass(frozen=True)
 class BarrierOptions(RankOptions):
-    """Shows the barrier unless asked otherwise."""
+    """Options of `barrier`: by default the error barrier."""
 
     metric: Metric = "barrier"
 
 
 @dataclass(frozen=True)
 class LayerOptions(Options):
-    """`densities` of the whole network to show; empty: three, spread over what there is."""
+    """Options with `densities` of the whole network; empty: a few, evenly spaced."""
 
     ablations: Names = ("none",)
     densities: Densities = ()
@@ -176,9 +177,9 @@ class LayerOptions(Options):
 
 @dataclass(frozen=True)
 class LearningOptions(LayerOptions):
-    """`quantity` of `split` to show; `densities`: empty: at most six, spread out.
+    """Options of `learning-curves`: `quantity` on `split`; `densities` empty: at most six.
 
-    `trials`: of these numbers alone, besides the dense ones; empty: all.
+    `trials` are the numbers of the pruned trials to show; empty: all.
     """
 
     trials: Trials = ()
@@ -188,9 +189,9 @@ class LearningOptions(LayerOptions):
 
 @dataclass(frozen=True)
 class ParetoOptions(StepOptions):
-    """Against multiply-adds, or measured latency; `floor`: where the upright axis begins.
+    """Options of `pareto`: `against` multiply-adds or measured latency.
 
-    `floor` is a fraction, of accuracies.
+    `floor` is the lower end of the vertical axis, a fraction, for accuracies.
     """
 
     against: Literal["flops", "latency"] = "flops"
@@ -199,21 +200,21 @@ class ParetoOptions(StepOptions):
 
 @dataclass(frozen=True)
 class CostOptions(RankOptions):
-    """`unit` of cost: training iterations or measured seconds; `densities`: empty: three."""
+    """Options of `cost`: `unit` is training iterations or measured seconds."""
 
     unit: Literal["iterations", "seconds"] = "iterations"
 
 
 @dataclass(frozen=True)
 class UnablatedOptions(Options):
-    """Ablations are left out unless asked for."""
+    """Options of a figure without a metric; by default without ablations."""
 
     ablations: Names = ("none",)
 
 
 @dataclass(frozen=True)
 class TimelineOptions:
-    """`launch` by its name; by default the latest that computed something for the sweep."""
+    """Options of `timeline`: name of the `launch`; default: the latest that computed something."""
 
     launch: Launch = None
     width: Width = "iclr"
@@ -222,7 +223,7 @@ class TimelineOptions:
 
 @dataclass(frozen=True)
 class LineageOptions:
-    """`trial` by its number; by default the sparsest of the first IMP chain that is done."""
+    """Options of `lineage`: number of the `trial`; default: the sparsest of the first IMP chain."""
 
     trial: Trial = None
     width: Width = "iclr"
@@ -231,7 +232,7 @@ class LineageOptions:
 
 @dataclass(frozen=True)
 class OverlapOptions(LayerOptions):
-    """`across` says what the two masks of a pair differ in; everything else is the same."""
+    """Options of `mask-overlap`: the masks of a pair differ only in `across`."""
 
     across: Literal["methods", "densities", "replicates"] = "methods"
 
@@ -241,7 +242,7 @@ AnyOptions: TypeAlias = Options | TimelineOptions | LineageOptions
 
 @dataclass(frozen=True)
 class Kind:
-    """A figure by name: the module that has its `SQL`, `select` and `draw`, and its options."""
+    """A kind of figure: its module in figures/kinds (`SQL`, `select`, `draw`), and its options."""
 
     module: str
     options: type[AnyOptions]
@@ -266,12 +267,12 @@ FIGURES = {
 
 
 def parse(entry: Any) -> tuple[str, dict[str, Any]]:
-    """Name and options of one entry of `figures:`; a name, or {name: {option: value}}.
+    """Return name and options of an entry of `figures:`: a name, or {name: {option: value}}.
 
     Raises
     ------
     ValueError
-        When it is neither.
+        When the entry is neither.
     """
     if isinstance(entry, str):
         return entry, {}
@@ -279,11 +280,11 @@ def parse(entry: Any) -> tuple[str, dict[str, Any]]:
         [(name, options)] = entry.items()
         if isinstance(name, str) and (options is None or isinstance(options, dict)):
             return name, dict(options or {})
-    raise ValueError(f"a figure takes a name or {{name: {{option: value}}}}, not {entry!r}")
+    raise ValueError(f"a figure is a name or {{name: {{option: value}}}}, not {entry!r}")
 
 
 def problems(entry: Any) -> list[str]:
-    """What is wrong with one entry of `figures:`, a sentence each."""
+    """Return the mistakes in an entry of `figures:`, a sentence each."""
     try:
         name, given = parse(entry)
     except ValueError as error:
@@ -310,7 +311,7 @@ def accepted(options: type[AnyOptions]) -> dict[str, Accepted]:
 
 
 def made(name: str, given: dict[str, Any]) -> AnyOptions:
-    """Options of that figure from a sweep file's values, which have no problems."""
+    """Return the options of a figure from valid values of a sweep file."""
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
     if where := given.get("where"):
         values["where"] = tuple((column, tuple(_listed(v))) for column, v in where.items())

@@ -126,8 +126,8 @@ def test_what_changed_is_said(store: Path, drawn: list[Path], tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"sql": "DROP TABLE tasks"}, "takes one SELECT"),
-        ({"sql": "SELECT 1; DROP TABLE tasks"}, "takes one SELECT"),
+        ({"sql": "DROP TABLE tasks"}, "a query is a SELECT"),
+        ({"sql": "SELECT 1; DROP TABLE tasks"}, "a query is a SELECT"),
         ({"sql": "SELECT nothing FROM trials"}, "of another version"),
         ({"sql": "SELECT trial FROM trials WHERE sweep = $sweep"}, "of another version"),
         ({"sql": None}, "not a figure of this version"),

@@ -254,9 +254,9 @@ def test_what_cannot_be_drawn_does_not_keep_the_others_from_it(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("entry", "problem"),
     [
-        (5, "a figure takes a name or"),
-        ({"ablations": {}, "density-by-layer": {}}, "a figure takes a name or"),
-        ({"ablations": "std"}, "a figure takes a name or"),
+        (5, "a figure is a name or"),
+        ({"ablations": {}, "density-by-layer": {}}, "a figure is a name or"),
+        ({"ablations": "std"}, "a figure is a name or"),
         ({"ablations": None}, None),
         ({"ablations": {"title": 5}}, "title takes text, not 5"),
         ({"ablations": {"width": ["iclr"]}}, "width takes iclr, neurips"),
