@@ -1,4 +1,4 @@
-"""What the rules of the checklist look at: rows of one sweep."""
+"""Evidence for the rules of the checklist: rows of one sweep."""
 
 from dataclasses import dataclass
 
@@ -27,28 +27,28 @@ WHERE key IN (SELECT unnest([run_key, mask_key]) FROM trials WHERE sweep = $swee
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the rules look at: the sweep's trials, and the code that answered them."""
+    """Rows that the rules read: trials of a sweep, and the code that computed them."""
 
     trials: tuple[Row, ...]
     code: tuple[Row, ...]
 
     @property
     def done(self) -> list[Row]:
-        """Answered trials."""
+        """Finished trials."""
         return [row for row in self.trials if row["status"] == "done"]
 
     @property
     def pruned(self) -> list[Row]:
-        """Answered trials with a mask."""
+        """Finished trials with a mask."""
         return [row for row in self.done if row["method"] != "dense"]
 
     @property
     def trained(self) -> list[Row]:
-        """Those of them that were trained."""
+        """Finished trials with a mask that were trained."""
         return [row for row in self.pruned if row["run_key"]]
 
 
 def read(connection: duckdb.DuckDBPyConnection, sweep: str) -> Evidence:
-    """The evidence that a store has of a sweep."""
+    """Read the evidence of a sweep from the store."""
     trials, code = (query_rows(connection, sql, {"sweep": sweep}) for sql in (TRIALS, CODE))
     return Evidence(tuple(trials), tuple(code))

@@ -173,9 +173,9 @@ _REPORTED = {
 }
 
 
-def spaced(there_are: Iterable[float], wanted: Sequence[float], most: int) -> tuple[float, ...]:
+def spaced(densities: Iterable[float], wanted: Sequence[float], most: int) -> tuple[float, ...]:
     """Return the densities nearest to the wanted ones, or `most` evenly spaced; densest first."""
-    ordered = sorted(set(there_are), reverse=True)
+    ordered = sorted(set(densities), reverse=True)
     if wanted:
         near = {min(ordered, key=lambda d: abs(d - density)) for density in wanted}
     elif most == 1:
@@ -185,9 +185,9 @@ def spaced(there_are: Iterable[float], wanted: Sequence[float], most: int) -> tu
     return tuple(sorted(near, reverse=True))
 
 
-def left_out(there_are: Iterable[float], shown: Sequence[float]) -> str:
+def left_out(densities: Iterable[float], shown: Sequence[float]) -> str:
     """Return a sentence on the densities that are not shown; empty if all are."""
-    count = len(set(there_are))
+    count = len(set(densities))
     if count <= len(shown):
         return ""
     return f" {len(shown)} of {count} densities; others by the option `densities`."

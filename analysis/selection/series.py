@@ -79,7 +79,7 @@ def panels(selection: Selection, spread: Spread, by: Split | None = None) -> tup
             dataset,
             _series(members, named, selection.metric, spread, by),
             dense([*members, *by.beside(selection.rows, members)], selection.metric, spread),
-            by.said(members[0]),
+            by.part(members[0]),
         )
         for (network, dataset, _), members in groups.items()
     )

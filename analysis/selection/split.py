@@ -24,7 +24,7 @@ MOST = 12
 MOST_PANELS = 60
 """Most panels of one figure."""
 
-_TOLD = ("method", "ablation")
+_LABELS = ("method", "ablation")
 
 Curve = tuple[selection.Setting, str]
 
@@ -67,9 +67,9 @@ class Split:
         """Return the name of a curve, without the ablation if panels show it."""
         return style.ablated(label, "none" if "ablation" in self.columns else ablation)
 
-    def said(self, row: Row) -> str:
+    def part(self, row: Row) -> str:
         """Return the part of a panel's title that names its settings; may be empty."""
-        return ", ".join(_said(column, row) for column in self.columns)
+        return ", ".join(_value(column, row) for column in self.columns)
 
 
 def split(rows: Iterable[Row], most: int = MOST) -> Split:
@@ -153,14 +153,14 @@ def _candidates(rows: Sequence[Row]) -> list[str]:
     """Return columns that panels can show: settings that vary within methods, ablation, method."""
     varying = settings.varying(rows)
     columns = []
-    for column in (*settings.SETTING, *_TOLD):
+    for column in (*settings.SETTING, *_LABELS):
         values = _values(rows, column)
         each = [_values(same, column) for same in selection.grouped(rows, _method).values()]
         whole = column == "method" or max(map(len, each)) == len(values)
         if (
             len(values) > 1
             and whole
-            and (column in _TOLD or column in set().union(*varying.values()))
+            and (column in _LABELS or column in set().union(*varying.values()))
         ):
             columns.append(column)
     return columns
@@ -180,11 +180,11 @@ def _places(rows: Iterable[Row], columns: tuple[str, ...]) -> set[tuple[Any, ...
 
 def _largest(rows: Iterable[Row], columns: tuple[str, ...]) -> int:
     """Return the most curves of one panel, if panels show these columns."""
-    rest = [name for name in (*settings.SETTING, *_TOLD, "apart") if name not in columns]
+    rest = [name for name in (*settings.SETTING, *_LABELS, "apart") if name not in columns]
     return len(_places(rows, tuple(rest)))
 
 
-def _said(column: str, row: Row) -> str:
+def _value(column: str, row: Row) -> str:
     if column == "method":
         return style.look(row["method"]).label
     if column == "ablation":

@@ -1,6 +1,6 @@
-"""The ablation grid of "Missing the Mark": does it matter which weights a mask keeps?
+"""Figure of ablations ("Missing the Mark"): does it matter which weights a mask keeps?
 
-A line of panels for each method, a column for each network and dataset; curves for the
+Each method has a line of panels, each network and dataset a column. Curves are for the
 unmodified, shuffled, reinitialized and inverted mask.
 """
 
@@ -24,7 +24,7 @@ SQL = selection.SQL
 
 @dataclass(frozen=True)
 class Cell:
-    """One method on one network and dataset: a curve for each ablation, in their order."""
+    """Curves of one method on one network and dataset: one for each ablation, in order."""
 
     method: str
     problem: str
@@ -34,26 +34,26 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts(BaseFacts):
-    """What is drawn: cells by method, in the sweep's order."""
+    """Facts of the figure: cells by method, in the sweep's order."""
 
     cells: tuple[Cell, ...]
     metric: str
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: CurveOptions) -> Facts:
-    """Methods that were run under at least two ablations.
+    """Select the methods with at least two ablations.
 
     Raises
     ------
     FigureError
-        When no method was.
+        When no method has two ablations.
     """
     chosen = selection.choose(connection, sweep, options)
     panels = series.panels(chosen, options.spread)
     cells = [
         Cell(label, panel.title, curves, panel.dense)
         for panel in panels
-        for label in dict.fromkeys(one.label for one in panel.series)
+        for label in dict.fromkeys(curve.label for curve in panel.series)
         if len(curves := _curves(panel, label)) > 1
     ]
     if not cells:
@@ -69,10 +69,10 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: CurveOpti
 
 
 def draw(facts: Facts) -> Figure:
-    """Small panels on shared axes under one legend."""
-    there = {one.ablation for cell in facts.cells for one in cell.curves}
-    dense = axes.dense_handles(one for cell in facts.cells for one in cell.dense)
-    looks = map(style.look_of_ablation, sorted(there, key=style.ablation_order))
+    """Draw small panels on shared axes under one legend."""
+    ablations = {curve.ablation for cell in facts.cells for curve in cell.curves}
+    dense = axes.dense_handles(line for cell in facts.cells for line in cell.dense)
+    looks = map(style.look_of_ablation, sorted(ablations, key=style.ablation_order))
     handles = [axes.handle(look) for look in looks]
     frame = axes.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
     grid = axes.Grid(
@@ -83,7 +83,7 @@ def draw(facts: Facts) -> Figure:
     shared = {"sharex": True, "sharey": True}
     figure, body, lines = axes.sheet(grid.shape, grid.panel_height, frame, **shared)
     names = [str(line.get_label()) for line in dense]
-    densities = {p.density for cell in facts.cells for one in cell.curves for p in one.points}
+    densities = {p.density for cell in facts.cells for curve in cell.curves for p in curve.points}
     shown = {}
     for cell in facts.cells:
         line, column = grid.place(cell.method, cell.problem)
@@ -99,13 +99,13 @@ def draw(facts: Facts) -> Figure:
 
 
 def _draw_cell(ax: Axes, cell: Cell, dense: list[str]) -> None:
-    """The unmodified curve is drawn last, thinner: where others meet it, they show around."""
+    """Draw the curves; the unmodified one is last and thin: equal curves stay visible."""
     axes.dense_line(ax, cell.dense, dense)
-    for one in reversed(cell.curves):
-        thin = {"linewidth": 0.9, "markersize": 2.4} if one.ablation == "none" else {}
-        axes.curve(ax, one.points, style.look_of_ablation(one.ablation), **thin)
+    for curve in reversed(cell.curves):
+        thin = {"linewidth": 0.9, "markersize": 2.4} if curve.ablation == "none" else {}
+        axes.curve(ax, curve.points, style.look_of_ablation(curve.ablation), **thin)
 
 
 def _curves(panel: Panel, label: str) -> tuple[Series, ...]:
-    curves = [one for one in panel.series if one.label == label]
-    return tuple(sorted(curves, key=lambda one: style.ablation_order(one.ablation)))
+    curves = [curve for curve in panel.series if curve.label == label]
+    return tuple(sorted(curves, key=lambda curve: style.ablation_order(curve.ablation)))

@@ -1,4 +1,4 @@
-"""Accuracy, or another metric, against weights remaining: a curve for each method, and dense."""
+"""Figure of a metric against weights remaining: a curve for each method, and dense networks."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _PUBLISHED = style.Look(style.GREY, ".", "Published", published.LINE)
 
 @dataclass(frozen=True, kw_only=True)
 class Facts(BaseFacts):
-    """What is drawn: panels, lines at chance and where the axis begins (fractions).
+    """Facts of the figure; `chance` and `floor` (lower end of the axis) are fractions.
 
     `beside` are published curves of the same problems and methods, under our names.
     """
@@ -39,12 +39,12 @@ class Facts(BaseFacts):
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: AccuracyOptions) -> Facts:
-    """Means over replicates of every method.
+    """Select means over replicates of every method.
 
     Raises
     ------
     FigureError
-        When no trial that the options let pass is done, or reference meets another metric.
+        When no finished trial matches the options, or `reference` is used with another metric.
     """
     chosen = selection.choose(connection, sweep, options)
     by = split.split(chosen.rows)
@@ -67,17 +67,17 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: AccuracyO
 
 
 def draw(facts: Facts) -> Figure:
-    """Panels side by side under one legend."""
+    """Draw panels under one legend."""
     count = len(facts.panels)
     shape = axes.abreast(count, facts.width, each_explains=facts.each_explains)
     height = axes.tall(2.3, shape, facts.width)
     together = len({panel.dataset for panel in facts.panels}) == 1
-    curves = {(one.label, one.ablation): one for panel in facts.panels for one in panel.series}
-    dense = axes.dense_handles(one for panel in facts.panels for one in panel.dense)
-    handles = [] if facts.each_explains else [_handle(one) for one in _ordered(curves.values())]
+    curves = {(c.label, c.ablation): c for panel in facts.panels for c in panel.series}
+    dense = axes.dense_handles(line for panel in facts.panels for line in panel.dense)
+    handles = [] if facts.each_explains else [_handle(curve) for curve in _ordered(curves.values())]
     if facts.chance is not None:
         handles.append(axes.handle(_CHANCE))
-    cited = dict.fromkeys(one.cited for one in facts.beside)
+    cited = dict.fromkeys(curve.cited for curve in facts.beside)
     handles += [axes.handle(_PUBLISHED, f"Published ({name})") for name in cited]
     frame = axes.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
     names = [str(line.get_label()) for line in dense]
@@ -86,9 +86,9 @@ def draw(facts: Facts) -> Figure:
     for panel, ax in zip(facts.panels, spots, strict=False):
         axes.dense_line(ax, panel.dense, names)
         _draw_published(ax, panel, facts.beside)
-        for one in panel.series:
-            axes.curve(ax, one.points, _look(one))
-        densities = {p.density for one in panel.series for p in one.points}
+        for curve in panel.series:
+            axes.curve(ax, curve.points, _look(curve))
+        densities = {p.density for curve in panel.series for p in curve.points}
         axes.weights_remaining(ax, densities, room={1: 10, 2: 8}.get(shape[1], 4))
         if facts.chance is not None:
             ax.axhline(100 * facts.chance, color=_CHANCE.colour, linestyle=_CHANCE.line)
@@ -98,7 +98,7 @@ def draw(facts: Facts) -> Figure:
         axes.titled(ax, panel.title, facts.width / shape[1])
         ax.set_xlabel("Weights remaining (%)")
         if facts.each_explains:
-            axes.explained(ax, [_handle(one) for one in _ordered(panel.series)], facts.width)
+            axes.explained(ax, [_handle(curve) for curve in _ordered(panel.series)], facts.width)
     for line in lines:
         line[0].set_ylabel(facts.metric)
     for spare in spots[count:]:
@@ -107,27 +107,27 @@ def draw(facts: Facts) -> Figure:
 
 
 def _names(panel: Panel) -> set[str]:
-    return {style.ablated(one.label, one.ablation) for one in panel.series}
+    return {style.ablated(curve.label, curve.ablation) for curve in panel.series}
 
 
-def _look(one: Series) -> style.Look:
-    return axes.look(one.method, one.variant, one.ablation, plain=one.plain)
+def _look(curve: Series) -> style.Look:
+    return axes.look(curve.method, curve.variant, curve.ablation, plain=curve.plain)
 
 
-def _handle(one: Series) -> Line2D:
-    return axes.handle(_look(one), style.ablated(one.label, one.ablation))
+def _handle(curve: Series) -> Line2D:
+    return axes.handle(_look(curve), style.ablated(curve.label, curve.ablation))
 
 
 def _draw_published(ax: Axes, panel: Panel, beside: Iterable[published.Curve]) -> None:
-    """Thin dotted lines in their method's colour, behind one's own and without their bands."""
-    methods = {one.method for one in panel.series}
-    for one in beside:
-        problem = one.dataset, one.network
-        if problem == (panel.dataset, panel.network) and one.method in methods:
+    """Draw published curves as thin dotted lines in the colours of their methods, without bands."""
+    methods = {own.method for own in panel.series}
+    for curve in beside:
+        problem = curve.dataset, curve.network
+        if problem == (panel.dataset, panel.network) and curve.method in methods:
             ax.plot(
-                [point.x for point in one.points],
-                [point.shown.centre for point in one.points],
-                color=style.look(one.method).colour,
+                [point.x for point in curve.points],
+                [point.shown.centre for point in curve.points],
+                color=style.look(curve.method).colour,
                 linestyle=published.LINE,
                 linewidth=0.9,
                 marker=_PUBLISHED.marker,
@@ -136,8 +136,8 @@ def _draw_published(ax: Axes, panel: Panel, beside: Iterable[published.Curve]) -
 
 
 def _ordered(curves: Iterable[Series]) -> list[Series]:
-    """As the legend lists them: methods in the order of the palette, then what varies."""
+    """Return the curves in the order of the legend: by palette, then by setting and ablation."""
     return sorted(
         curves,
-        key=lambda one: (split.order(one.method), one.variant, style.ablation_order(one.ablation)),
+        key=lambda c: (split.order(c.method), c.variant, style.ablation_order(c.ablation)),
     )

@@ -1,4 +1,4 @@
-"""Where each method spends its weights: density of every layer at a few total densities."""
+"""Figure of the density of every layer, at a few densities of the whole network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ _BELOW = 4.0
 
 @dataclass(frozen=True)
 class Layer:
-    """Density of a layer in per cent; `collapsed` counts replicates that keep none of it."""
+    """Density of a layer in per cent; `collapsed` counts replicates without a weight in it."""
 
     name: str
     density: Summary
@@ -42,7 +42,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Profile:
-    """Layers from the input, at one density of the whole network."""
+    """Layers in order from the input, at one density of the whole network."""
 
     density: float
     layers: tuple[Layer, ...]
@@ -50,7 +50,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Cell:
-    """One method on one network: a profile for each total density, densest first."""
+    """One method on one problem: a profile for each total density, densest first."""
 
     label: str
     method: str
@@ -60,24 +60,24 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts(BaseFacts):
-    """What is drawn: cells by method, in the sweep's order, and the total densities shown."""
+    """Facts of the figure: cells by method, in the sweep's order, and the total densities."""
 
     cells: tuple[Cell, ...]
     densities: tuple[float, ...]
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LayerOptions) -> Facts:
-    """Profiles at `densities` of the options (nearest there are), or at three spread out.
+    """Select profiles at the densities of the options, or at three evenly spaced.
 
     Raises
     ------
     FigureError
-        When no trial that the options let pass is done.
+        When no finished trial matches the options.
     """
     chosen = selection.choose(connection, sweep, options, SQL)
     rows = [row for row in chosen.rows if row["position"] is not None]
-    there_are = {row["requested_density"] for row in rows}
-    wanted = selection.spaced(there_are, options.densities, _SHOWN)
+    densities = {row["requested_density"] for row in rows}
+    wanted = selection.spaced(densities, options.densities, _SHOWN)
     shown = [row for row in rows if row["requested_density"] in wanted]
     named = selection.labels(rows)
     groups = selection.grouped(
@@ -91,7 +91,7 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LayerOpti
 
 
 def draw(facts: Facts) -> Figure:
-    """Small panels on shared axes; darker is denser in total."""
+    """Draw small panels on shared axes; a darker line is a denser network."""
     handles = [
         axes.handle(_shade(_NEUTRAL, n), f"{style.percent(density)}%")
         for n, density in enumerate(facts.densities)
@@ -159,9 +159,9 @@ def _any_collapsed(cells: Sequence[Cell]) -> bool:
 
 
 def _lowest(cells: Sequence[Cell]) -> float:
-    """The least density that is not 0, per cent."""
+    """Return the least density above 0, in per cent."""
     shown = [x.density.centre for cell in cells for p in cell.profiles for x in p.layers]
-    return min((one for one in shown if one > 0), default=1.0)
+    return min((density for density in shown if density > 0), default=1.0)
 
 
 def _draw_cell(ax: Axes, cell: Cell, densities: Sequence[float], zero: float) -> None:
@@ -175,7 +175,7 @@ def _draw_cell(ax: Axes, cell: Cell, densities: Sequence[float], zero: float) ->
 
 
 def _draw_profile(ax: Axes, layers: Sequence[Layer], look: Look, zero: float) -> None:
-    """A line through the layers that keep something, and a cross at 0 for those that do not."""
+    """Draw a line through the layers with weights, and a cross at 0 for collapsed layers."""
     positions = range(1, len(layers) + 1)
     means = [layer.density.centre or float("nan") for layer in layers]
     size = 3.0 if len(layers) <= 12 else 1.8
@@ -190,7 +190,7 @@ def _draw_profile(ax: Axes, layers: Sequence[Layer], look: Look, zero: float) ->
 
 
 def _scale(ax: Axes, lowest: float, *, collapsed: bool, every: int) -> None:
-    """Powers of ten, and below them a tick for 0 where a layer collapsed."""
+    """Set a log axis with ticks at powers of ten, and at 0 if a layer collapsed."""
     tens = [10.0**n for n in range(floor(log10(lowest)), 3) if 10.0**n >= lowest / 1.7]
     zero = lowest / _BELOW
     ax.set_yscale("log")

@@ -1,4 +1,4 @@
-"""How far each method prunes before a whole layer is gone (Tanaka et al. 2020, figure 1)."""
+"""Figure of the largest compression without layer collapse (Tanaka et al. 2020, figure 1)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,18 +25,17 @@ WHERE t.sweep = $sweep GROUP BY ALL ORDER BY t.trial
 
 
 _NEAR = 30
-"""One weight for each layer is marked where it is at most that factor beyond what is there."""
+"""One weight a layer is marked if it is at most this factor beyond the data."""
 _HEIGHT, _HEIGHT_OF_MANY, _MANY = 0.3, 0.15, 24
 _MOST_NAME, _LEAST_PANEL = 0.45, 1.2
-"""Share of the sheet that names may take, and inches that a panel takes beside them."""
+"""Largest share of the sheet for names, and least width of a panel in inches."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """One replicate's largest compression that leaves every layer a weight.
+    """Largest compression of one replicate that keeps a weight in every layer.
 
-    None where the least that was asked for collapses already; `open` where the most that
-    was asked for does not.
+    `compression` is None if even the least one collapses. `open` if even the largest one does not.
     """
 
     replicate: int
@@ -46,7 +45,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Method:
-    """A method's limits, by replicate."""
+    """Limits of a method, by replicate."""
 
     label: str
     method: str
@@ -55,7 +54,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Panel:
-    """Methods on one network; `most` is N / L, one weight for each of L layers."""
+    """Methods on one problem; `most` is N / L, the compression with one weight in each layer."""
 
     problem: str
     methods: tuple[Method, ...]
@@ -64,18 +63,18 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts(BaseFacts):
-    """What is drawn: a panel for each network and dataset."""
+    """Facts of the figure: a panel for each network and dataset."""
 
     panels: tuple[Panel, ...]
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: UnablatedOptions) -> Facts:
-    """Limits on the grid of densities that the sweep asks for.
+    """Select the limits, on the sweep's grid of densities.
 
     Raises
     ------
     FigureError
-        When no mask that the options let pass is done.
+        When no finished mask matches the options.
     """
     chosen = selection.choose(connection, sweep, options, SQL)
     rows = [row for row in chosen.rows if row["layers"]]
@@ -88,13 +87,13 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: Unablated
             problem=style.problem(*problem),
             methods=tuple(
                 Method(named[key][0], members[0]["method"], _limits(members))
-                for key, members in selection.grouped(of, selection.setting).items()
+                for key, members in selection.grouped(group, selection.setting).items()
             ),
-            most=max(row["size"] / row["layers"] for row in of),
+            most=max(row["size"] / row["layers"] for row in group),
         )
-        for problem, of in problems.items()
+        for problem, group in problems.items()
     )
-    counts = {len(one.limits) for panel in panels for one in panel.methods}
+    counts = {len(method.limits) for panel in panels for method in panel.methods}
     replicates = " or ".join(map(str, sorted(counts)))
     return Facts(
         panels=panels,
@@ -110,7 +109,7 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: Unablated
 
 
 def draw(facts: Facts) -> Figure:
-    """Methods in lines, the best at the top; a mark for each replicate."""
+    """Draw a line for each method, best at the top, with a mark for each replicate."""
     frame = axes.Frame(facts.width, facts.title, facts.note, [])
     labels = [method.label for panel in facts.panels for method in panel.methods]
     widest = min(max(map(axes.inches, labels)), _MOST_NAME * facts.width)
@@ -143,7 +142,7 @@ def _limits(rows: Sequence[Row]) -> tuple[Limit, ...]:
 
 
 def _one_each(panels: Sequence[Panel]) -> str:
-    """Where one weight for each layer is: marked, or told where it is far beyond the data."""
+    """Return a sentence on one weight for each layer: marked, or a number if far beyond."""
     far = {f"{p.most:,.0f}" for p in panels if p.most > _reach(p)[1]}
     dashed = " Dashed: one weight for each layer." * any(p.most <= _reach(p)[1] for p in panels)
     beyond = f" One weight for each layer would be {', '.join(sorted(far))} ×." if far else ""
@@ -156,8 +155,8 @@ def _missing(chosen: selection.Selection) -> str:
 
 
 def _middle(method: Method) -> float:
-    found = sorted(limit.compression or 1.0 for limit in method.limits)
-    return found[len(found) // 2]
+    compressions = sorted(limit.compression or 1.0 for limit in method.limits)
+    return compressions[len(compressions) // 2]
 
 
 def _draw_panel(ax: Axes, panel: Panel, widest: float) -> None:
@@ -187,23 +186,23 @@ def _name(method: Method, widest: float, size: float = 8.0) -> str:
 
 
 def _height(panel: Panel, widest: float) -> float:
-    """Inches of a line: fewer where there are many, as many as the longest name takes."""
+    """Return the height of a line in inches: less if there are many, more for a long name."""
     lines = max(_name(method, widest).count("\n") + 1 for method in panel.methods)
     return max(_HEIGHT if len(panel.methods) <= _MANY else _HEIGHT_OF_MANY, 0.13 * lines)
 
 
 def _reach(panel: Panel) -> tuple[float, float]:
-    """The least and the largest compression on the axis: the data's, one weight a layer if near."""
-    found = [x.compression for m in panel.methods for x in m.limits if x.compression]
-    low, high = min(found, default=1.0), max(found, default=10.0)
+    """Return the ends of the axis: those of the data, and one weight a layer if near."""
+    shown = [x.compression for m in panel.methods for x in m.limits if x.compression]
+    low, high = min(shown, default=1.0), max(shown, default=10.0)
     return low, panel.most if panel.most <= _NEAR * high else high
 
 
 def _draw_method(ax: Axes, line: int, method: Method, *, small: bool) -> None:
     look = style.look(method.method)
-    found = [(x.compression, x.open) for x in method.limits if x.compression is not None]
-    offsets = _offsets([compression for compression, _ in found])
-    for (compression, is_open), offset in zip(found, offsets, strict=True):
+    marks = [(x.compression, x.open) for x in method.limits if x.compression is not None]
+    offsets = _offsets([compression for compression, _ in marks])
+    for (compression, is_open), offset in zip(marks, offsets, strict=True):
         marker = ">" if is_open else look.marker
         ax.plot(
             compression,
@@ -216,7 +215,7 @@ def _draw_method(ax: Axes, line: int, method: Method, *, small: bool) -> None:
 
 
 def _offsets(values: Sequence[float]) -> list[float]:
-    """Marks at one place are drawn above one another."""
+    """Return vertical offsets that separate marks of equal value."""
     seen: dict[float, int] = {}
     offsets = []
     for value in values:

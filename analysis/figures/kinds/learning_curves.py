@@ -1,4 +1,4 @@
-"""Accuracy or loss while training: a panel for each method, a curve for each density."""
+"""Figure of accuracy or loss during training: a panel a method, a curve a density."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ _SPLITS = {"test": "Test", "train": "Training", "val": "Validation"}
 _UNITS = {"accuracy": (100.0, "accuracy (%)", (0.0, 100.0)), "loss": (1.0, "loss (nats)", None)}
 
 Evals = dict[str, dict[int, float]]
-"""By run, then by step."""
+"""Value by run and step."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """Replicates after `x` iterations, in the unit shown."""
+    """Mean of replicates after `x` iterations, in the shown unit."""
 
     x: float
     shown: Summary
@@ -43,7 +43,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """One density's training; `density` None is the dense network."""
+    """Training at one density; None is the dense network."""
 
     density: float | None
     points: tuple[Point, ...]
@@ -60,7 +60,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts(BaseFacts):
-    """What is drawn: cells by method, in the sweep's order, and the densities of all."""
+    """Facts of the figure: cells by method, in the sweep's order, and all densities."""
 
     cells: tuple[Cell, ...]
     densities: tuple[float, ...]
@@ -68,12 +68,12 @@ class Facts(BaseFacts):
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LearningOptions) -> Facts:
-    """Means over replicates at every step that was evaluated.
+    """Select means over replicates at every evaluated step.
 
     Raises
     ------
     FigureError
-        When no trial that the options let pass was trained, or not evaluated on the split.
+        When no trial that matches the options was trained and evaluated on the split.
     """
     chosen = selection.choose(connection, sweep, options)
     scale, unit, _ = _UNITS[options.quantity]
@@ -89,7 +89,7 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LearningO
     shown = [row for row in pruned if row["requested_density"] in wanted]
     cells = _cells(shown, evals, options)
     split.check(sweep, chosen.rows, len(cells))
-    counts = {p.shown.n for cell in cells for one in cell.curves for p in one.points}
+    counts = {p.shown.n for cell in cells for curve in cell.curves for p in curve.points}
     return Facts(
         cells=cells,
         densities=wanted,
@@ -99,7 +99,7 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LearningO
 
 
 def draw(facts: Facts) -> Figure:
-    """Small panels on shared axes; the sparser the lighter, the dense network black."""
+    """Draw small panels on shared axes: sparser is lighter, dense is black."""
     looks = _looks(facts.densities)
     frame = axes.Frame(
         facts.width,
@@ -119,8 +119,8 @@ def draw(facts: Facts) -> Figure:
     for cell in facts.cells:
         line, column = grid.place(cell.label, cell.problem)
         ax = lines[line][column]
-        for one in cell.curves:
-            axes.curve(ax, one.points, looks[one.density], linewidth=1.0)
+        for curve in cell.curves:
+            axes.curve(ax, curve.points, looks[curve.density], linewidth=1.0)
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
         ax.yaxis.set_major_locator(MaxNLocator(grid.ticks, steps=[1, 2, 2.5, 5, 10]))
         placed[line, column] = cell.label
@@ -136,13 +136,13 @@ def draw(facts: Facts) -> Figure:
 def _evals(
     connection: duckdb.DuckDBPyConnection, sweep: str, options: LearningOptions, scale: float
 ) -> Evals:
-    found: Evals = {}
+    evals: Evals = {}
     rows = connection.execute(_EVALS, {"sweep": sweep, "split": options.split}).fetchall()
     for run, step, accuracy, loss in rows:
         value = accuracy if options.quantity == "accuracy" else loss
         if value is not None:
-            found.setdefault(run, {})[step] = scale * value
-    return found
+            evals.setdefault(run, {})[step] = scale * value
+    return evals
 
 
 def _cells(rows: Sequence[Row], evals: Evals, options: LearningOptions) -> tuple[Cell, ...]:
@@ -157,7 +157,9 @@ def _cells(rows: Sequence[Row], evals: Evals, options: LearningOptions) -> tuple
         runs = {d: {row["run_key"] for row in by_density[d]} for d in sorted(by_density)[::-1]}
         dense = {row["dense_key"] for row in members} & set(evals)
         curves = [Curve(None, _points(dense, evals, options.spread, bounds))] if dense else []
-        curves += [Curve(d, _points(of, evals, options.spread, bounds)) for d, of in runs.items()]
+        curves += [
+            Curve(d, _points(keys, evals, options.spread, bounds)) for d, keys in runs.items()
+        ]
         label = style.ablated(named[key][0], ablation)
         cells.append(Cell(label, style.problem(network, dataset), tuple(curves)))
     return tuple(cells)

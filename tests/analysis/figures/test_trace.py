@@ -115,7 +115,7 @@ def test_what_changed_is_said(store: Path, drawn: list[Path], tmp_path: Path) ->
     write_sweep(copy, "study", [*first, more], revision="r2", registered_at=later)
     with connect(copy) as connection:
         assert tracing.changes(connection, about) == [
-            "the sweep asks for other trials now",
+            "the sweep has other trials now",
             "9 runs behind it then, 10 now",
         ]
         other = {**about, "digest": "0" * 64, "revision": "r2", "runs": 10}
