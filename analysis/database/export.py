@@ -135,19 +135,19 @@ def export(
                 except Unwritten as error:
                     raise StoreError(f"{path} cannot be written ({error})") from None
                 return [path]
-            told = [one for one in dictionary.entries(connection) if one.table_name == table]
+            entries = [e for e in dictionary.entries(connection) if e.table_name == table]
             reader = connection.sql(
                 f"FROM {table} WHERE {chosen[table]} ORDER BY ALL"
             ).to_arrow_reader(_ROWS)
             if path.suffix == ".parquet":
-                _write_parquet(reader, aside, told)
+                _write_parquet(reader, aside, entries)
                 return [path]
             with pa_csv.CSVWriter(aside, reader.schema) as writer:
                 for batch in reader:
                     writer.write_batch(_for_spreadsheets(batch))
     beside = path.with_suffix(".dictionary.csv")
     with _aside(beside) as aside:
-        _write_dictionary(aside, told)
+        _write_dictionary(aside, entries)
     return [path, beside]
 
 
@@ -190,14 +190,16 @@ class Unwritten(Exception):
 def _write_database(
     connection: duckdb.DuckDBPyConnection, path: Path, chosen: Mapping[str, str]
 ) -> None:
-    told = dictionary.entries(connection)
+    entries = dictionary.entries(connection)
     with _written(path) as written:
         for table in TABLES:
             rows = connection.sql(f"FROM {table} WHERE {chosen[table]}").to_arrow_reader(_ROWS)
             create(written, table, rows)
-        comment(written, {(one.table_name, one.column_name): one.meaning for one in told})
+        comment(
+            written, {(entry.table_name, entry.column_name): entry.meaning for entry in entries}
+        )
         define(written)
-        columns = dict(zip(Entry._fields, zip(*told, strict=True), strict=True))
+        columns = dict(zip(Entry._fields, zip(*entries, strict=True), strict=True))
         create(written, "dictionary", pa.table({n: list(v) for n, v in columns.items()}))
         written.execute("CHECKPOINT")  # closing does it too, but reports no error
 
@@ -211,8 +213,8 @@ def _written(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         raise Unwritten(str(error).splitlines()[0].rpartition(": ")[2]) from None
 
 
-def _write_parquet(reader: pa.RecordBatchReader, path: Path, told: list[Entry]) -> None:
-    about = {one.column_name: {"comment": one.meaning, "unit": one.unit} for one in told}
+def _write_parquet(reader: pa.RecordBatchReader, path: Path, entries: list[Entry]) -> None:
+    about = {e.column_name: {"comment": e.meaning, "unit": e.unit} for e in entries}
     schema = pa.schema([field.with_metadata(about[field.name]) for field in reader.schema])
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for batch in reader:
@@ -230,8 +232,8 @@ def _for_spreadsheets(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
 
-def _write_dictionary(path: Path, told: list[Entry]) -> None:
+def _write_dictionary(path: Path, entries: list[Entry]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Entry._fields)
-        writer.writerows(map(cell, one) for one in told)
+        writer.writerows(map(cell, entry) for entry in entries)

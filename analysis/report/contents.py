@@ -39,7 +39,7 @@ class Report:
 
     name: str
     description: str
-    asked: dict[str, str]
+    scope: dict[str, str]
     done: int
     trials: int
     progress: str
@@ -69,7 +69,7 @@ def gather(connection: duckdb.DuckDBPyConnection, sweep: str) -> Report:
     return Report(
         name=sweep,
         description=str(sweep_file.get("description") or ""),
-        asked={**_asked(counts), "Revision": revision},
+        scope={**_scope(counts), "Revision": revision},
         done=counts["done"],
         trials=counts["trials"],
         progress=_progress(counts),
@@ -84,7 +84,7 @@ def gather(connection: duckdb.DuckDBPyConnection, sweep: str) -> Report:
 # ---------------------------------------------------------------- what was asked
 
 
-def _asked(counts: dict[str, Any]) -> dict[str, str]:
+def _scope(counts: dict[str, Any]) -> dict[str, str]:
     """Return the scope of the sweep as (name, text): trials, replicates, methods and so on."""
     seeds, densities = counts["replicates"] or [], counts["densities"] or []
     problems = [style.problem(*pair) for pair in counts["problems"] or []]

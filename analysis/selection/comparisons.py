@@ -83,18 +83,18 @@ def compare(study: Study, baseline: str | None = None, test: Test = "t") -> list
         When no sample has the name of the baseline.
     """
     if baseline is not None:
-        names = dict.fromkeys(one.name for one in study.samples)
+        names = dict.fromkeys(sample.name for sample in study.samples)
         if baseline not in names:
             raise TableError(
                 f"no method {baseline!r} to compare with; there are {'; '.join(names)}"
             )
-    found = []
+    comparisons = []
     for samples in study.columns().values():
-        there = [one for one in samples if baseline in (None, one.name)]
-        if there:
+        candidates = [sample for sample in samples if baseline in (None, sample.name)]
+        if candidates:
             correct = _of_best(study, samples, test) if baseline is None else _corrected
-            found += _against(study.best(there), samples, test, correct)
-    return found
+            comparisons += _against(study.best(candidates), samples, test, correct)
+    return comparisons
 
 
 def matches_dense(study: Study, margin: float = MARGIN, alpha: float = ALPHA) -> list[Match]:
@@ -108,13 +108,13 @@ def matches_dense(study: Study, margin: float = MARGIN, alpha: float = ALPHA) ->
         When the sweep has no dense runs, or the metric is not defined for them.
     """
     _check_dense(study)
-    found: list[Match] = []
+    matches: list[Match] = []
     for samples in _methods(study).values():
-        pruned = [one for one in samples if one.dense and one.density < 1]
-        tests = [_equivalence(one, margin, alpha) for one in pruned]
+        pruned = [sample for sample in samples if sample.dense and sample.density < 1]
+        tests = [_equivalence(sample, margin, alpha) for sample in pruned]
         p_values = _corrected([test.p if test else None for test in tests])
-        found += map(Match, pruned, tests, p_values)
-    return found
+        matches += map(Match, pruned, tests, p_values)
+    return matches
 
 
 def sparsest_matching(
@@ -130,18 +130,20 @@ def sparsest_matching(
         When the sweep has no dense runs, or the metric is not defined for them.
     """
     matches = matches_dense(study, margin, alpha)
-    equal = {id(one.sample) for one in matches if one.p is not None and one.p < alpha}
-    found = []
+    equal = {id(match.sample) for match in matches if match.p is not None and match.p < alpha}
+    sparsest = []
     for (network, dataset, name), samples in _methods(study).items():
-        ahead = {one.density: _ahead(study, one) for one in samples}
+        ahead = {sample.density: _ahead(study, sample) for sample in samples}
         means = {d: mean(gaps.values()) for d, gaps in ahead.items() if gaps}
         replicates = sorted({number for gaps in ahead.values() for number in gaps})
-        found.append(
+        sparsest.append(
             Sparsest(
                 network,
                 dataset,
                 name,
-                equivalent=min((one.density for one in samples if id(one) in equal), default=None),
+                equivalent=min(
+                    (sample.density for sample in samples if id(sample) in equal), default=None
+                ),
                 by_mean=_least(means, tolerance),
                 by_replicate={
                     n: _least({d: g[n] for d, g in ahead.items() if n in g}, tolerance)
@@ -149,7 +151,7 @@ def sparsest_matching(
                 },
             )
         )
-    return found
+    return sparsest
 
 
 # ---------------------------------------------------------------- details
@@ -158,12 +160,12 @@ def sparsest_matching(
 def _against(
     baseline: Sample, samples: Sequence[Sample], test: Test, correct: Correction
 ) -> list[Comparison]:
-    tests = [None if one is baseline else _tested(one, baseline) for one in samples]
-    p_values = correct([found.p(test) if found else None for found in tests])
+    tests = [None if sample is baseline else _tested(sample, baseline) for sample in samples]
+    p_values = correct([pair.p(test) if pair else None for pair in tests])
     return [
-        Comparison(one, baseline, found, p)
-        for one, found, p in zip(samples, tests, p_values, strict=True)
-        if one is not baseline
+        Comparison(sample, baseline, pair, p)
+        for sample, pair, p in zip(samples, tests, p_values, strict=True)
+        if sample is not baseline
     ]
 
 
@@ -171,24 +173,26 @@ def _of_best(study: Study, samples: Sequence[Sample], test: Test) -> Correction:
     if test != "t":
         return stats.of_all_pairs
     best = list(map(id, samples)).index(id(study.best(samples)))
-    values = [{n: study.metric.sign * x for n, x in one.values.items()} for one in samples]
+    values = [{n: study.metric.sign * x for n, x in sample.values.items()} for sample in samples]
     return lambda _: stats.worse_than_best(values, best)
 
 
-def _tested(one: Sample, baseline: Sample) -> Paired | None:
-    first, second = _shared(one.values, baseline.values)
+def _tested(sample: Sample, baseline: Sample) -> Paired | None:
+    first, second = _shared(sample.values, baseline.values)
     return stats.paired(first, second) if len(first) > 1 else None
 
 
-def _equivalence(one: Sample, margin: float, alpha: float) -> Equivalence | None:
-    first, second = _shared(one.values, one.dense)
+def _equivalence(sample: Sample, margin: float, alpha: float) -> Equivalence | None:
+    first, second = _shared(sample.values, sample.dense)
     return stats.equivalent(first, second, margin, alpha) if len(first) > 1 else None
 
 
-def _shared(one: dict[int, float], other: dict[int, float]) -> tuple[list[float], list[float]]:
+def _shared(first: dict[int, float], second: dict[int, float]) -> tuple[list[float], list[float]]:
     """Return the values of the replicates that both have, if both are finite."""
-    both = sorted(n for n in one.keys() & other.keys() if isfinite(one[n]) and isfinite(other[n]))
-    return [one[n] for n in both], [other[n] for n in both]
+    both = sorted(
+        n for n in first.keys() & second.keys() if isfinite(first[n]) and isfinite(second[n])
+    )
+    return [first[n] for n in both], [second[n] for n in both]
 
 
 def _corrected(p_values: Sequence[float | None]) -> list[float | None]:
@@ -198,19 +202,21 @@ def _corrected(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def _methods(study: Study) -> dict[tuple[str, str, str], list[Sample]]:
-    return selection.grouped(study.samples, lambda one: (one.network, one.dataset, one.name))
+    return selection.grouped(
+        study.samples, lambda sample: (sample.network, sample.dataset, sample.name)
+    )
 
 
-def _ahead(study: Study, one: Sample) -> dict[int, float]:
+def _ahead(study: Study, sample: Sample) -> dict[int, float]:
     """Return by how much each replicate is better than its dense run."""
-    both = sorted(one.values.keys() & one.dense.keys())
-    return {n: study.metric.sign * (one.values[n] - one.dense[n]) for n in both}
+    both = sorted(sample.values.keys() & sample.dense.keys())
+    return {n: study.metric.sign * (sample.values[n] - sample.dense[n]) for n in both}
 
 
 def _check_dense(study: Study) -> None:
     if study.metric.dense is None:
         raise TableError(f"{study.metric.column} has no dense network beside it; accuracy has")
-    if not any(one.dense for one in study.samples):
+    if not any(sample.dense for sample in study.samples):
         raise TableError(f"sweep {study.sweep} has no dense run to match: add `dense: true`")
 
 

@@ -78,13 +78,11 @@ class Study:
 
     def columns(self) -> dict[Column, list[Sample]]:
         """Return the samples by network, dataset and density."""
-        return selection.grouped(self.samples, lambda one: (one.network, one.dataset, one.density))
+        return selection.grouped(self.samples, lambda s: (s.network, s.dataset, s.density))
 
     def best(self, samples: Iterable[Sample]) -> Sample:
         """Return the sample with the best mean; the first of equal ones."""
-        return max(
-            samples, key=lambda one: self.metric.sign * one.mean if isfinite(one.mean) else -inf
-        )
+        return max(samples, key=lambda s: self.metric.sign * s.mean if isfinite(s.mean) else -inf)
 
 
 def read(
@@ -139,8 +137,8 @@ def _sample(network: str, dataset: str, density: float, name: str, rows: list[Ro
 
 
 def _dense(rows: Sequence[Row]) -> Iterator[Sample]:
-    found = [row for row in rows if _has_dense(row)]
-    for (network, dataset), members in selection.grouped(found, _problem).items():
+    paired = [row for row in rows if _has_dense(row)]
+    for (network, dataset), members in selection.grouped(paired, _problem).items():
         for label, same in series.dense_recipes(members):
             values = _once(same, lambda row: row["dense_key"], "dense_shown")
             yield Sample(network, dataset, 1.0, label, values, values)

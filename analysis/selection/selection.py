@@ -44,7 +44,7 @@ class Selection:
     """
 
     rows: tuple[Row, ...]
-    asked: int
+    total: int
     done: int
     runs: tuple[str, ...]
     report: Report = "last"
@@ -65,18 +65,18 @@ def choose(
     trials = query_rows(connection, sql, {"sweep": sweep})
     rows = [_measured(row, METRICS[name], options.report) for row in trials]
     _check_where(rows, options)
-    asked = [row for row in rows if _passes(row, options)]
-    done = [row for row in asked if row["status"] == "done"]
+    matching = [row for row in rows if _passes(row, options)]
+    done = [row for row in matching if row["status"] == "done"]
     if not any(row["method"] != "dense" for row in done):
-        raise FigureError(_nothing(sweep, rows, asked))
+        raise FigureError(_nothing(sweep, rows, matching))
     if isinstance(options, CurveOptions):
-        asked = [row for row in asked if row["status"] != "done" or _has(row)]
+        matching = [row for row in matching if row["status"] != "done" or _has(row)]
         done = [row for row in done if _has(row)]
         _check_shown(sweep, done, options)
     set_apart([row for row in done if row["method"] != "dense"])
     return Selection(
         rows=tuple(done),
-        asked=len({row["trial"] for row in asked}),
+        total=len({row["trial"] for row in matching}),
         done=len({row["trial"] for row in done}),
         runs=tuple(sorted({answer(row) for row in done})),
         report=options.report,
@@ -161,8 +161,8 @@ def footnote(selection: Selection, counts: Iterable[int], spread: Spread) -> str
     if high == 1:
         text = "One replicate."
     text += _REPORTED[selection.report]
-    if selection.done < selection.asked:
-        text += f" {selection.done:,} of {selection.asked:,} trials done."
+    if selection.done < selection.total:
+        text += f" {selection.done:,} of {selection.total:,} trials done."
     return text
 
 
@@ -251,9 +251,9 @@ def _check_where(rows: Sequence[Row], options: Options) -> None:
             raise FigureError(f"where: no trial has a column {column!r}; {hint}")
 
 
-def _nothing(sweep: str, rows: Sequence[Row], asked: Sequence[Row]) -> str:
-    if any(row["method"] != "dense" for row in asked):
-        return f"nothing to draw yet: none of {len(asked):,} trials of sweep {sweep} is done"
+def _nothing(sweep: str, rows: Sequence[Row], matching: Sequence[Row]) -> str:
+    if any(row["method"] != "dense" for row in matching):
+        return f"nothing to draw yet: none of {len(matching):,} trials of sweep {sweep} is done"
     present = "; ".join(
         f"{column}s {', '.join(sorted({row[column] for row in rows} - {'dense'}))}"
         for column in ("method", "network", "dataset", "ablation")

@@ -128,5 +128,5 @@ def _notes(study: Study, n: int) -> list[str]:
 
 
 def _unfinished(study: Study) -> list[str]:
-    left = study.chosen.done < study.chosen.asked
-    return [f"{study.chosen.done:,} of {study.chosen.asked:,} trials done."] if left else []
+    left = study.chosen.done < study.chosen.total
+    return [f"{study.chosen.done:,} of {study.chosen.total:,} trials done."] if left else []

@@ -150,8 +150,8 @@ def _one_each(panels: Sequence[Panel]) -> str:
 
 
 def _missing(chosen: selection.Selection) -> str:
-    left = chosen.asked - chosen.done
-    return f" {chosen.done:,} of {chosen.asked:,} masks so far." if left else ""
+    left = chosen.total - chosen.done
+    return f" {chosen.done:,} of {chosen.total:,} masks so far." if left else ""
 
 
 def _middle(method: Method) -> float:

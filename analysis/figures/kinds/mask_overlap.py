@@ -116,8 +116,8 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: OverlapOp
         + (f"Mean of {numbers} pairs of masks." if counts[-1] > 1 else "One pair of masks each.")
         + _lacking(unmeasured, panels)
     )
-    if chosen.done < chosen.asked:
-        note += f" {chosen.done:,} of {chosen.asked:,} trials done."
+    if chosen.done < chosen.total:
+        note += f" {chosen.done:,} of {chosen.total:,} trials done."
     return Facts(panels=panels, **base_fields(chosen, [1], options) | {"note": note})
 
 

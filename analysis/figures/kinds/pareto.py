@@ -85,7 +85,7 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts(BaseFacts):
-    """What is drawn."""
+    """Facts of the figure."""
 
     panels: tuple[Panel, ...]
     metric: str
