@@ -189,6 +189,7 @@ def test_an_interrupted_run_stops_at_once_and_says_how_to_go_on(
     assert 3 <= committed(tmp_path) < len(undisturbed)
 
 
+@pytest.mark.slow
 def test_two_drivers_on_one_store_at_once(tmp_path: Path, undisturbed: dict[str, object]) -> None:
     write_sweep(tmp_path, grids=GRIDS, recipe=RECIPE)
     both = [start(tmp_path, "--executor", "inline") for _ in range(2)]
@@ -218,6 +219,7 @@ def test_two_drivers_with_sweeps_that_overlap(tmp_path: Path) -> None:
     assert verify(tmp_path / "store") == []
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_result(tmp_path: Path) -> None:
     long = {"steps": 1500, "batch_size": 64, "lr": 0.1, "evaluate_every": 500}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
