@@ -201,14 +201,18 @@ COMMANDS: dict[str, tuple[Callable[[Path], Any], tuple[str, ...], str]] = {
     "SQL: syntax": (lambda _: None, ("sql", "SELEC 1"), "syntax error"),
     "SQL: no column": (lambda _: None, ("sql", "SELECT acuracy FROM trials"), "accuracy"),
     "SQL: no table": (lambda _: None, ("sql", "FROM trial"), 'Did you mean "trials'),
-    "SQL: two statements": (lambda _: None, ("sql", "SELECT 1; SELECT 2"), "takes one statement"),
-    "SQL: none": (lambda _: None, ("sql", " "), "takes one statement"),
-    "SQL: writes": (lambda _: None, ("sql", "DROP TABLE trials"), "this only reads"),
-    "SQL: copies": (lambda _: None, ("sql", "COPY trials TO 'x.csv'"), "this only reads"),
+    "SQL: two statements": (
+        lambda _: None,
+        ("sql", "SELECT 1; SELECT 2"),
+        "a query is one statement",
+    ),
+    "SQL: none": (lambda _: None, ("sql", " "), "a query is one statement"),
+    "SQL: writes": (lambda _: None, ("sql", "DROP TABLE trials"), "it only reads"),
+    "SQL: copies": (lambda _: None, ("sql", "COPY trials TO 'x.csv'"), "it only reads"),
     "SQL: explains a copy": (
         lambda _: None,
         ("sql", "EXPLAIN ANALYZE COPY trials TO 'x.csv'"),
-        "this only reads",
+        "it only reads",
     ),
     "SQL: reads a file": (lambda _: None, ("sql", "FROM 'tiny.yaml'"), "error"),
     "SQL: reads a text": (
