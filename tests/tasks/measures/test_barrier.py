@@ -8,7 +8,8 @@ import torch
 from tasks.data.batches import load
 from tasks.measures.barrier import Barrier, barrier, distance
 from tasks.networks.build import Weights, build, initial_weights, prunable
-from tasks.training.train import evaluate, train
+from tasks.training.evaluation import evaluate
+from tasks.training.train import train
 from tasks.values.records import Dataset, Init, Network, Recipe
 
 DATA = load(Dataset(name="digits"))
