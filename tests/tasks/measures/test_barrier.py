@@ -84,7 +84,7 @@ def test_a_barrier_is_the_highest_error_above_the_mean_of_the_ends() -> None:
 def test_what_is_no_path_is_refused(lenet: Weights) -> None:
     with pytest.raises(ValueError, match="at least 2"):
         barrier(LENET, lenet, lenet, DATA, points=1)
-    with pytest.raises(ValueError, match="same tensors"):
+    with pytest.raises(ValueError, match="tensors of the same names"):
         barrier(LENET, lenet, initial_weights(CONV, Init(seed=0)), DATA)
 
 
