@@ -1,7 +1,8 @@
-"""Every figure as it looks: its ink as a picture, its words as text, both as they were looked at.
+"""Every figure's look: its shapes as a picture, its words as text, compared with reviewed files.
 
-Letters differ between versions of freetype, and the layout with them, by more than a missing curve
-does. So pictures have neither, and hold what letters never touch. `make baseline` draws them anew.
+Letters, and the layout with them, differ between versions of freetype by more than a missing curve
+does. So the pictures hold no letters, and the layout in them does not depend on letters. `make
+baseline` draws the pictures again.
 """
 
 import json
@@ -114,7 +115,7 @@ def test_a_picture_that_lacks_the_least_of_its_parts_fails(
 
 
 def test_the_words_are_those_that_were_read(store: Path) -> None:
-    """Titles, axes, legends and notes; rewritten where there is no file to compare with."""
+    """Titles, axes, legends and notes; written anew if there is no file to compare with."""
     found = {}
     for name in CASES:
         one = prepared(store, name)
