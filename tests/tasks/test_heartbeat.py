@@ -1,4 +1,4 @@
-"""Every long loop of a task says that it goes on, and that it is over."""
+"""Every long loop of a task reports heartbeats, and reports its end."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ RECIPE = Recipe(steps=5, batch_size=64, lr=0.1, evaluate_every=5)
 
 
 class Recorder:
-    """Counts turns; `depth` is how many loops are under way."""
+    """A watcher that counts turns; `depth` is the number of open loops."""
 
     def __init__(self) -> None:
         self.turns, self.depth, self.deepest, self.said = 0, 0, 0, ""

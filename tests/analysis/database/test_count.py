@@ -30,7 +30,7 @@ MASKS = [key_of("mask", n) for n in range(6)]
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Build a trial of each kind: done (live, compacted, both; measured or not), failed, blocked."""
+    """Build a trial of each kind: done (live, compacted, both), failed, blocked."""
     store = open_store(tmp_path / "store", create=True)
     asked = [trial(run, mask_key=mask) for run, mask in zip(RUNS, MASKS, strict=True)]
     asked.append(trial(RUNS[0], barrier_key=key_of("barrier")))

@@ -1,4 +1,4 @@
-"""What a user's dataset gives is compared with its facts: each kind of mistake in one line."""
+"""Users' datasets are compared with their facts: each kind of mistake gives one line."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +31,7 @@ class Listed(torch.utils.data.Dataset):
 
 
 class Read:
-    """Images that are read as they are asked for."""
+    """Images that are read on demand."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape

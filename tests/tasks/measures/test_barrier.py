@@ -1,4 +1,4 @@
-"""Linear paths between networks: where the barrier is known, and what it is made of."""
+"""Linear paths between networks: cases with known barriers, and their parts."""
 
 from math import isnan
 
@@ -30,7 +30,7 @@ def lenet() -> Weights:
 
 
 def permuted(weights: Weights) -> Weights:
-    """The same function, its hidden units in another order."""
+    """Return the same function with its hidden units in another order."""
     generator = torch.Generator().manual_seed(0)
     first, second = (torch.randperm(n, generator=generator) for n in (300, 100))
     return {

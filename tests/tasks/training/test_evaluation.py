@@ -1,4 +1,4 @@
-"""Evaluation in parts, and what a task's process must not import to do its work."""
+"""Evaluation in parts, and modules that a task's process must not import."""
 
 import subprocess
 import sys

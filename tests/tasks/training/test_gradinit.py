@@ -18,7 +18,7 @@ RECIPE = Recipe(steps=20, batch_size=64, lr=0.1, evaluate_every=20, rescale_step
 
 
 def _loss_after_a_step(weights: dict[str, torch.Tensor]) -> float:
-    """Over the first ten batches, each with one step of 0.1 on the batch before."""
+    """Return the loss over ten batches, each after one step of 0.1 on the batch before."""
     module = build(NETWORK).train()
     batches = list(training_batches(DATA.train, RECIPE, 0, 0, 11))
     total = 0.0

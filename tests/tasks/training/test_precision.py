@@ -1,4 +1,4 @@
-"""One definition of how floats are computed, wherever a run is computed."""
+"""One definition of floating-point precision, for all code that computes with weights."""
 
 from dataclasses import replace
 
@@ -131,7 +131,7 @@ def test_bfloat16_learns_what_float32_does_and_keeps_zeros() -> None:
 
 
 def test_a_rescaled_start_is_computed_in_float32() -> None:
-    """So that it is the same, whatever trains on from it."""
+    """It is then the same, whatever precision trains from it."""
     starts = [
         train(
             NETWORK,

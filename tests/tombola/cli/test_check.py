@@ -1,4 +1,4 @@
-"""`tombola check` finds in seconds what a launch would find in every task."""
+"""`tombola check` finds in seconds the mistakes that a launch would find in every task."""
 
 from pathlib import Path
 

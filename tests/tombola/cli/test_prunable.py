@@ -1,4 +1,4 @@
-"""What of a network can be pruned is said by `plan` and `show`; patterns are checked by `plan`."""
+"""`plan` and `show` report the prunable share of a network; `plan` checks patterns."""
 
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def tombola(*arguments: object) -> Result:
 
 
 def prunable(result: Result) -> list[str]:
-    """The lines of a plan that say what is prunable."""
+    """Return the lines of a plan about prunable shares."""
     assert result.exit_code == 0, result.output
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     first = next(n for n, line in enumerate(lines) if line.startswith("prunable"))
