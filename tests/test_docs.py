@@ -1,4 +1,4 @@
-"""The documentation cannot rot: links live, commands exist, and no machine shows through."""
+"""Documentation stays true: links work, commands exist, no path of a machine appears."""
 
 import re
 import shlex
@@ -25,7 +25,7 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(R
 
 
 def commands() -> dict[str, set[str]]:
-    """The options that each command knows."""
+    """Return the options of each command."""
     from tombola.cli import app
 
     group = typer.main.get_command(app)
@@ -36,7 +36,7 @@ def commands() -> dict[str, set[str]]:
 
 
 def shown(page: Path) -> list[list[str]]:
-    """The words after each `tombola` in a page's shell blocks; a quoted query may span lines."""
+    """Return the words after each `tombola` in a page's shell blocks; queries may span lines."""
     lines = []
     for block in re.findall(r"```(?:bash|console|sh)\n(.*?)```", page.read_text(), re.DOTALL):
         quoted_or_continued = r'"[^"]*"|\\\n'

@@ -1,4 +1,4 @@
-"""The store: committing, listing and reading ten thousand results, live and compacted."""
+"""The store: commit, list and read ten thousand results, live and compacted."""
 
 import sys
 import tempfile

@@ -32,7 +32,7 @@ longest life reaches beyond the thirty-odd that the largest pack makes before it
 
 
 def run(path: Path, store: Path, fuse: int | None) -> None:
-    """Run the sweep here; die at the `fuse`-th file operation."""
+    """Run the sweep in this process and die at file operation number `fuse`."""
     if fuse is not None:
         left = [fuse]
 

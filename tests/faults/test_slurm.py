@@ -52,7 +52,7 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 @pytest.fixture(scope="module")
 def slurm() -> Iterator[dict[str, str]]:
-    """The environment in which `sbatch` reaches a Slurm of two nodes."""
+    """Start a Slurm of two nodes; return the environment in which `sbatch` reaches it."""
     missing = [name for name in NEEDED if shutil.which(name) is None]
     if missing or os.geteuid() != 0:
         pytest.skip(f"needs root and Debian's slurm-wlm and munge; missing: {missing or 'root'}")
@@ -81,7 +81,7 @@ def slurm() -> Iterator[dict[str, str]]:
 
 @contextmanager
 def daemons():
-    """Start daemons in the foreground; the last is stopped first."""
+    """Start daemons in the foreground; the last one is stopped first."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(folder: Path, *command: str) -> None:
@@ -102,7 +102,7 @@ def said(environment: dict[str, str], *command: str) -> str:
 
 
 def submit(folder: Path, environment: dict[str, str], root: Path, *options: str) -> str:
-    """Submit the script; the job's number."""
+    """Submit the script; return the number of the job."""
     job = ["sbatch", "--parsable", "--nodes=2", "--cpus-per-task=1", "--output=job-%j.out"]
     command = [*job, str(root / "clusters" / "slurm.sh"), "tiny.yaml"]
     return subprocess.run(
@@ -116,7 +116,7 @@ def submit(folder: Path, environment: dict[str, str], root: Path, *options: str)
 
 
 def end(folder: Path, environment: dict[str, str], job: str) -> tuple[str, str]:
-    """Wait for a job: its exit code, and what it wrote. Nothing of it is left."""
+    """Wait for a job; return its exit code and output, and assert that no process is left."""
 
     def state() -> str:
         return said(environment, "scontrol", "show", "job", job)

@@ -1,4 +1,4 @@
-"""A sweep as a job of a real cluster: it outlives its terminal, and stops at a checkpoint."""
+"""A sweep as a job of a real cluster outlives its terminal and stops at a checkpoint."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def by_size(module, weights, kept, batches, seed):
 
 @pytest.fixture(scope="module")
 def jobs() -> Iterator[tuple[Cluster, str]]:
-    """A head with a job server, and its URL; whatever it imports of ours is shipped."""
+    """Start a head with a job server; return its URL. Our packages are shipped to it."""
     with cluster() as made:
         made.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         port = free_port()

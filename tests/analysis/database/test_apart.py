@@ -1,7 +1,7 @@
-"""Whatever differs among trials sets them apart: no mean is over two settings, no name is two's.
+"""Trials that differ in any setting stay apart: no mean mixes settings, no two share a name.
 
-A store has a sweep for each way in which two trials can differ, and each place that averages or
-names trials is asked about each.
+The store has a sweep for each way in which two trials can differ. Each place that averages or names
+trials is tested with each of them.
 """
 
 import io
@@ -40,7 +40,7 @@ OTHER = {pa.string(): "adam", pa.int32(): 7, pa.float64(): 0.25, pa.bool_(): Tru
 
 
 def differently(way: str) -> Row:
-    """What a trial has that differs so; nothing where no column says it."""
+    """Return the columns of a trial that hold such a difference; none if no column does."""
     if way == "order":
         return {}
     if way == "lr_in_the_last_digits":
@@ -49,7 +49,7 @@ def differently(way: str) -> Row:
 
 
 def rows(way: str) -> list[Row]:
-    """A sweep of two methods, one of which is asked for in another setting, too."""
+    """Build a sweep of two methods, one of them in a second setting as well."""
     found = []
     for name, method in product(REACHED, ("snip", "random")):
         if method == "random" and name == "other":

@@ -1,4 +1,4 @@
-"""The door to the store: what readers see, and that they see it once."""
+"""Connections to a store: what readers see, and that they see each result once."""
 
 import threading
 from pathlib import Path

@@ -1,7 +1,8 @@
-"""Every figure as it looks: its ink as a picture, its words as text, both as they were looked at.
+"""Every figure's look: its shapes as a picture, its words as text, compared with reviewed files.
 
-Letters differ between versions of freetype, and the layout with them, by more than a missing curve
-does. So pictures have neither, and hold what letters never touch. `make baseline` draws them anew.
+Letters, and the layout with them, differ between versions of freetype by more than a missing curve
+does. So the pictures hold no letters, and the layout in them does not depend on letters. `make
+baseline` draws the pictures again.
 """
 
 import json

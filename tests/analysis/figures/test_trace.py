@@ -1,4 +1,4 @@
-"""From a figure's file back to the runs behind it, and whether it is still what it would be."""
+"""From the file of a figure back to its runs, and whether it would be drawn the same today."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Tables for papers: what each cell says, what its marks mean, and the same bytes each time."""
+"""Tables for papers: contents of cells, meaning of marks, and the same bytes each time."""
 
 import csv
 import io
@@ -220,7 +220,7 @@ def has_latex() -> bool:
 
 @pytest.mark.skipif(not has_latex(), reason="takes pdflatex with booktabs and siunitx")
 def test_pdflatex_sets_the_tables_within_the_text_of_a_paper(tmp_path: Path) -> None:
-    """Odd names, marks, several networks, and more densities than fit a line."""
+    """With unusual names, marks, several networks, and more densities than fit in a line."""
     odd = json.dumps({"a_b|c": "50% R&D #1 {x} ^~\\ <é> $5 μ"})
     settings: list[Row] = [{"options": odd}, {"options": "{}"}]
     study = build_store.Study(accuracy, ("snip",), (0.5,), of_method={"snip": settings})

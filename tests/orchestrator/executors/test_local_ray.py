@@ -1,4 +1,4 @@
-"""What a local Ray needs of a machine, and what is left of it: without any Ray."""
+"""A local Ray's demands on a machine, and the files it leaves, tested without any Ray."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 @pytest.fixture
 def usual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A short folder of the test's own that counts as the user's for a session."""
+    """Return a short folder that counts as the user's folder for Ray sessions."""
     short = Path("/tmp") / f"tombola-test-{os.getpid()}"
     short.mkdir(exist_ok=True)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))

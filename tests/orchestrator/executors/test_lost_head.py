@@ -1,4 +1,4 @@
-"""A cluster whose head does not answer is lost after a while, and never waited for in Ray."""
+"""A cluster whose head does not answer is given up after a while; no call to Ray waits for it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Fuses as stories: how tasks end on nodes, and what is concluded of the nodes."""
+"""Circuit breakers as stories: how tasks end on nodes, and the verdicts on the nodes."""
 
 from orchestrator.scheduling.node_health import STREAK, Cleared, Fenced, Fuses, Suspected
 

@@ -1,4 +1,4 @@
-"""Methods as expressions, published recipes, transfer, masks alone and a user's own code."""
+"""Methods as expressions, published recipes, transfer, masks alone, and methods of user code."""
 
 from pathlib import Path
 
@@ -164,7 +164,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_mask_found_on_one_dataset_is_trained_on_another(own: Path) -> None:
-    """The classifier has another shape there: it is new and dense, the rest is the ticket."""
+    """The classifier's shape differs there, so it is new and dense; the rest is the ticket."""
     _, ticket = answered(
         own,
         {"method": "imp", "levels": [3], "found_on": "digits"},
@@ -199,7 +199,7 @@ def test_ones_own_score_network_and_dataset_by_name(own: Path) -> None:
 
 
 def test_what_earlier_versions_found_still_counts(own: Path) -> None:
-    """They knew a user's code by the bytes of its file."""
+    """They identified a user's code by the bytes of its file."""
     from tasks.values import user_code as code
 
     def asked() -> study.Study:

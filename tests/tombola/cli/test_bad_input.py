@@ -1,4 +1,4 @@
-"""Every bad input gets one clear line, exit code 2, no traceback, and loses nothing."""
+"""Every bad input gives one clear line and exit code 2, no traceback, and loses nothing."""
 
 from collections.abc import Callable
 from pathlib import Path

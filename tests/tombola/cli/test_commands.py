@@ -1,4 +1,4 @@
-"""The real command, from a sweep file to figures, as a user meets it."""
+"""The real command, from a sweep file to figures, as a user runs it."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ FIGURES = ["accuracy-vs-sparsity", "ablations", "density-by-layer"]
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished sweep, run by Ray."""
+    """Run a sweep by Ray; return its folder."""
     folder = tmp_path_factory.mktemp("commands")
     write_sweep(folder, figures=FIGURES)
     ran = command("run", "tiny.yaml", cwd=folder)
@@ -182,7 +182,7 @@ def test_a_failing_task_fails_the_run_with_1_and_the_rest_is_done(tmp_path: Path
 
 @pytest.mark.slow
 def test_a_launch_among_foreign_modules_of_the_same_names_uses_ours(tmp_path: Path) -> None:
-    """`tasks` and `tests` are common names; the installed command must not meet them."""
+    """`tasks` and `tests` are common names; the installed command must not import them."""
     import subprocess
     import sys
 

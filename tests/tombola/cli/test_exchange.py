@@ -1,4 +1,4 @@
-"""Stores that meet: imported, compared, exported, by the real command."""
+"""Several stores: import, compare and export by the real command."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two stores that share the dense run and a ticket."""
+    """Build two stores that share the dense run and a ticket."""
     folder = tmp_path_factory.mktemp("made")
     for name, grids in GRIDS.items():
         asked = study.read(write_sweep(folder, name=name, grids=grids))
@@ -40,7 +40,7 @@ def folder(made: Path, tmp_path: Path) -> Path:
 
 
 def rewrite(store: Path, key: str, **changes: Any) -> None:
-    """As if another machine had found something else."""
+    """Change a result as if another machine had computed it."""
     row = results.find(store, key)
     (store / layout.result(key)).unlink()
     results.commit(store, {**row, **changes})
@@ -87,7 +87,7 @@ def test_a_store_imported_into_an_empty_one_is_that_store(folder: Path) -> None:
 
 
 def test_a_result_that_differs_is_an_alarm_and_nothing_on_it_is_taken(folder: Path) -> None:
-    """Here the dense run's mask of IMP is known to `of_left`, with other weights kept."""
+    """The dense run of IMP's mask is known here, with other weights kept."""
     left, right = folder / "of_left", folder / "of_right"
     mask = mask_of(right, "magnitude")
     row = results.find(right, mask)

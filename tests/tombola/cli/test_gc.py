@@ -1,4 +1,4 @@
-"""Freeing what nobody needs: by policy, never what an undone trial reads, results never."""
+"""Deleting files that nobody needs: by policy, never inputs of a missing trial, never results."""
 
 from pathlib import Path
 

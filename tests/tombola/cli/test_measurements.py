@@ -1,4 +1,4 @@
-"""What a grid asks to be measured besides: barriers, masks as graphs, latency."""
+"""Measurements that a grid asks for: barriers, masks as graphs, latency."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Mistakes of a user: all told at once, each once and where it is, and nothing lost by them."""
+"""Mistakes in sweep files: all reported at once, each once and with its line; nothing is lost."""
 
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,7 @@ def test_a_condition_that_cannot_be_asked_leaves_the_store_as_it_was(tmp_path: P
 def test_a_condition_is_asked_before_its_sweep_is_registered(
     before: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A driver that is killed while it asks leaves nothing, and another one sees nothing."""
+    """A driver killed during the query leaves nothing, and other drivers see nothing."""
     store = tmp_path / "store"
     if before:
         study.register(study.read(write_sweep(tmp_path)), store)

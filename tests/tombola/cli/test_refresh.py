@@ -1,4 +1,4 @@
-"""`results.duckdb` while a launch goes on: any client sees what has come in since it began."""
+"""`results.duckdb` during a launch: any client sees the results so far."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""Finished tasks done once more on purpose: the noise floor, and the alarm."""
+"""Finished tasks repeated on purpose: the noise floor, and the alarm."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the store promises: whole files or none, one result for a key, no silent change."""
+"""Guarantees of the store: whole files or none, one result for a key, no silent change."""
 
 import errno
 import os
@@ -125,7 +125,7 @@ def test_a_tasks_artifacts_come_before_its_result_however_many_are_committed_at_
 
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is done to files from here on: "" for a sync, the new name for a move."""
+    """Record operations on files from here on: "" for a sync, the new name for a move."""
     done: list[str] = []
     sync, move = os.fsync, os.replace
 
@@ -225,7 +225,7 @@ def test_no_flipped_bit_changes_a_result_unnoticed(filled: Path) -> None:
 
 
 def ended_process() -> int:
-    """The number of a process that is gone."""
+    """Return the number of a process that has ended."""
     ended = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
     )
@@ -233,7 +233,7 @@ def ended_process() -> int:
 
 
 def left_by(process: int, store: Path) -> set[Path]:
-    """What a process was writing when it was killed, seconds ago."""
+    """Build the file that a process was writing when it was killed, seconds ago."""
     path, begun = any_result(store), f"{socket.gethostname()}.{process}"
     left = {
         path.with_name(f".{path.name}.{begun}.0.tmp"),

@@ -1,4 +1,4 @@
-"""What a node keeps of the store on its own disk: whole, its own, bounded, and never needed."""
+"""A node's cache of the store on its own disk: whole files, bounded, and never required."""
 
 import io
 import os
@@ -139,7 +139,7 @@ def test_what_a_killed_worker_left_unfinished_is_never_read_and_goes_in_time(
 
 
 def test_workers_share_it(tmp_path: Path, node: Path) -> None:
-    """Each writes, reads and evicts; what is found is whole."""
+    """Workers write, read and evict at once; files that are found are whole."""
 
     def work(worker: int) -> int:
         near, found = Nearby(node, "launch", 2000), 0
