@@ -3,6 +3,7 @@
 A page asks for a part by a comment, `<!-- generate: commands -->`. PARTS has each part by name.
 """
 
+import html
 import re
 import tempfile
 import typing
@@ -43,7 +44,9 @@ def table(head: Row, rows: Iterable[Row]) -> str:
 
 
 def code(text: object) -> str:
-    """Return text as inline code, or nothing for nothing."""
+    """Return text as inline code, or nothing for nothing; a bar would end a table's cell."""
+    if "|" in str(text):
+        return f"<code>{html.escape(str(text)).replace('|', '&#124;')}</code>"
     return f"`{text}`" if str(text) else ""
 
 
@@ -224,9 +227,14 @@ def _own_options(kind: type) -> str:
     common = {field.name: field.default for field in fields(figure_options.Options)}
     changed = [f for f in fields(kind) if common.get(f.name, MISSING) != f.default]
     return ", ".join(
-        code(f.name) + (f" ({_plain(f.default)})" if f.default not in (None, ()) else "")
+        code(f.name)
+        + (f" ({', '.join(_listed(f.default))})" if f.default not in (None, ()) else "")
         for f in changed
     )
+
+
+def _listed(value: object) -> list[str]:
+    return [str(item) for item in (value if isinstance(value, tuple) else (value,))]
 
 
 def figure_takes() -> str:
@@ -276,7 +284,9 @@ def _command(name: str, command: Any) -> str:
     context = command.context_class(command, info_name=name)
     rows = [parameter.get_help_record(context) for parameter in command.get_params(context)]
     usage = " ".join([name, *command.collect_usage_pieces(context)])
-    described = table(("", ""), ((code(left), right) for left, right in filter(None, rows)))
+    described = table(
+        ("option", "meaning"), ((code(left), right) for left, right in filter(None, rows))
+    )
     text = " ".join((command.help or "").split())
     return f"## {name}\n\n{text}\n\n```text\n{usage}\n```\n\n{described}"
 
