@@ -12,7 +12,7 @@ __all__ = ["app", "main"]
 def main() -> None:
     """Entry point of the `tombola` command."""
     if "_TOMBOLA_COMPLETE" in os.environ:  # set by a shell that completes a command line
-        from typer.completion import completion_init
+        from typer._completion_classes import completion_init
 
         completion_init()
     app()
