@@ -52,7 +52,7 @@ class ClusterLost(TombolaError):
     exit_code = ExitCode.CLUSTER_LOST
 
     def __init__(self, problem: str) -> None:
-        super().__init__(f"{problem}; what is finished is kept: give the same command to go on")
+        super().__init__(f"{problem}; finished results are stored: run the same command again")
 
 
 class StoreError(TombolaError):

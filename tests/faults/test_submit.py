@@ -86,7 +86,7 @@ def test_a_job_that_is_stopped_keeps_its_checkpoint(
     ray_job(running, url, "stop", identity)
     said = ray_job(running, url, "logs", identity)
     assert "SIGTERM: stopping at checkpoints, 30 s at most" in said
-    assert "1 trainings go on from their checkpoints" in said
+    assert "1 trainings continue from their checkpoints" in said
     assert any(layout.published(kept, ".safetensors"))
     assert verify(tmp_path / "store") == []
 

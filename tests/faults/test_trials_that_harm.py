@@ -170,7 +170,7 @@ def test_a_driver_whose_only_node_died_says_so_and_loses_nothing(tmp_path: Path)
         os.kill(raylet, signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 2, errors
-    assert "the Ray cluster has no node left; what is finished is kept" in errors
+    assert "the Ray cluster has no node left; finished results are stored" in errors
     assert "Traceback" not in errors
     again = command("run", "tiny.yaml", "--executor", "inline", cwd=tmp_path)
     assert again.returncode == 0

@@ -26,7 +26,7 @@ def status(
 ) -> None:
     """How far each sweep of the store is, also while it runs elsewhere."""
     from analysis.database import connection as results
-    from tombola.cli.views import status as looking
+    from tombola.cli.views.status import print_status
     from tombola.store import beacon
 
     root = shared.opened(store)
@@ -39,7 +39,7 @@ def status(
                 results.figures_of(connection, name)  # refuses a sweep it does not know
             if watch:
                 console.clear()
-            open_trials = looking.print_status(console, connection, name, beacon.heard(root))
+            open_trials = print_status(console, connection, name, beacon.heard(root))
         if not watch or not open_trials:
             return
         time.sleep(WATCH_SECONDS)
@@ -82,13 +82,11 @@ def sql(
     """Ask the store in SQL, reading only. Without a query: tables, columns and examples."""
     from analysis.database import connection as results
     from analysis.database import sql as reading
-    from tombola.cli.views import status as looking
+    from tombola.cli.views.show import print_schema
 
     root = shared.opened(store)
     if query is None:
-        looking.print_schema(
-            shared.console(), results.describe(results.connect(root)), results.EXAMPLES
-        )
+        print_schema(shared.console(), results.describe(results.connect(root)), results.EXAMPLES)
         return
     text = sys.stdin.read() if query == "-" else query
     reading.write(reading.query(root, text), format, sys.stdout)
@@ -106,12 +104,12 @@ def lint(
     """Check a sweep against the field's reporting checklist, with the evidence."""
     from analysis import lint as checking
     from analysis.database import connection as results
-    from tombola.cli.views import status as looking
+    from tombola.cli.views.checks import print_checklist
 
     root = shared.opened(store)
     with results.scanning(root), results.connect(root) as connection:
         findings = checking.lint(connection, shared.name_of(sweep))
-    looking.print_checklist(shared.console(), findings)
+    print_checklist(shared.console(), findings)
     if strict and any(finding.outcome != "ok" for finding in findings):
         raise typer.Exit(ExitCode.TASKS_FAILED)
 
@@ -124,11 +122,11 @@ def show(
 ) -> None:
     """What an expression is, where its result came from, and what uses it."""
     from analysis.database import connection as results
-    from tombola.cli.views import status as looking
+    from tombola.cli.views.show import print_expression
 
     root = shared.opened(store)
     with results.scanning(root):
-        looking.print_expression(shared.console(), results.connect(root), key)
+        print_expression(shared.console(), results.connect(root), key)
 
 
 @app.command()
@@ -139,12 +137,11 @@ def measure(
 ) -> None:
     """What costs too much to measure of every mask: Ramanujan quantities, latency, size."""
     from analysis.database import connection as results
-    from tombola.cli.views import plan
-    from tombola.cli.views import status as looking
+    from tombola.cli.views.show import find_key, print_measured
 
     root = shared.opened(store)
     with results.scanning(root):
-        whole = looking.find_key(results.connect(root), key)
+        whole = find_key(results.connect(root), key)
     from orchestrator.node.task import measure_mask
 
-    plan.print_measured(shared.console(), *measure_mask(root, whole))
+    print_measured(shared.console(), *measure_mask(root, whole))

@@ -191,3 +191,11 @@ def console() -> Any:
     from tombola.terminal import Terminal
 
     return Terminal(width=None if sys.stdout.isatty() else 120)
+
+
+def missing_files(planned: Any) -> list[str]:
+    """Return a message for each dataset of a plan whose files are not on this machine."""
+    from orchestrator.planning.planner import datasets
+    from tasks.data import files
+
+    return [message for name in datasets(planned) if (message := files.missing(name))]

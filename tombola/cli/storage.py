@@ -22,19 +22,19 @@ def verify(
     """Read everything in the store and check that it is what it says."""
     from rich.progress import Progress
 
-    from tombola.cli.views import plan
-    from tombola.store import verify as checking
+    from tombola.cli.views.checks import print_findings
+    from tombola.store import verify
 
     root = shared.opened(store)
     console = shared.console()
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("checking", total=None)
-        findings = checking.verify(root, lambda count: bar.update(task, completed=count))
-    plan.print_findings(console, findings)
+        findings = verify.verify(root, lambda count: bar.update(task, completed=count))
+    print_findings(console, findings)
     lacking = sum(not finding.removable for finding in findings)
     leftover = sum(finding.leftover for finding in findings)
     if repair and len(findings) > lacking:
-        checking.repair(findings)
+        verify.repair(findings)
         shared.say(
             f"removed {len(findings) - lacking}; run the sweep again to compute what is missing"
         )
@@ -74,14 +74,14 @@ def gc(
     ] = False,
 ) -> None:
     """Free weights and masks that no sweep keeps or still needs (`keep` in its file)."""
-    from orchestrator.maintenance import gc as finding
-    from tombola.cli.views import plan
+    from orchestrator.maintenance import gc
+    from tombola.cli.views.plan import size
 
     root = shared.opened(store)
-    found = finding.surplus(root, trusted=run_code)
+    found = gc.surplus(root, trusted=run_code)
     if delete:
-        finding.free(found)
-    said = f"{len(found.paths):,} files, {plan.size(found.bytes)}"
+        gc.free(found)
+    said = f"{len(found.paths):,} files, {size(found.bytes)}"
     if not found.paths:
         shared.say("nothing to free: sweeps keep or need every state and mask")
     else:

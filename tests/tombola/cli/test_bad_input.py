@@ -237,7 +237,7 @@ def test_truncated_states_are_said_removed_and_made_again(here: Path) -> None:
     write_sweep(here, grids=[{"method": "imp", "levels": [3], "rewind_step": 3}])
     result = invoke("run", "tiny.yaml", "--executor", "inline")
     assert result.exit_code == 0, result.output
-    assert "Damaged files were found and removed; what they held is done again" in result.output
+    assert "Damaged files were removed. Their results are computed again" in result.output
     assert "Traceback" not in result.output
 
 

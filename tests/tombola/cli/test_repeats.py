@@ -121,7 +121,7 @@ def test_what_cannot_be_done_again_is_left_out(folder: Path) -> None:
 def test_a_repeated_launch_says_so_and_publishes_the_table(folder: Path) -> None:
     told = tombola("run", "tiny.yaml", "--executor", "inline", "--repeat-fraction", 0.5, cwd=folder)
     assert told.returncode == 0, told.stderr
-    assert "finished tasks are done once more" in told.stdout
+    assert "finished tasks are repeated" in told.stdout
     with duckdb.connect(str(folder / "store" / layout.DATABASE), read_only=True) as client:
         [(keys,)] = client.execute("SELECT count(DISTINCT key) FROM repeats").fetchall()
     assert f"{keys} of {keys} came out the same" in told.stdout

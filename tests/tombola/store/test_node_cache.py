@@ -15,7 +15,7 @@ from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
 from orchestrator.running.launch import Limits, launch
 from tests.support.small import outcome, write_sweep
-from tombola.cli.views.status import print_reads
+from tombola.cli.views.summary import print_reads
 from tombola.errors import DamagedFile
 from tombola.store import artifacts, layout
 from tombola.store.node_cache import ABANDONED_SECONDS, Nearby, nearby

@@ -8,16 +8,12 @@ from rich.table import Table
 
 from orchestrator.planning.cost import Costs, Estimate
 from orchestrator.planning.planner import Plan, Task, Value, alone, together, trained
-from orchestrator.running.launch import Failed, Progress
 from orchestrator.running.progress import duration
 from orchestrator.running.study import Study
-from orchestrator.scheduling.failures import Failure
 from orchestrator.sweep.labels import Labels
 from tasks.values.measurements import Barrier, Graphs, Latency
 from tasks.values.records import Run, State
 from tombola.store import settings
-from tombola.store.results import Row
-from tombola.store.verify import Finding
 from tombola.terminal import styled
 
 SHORT_KEY = 12
@@ -125,46 +121,6 @@ def _named(labels: Labels, differing: Mapping[str, set[str]], *, several: bool) 
     )
 
 
-def print_failures(console: Console, failures: Sequence[Failed], blocked: int) -> None:
-    """Failures grouped by what was raised, with one traceback each."""
-    groups: dict[tuple[Failure, str], list[Failed]] = {}
-    for failure in failures:
-        groups.setdefault((failure.why, failure.message), []).append(failure)
-    for (why, message), members in groups.items():
-        console.print(
-            styled(("failed", "red"), f"  {len(members)} x {why.word}: {message}"),
-            soft_wrap=True,
-        )
-        console.print(
-            f"        e.g. {members[0].task.key[:SHORT_KEY]} {describe(members[0].task.value)}"
-        )
-        if members[0].traceback and why is Failure.RAISED:
-            console.print(members[0].traceback.rstrip(), style="dim")
-    if blocked:
-        console.print(styled(("blocked", "yellow"), f" {blocked} tasks need one that failed"))
-
-
-def print_given_up(console: Console, progress: Progress) -> None:
-    """What was cancelled, and which nodes were fenced off."""
-    for node in progress.fenced:
-        console.print(
-            styled(
-                ("fenced off", "red"),
-                f"  node {node}: different tasks failed there one after another, and succeeded "
-                "elsewhere",
-            ),
-            soft_wrap=True,
-        )
-    if progress.cancelled:
-        console.print(f"{len(progress.cancelled):,} tasks were cancelled")
-
-
-def print_findings(console: Console, findings: Sequence[Finding]) -> None:
-    """What verify found, a line each."""
-    for finding in findings:
-        console.print(f"{finding.path}: {finding.problem}", soft_wrap=True)
-
-
 def _is_whole(planned: Plan) -> bool:
     return all(task.reason == "not in the store" for task in planned.tasks.values())
 
@@ -186,27 +142,3 @@ def size(count: float) -> str:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"
-
-
-def print_measured(console: Console, layers: list[Row], forms: list[Row]) -> None:
-    """A mask's layers as bipartite graphs, and what its forms take."""
-    table = Table("layer", box=None)
-    for heading in ("kept", "density", "dead units", "Δr", "Δs", "IMDB", "random bound"):
-        table.add_column(heading, justify="right")
-    for layer in layers:
-        graph = ("delta_regular", "delta_spectral", "imdb", "random_bound")
-        table.add_row(
-            layer["layer"],
-            f"{layer['kept']:,}",
-            f"{layer['kept'] / layer['size']:.3%}",
-            f"{layer['dead_units']:,}",
-            *("-" if layer.get(name) is None else f"{layer[name]:.3f}" for name in graph),
-        )
-    console.print(table)
-    console.print()
-    table = Table("form", box=None)
-    for heading in ("a pass of one image", "size"):
-        table.add_column(heading, justify="right")
-    for form in forms:
-        table.add_row(form["form"], f"{form['milliseconds']:.2f} ms", f"{form['bytes']:,} bytes")
-    console.print(table)
