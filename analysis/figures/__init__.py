@@ -103,7 +103,7 @@ def prepare(connection: Any, sweep: str, entry: Any) -> Prepared:
 
 
 def _module(name: str) -> Any:
-    return import_module(f"analysis.figures.{FIGURES[name].module}")
+    return import_module(f"analysis.figures.kinds.{FIGURES[name].module}")
 
 
 def draw(
