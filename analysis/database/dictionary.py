@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from analysis.database import connection as results
+from analysis.database.connection import TABLES, describe
 
 _COLUMNS_BY_UNIT = {
     "s": "seconds",
@@ -48,6 +48,6 @@ def entries(connection: duckdb.DuckDBPyConnection) -> list[Entry]:
     """The dictionary of a connection's tables, a user's own fields included."""
     return [
         Entry(table, column, kind, UNITS.get(column, ""), meaning)
-        for table, column, kind, meaning in results.describe(connection)
-        if table in results.TABLES
+        for table, column, kind, meaning in describe(connection)
+        if table in TABLES
     ]

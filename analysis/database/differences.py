@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from analysis.database import connection as results
+from analysis.database.connection import figures_of
 from analysis.database.quoting import literal
 from tombola.store import schema
 
@@ -43,7 +43,7 @@ def between(connection: duckdb.DuckDBPyConnection, first: str, second: str) -> D
         When the store does not know one of them.
     """
     for table, sweep in (("a", first), ("b", second)):
-        results.figures_of(connection, sweep)  # refuses a sweep that the store does not know
+        figures_of(connection, sweep)  # refuses a sweep that the store does not know
         asked = f"SELECT * FROM trials WHERE sweep = {literal(sweep)}"
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {asked}")
     same = "a.run_key IS NOT DISTINCT FROM b.run_key AND a.mask_key IS NOT DISTINCT FROM b.mask_key"

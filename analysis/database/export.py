@@ -17,8 +17,17 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from analysis.database import connection as results
 from analysis.database import dictionary
+from analysis.database.connection import (
+    TABLES,
+    closed,
+    comment,
+    connect,
+    create,
+    define,
+    figures_of,
+    scanning,
+)
 from analysis.database.dictionary import Entry
 from analysis.database.quoting import identifier, literal
 from tombola.errors import StoreError
@@ -65,10 +74,10 @@ def publish(store: str | Path) -> Path:
     """
     root = locate(store)
     path = root / layout.DATABASE
-    with results.scanning(root), results.connect(root) as connection:
+    with scanning(root), connect(root) as connection:
         try:
             with _uploaded(path) if remote(path) else _aside(path) as aside:
-                _write_database(connection, aside, dict.fromkeys(results.TABLES, "true"))
+                _write_database(connection, aside, dict.fromkeys(TABLES, "true"))
         except Unwritten as error:
             what = f"{layout.DATABASE} of {root} cannot be written ({error})"
             raise StoreError(f"{what}; every result is kept, `tombola run` makes it anew") from None
@@ -110,11 +119,11 @@ def export(
     """
     if path.suffix not in FORMATS:
         raise StoreError(f"--to takes a file that ends in {', '.join(FORMATS)}, not {path.name}")
-    if table not in results.TABLES:
-        raise StoreError(f"no table {table!r}; there are {', '.join(results.TABLES)}")
+    if table not in TABLES:
+        raise StoreError(f"no table {table!r}; there are {', '.join(TABLES)}")
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise StoreError(f"{path} cannot be written: name a file in a folder that exists")
-    with results.scanning(store), results.connect(store) as connection:
+    with scanning(store), connect(store) as connection:
         chosen = _chosen(connection, sweep)
         with _aside(path) as aside:
             if path.suffix == ".duckdb":
@@ -142,8 +151,8 @@ def export(
 def _chosen(connection: duckdb.DuckDBPyConnection, sweep: str | None) -> Mapping[str, str]:
     """By table, what selects the rows."""
     if sweep is None:
-        return dict.fromkeys(results.TABLES, "true")
-    results.figures_of(connection, sweep)  # refuses a sweep that the store does not know
+        return dict.fromkeys(TABLES, "true")
+    figures_of(connection, sweep)  # refuses a sweep that the store does not know
     connection.execute(_KEYS, {"sweep": sweep})
     return {table: of.format(sweep=literal(sweep)) for table, of in _OF_SWEEP.items()}
 
@@ -180,20 +189,20 @@ def _write_database(
 ) -> None:
     told = dictionary.entries(connection)
     with _written(path) as written:
-        for table in results.TABLES:
+        for table in TABLES:
             rows = connection.sql(f"FROM {table} WHERE {chosen[table]}").to_arrow_reader(_ROWS)
-            results.create(written, table, rows)
-        results.comment(written, {(one.table_name, one.column_name): one.meaning for one in told})
-        results.define(written)
+            create(written, table, rows)
+        comment(written, {(one.table_name, one.column_name): one.meaning for one in told})
+        define(written)
         columns = dict(zip(Entry._fields, zip(*told, strict=True), strict=True))
-        results.create(written, "dictionary", pa.table({n: list(v) for n, v in columns.items()}))
+        create(written, "dictionary", pa.table({n: list(v) for n, v in columns.items()}))
         written.execute("CHECKPOINT")  # closing does it, too, but is silent where it fails
 
 
 @contextmanager
 def _written(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
-        with results.closed(str(path), storage_compatibility_version=STORAGE) as connection:
+        with closed(str(path), storage_compatibility_version=STORAGE) as connection:
             yield connection
     except (duckdb.IOException, duckdb.FatalException, duckdb.TransactionException) as error:
         raise Unwritten(str(error).splitlines()[0].rpartition(": ")[2]) from None

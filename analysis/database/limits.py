@@ -20,7 +20,7 @@ import psutil
 import pyarrow as pa
 
 from analysis.database import children, hints
-from analysis.database import connection as results
+from analysis.database.connection import connect, scanning
 from tombola.errors import QueryError, StoreError, TombolaError
 
 _REFUSED = 1
@@ -34,7 +34,7 @@ _LEAST = 16 * 10**6
 class Question:
     """A query to a store, with its limits: memory such as 4GB, and seconds of wall time.
 
-    `beside` is as in `results.connect`.
+    `beside` is as in `connection.connect`.
     """
 
     store: str
@@ -75,14 +75,14 @@ def answer(question: Question) -> pa.Table:
     before = psutil.Process().memory_info()
     try:
         beside = Path(question.beside) if question.beside else None
-        connection = results.connect(question.store, question.memory_limit, beside)
+        connection = connect(question.store, question.memory_limit, beside)
     except (duckdb.OutOfMemoryException, pa.ArrowMemoryError, MemoryError):
         raise QueryError(
             f"to open the store takes more memory than {question.memory_limit}"
         ) from None
     try:
         _limit(question, before)
-        with results.scanning(question.store):
+        with scanning(question.store):
             return connection.sql(question.sql).to_arrow_table()
     except (duckdb.OutOfMemoryException, pa.ArrowMemoryError, MemoryError):
         raise QueryError(_too_much(question)) from None

@@ -46,6 +46,20 @@ MISSING = "missing"
 
 
 @dataclass(frozen=True)
+class _Request:
+    """A valid entry of `figures:`: the figure, its options as written, and their values."""
+
+    name: str
+    given: dict[str, Any]
+    options: options.AnyOptions
+
+    @property
+    def module(self) -> Any:
+        """Module with the `SQL`, `select` and `draw` of the figure."""
+        return import_module(f"analysis.figures.kinds.{FIGURES[self.name].module}")
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A figure before its ink: the facts, what draws them, and (JSON) where they come from."""
 
@@ -78,9 +92,7 @@ def select(connection: Any, sweep: str, name: str, given: dict[str, Any]) -> Any
     FigureError
         When it is not known or has nothing to show.
     """
-    if found := problems({name: given}):
-        raise FigureError(found[0])
-    return _module(name).select(connection, sweep, options.made(name, given))
+    return _select(connection, sweep, _request({name: given}))
 
 
 def prepare(connection: Any, sweep: str, entry: Any) -> Prepared:
@@ -91,19 +103,7 @@ def prepare(connection: Any, sweep: str, entry: Any) -> Prepared:
     FigureError
         When it is not known or has nothing to show.
     """
-    from analysis.figures import save
-
-    if found := problems(entry):
-        raise FigureError(found[0])
-    name, given = parse(entry)
-    module = _module(name)
-    facts = select(connection, sweep, name, given)
-    about = save.about(connection, sweep, name, given, module.SQL, facts.runs)
-    return Prepared(name, facts, module.draw, about)
-
-
-def _module(name: str) -> Any:
-    return import_module(f"analysis.figures.kinds.{FIGURES[name].module}")
+    return _prepare(connection, sweep, _request(entry))
 
 
 def draw(
@@ -181,7 +181,7 @@ def compare(
 
 def ledger(store: str | Path, sweep_name: str, figures: list[Any]) -> Any:
     """What each figure took, as an Arrow table (see costing.by_figure). Raises as `draw` does."""
-    from analysis.database import connection as results
+    from analysis.database.connection import connect, scanning
     from analysis.figures import costing
 
     drawn = {
@@ -189,7 +189,7 @@ def ledger(store: str | Path, sweep_name: str, figures: list[Any]) -> Any:
         for stem, one in _prepared(store, sweep_name, figures)
         if not isinstance(one, FigureError)
     }
-    with results.scanning(store), results.connect(store) as connection:
+    with scanning(store), connect(store) as connection:
         return costing.by_figure(connection, sweep_name, drawn)
 
 
@@ -240,27 +240,47 @@ def _prepared(
     store: str | Path, sweep: str, figures: list[Any]
 ) -> list[tuple[str, Prepared | FigureError]]:
     """What is asked for by the name of its file, selected in one snapshot, or why it cannot be."""
-    from analysis.database import connection as results
+    from analysis.database.connection import connect, figures_of, scanning
 
-    if found := check(figures):
-        raise FigureError(found[0])
-    if not figures:
+    requests = [_request(entry) for entry in figures]
+    if not requests:
         known = ", ".join(FIGURES)
         raise FigureError(
             f"sweep {sweep} asks for no figures; add `figures: [{known}]` to its file"
         )
-    with results.scanning(store), results.connect(store) as connection:
-        results.figures_of(connection, sweep)
-        prepared = [_prepared_or_why(connection, sweep, entry) for entry in figures]
-    names = [parse(entry)[0] for entry in figures]
+    with scanning(store), connect(store) as connection:
+        figures_of(connection, sweep)
+        prepared = [_prepared_or_why(connection, sweep, request) for request in requests]
+    names = [request.name for request in requests]
     nths = [names[: number + 1].count(name) for number, name in enumerate(names)]
     stems = [name if nth == 1 else f"{name}-{nth}" for name, nth in zip(names, nths, strict=True)]
     return list(zip(stems, prepared, strict=True))
 
 
-def _prepared_or_why(connection: Any, sweep: str, entry: Any) -> Prepared | FigureError:
+def _request(entry: Any) -> _Request:
+    if mistakes := problems(entry):
+        raise FigureError(mistakes[0])
+    name, given = parse(entry)
+    return _Request(name, given, options.made(name, given))
+
+
+def _select(connection: Any, sweep: str, request: _Request) -> Any:
+    return request.module.select(connection, sweep, request.options)
+
+
+def _prepare(connection: Any, sweep: str, request: _Request) -> Prepared:
+    from analysis.figures import save
+
+    facts = _select(connection, sweep, request)
+    about = save.about(
+        connection, sweep, request.name, request.given, request.module.SQL, facts.runs
+    )
+    return Prepared(request.name, facts, request.module.draw, about)
+
+
+def _prepared_or_why(connection: Any, sweep: str, request: _Request) -> Prepared | FigureError:
     try:
-        return prepare(connection, sweep, entry)
+        return _prepare(connection, sweep, request)
     except FigureError as error:
         return error
     except (StatisticsError, PublishedError) as error:

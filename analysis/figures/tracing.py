@@ -9,8 +9,9 @@ import duckdb
 import pyarrow as pa
 
 from analysis import figures, reference
-from analysis.database import connection as results
 from analysis.database import sql
+from analysis.database.connection import connect, count, scanning
+from analysis.database.rows import Row, query_rows
 from analysis.selection import options, selection
 from tombola.errors import FigureError, TombolaError
 
@@ -54,7 +55,7 @@ def standings(store: str | Path, places: Iterable[Path]) -> dict[Path, Standing]
         When the store is missing or damaged.
     """
     said = {path: _said(path) for place in places for path in _pictures(place)}
-    with results.scanning(store), results.connect(store) as connection:
+    with scanning(store), connect(store) as connection:
         known = _known(connection)
         # Each once: the PDF and the PNG of a figure say the same.
         found = {one: _standing(connection, known, json.loads(one)) for one in set(said.values())}
@@ -63,7 +64,7 @@ def standings(store: str | Path, places: Iterable[Path]) -> dict[Path, Standing]
 
 def sweeps(store: str | Path) -> set[str]:
     """Names of the sweeps that a store knows."""
-    with results.count(store) as connection:
+    with count(store) as connection:
         return _known(connection)
 
 
@@ -79,7 +80,7 @@ def runs(connection: duckdb.DuckDBPyConnection, about: dict[str, Any]) -> pa.Tab
         When the figure or its SQL is not one that this version knows, or selects nothing.
     """
     given = _given(about)
-    chosen: Sequence[selection.Row]
+    chosen: Sequence[Row]
     if isinstance(given, options.Options):
         chosen = _chosen(connection, about, given)
     else:
@@ -161,7 +162,7 @@ def _standing(
 
 def _chosen(
     connection: duckdb.DuckDBPyConnection, about: dict[str, Any], given: options.Options
-) -> Sequence[selection.Row]:
+) -> Sequence[Row]:
     """Trials that the figure's own SQL selects: its first statement, where there are several."""
     first, *_ = sql.admitted(about["sql"])  # a file from anywhere says it
     try:
@@ -171,13 +172,11 @@ def _chosen(
         raise FigureError(f"the figure's SQL is of another version: {said}") from None
 
 
-def _shown(connection: duckdb.DuckDBPyConnection, about: dict[str, Any]) -> Sequence[selection.Row]:
+def _shown(connection: duckdb.DuckDBPyConnection, about: dict[str, Any]) -> Sequence[Row]:
     """Trials that are answered by what a figure shows that is not of trials but of tasks."""
     given = about.get("options") or {}
     facts = figures.select(connection, about["sweep"], about["figure"], given)
-    cursor = connection.execute(selection.SQL, {"sweep": about["sweep"]})
-    names = [column[0] for column in cursor.description or ()]
-    rows = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+    rows = query_rows(connection, selection.SQL, {"sweep": about["sweep"]})
     return [row for row in rows if selection.answer(row) in set(facts.runs)]
 
 
@@ -190,11 +189,11 @@ def _given(about: dict[str, Any]) -> options.AnyOptions:
     return options.made(name, given)
 
 
-def _order(row: selection.Row) -> tuple[Any, ...]:
+def _order(row: Row) -> tuple[Any, ...]:
     return *selection.of(row, _CURVE), -row["requested_density"], row["replicate"]
 
 
-def _point(row: selection.Row, key: str, where: list[Any]) -> tuple[Any, ...]:
+def _point(row: Row, key: str, where: list[Any]) -> tuple[Any, ...]:
     return (
         *selection.of(row, (*_CURVE, "requested_density", "replicate")),
         key[:_SHORT],

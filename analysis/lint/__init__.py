@@ -10,7 +10,7 @@ from typing import Literal
 
 import duckdb
 
-from analysis.database import connection as results
+from analysis.database.connection import figures_of
 from analysis.lint.evidence import Evidence, read
 from analysis.lint.rules import RULES, Answer
 
@@ -43,7 +43,7 @@ def lint(connection: duckdb.DuckDBPyConnection, sweep: str) -> tuple[Finding, ..
     StoreError
         When the store does not know the sweep.
     """
-    results.figures_of(connection, sweep)
+    figures_of(connection, sweep)
     return judge(read(connection, sweep))
 
 

@@ -1,13 +1,11 @@
 """What the rules of the checklist look at: rows of one sweep."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import duckdb
 
+from analysis.database.rows import Row, query_rows
 from tombola.store.settings import SETTING
-
-Row = dict[str, Any]
 
 PAIR = ("dataset", "network")
 
@@ -52,11 +50,5 @@ class Evidence:
 
 def read(connection: duckdb.DuckDBPyConnection, sweep: str) -> Evidence:
     """The evidence that a store has of a sweep."""
-    trials, code = (_rows(connection, sql, sweep) for sql in (TRIALS, CODE))
-    return Evidence(trials, code)
-
-
-def _rows(connection: duckdb.DuckDBPyConnection, sql: str, sweep: str) -> tuple[Row, ...]:
-    cursor = connection.execute(sql, {"sweep": sweep})
-    names = [column[0] for column in cursor.description or ()]
-    return tuple(dict(zip(names, values, strict=True)) for values in cursor.fetchall())
+    trials, code = (query_rows(connection, sql, {"sweep": sweep}) for sql in (TRIALS, CODE))
+    return Evidence(tuple(trials), tuple(code))

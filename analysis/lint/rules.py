@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from analysis.lint.evidence import PAIR, Evidence, Row
+from analysis.database.rows import Row
+from analysis.lint.evidence import PAIR, Evidence
 from analysis.selection.selection import grouped, of
 from tombola.store import schema
 from tombola.store.settings import RECIPE, SETTING, varying

@@ -15,7 +15,7 @@ import duckdb
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from analysis.database import connection as results
+from analysis.database.connection import connect, scanning
 from analysis.report import contents
 from tombola.errors import AnalysisError
 from tombola.text import lines
@@ -37,7 +37,7 @@ def write(store: str | Path, sweep: str, path: Path) -> Path:
     """
     if path.is_dir():
         raise AnalysisError(f"{path} is a directory; a report is written to a file")
-    with results.scanning(store), results.connect(store) as connection:
+    with scanning(store), connect(store) as connection:
         text = page(connection, sweep)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")

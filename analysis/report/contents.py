@@ -9,7 +9,8 @@ import yaml
 from markupsafe import Markup
 
 from analysis import figures, style
-from analysis.database import connection as results
+from analysis.database.connection import figures_of
+from analysis.database.rows import query_rows
 from analysis.figures import save
 from analysis.report import queries, sections
 from analysis.report.sections import Section
@@ -55,13 +56,11 @@ def gather(connection: duckdb.DuckDBPyConnection, sweep: str) -> Report:
     StoreError
         When the store does not know the sweep.
     """
-    asked = results.figures_of(connection, sweep)
+    asked = figures_of(connection, sweep)
     revision, definition = connection.execute(
         "SELECT revision, definition FROM sweeps WHERE sweep = ? AND current", [sweep]
     ).fetchall()[0]
-    cursor = connection.execute(queries.summary(sweep))
-    names = [column[0] for column in cursor.description or ()]
-    counts = dict(zip(names, cursor.fetchall()[0], strict=True))
+    [counts] = query_rows(connection, queries.summary(sweep))
     said = json.loads(definition)
     pictures = [picture(connection, sweep, entry, number) for number, entry in enumerate(asked, 1)]
     drawn = {f"{n}. {one.title}": one.runs for n, one in enumerate(pictures, 1) if one.runs}

@@ -11,10 +11,10 @@ from statistics import mean
 from typing import Any
 
 from analysis import stats, style
+from analysis.database.rows import Row
 from analysis.selection import selection, series
 from analysis.selection.metrics import METRICS, Metric
 from analysis.selection.options import StepOptions
-from analysis.selection.selection import Row
 from tombola.errors import TableError
 
 _ANSWERED = (

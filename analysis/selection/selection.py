@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from analysis import style
+from analysis.database.rows import Row, query_rows
 from analysis.selection.metrics import METRICS, Metric
 from analysis.selection.options import CurveOptions, LearningOptions, Options, Report
 from analysis.stats import SPREADS, Spread
@@ -32,7 +33,6 @@ COLUMNS = (
 SQL = f"SELECT {', '.join(COLUMNS)} FROM trials WHERE sweep = $sweep ORDER BY trial"
 
 T = TypeVar("T")
-Row = dict[str, Any]
 Setting = tuple[Any, ...]
 
 
@@ -61,11 +61,9 @@ def choose(
     FigureError
         When no pruned one is.
     """
-    cursor = connection.execute(sql, {"sweep": sweep})
-    names = [column[0] for column in cursor.description or ()]
-    found = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
     name = options.metric if isinstance(options, CurveOptions) else "accuracy"
-    rows = [_measured(row, METRICS[name], options.report) for row in found]
+    trials = query_rows(connection, sql, {"sweep": sweep})
+    rows = [_measured(row, METRICS[name], options.report) for row in trials]
     _check_where(rows, options)
     asked = [row for row in rows if _passes(row, options)]
     done = [row for row in asked if row["status"] == "done"]

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from analysis import style
+from analysis.database.rows import Row
 from analysis.selection.metrics import Metric
-from analysis.selection.selection import Row, Selection, Setting, answer, grouped, of, setting
+from analysis.selection.selection import Selection, Setting, answer, grouped, of, setting
 from analysis.selection.split import Split
 from analysis.stats import Spread, Summary, summary
 from tombola.store.settings import RECIPE, details

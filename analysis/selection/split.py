@@ -13,8 +13,8 @@ from math import ceil
 from typing import Any
 
 from analysis import style
+from analysis.database.rows import Row
 from analysis.selection import selection
-from analysis.selection.selection import Row
 from tombola.errors import FigureError
 from tombola.store import settings
 

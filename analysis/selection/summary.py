@@ -11,8 +11,9 @@ from typing import Any
 
 import duckdb
 
+from analysis.database.rows import Row, query_rows
 from analysis.selection.metrics import METRICS
-from analysis.selection.selection import SQL, Row, answer, of, set_apart
+from analysis.selection.selection import SQL, answer, of, set_apart
 from tombola import rounding
 from tombola.store.settings import details, varying
 
@@ -40,9 +41,7 @@ class Summary:
 
 def summary(connection: duckdb.DuckDBPyConnection, sweep: str) -> Summary:
     """Mean test accuracy over replicates at the last step, of what is done."""
-    cursor = connection.execute(SQL, {"sweep": sweep})
-    columns = [column[0] for column in cursor.description or ()]
-    rows: list[Row] = [dict(zip(columns, v, strict=True)) for v in cursor.fetchall()]
+    rows = query_rows(connection, SQL, {"sweep": sweep})
     dense = [{**row, "options": None, "apart": None} for row in rows if row["method"] == "dense"]
     pruned = [row for row in rows if row["method"] != "dense"]
     set_apart(pruned)

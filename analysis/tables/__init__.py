@@ -31,7 +31,7 @@ def render(
     TableError
         When the metric, a method or a density is none that the sweep has.
     """
-    from analysis.database import connection as results
+    from analysis.database.connection import connect, figures_of, scanning
     from analysis.figures import save
     from analysis.selection import samples, selection
     from analysis.selection.options import StepOptions
@@ -44,8 +44,8 @@ def render(
         "ablations": [*ablations],
         "densities": [*densities],
     }
-    with results.scanning(store), results.connect(store) as connection:
-        results.figures_of(connection, sweep)  # refuses a sweep that the store does not know
+    with scanning(store), connect(store) as connection:
+        figures_of(connection, sweep)  # refuses a sweep that the store does not know
         study = samples.read(connection, sweep, options, densities)
         about = save.about(connection, sweep, "table", given, selection.SQL, study.runs)
     write = {"markdown": formats.markdown, "latex": formats.latex, "csv": formats.tidy}[format]

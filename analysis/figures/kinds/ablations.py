@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis import style
-from analysis.figures import axes as marks
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, series, split
 from analysis.selection.options import CurveOptions
 from analysis.selection.series import Dense, Panel, Series
@@ -31,16 +32,12 @@ class Cell:
     dense: tuple[Dense, ...]
 
 
-@dataclass(frozen=True)
-class Facts:
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
     """What is drawn: cells by method, in the sweep's order."""
 
     cells: tuple[Cell, ...]
-    runs: tuple[str, ...]
-    note: str
-    width: float
     metric: str
-    title: str | None = None
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: CurveOptions) -> Facts:
@@ -66,28 +63,25 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: CurveOpti
     split.check(sweep, chosen.rows, len(cells))
     return Facts(
         cells=tuple(cells),
-        runs=chosen.runs,
-        note=selection.footnote(chosen, series.replicates(panels), options.spread),
-        width=style.WIDTHS[options.width],
         metric=chosen.metric.label,
-        title=options.title,
+        **base_fields(chosen, series.replicates(panels), options),
     )
 
 
 def draw(facts: Facts) -> Figure:
     """Small panels on shared axes under one legend."""
     there = {one.ablation for cell in facts.cells for one in cell.curves}
-    dense = marks.dense_handles(one for cell in facts.cells for one in cell.dense)
+    dense = axes.dense_handles(one for cell in facts.cells for one in cell.dense)
     looks = map(style.look_of_ablation, sorted(there, key=style.ablation_order))
-    handles = [marks.handle(look) for look in looks]
-    frame = marks.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
-    grid = marks.Grid(
+    handles = [axes.handle(look) for look in looks]
+    frame = axes.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
+    grid = axes.Grid(
         tuple(dict.fromkeys(cell.method for cell in facts.cells)),
         tuple(dict.fromkeys(cell.problem for cell in facts.cells)),
         facts.width,
     )
     shared = {"sharex": True, "sharey": True}
-    figure, body, lines = marks.sheet(grid.shape, grid.panel_height, frame, **shared)
+    figure, body, lines = axes.sheet(grid.shape, grid.panel_height, frame, **shared)
     names = [str(line.get_label()) for line in dense]
     densities = {p.density for cell in facts.cells for one in cell.curves for p in one.points}
     shown = {}
@@ -95,7 +89,7 @@ def draw(facts: Facts) -> Figure:
         line, column = grid.place(cell.method, cell.problem)
         ax = lines[line][column]
         _draw_cell(ax, cell, names)
-        marks.weights_remaining(ax, densities, room=int(2.4 * facts.width / grid.shape[1]))
+        axes.weights_remaining(ax, densities, room=int(2.4 * facts.width / grid.shape[1]))
         ax.yaxis.set_major_locator(MaxNLocator(grid.ticks, steps=[1, 2, 2.5, 5, 10]))
         shown[line, column] = cell.method
     grid.finish(lines, shown)
@@ -106,10 +100,10 @@ def draw(facts: Facts) -> Figure:
 
 def _draw_cell(ax: Axes, cell: Cell, dense: list[str]) -> None:
     """The unmodified curve is drawn last, thinner: where others meet it, they show around."""
-    marks.dense_line(ax, cell.dense, dense)
+    axes.dense_line(ax, cell.dense, dense)
     for one in reversed(cell.curves):
         thin = {"linewidth": 0.9, "markersize": 2.4} if one.ablation == "none" else {}
-        marks.curve(ax, one.points, style.look_of_ablation(one.ablation), **thin)
+        axes.curve(ax, one.points, style.look_of_ablation(one.ablation), **thin)
 
 
 def _curves(panel: Panel, label: str) -> tuple[Series, ...]:

@@ -9,11 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis import style
-from analysis.figures import axes as marks
+from analysis.database.rows import Row
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, series, split
 from analysis.selection.metrics import Metric
 from analysis.selection.options import RankOptions
-from analysis.selection.selection import Row
 from analysis.stats import Spread, Summary
 
 SQL = selection.SQL
@@ -57,16 +58,12 @@ class Panel:
     dense: tuple[series.Dense, ...]
 
 
-@dataclass(frozen=True)
-class Facts:
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
     """What is drawn."""
 
     panels: tuple[Panel, ...]
-    runs: tuple[str, ...]
-    note: str
-    width: float
     metric: str
-    title: str | None = None
     each_explains: bool = False
 
 
@@ -108,43 +105,41 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: RankOptio
         panels.append(Panel(title, curves, dense[network, dataset, place]))
     counts = {p.shown.n for panel in panels for one in panel.curves for p in one.points}
     shown = {p.title: {c.label for c in p.curves} for p in panels}
+    remarks = selection.left_out(there_are, wanted) + split.absent(
+        {} if by.each_explains else shown
+    )
     return Facts(
         panels=tuple(panels),
-        runs=chosen.runs,
-        note=selection.footnote(chosen, counts, options.spread)
-        + selection.left_out(there_are, wanted)
-        + split.absent({} if by.each_explains else shown),
-        width=style.WIDTHS[options.width],
         metric=chosen.metric.label,
-        title=options.title,
         each_explains=by.each_explains,
+        **base_fields(chosen, counts, options, remarks),
     )
 
 
 def draw(facts: Facts) -> Figure:
     """Panels side by side under one legend; early steps have as much room as late ones."""
     count = len(facts.panels)
-    shape = marks.abreast(count, facts.width, each_explains=facts.each_explains)
-    height = marks.tall(2.1, shape, facts.width)
-    dense = marks.dense_handles(one for panel in facts.panels for one in panel.dense)
+    shape = axes.abreast(count, facts.width, each_explains=facts.each_explains)
+    height = axes.tall(2.1, shape, facts.width)
+    dense = axes.dense_handles(one for panel in facts.panels for one in panel.dense)
     curves = {one.label: one for panel in facts.panels for one in panel.curves}
     handles = [] if facts.each_explains else [_handle(one) for one in curves.values()]
-    frame = marks.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
+    frame = axes.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
     names = [str(line.get_label()) for line in dense]
-    figure, _, lines = marks.sheet(shape, height, frame)
+    figure, _, lines = axes.sheet(shape, height, frame)
     spots = [ax for line in lines for ax in line]
     for panel, ax in zip(facts.panels, spots, strict=False):
-        marks.dense_line(ax, panel.dense, names)
+        axes.dense_line(ax, panel.dense, names)
         for one in panel.curves:
-            marks.curve(ax, one.points, _look(one))
+            axes.curve(ax, one.points, _look(one))
         _step_axis(ax, {p.step for one in panel.curves for p in one.points}, shape[1])
-        marks.ticked(ax, 7, height)
-        marks.titled(ax, panel.title, facts.width / shape[1])
+        axes.ticked(ax, 7, height)
+        axes.titled(ax, panel.title, facts.width / shape[1])
         if facts.each_explains:
-            marks.explained(ax, [_handle(one) for one in panel.curves], facts.width)
+            axes.explained(ax, [_handle(one) for one in panel.curves], facts.width)
     for ax in lines[-1]:
         words = "Step of pruning or rewinding (iterations)"
-        ax.set_xlabel(marks.wrapped(words, facts.width / shape[1] - 0.4, 9.0, 0.05))
+        ax.set_xlabel(axes.wrapped(words, facts.width / shape[1] - 0.4, 9.0, 0.05))
     for line in lines:
         line[0].set_ylabel(facts.metric)
     for spare in spots[len(facts.panels) :]:
@@ -189,11 +184,11 @@ def _curves(
 
 
 def _look(one: Curve) -> style.Look:
-    return marks.look(one.method, one.variant, one.ablation, plain=one.plain)
+    return axes.look(one.method, one.variant, one.ablation, plain=one.plain)
 
 
 def _handle(one: Curve) -> Line2D:
-    return marks.handle(_look(one), one.label)
+    return axes.handle(_look(one), one.label)
 
 
 def _step_axis(ax: Axes, steps: set[int], columns: int) -> None:

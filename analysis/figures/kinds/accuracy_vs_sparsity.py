@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis import style
-from analysis.figures import axes as marks
-from analysis.figures import published
+from analysis.figures import axes, published
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, series, split
 from analysis.selection.options import AccuracyOptions
 from analysis.selection.series import Panel, Series
@@ -23,19 +23,15 @@ _MOST_PANELS = 12
 _PUBLISHED = style.Look(style.GREY, ".", "Published", published.LINE)
 
 
-@dataclass(frozen=True)
-class Facts:
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
     """What is drawn: panels, lines at chance and where the axis begins (fractions).
 
     `beside` are published curves of the same problems and methods, under our names.
     """
 
     panels: tuple[Panel, ...]
-    runs: tuple[str, ...]
-    note: str
-    width: float
     metric: str
-    title: str | None = None
     chance: float | None = None
     floor: float | None = None
     beside: tuple[published.Curve, ...] = ()
@@ -57,55 +53,52 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: AccuracyO
     if options.reference and options.metric != "accuracy":
         raise FigureError(f"reference goes with metric accuracy, not {options.metric}")
     beside = published.beside(options.reference, panels)
+    remarks = split.absent({} if by.each_explains else {p.title: _names(p) for p in panels})
+    remarks += published.footnote(options.reference, beside)
     return Facts(
         panels=panels,
-        runs=chosen.runs,
-        note=selection.footnote(chosen, series.replicates(panels), options.spread)
-        + split.absent({} if by.each_explains else {p.title: _names(p) for p in panels})
-        + published.footnote(options.reference, beside),
-        width=style.WIDTHS[options.width],
         metric=chosen.metric.label,
-        title=options.title,
         chance=options.chance,
         floor=options.floor,
         beside=beside,
         each_explains=by.each_explains,
+        **base_fields(chosen, series.replicates(panels), options, remarks),
     )
 
 
 def draw(facts: Facts) -> Figure:
     """Panels side by side under one legend."""
     count = len(facts.panels)
-    shape = marks.abreast(count, facts.width, each_explains=facts.each_explains)
-    height = marks.tall(2.3, shape, facts.width)
+    shape = axes.abreast(count, facts.width, each_explains=facts.each_explains)
+    height = axes.tall(2.3, shape, facts.width)
     together = len({panel.dataset for panel in facts.panels}) == 1
     curves = {(one.label, one.ablation): one for panel in facts.panels for one in panel.series}
-    dense = marks.dense_handles(one for panel in facts.panels for one in panel.dense)
+    dense = axes.dense_handles(one for panel in facts.panels for one in panel.dense)
     handles = [] if facts.each_explains else [_handle(one) for one in _ordered(curves.values())]
     if facts.chance is not None:
-        handles.append(marks.handle(_CHANCE))
+        handles.append(axes.handle(_CHANCE))
     cited = dict.fromkeys(one.cited for one in facts.beside)
-    handles += [marks.handle(_PUBLISHED, f"Published ({name})") for name in cited]
-    frame = marks.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
+    handles += [axes.handle(_PUBLISHED, f"Published ({name})") for name in cited]
+    frame = axes.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
     names = [str(line.get_label()) for line in dense]
-    figure, _, lines = marks.sheet(shape, height, frame, sharey=together)
+    figure, _, lines = axes.sheet(shape, height, frame, sharey=together)
     spots = [ax for line in lines for ax in line]
     for panel, ax in zip(facts.panels, spots, strict=False):
-        marks.dense_line(ax, panel.dense, names)
+        axes.dense_line(ax, panel.dense, names)
         _draw_published(ax, panel, facts.beside)
         for one in panel.series:
-            marks.curve(ax, one.points, _look(one))
+            axes.curve(ax, one.points, _look(one))
         densities = {p.density for one in panel.series for p in one.points}
-        marks.weights_remaining(ax, densities, room={1: 10, 2: 8}.get(shape[1], 4))
+        axes.weights_remaining(ax, densities, room={1: 10, 2: 8}.get(shape[1], 4))
         if facts.chance is not None:
             ax.axhline(100 * facts.chance, color=_CHANCE.colour, linestyle=_CHANCE.line)
         if facts.floor is not None:
             ax.set_ylim(100 * facts.floor, 100 + 3 * (1 - facts.floor))
-        marks.ticked(ax, 8, height)
-        marks.titled(ax, panel.title, facts.width / shape[1])
+        axes.ticked(ax, 8, height)
+        axes.titled(ax, panel.title, facts.width / shape[1])
         ax.set_xlabel("Weights remaining (%)")
         if facts.each_explains:
-            marks.explained(ax, [_handle(one) for one in _ordered(panel.series)], facts.width)
+            axes.explained(ax, [_handle(one) for one in _ordered(panel.series)], facts.width)
     for line in lines:
         line[0].set_ylabel(facts.metric)
     for spare in spots[count:]:
@@ -118,11 +111,11 @@ def _names(panel: Panel) -> set[str]:
 
 
 def _look(one: Series) -> style.Look:
-    return marks.look(one.method, one.variant, one.ablation, plain=one.plain)
+    return axes.look(one.method, one.variant, one.ablation, plain=one.plain)
 
 
 def _handle(one: Series) -> Line2D:
-    return marks.handle(_look(one), style.ablated(one.label, one.ablation))
+    return axes.handle(_look(one), style.ablated(one.label, one.ablation))
 
 
 def _draw_published(ax: Axes, panel: Panel, beside: Iterable[published.Curve]) -> None:

@@ -11,11 +11,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from analysis import style
-from analysis.figures import axes as marks
-from analysis.figures import facts as shared
+from analysis.database.rows import Row
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, series, split
 from analysis.selection.options import CostOptions
-from analysis.selection.selection import Row
 from analysis.stats import Summary
 from analysis.style import Look
 from tombola.errors import FigureError
@@ -71,7 +71,7 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts(shared.Facts):
+class Facts(BaseFacts):
     """What is drawn: cells by density, densest first; `unit` is what cost is told in."""
 
     cells: tuple[Cell, ...]
@@ -106,20 +106,16 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: CostOptio
     cells = _cells(chosen, wanted, options, by)
     split.check(sweep, chosen.rows, len(cells), _MOST_PANELS)
     counts = {point.shown.n for cell in cells for point in cell.points}
-    common = shared.common(chosen, counts, options)
+    remarks = _WHAT[options.unit]
+    remarks += selection.left_out(there_are, wanted) * (by != split.Split())
+    remarks += _absent(cells, everything, by)
     return Facts(
         cells=cells,
         densities=wanted,
         metric=chosen.metric.label,
         unit=_unit(rows, options.unit),
         each_explains=by.each_explains,
-        **common
-        | {
-            "note": common["note"]
-            + _WHAT[options.unit]
-            + selection.left_out(there_are, wanted) * (by != split.Split())
-            + _absent(cells, everything, by)
-        },
+        **base_fields(chosen, counts, options, remarks),
     )
 
 
@@ -128,7 +124,7 @@ def draw(facts: Facts) -> Figure:
     shared = () if facts.each_explains else facts.cells
     looks = {point.label: point.look for cell in shared for point in cell.points}
     handles = [_handle(look, label) for label, look in looks.items()]
-    frame = marks.Frame(facts.width, facts.title, facts.note, handles)
+    frame = axes.Frame(facts.width, facts.title, facts.note, handles)
     problems = tuple(dict.fromkeys(cell.problem for cell in facts.cells))
     order = sorted(facts.cells, key=lambda cell: -cell.density)
     names = tuple(dict.fromkeys(map(_named, order)))
@@ -136,18 +132,18 @@ def draw(facts: Facts) -> Figure:
         places = [(n, 0) for n in range(len(facts.cells))]
         titles = [_named(cell, several=len(problems) > 1) for cell in facts.cells]
         shape = len(places), 1
-        height = marks.tall(1.7, shape, facts.width)
+        height = axes.tall(1.7, shape, facts.width)
     else:
-        grid = marks.Grid(names, problems, facts.width)
+        grid = axes.Grid(names, problems, facts.width)
         places = [grid.place(_named(cell), cell.problem) for cell in facts.cells]
         titles = [_named(cell) for cell in facts.cells]
         shape, height = grid.shape, grid.panel_height
-    figure, body, lines = marks.sheet(shape, height, frame, sharex=True)
+    figure, body, lines = axes.sheet(shape, height, frame, sharex=True)
     for cell, (line, column), title in zip(facts.cells, places, titles, strict=True):
         _draw_cell(lines[line][column], cell.points)
         if facts.each_explains:
             own = [_handle(point.look, point.label) for point in cell.points]
-            marks.explained(lines[line][column], own, facts.width)
+            axes.explained(lines[line][column], own, facts.width)
             lines[line][column].set_title(title, fontsize=8.5, loc="left")
     if not facts.each_explains:
         grid.finish(lines, dict(zip(places, titles, strict=True)), beside=0.42)
@@ -176,7 +172,7 @@ def _named(cell: Cell, *, several: bool = False) -> str:
 
 
 def _handle(look: Look, label: str) -> Line2D:
-    return marks.handle(replace(look, line=""), label)
+    return axes.handle(replace(look, line=""), label)
 
 
 def _cells(
@@ -188,10 +184,10 @@ def _cells(
     for (*problem, _), members in selection.grouped(pruned, lambda r: _place(r, by)).items():
         dense = by.beside(chosen.rows, members)
         beside = tuple(
-            _point(label, replace(_DENSE, colour=marks.dense_look(n).colour), same, chosen, options)
+            _point(label, replace(_DENSE, colour=axes.dense_look(n).colour), same, chosen, options)
             for n, (label, same) in enumerate(series.dense_recipes(dense))
         )
-        looks = marks.looks([*selection.grouped(members, split.curve)], named, by)
+        looks = axes.looks([*selection.grouped(members, split.curve)], named, by)
         for density in wanted:
             here = [row for row in members if row["requested_density"] == density]
             points = tuple(
@@ -245,7 +241,7 @@ def _draw_cell(ax: Axes, points: Iterable[Point]) -> None:
     for same in _alike(points):
         apart = min(_APART, _MOST_APART / max(len(same) - 1, 1))
         for number, point in enumerate(same):
-            marks.spot(
+            axes.spot(
                 ax, point.cost, point.shown, point.look, apart * (number - (len(same) - 1) / 2)
             )
     ax.set_xscale("log")

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import stats, style
-from analysis.figures import axes as marks
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts
 from analysis.selection import samples, selection
 from analysis.selection.options import RankOptions
 from analysis.selection.samples import Sample, Study
@@ -25,16 +26,12 @@ _ABOVE, _BAR, _LETTER, _LINE = 0.5, 0.11, 0.052, 0.13
 """Inches: from the axis up to the title, from bar to bar, and a letter's width, a line's height."""
 
 
-@dataclass(frozen=True)
-class Facts:
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
     """What is drawn: names in the order of the ranking's methods."""
 
     names: tuple[str, ...]
     ranking: Ranking
-    runs: tuple[str, ...]
-    note: str
-    width: float
-    title: str | None = None
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: RankOptions) -> Facts:
@@ -88,8 +85,8 @@ def shared_columns(study: Study, names: Sequence[str]) -> list[dict[str, Sample]
 def draw(facts: Facts) -> Figure:
     """An axis of mean ranks, best at the left; names on either side, bars over cliques."""
     sheet = _Sheet(facts)
-    frame = marks.Frame(facts.width, facts.title, facts.note, [])
-    figure, _, [[ax]] = marks.sheet((1, 1), sheet.height, frame)
+    frame = axes.Frame(facts.width, facts.title, facts.note, [])
+    figure, _, [[ax]] = axes.sheet((1, 1), sheet.height, frame)
     ax.set_axis_off()
     ax.set_xlim(0, facts.width)
     ax.set_ylim(_ABOVE - sheet.height, _ABOVE)

@@ -9,10 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.figures import axes as marks
+from analysis.database.rows import Row
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, split
 from analysis.selection.options import LayerOptions
-from analysis.selection.selection import Row, Setting
+from analysis.selection.selection import Setting
 from analysis.stats import Spread, Summary, summary
 from analysis.style import Look
 
@@ -56,16 +58,12 @@ class Cell:
     profiles: tuple[Profile, ...]
 
 
-@dataclass(frozen=True)
-class Facts:
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
     """What is drawn: cells by method, in the sweep's order, and the total densities shown."""
 
     cells: tuple[Cell, ...]
     densities: tuple[float, ...]
-    runs: tuple[str, ...]
-    note: str
-    width: float
-    title: str | None = None
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LayerOptions) -> Facts:
@@ -88,40 +86,32 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LayerOpti
     cells = tuple(_cell(members, named, options.spread) for members in groups.values())
     split.check(sweep, chosen.rows, len(cells))
     counts = {x.density.n for cell in cells for p in cell.profiles for x in p.layers}
-    return Facts(
-        cells=cells,
-        densities=wanted,
-        runs=chosen.runs,
-        note=selection.footnote(chosen, counts, options.spread)
-        + " ×: a layer that keeps no weight in some replicate."
-        * any(x.collapsed for cell in cells for p in cell.profiles for x in p.layers),
-        width=style.WIDTHS[options.width],
-        title=options.title,
-    )
+    remarks = " ×: a layer that keeps no weight in some replicate." * _any_collapsed(cells)
+    return Facts(cells=cells, densities=wanted, **base_fields(chosen, counts, options, remarks))
 
 
 def draw(facts: Facts) -> Figure:
     """Small panels on shared axes; darker is denser in total."""
     handles = [
-        marks.handle(_shade(_NEUTRAL, n), f"{style.percent(density)}%")
+        axes.handle(_shade(_NEUTRAL, n), f"{style.percent(density)}%")
         for n, density in enumerate(facts.densities)
     ]
     legend_title = "In the whole network"
-    frame = marks.Frame(facts.width, facts.title, facts.note, handles, legend_title)
-    grid = marks.Grid(
+    frame = axes.Frame(facts.width, facts.title, facts.note, handles, legend_title)
+    grid = axes.Grid(
         tuple(dict.fromkeys(cell.label for cell in facts.cells)),
         tuple(dict.fromkeys(cell.problem for cell in facts.cells)),
         facts.width,
     )
     shared = {"sharex": "col", "sharey": True}
-    figure, body, lines = marks.sheet(grid.shape, grid.panel_height, frame, **shared)
+    figure, body, lines = axes.sheet(grid.shape, grid.panel_height, frame, **shared)
     lowest = _lowest(facts.cells)
     shown = {}
     for cell in facts.cells:
         line, column = grid.place(cell.label, cell.problem)
         _draw_cell(lines[line][column], cell, facts.densities, lowest / _BELOW)
         shown[line, column] = cell.label
-    collapsed = any(x.collapsed for cell in facts.cells for p in cell.profiles for x in p.layers)
+    collapsed = _any_collapsed(facts.cells)
     _scale(lines[0][0], lowest, collapsed=collapsed, every=1 if grid.panel_height >= 1 else 2)
     grid.finish(lines, shown)
     body.supxlabel("Layer, from the input", fontsize=9)
@@ -162,6 +152,10 @@ def _layers(rows: Sequence[Row], spread: Spread) -> tuple[Layer, ...]:
             )
         )
     return tuple(layers)
+
+
+def _any_collapsed(cells: Sequence[Cell]) -> bool:
+    return any(layer.collapsed for cell in cells for p in cell.profiles for layer in p.layers)
 
 
 def _lowest(cells: Sequence[Cell]) -> float:

@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.figures import axes as marks
+from analysis.database.rows import Row
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts
 from analysis.selection import selection
 from analysis.selection.options import UnablatedOptions
-from analysis.selection.selection import Row
 from tombola.errors import FigureError
 
 SQL = f"""
@@ -61,15 +62,11 @@ class Panel:
     most: float
 
 
-@dataclass(frozen=True)
-class Facts:
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
     """What is drawn: a panel for each network and dataset."""
 
     panels: tuple[Panel, ...]
-    runs: tuple[str, ...]
-    note: str
-    width: float
-    title: str | None = None
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: UnablatedOptions) -> Facts:
@@ -114,19 +111,19 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: Unablated
 
 def draw(facts: Facts) -> Figure:
     """Methods in lines, the best at the top; a mark for each replicate."""
-    frame = marks.Frame(facts.width, facts.title, facts.note, [])
+    frame = axes.Frame(facts.width, facts.title, facts.note, [])
     labels = [method.label for panel in facts.panels for method in panel.methods]
-    widest = min(max(map(marks.inches, labels)), _MOST_NAME * facts.width)
+    widest = min(max(map(axes.inches, labels)), _MOST_NAME * facts.width)
     side_by_side = facts.width / len(facts.panels) - widest >= _LEAST_PANEL
     shape = (1, len(facts.panels)) if side_by_side else (len(facts.panels), 1)
     heights = [0.55 + _height(panel, widest) * len(panel.methods) for panel in facts.panels]
     tall = max(heights) if side_by_side else sum(heights) / len(heights)
     ratios = {} if side_by_side else {"gridspec_kw": {"height_ratios": heights}}
-    figure, body, lines = marks.sheet(shape, tall, frame, **ratios)
+    figure, body, lines = axes.sheet(shape, tall, frame, **ratios)
     panels = [ax for line in lines for ax in line]
     for ax, panel in zip(panels, facts.panels, strict=True):
         _draw_panel(ax, panel, widest)
-        title = marks.wrapped(panel.problem, facts.width / shape[1] - 0.3, 9.5, 0.055)
+        title = axes.wrapped(panel.problem, facts.width / shape[1] - 0.3, 9.5, 0.055)
         ax.set_title(title, fontsize=9.5)
     body.supxlabel("Compression (prunable weights / weights kept)", fontsize=9)
     return figure
@@ -186,7 +183,7 @@ def _draw_panel(ax: Axes, panel: Panel, widest: float) -> None:
 
 
 def _name(method: Method, widest: float, size: float = 8.0) -> str:
-    return marks.wrapped(method.label, widest + 0.02, size, 0.04)
+    return axes.wrapped(method.label, widest + 0.02, size, 0.04)
 
 
 def _height(panel: Panel, widest: float) -> float:

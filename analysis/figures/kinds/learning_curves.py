@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis import style
-from analysis.figures import axes as marks
-from analysis.figures import facts as shared
+from analysis.database.rows import Row
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, split
 from analysis.selection.options import LearningOptions
-from analysis.selection.selection import Row
 from analysis.stats import Spread, Summary, summary
 from tombola.errors import FigureError
 
@@ -59,7 +59,7 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts(shared.Facts):
+class Facts(BaseFacts):
     """What is drawn: cells by method, in the sweep's order, and the densities of all."""
 
     cells: tuple[Cell, ...]
@@ -94,33 +94,33 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LearningO
         cells=cells,
         densities=wanted,
         label=f"{_SPLITS[options.split]} {unit}",
-        **shared.common(chosen, counts, options),
+        **base_fields(chosen, counts, options),
     )
 
 
 def draw(facts: Facts) -> Figure:
     """Small panels on shared axes; the sparser the lighter, the dense network black."""
     looks = _looks(facts.densities)
-    frame = marks.Frame(
+    frame = axes.Frame(
         facts.width,
         facts.title,
         facts.note,
-        [marks.handle(look) for look in looks.values()],
+        [axes.handle(look) for look in looks.values()],
         "Weights remaining",
     )
-    grid = marks.Grid(
+    grid = axes.Grid(
         tuple(dict.fromkeys(cell.label for cell in facts.cells)),
         tuple(dict.fromkeys(cell.problem for cell in facts.cells)),
         facts.width,
     )
     joint: dict[str, Any] = {"sharex": "col", "sharey": True}
-    figure, body, lines = marks.sheet(grid.shape, grid.panel_height, frame, **joint)
+    figure, body, lines = axes.sheet(grid.shape, grid.panel_height, frame, **joint)
     placed = {}
     for cell in facts.cells:
         line, column = grid.place(cell.label, cell.problem)
         ax = lines[line][column]
         for one in cell.curves:
-            marks.curve(ax, one.points, looks[one.density], linewidth=1.0)
+            axes.curve(ax, one.points, looks[one.density], linewidth=1.0)
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
         ax.yaxis.set_major_locator(MaxNLocator(grid.ticks, steps=[1, 2, 2.5, 5, 10]))
         placed[line, column] = cell.label

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis import style
-from analysis.figures import axes as marks
-from analysis.figures import facts as shared
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts
 from analysis.selection.options import LineageOptions
 from tombola.errors import FigureError
 
@@ -67,7 +67,7 @@ class Level:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts(shared.Facts):
+class Facts(BaseFacts):
     """What is drawn: levels from the dense run to the ticket."""
 
     levels: tuple[Level, ...]
@@ -105,11 +105,9 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LineageOp
 
 def draw(facts: Facts) -> Figure:
     """Accuracy by level, and below it the graph of runs and masks with the keys they have."""
-    frame = marks.Frame(facts.width, facts.title, facts.note, [])
+    frame = axes.Frame(facts.width, facts.title, facts.note, [])
     ratios = {"height_ratios": [1.0, 2.1]}
-    figure, _, [[above], [below]] = marks.sheet(
-        (2, 1), 1.75, frame, sharex=True, gridspec_kw=ratios
-    )
+    figure, _, [[above], [below]] = axes.sheet((2, 1), 1.75, frame, sharex=True, gridspec_kw=ratios)
     _draw_accuracy(above, facts)
     _draw_graph(below, facts)
     above.set_title(facts.problem, fontsize=9.5)

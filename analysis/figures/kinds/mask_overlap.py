@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from analysis import style
-from analysis.figures import axes as marks
-from analysis.figures import facts as shared
+from analysis.database.rows import Row
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, split
 from analysis.selection.options import OverlapOptions
-from analysis.selection.selection import Row
 from tombola.errors import FigureError
 
 _OVERLAPS = """
@@ -65,7 +65,7 @@ class Panel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts(shared.Facts):
+class Facts(BaseFacts):
     """What is drawn."""
 
     panels: tuple[Panel, ...]
@@ -102,7 +102,6 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: OverlapOp
             f"sweep {sweep} has no two masks to compare across {options.across}: it takes several, "
             "and their files in the store"
         )
-    common = shared.common(chosen, [1], options)
     counts = sorted({cell.n for panel in panels for cell in panel.cells.values()})
     of = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     where = "beside" if max(len(panel.lines) for panel in panels) > _LOW else "below"
@@ -119,7 +118,7 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: OverlapOp
     )
     if chosen.done < chosen.asked:
         note += f" {chosen.done:,} of {chosen.asked:,} trials done."
-    return Facts(panels=panels, **common | {"note": note})
+    return Facts(panels=panels, **base_fields(chosen, [1], options) | {"note": note})
 
 
 def draw(facts: Facts) -> Figure:
@@ -127,13 +126,13 @@ def draw(facts: Facts) -> Figure:
     lines = max(len(panel.lines) for panel in facts.panels)
     columns = max(len(panel.columns) for panel in facts.panels)
     abreast = 1 if facts.width < 4 or columns > _FEW else 2 if columns > 5 else 3
-    shape = marks.spread_out(len(facts.panels), abreast)
+    shape = axes.spread_out(len(facts.panels), abreast)
     size = _size_of_names(max(lines, columns))
     widest = 0.06 * max(len(name) for panel in facts.panels for name in panel.lines)
     across = (facts.width - widest) / shape[1]
     crowded = columns > _WRITTEN or across * 0.95 / columns < _READABLE
     if crowded:
-        widest = max(marks.inches(name, size) for panel in facts.panels for name in panel.lines)
+        widest = max(axes.inches(name, size) for panel in facts.panels for name in panel.lines)
         across = (facts.width - widest - 0.7) / shape[1]
     label = 0.06 * max(len(name) for panel in facts.panels for name in panel.columns)
     below = 0.1 if crowded else min(label, 1.2 if columns <= _FEW else 2.2)
@@ -141,14 +140,14 @@ def draw(facts: Facts) -> Figure:
     side = min(across * 0.95 / columns, 0.42)
     height = max(min(side, _PAGE / (lines * shape[0])), least)
     tall = height * lines + below + 0.3
-    frame = marks.Frame(facts.width, facts.title, facts.note, [])
+    frame = axes.Frame(facts.width, facts.title, facts.note, [])
     same = len({panel.lines for panel in facts.panels}) == 1
-    figure, body, spots = marks.sheet(shape, tall, frame, sharey=same)
+    figure, body, spots = axes.sheet(shape, tall, frame, sharey=same)
     flat = [ax for line in spots for ax in line]
     for panel, ax in zip(facts.panels, flat, strict=False):
         _draw_panel(ax, panel, (across / columns, height), size, crowded=crowded)
         room = facts.width / shape[1]
-        ax.set_title(marks.wrapped(panel.title, room - 0.3, 8.5, 0.05), fontsize=8.5, loc="left")
+        ax.set_title(axes.wrapped(panel.title, room - 0.3, 8.5, 0.05), fontsize=8.5, loc="left")
     for spare in flat[len(facts.panels) :]:
         spare.remove()
     if crowded:

@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from analysis import style
-from analysis.figures import axes as marks
-from analysis.figures import facts as shared
+from analysis.database.rows import Row
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, series, split
 from analysis.selection.options import ParetoOptions
-from analysis.selection.selection import Row
 from analysis.stats import Summary
 from analysis.style import Look
 from tombola.errors import FigureError
@@ -84,7 +84,7 @@ class Panel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts(shared.Facts):
+class Facts(BaseFacts):
     """What is drawn."""
 
     panels: tuple[Panel, ...]
@@ -110,18 +110,13 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: ParetoOpt
     split.check(sweep, chosen.rows, len(panels), _MOST_PANELS)
     shown = {panel.problem: {one.label for one in panel.curves} for panel in panels}
     counts = {p.shown.n for panel in panels for one in panel.curves for p in one.points}
-    common = shared.common(chosen, counts, options)
+    remarks = _BEST[options.against] + split.absent({} if by.each_explains else shown)
     return Facts(
         panels=panels,
         metric=chosen.metric.label,
         floor=options.floor,
         each_explains=by.each_explains,
-        **common
-        | {
-            "note": common["note"]
-            + _BEST[options.against]
-            + split.absent({} if by.each_explains else shown)
-        },
+        **base_fields(chosen, counts, options, remarks),
     )
 
 
@@ -129,21 +124,21 @@ def draw(facts: Facts) -> Figure:
     """Less work to the right, as sparser is everywhere; speed-up on the upper axis."""
     curves = {one.label: one.look for panel in facts.panels for one in panel.curves}
     shared = {} if facts.each_explains else curves
-    handles = [marks.handle(look, label) for label, look in shared.items()]
-    handles.append(marks.handle(_FRONT))
-    frame = marks.Frame(facts.width, facts.title, facts.note, handles)
+    handles = [axes.handle(look, label) for label, look in shared.items()]
+    handles.append(axes.handle(_FRONT))
+    frame = axes.Frame(facts.width, facts.title, facts.note, handles)
     count = len(facts.panels)
-    shape = marks.abreast(count, facts.width, each_explains=facts.each_explains)
-    height = marks.tall(2.4, shape, facts.width)
-    figure, _, lines = marks.sheet(shape, height, frame)
+    shape = axes.abreast(count, facts.width, each_explains=facts.each_explains)
+    height = axes.tall(2.4, shape, facts.width)
+    figure, _, lines = axes.sheet(shape, height, frame)
     spots = [ax for line in lines for ax in line]
     for panel, ax in zip(facts.panels, spots, strict=False):
         _draw_panel(ax, panel, facts.width / shape[1], height)
         if facts.floor is not None:
             ax.set_ylim(100 * facts.floor, 100 + 3 * (1 - facts.floor))
         if facts.each_explains:
-            own = [marks.handle(one.look, one.label) for one in panel.curves]
-            marks.explained(ax, own, facts.width)
+            own = [axes.handle(one.look, one.label) for one in panel.curves]
+            axes.explained(ax, own, facts.width)
     for line in lines:
         line[0].set_ylabel(facts.metric)
     for spare in spots[count:]:
@@ -225,12 +220,12 @@ def _curves(
 
     dense = [row for row in members if row["method"] == "dense" and row["shown"] is not None]
     curves = [
-        Curve(label, replace(marks.dense_look(n), marker="o"), points(same))
+        Curve(label, replace(axes.dense_look(n), marker="o"), points(same))
         for n, (label, same) in enumerate(series.dense_recipes(dense))
     ]
     pruned = [row for row in members if row["method"] != "dense"]
     groups = selection.grouped(pruned, split.curve)
-    looks = marks.looks([*groups], named, by)
+    looks = axes.looks([*groups], named, by)
     for (key, ablation), rows in groups.items():
         label = by.curve_name(named[key][0], ablation)
         curves.append(Curve(label, looks[key, ablation], points(rows)))
@@ -268,7 +263,7 @@ def _draw_panel(ax: Axes, panel: Panel, width: float, height: float) -> None:
         zorder=1.2,
     )
     for one in panel.curves:
-        marks.curve(ax, one.points, one.look, linewidth=0.8)
+        axes.curve(ax, one.points, one.look, linewidth=0.8)
         best = [point for point in one.points if point.best]
         ax.plot(
             [point.work for point in best],
@@ -283,15 +278,15 @@ def _draw_panel(ax: Axes, panel: Panel, width: float, height: float) -> None:
     ax.xaxis.set_major_locator(_ticks(ax, *_BELOW))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    marks.ticked(ax, 7, height - 0.3)
-    ax.set_xlabel(marks.wrapped(panel.work, width - 0.4, 9.0, 0.05))
+    axes.ticked(ax, 7, height - 0.3)
+    ax.set_xlabel(axes.wrapped(panel.work, width - 0.4, 9.0, 0.05))
     above = ax.secondary_xaxis("top", functions=(_inverse, _inverse))
     above.xaxis.set_major_locator(_ticks(ax, *_ABOVE))
     above.xaxis.set_minor_locator(NullLocator())
     above.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     above.set_xlabel(panel.gain)
     above.spines["top"].set_visible(False)
-    marks.titled(ax, panel.problem, width)
+    axes.titled(ax, panel.problem, width)
 
 
 def _ticks(ax: Axes, far: tuple[float, ...], near: tuple[float, ...]) -> LogLocator:

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis import reference, style
-from analysis.figures import axes as marks
-from analysis.figures import published
+from analysis.figures import axes, published
+from analysis.figures.facts import BaseFacts
 from analysis.figures.published import Curve
 
 _NETWORKS = {
@@ -21,14 +21,12 @@ _DATASETS = {"tinyimagenet": "Tiny ImageNet"}
 _DECADES = 3
 
 
-@dataclass(frozen=True)
-class Facts:
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
     """What is drawn: curves under the reference's own names; methods with remarks are marked."""
 
     curves: tuple[Curve, ...]
     remarked: tuple[str, ...]
-    note: str
-    width: float
 
 
 def select(name: str) -> Facts:
@@ -76,16 +74,16 @@ def draw(facts: Facts) -> Figure:
     datasets = sorted(dict.fromkeys(one.dataset for one in facts.curves))
     networks = sorted(dict.fromkeys(one.network for one in facts.curves), key=_order)
     there = {one.method for one in facts.curves}
-    handles = [marks.handle(_look(m, facts)) for m in style.METHODS if m in there]
-    frame = marks.Frame(facts.width, None, facts.note, handles)
+    handles = [axes.handle(_look(m, facts)) for m in style.METHODS if m in there]
+    frame = axes.Frame(facts.width, None, facts.note, handles)
     shape = len(datasets), len(networks)
-    figure, body, lines = marks.sheet(shape, 1.25, frame, sharex=True, sharey="row")
+    figure, body, lines = axes.sheet(shape, 1.25, frame, sharex=True, sharey="row")
     for row, dataset in zip(lines, datasets, strict=True):
         for ax, network in zip(row, networks, strict=True):
             for one in facts.curves:
                 if (one.dataset, one.network) == (dataset, network):
                     thin = {"linewidth": 0.9, "markersize": 2.0, "markeredgewidth": 0.6}
-                    marks.curve(ax, one.points, _look(one.method, facts), **thin)
+                    axes.curve(ax, one.points, _look(one.method, facts), **thin)
             _compression(ax)
             ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         row[0].set_ylabel(_DATASETS.get(dataset, style.DATASETS.get(dataset, dataset)))

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis import style
-from analysis.figures import axes as marks
-from analysis.figures import facts as shared
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts
 from analysis.selection.options import TimelineOptions
 from analysis.style import Look
 from tombola.errors import FigureError
@@ -58,7 +58,7 @@ class Lane:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts(shared.Facts):
+class Facts(BaseFacts):
     """What is drawn: lanes by worker, and the busy share of all in equal parts of `seconds`."""
 
     lanes: tuple[Lane, ...]
@@ -110,11 +110,11 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: TimelineO
 def draw(facts: Facts) -> Figure:
     """A lane for each worker, and above them the share that is busy."""
     there = [kind for kind in _KINDS if any(lane.busy.get(kind) for lane in facts.lanes)]
-    handles = [marks.handle(_swatch(_KINDS[kind])) for kind in there]
-    frame = marks.Frame(facts.width, facts.title, facts.note, handles)
+    handles = [axes.handle(_swatch(_KINDS[kind])) for kind in there]
+    frame = axes.Frame(facts.width, facts.title, facts.note, handles)
     tall = min(0.3 + 0.22 * len(facts.lanes), 3.2)
     ratios = {"height_ratios": [0.8, tall]}
-    figure, _, [[above], [below]] = marks.sheet(
+    figure, _, [[above], [below]] = axes.sheet(
         (2, 1), (0.8 + tall + 0.5) / 2, frame, sharex=True, gridspec_kw=ratios
     )
     scale, unit = _scale(facts.seconds)

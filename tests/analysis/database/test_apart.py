@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from analysis.database import connection as results
+from analysis.database.connection import EXAMPLES, connect
 from analysis.database.quoting import literal
 from analysis.explore.snapshot import Filter, Snapshot
 from analysis.report import queries
@@ -79,7 +79,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ask(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         yield connection
 
 
@@ -122,7 +122,7 @@ def test_paired_mixes_no_settings(ask: duckdb.DuckDBPyConnection, way: str) -> N
 @each_way
 def test_queries_to_begin_with_mix_no_settings(ask: duckdb.DuckDBPyConnection, way: str) -> None:
     a_sweep = "(SELECT min(sweep) FROM sweeps)"
-    first, *_, last = (one.replace(a_sweep, literal(way)) for one in results.EXAMPLES)
+    first, *_, last = (one.replace(a_sweep, literal(way)) for one in EXAMPLES)
     found = ask.sql(first).filter("method = 'snip'").project("accuracy").fetchall()
     assert {round(mean, 9) for (mean,) in found} == MEANS
     replicates = ask.sql(last).filter("method = 'snip'").project("replicates").fetchall()

@@ -16,7 +16,7 @@ from matplotlib.testing.compare import compare_images
 from matplotlib.text import Text
 
 from analysis import figures, reference, style
-from analysis.database import connection as results
+from analysis.database.connection import connect
 from analysis.figures import tracing
 from analysis.figures.kinds import published_grid
 from tests.support import gallery
@@ -57,7 +57,7 @@ def wordless(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def prepared(store: Path, name: str) -> figures.Prepared:
     figure, sweep, given = CASES[name]
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         return figures.prepare(connection, sweep, {figure: given})
 
 
@@ -132,7 +132,7 @@ def test_every_figure_can_be_traced(store: Path, tmp_path: Path) -> None:
     for figure, sweep, given in CASES.values():
         again = sum(figure in drawn for (of, _), drawn in together.items() if of == sweep)
         together.setdefault((sweep, again), {})[figure] = given
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         for (sweep, again), asked in together.items():
             wanted = [{figure: given} for figure, given in asked.items()]
             for path in figures.draw(store, sweep, wanted, tmp_path / f"{sweep}{again}", ("svg",)):

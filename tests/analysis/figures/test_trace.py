@@ -9,7 +9,7 @@ import pytest
 
 import analysis
 from analysis import figures
-from analysis.database import connection as results
+from analysis.database.connection import connect
 from analysis.figures import tracing
 from tests.support.build_store import Row, Study, key_of, run_row, trial, write_live, write_sweep
 from tombola.errors import AnalysisError, FigureError, QueryError
@@ -90,7 +90,7 @@ def test_a_file_that_is_not_ours_is_told(content: bytes, tmp_path: Path) -> None
 
 def test_every_trial_behind_a_figure_is_listed_once(store: Path, drawn: list[Path]) -> None:
     for path in drawn:
-        with results.connect(store) as connection:
+        with connect(store) as connection:
             about = figures.trace(path)
             rows = tracing.runs(connection, about).to_pylist()
             assert tracing.changes(connection, about) == []
@@ -113,7 +113,7 @@ def test_what_changed_is_said(store: Path, drawn: list[Path], tmp_path: Path) ->
     first = Study(accuracy, ablations=("none", "shuffle")).trials()
     later = "2026-02-01T00:00:00.000000"
     write_sweep(copy, "study", [*first, more], revision="r2", registered_at=later)
-    with results.connect(copy) as connection:
+    with connect(copy) as connection:
         assert tracing.changes(connection, about) == [
             "the sweep asks for other trials now",
             "9 runs behind it then, 10 now",
@@ -140,7 +140,7 @@ def test_a_provenance_that_cannot_be_followed_is_told(
     changes: dict[str, Any], problem: str, store: Path, drawn: list[Path]
 ) -> None:
     about = {**figures.trace(drawn[0]), **changes}
-    with results.connect(store) as connection, pytest.raises(AnalysisError, match=problem) as told:
+    with connect(store) as connection, pytest.raises(AnalysisError, match=problem) as told:
         tracing.runs(connection, about)
     assert isinstance(told.value, FigureError | QueryError)
 

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from analysis import tables
-from analysis.database import connection as reading
+from analysis.database.connection import connect
 from analysis.selection import samples
 from analysis.tables import content
 from tests.support import build_store
@@ -43,7 +43,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def content_of(store: Path) -> content.Table:
-    with reading.connect(store) as connection:
+    with connect(store) as connection:
         return content.table(samples.read(connection, "study"))
 
 
