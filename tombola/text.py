@@ -5,8 +5,10 @@ Names, labels and messages of a store or a sweep file may hold anything. Quoting
 they write.
 """
 
+import difflib
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 SWEEP_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
@@ -58,6 +60,15 @@ def shortened(text: object, most: int = LONGEST_LINE) -> str:
         return whole
     end = min(_KEPT_AT_END, most // 3)
     return f"{whole[: most - end]} … {whole[-end:]}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Suggest the known word closest to `word`, or list the known words."""
+    words = sorted(known)
+    matches = difflib.get_close_matches(word.lower(), words, n=1) or difflib.get_close_matches(
+        word, words, n=1
+    )
+    return f"did you mean {matches[0]}?" if matches else f"known: {', '.join(words)}"
 
 
 def cell(value: Any) -> Any:

@@ -5,8 +5,6 @@ table: Parquet says type, unit and meaning in its columns' metadata, CSV in a se
 """
 
 import csv
-import os
-import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +31,7 @@ from analysis.database.quoting import identifier, literal
 from tombola.errors import StoreError
 from tombola.store import layout, schema
 from tombola.store.location import locate, remote
+from tombola.store.publish import replacing
 from tombola.text import cell
 
 FORMATS = (".duckdb", ".parquet", ".csv")
@@ -76,7 +75,7 @@ def publish(store: str | Path) -> Path:
     path = root / layout.DATABASE
     with scanning(root), connect(root) as connection:
         try:
-            with _uploaded(path) if remote(path) else _aside(path) as aside:
+            with _uploaded(path) if remote(path) else replacing(path) as aside:
                 _write_database(connection, aside, dict.fromkeys(TABLES, "true"))
         except Unwritten as error:
             what = f"{layout.DATABASE} of {root} cannot be written ({error})"
@@ -125,7 +124,7 @@ def export(
         raise StoreError(f"{path} cannot be written: name a file in a folder that exists")
     with scanning(store), connect(store) as connection:
         chosen = _chosen(connection, sweep)
-        with _aside(path) as aside:
+        with replacing(path) as aside:
             if path.suffix == ".duckdb":
                 try:
                     _write_database(connection, aside, chosen)
@@ -143,7 +142,7 @@ def export(
                 for batch in reader:
                     writer.write_batch(_for_spreadsheets(batch))
     beside = path.with_suffix(".dictionary.csv")
-    with _aside(beside) as aside:
+    with replacing(beside) as aside:
         _write_dictionary(aside, told)
     return [path, beside]
 
@@ -155,19 +154,6 @@ def _chosen(connection: duckdb.DuckDBPyConnection, sweep: str | None) -> Mapping
     figures_of(connection, sweep)  # refuses a sweep that the store does not know
     connection.execute(_KEYS, {"sweep": sweep})
     return {table: of.format(sweep=literal(sweep)) for table, of in _OF_SWEEP.items()}
-
-
-@contextmanager
-def _aside(path: Path) -> Iterator[Path]:
-    """A hidden name to write to, moved to `path` at the end; nothing is left where it fails."""
-    aside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
-    aside.unlink(missing_ok=True)
-    try:
-        yield aside
-        aside.replace(path)
-    finally:
-        for left in path.parent.glob(f"{aside.name}*"):
-            left.unlink()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import re
 import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -91,6 +91,21 @@ def _open_objects(root: Path, *, create: bool) -> None:
 def temporary(path: Path) -> Path:
     """A hidden name beside `path` that no other writer uses."""
     return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{next(_counter)}.tmp")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary file to write, which replaces `path` at the end.
+
+    After an error `path` is as it was. In either case, nothing else is left beside it.
+    """
+    aside = temporary(path)
+    try:
+        yield aside
+        aside.replace(path)
+    finally:
+        for left in path.parent.glob(f"{aside.name}*"):  # DuckDB has a second file beside its own
+            left.unlink()
 
 
 def leftovers(root: Path, *, below: bool = True) -> Iterator[Path]:

@@ -23,7 +23,7 @@ from tombola.errors import DamagedFile, DeterminismAlarm
 from tombola.store import layout, location, parquet, revisions, schema
 from tombola.store.compare import RESULT, Compared, differences
 from tombola.store.location import contents, place_in_store
-from tombola.store.publish import File, publish_all
+from tombola.store.publish import File
 from tombola.store.segments import (
     GROUP,
     Compacted,
@@ -60,17 +60,6 @@ def inventory(store: Path) -> Inventory:
         ),
         states=frozenset((path.parent.name, int(path.stem)) for path in states),
     )
-
-
-def commit(store: Path, row: Row) -> None:
-    """Publish a task's result; the same result once more changes nothing.
-
-    Raises
-    ------
-    DeterminismAlarm
-        When the store holds another result for this key.
-    """
-    publish_all(committing(store, row, find(store, row["key"])))
 
 
 def committing(store: Path, row: Row, earlier: Row | None) -> list[File]:

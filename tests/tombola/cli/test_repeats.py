@@ -11,6 +11,7 @@ from analysis.database import connection as reading
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
 from orchestrator.running.launch import launch
+from tests.support.commit import commit
 from tests.support.small import outcome, tombola, write_sweep
 from tombola.store import artifacts, layout, results
 from tombola.store.verify import verify
@@ -83,7 +84,7 @@ def test_a_difference_is_kept_with_both_provenances_and_is_an_alarm(folder: Path
     row = results.find(store, run)
     evals = [{**e, "loss": e["loss"] + (e["step"] == 8) / 4} for e in row["evals"]]
     (store / layout.result(run)).unlink()
-    results.commit(store, {**row, "evals": evals, "worker": "elsewhere:7"})
+    commit(store, {**row, "evals": evals, "worker": "elsewhere:7"})
     kept = artifacts.read_mask(store, mask)
     name = next(iter(kept))
     kept[name] = kept[name][:, ::-1].copy()
