@@ -70,8 +70,7 @@ class DamagedFile(StoreError):
     def altered(cls, path: Path, reason: object) -> Self:
         """The error for a file that cannot be what was written, for this reason."""
         first = next(iter(str(reason).strip().splitlines()), "") or type(reason).__name__
-        cure = "`tombola verify --repair` removes what is damaged"
-        return cls(path, f"is truncated or altered ({first[:_LONGEST]}); {cure}")
+        return cls(path, f"is damaged ({first[:_LONGEST]}); `tombola verify --repair` removes it")
 
 
 _LONGEST = 300

@@ -12,9 +12,8 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
-from tasks.key import digest
-
 from analysis.database import connection as reading
+from tasks.values.key import digest
 from tests.support.build_store import mask_row, run_row
 from tests.support.commit import commit
 from tombola.store.compact import compact

@@ -15,27 +15,24 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from tombola.errors import StoreError
+from tombola.errors import DamagedFile, StoreError
 from tombola.store import layout, parquet, revisions, schema
-from tombola.store.location import contents, is_file, source, version
-from tombola.store.parquet import conform
+from tombola.store.location import contents, source, version
+from tombola.store.parquet import bare, conform
 from tombola.store.revisions import Revision, utc
+from tombola.store.segments import segment_files, segments
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
 
-def _bare(declared: pa.Schema) -> pa.Schema:
-    return pa.schema([(field.name, field.type) for field in declared])
-
-
-FLAT = {"tasks": _bare(schema.TASKS)} | {t: _bare(of) for t, of in schema.PARTS.items()}
+FLAT = {"tasks": bare(schema.TASKS)} | {t: bare(of) for t, of in schema.PARTS.items()}
 """Tables of a segment, by name: declared columns without their comments, as all below."""
 
-TRIALS = _bare(schema.TRIALS)
-REPEATS = _bare(schema.REPEATS)
-_LIVE = _bare(schema.LIVE)
-ATTEMPTS = _bare(schema.ATTEMPTS)
+TRIALS = bare(schema.TRIALS)
+REPEATS = bare(schema.REPEATS)
+_LIVE = bare(schema.LIVE)
+ATTEMPTS = bare(schema.ATTEMPTS)
 _FOLDED = schema.FOLDED.names
 KEYS = pa.schema([FLAT["tasks"].field("key")])
 """What a segment answers."""
@@ -62,11 +59,10 @@ class Listing:
 def listing(root: Path) -> Listing:
     """List a store: live results before segments, for compaction moves rows that way."""
     live = tuple(layout.published(root / layout.LIVE, ".parquet"))
-    segments = layout.published(root / layout.SEGMENTS, ".parquet")
     journal, folded = layout.journal_parts(root)
     return Listing(
         live=live,
-        segments=tuple(path for path in segments if path.name.startswith("tasks-")),
+        segments=tuple(segments(root)),
         repeats=tuple(layout.published(root / layout.REPEATS, ".parquet")),
         sweeps=tuple(layout.published(root / layout.SWEEPS, ".parquet")),
         journal=tuple(journal),
@@ -100,7 +96,7 @@ def read_live(paths: Sequence[Path]) -> pa.Table:
     folded: dict[Path, str] = {}
     tables = [_LIVE.empty_table()]
     for path, content in _read_all(paths):
-        with _whole(path):
+        with _checked(path):
             file = parquet.parsed(content, one=True)
             if file.schema_arrow.names == _FOLDED:
                 folded[path] = str(file.read(use_threads=False)["row"][0].as_py())
@@ -111,7 +107,7 @@ def read_live(paths: Sequence[Path]) -> pa.Table:
 
 def read_segment(head: Path, table: str) -> pa.Table:
     """One table (of FLAT) of the segment whose `tasks` file is `head`."""
-    found = _parts([head], table)
+    found = segment_files([head], table)
     return _read(found[0], FLAT[table]) if found else FLAT[table].empty_table()
 
 
@@ -130,19 +126,19 @@ def scan_segments(heads: Sequence[Path], table: str) -> "ds.Dataset | None":
     StoreError
         When the end of a file, which says what is in it, is damaged.
     """
-    return scan(_parts(heads, table), FLAT[table])
+    return scan(segment_files(heads, table), FLAT[table])
 
 
 def scan(paths: Sequence[Path], declared: pa.Schema) -> "ds.Dataset | None":
     """Files of declared columns, as `scan_segments` does."""
     for path in paths:
-        with _whole(path):
+        with _checked(path):
             parquet.check_columns(parquet.opened(path).schema_arrow, declared)
     if not paths:
         return None
     import pyarrow.dataset as ds
 
-    return ds.FileSystemDataset([_fragment(path) for path in paths], declared, _checked())
+    return ds.FileSystemDataset([_fragment(path) for path in paths], declared, _format())
 
 
 def damaged(listed: Listing) -> StoreError | None:
@@ -173,7 +169,7 @@ def read_repeats(paths: Sequence[Path]) -> pa.Table:
     """Comparisons of tasks done once more on purpose (schema.REPEATS)."""
     tables = [REPEATS.empty_table()]
     for path, content in _read_all(paths):
-        with _whole(path):
+        with _checked(path):
             tables.append(parquet.table(parquet.parsed(content), REPEATS))
     return pa.concat_tables(tables)
 
@@ -189,13 +185,13 @@ def read_revision(path: Path) -> Revision:
     StoreError
         When the file is damaged.
     """
-    with _whole(path):
+    with _checked(path):
         return revisions.revision(path, parquet.opened(path))
 
 
 def read_trials(revision: Revision, declared: pa.Schema = TRIALS) -> pa.Table:
     """Columns of the trials of a revision."""
-    with _whole(revision.path):
+    with _checked(revision.path):
         return revisions.trials(parquet.opened(revision.path), revision, declared)
 
 
@@ -244,12 +240,6 @@ def _fits(event: dict[str, Any]) -> bool:
     return True
 
 
-def _parts(heads: Sequence[Path], table: str) -> list[Path]:
-    """The files of a table; segments without measurements have none for them."""
-    parts = [layout.part(head, table) for head in heads]
-    return [path for path in parts if table != "measurements" or is_file(path)]
-
-
 def _unfolded(folded: dict[Path, str]) -> pa.Table:
     try:
         return conform(_parsed(folded.values(), _LIVE), _LIVE)
@@ -259,7 +249,7 @@ def _unfolded(folded: dict[Path, str]) -> pa.Table:
         return pa.Table.from_pylist([schema.unfold(text) for text in folded.values()], _LIVE)
     except (ValueError, TypeError, pa.ArrowException) as error:
         if len(folded) == 1:
-            raise _damage(next(iter(folded)), error) from None
+            raise DamagedFile.altered(next(iter(folded)), error) from None
     for path, text in folded.items():
         _unfolded({path: text})  # names the file that is to blame
     raise StoreError("live results cannot be read together; `tombola verify` tells more")
@@ -296,7 +286,7 @@ def _parsed(lines: Collection[str], declared: pa.Schema) -> pa.Table:
 
 
 @cache
-def _checked() -> "ds.ParquetFileFormat":
+def _format() -> "ds.ParquetFileFormat":
     import pyarrow.dataset as ds  # a tenth of what `tombola status` may take, which scans nothing
 
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
@@ -308,29 +298,19 @@ def _fragment(path: Path) -> "ds.ParquetFileFragment":
 
     found = source(path)
     where = (str(found), LocalFileSystem()) if isinstance(found, Path) else (found,)
-    return _checked().make_fragment(*where)
+    return _format().make_fragment(*where)
 
 
 def _read(path: Path, declared: pa.Schema) -> pa.Table:
-    with _whole(path):
+    with _checked(path):
         return parquet.table(parquet.opened(path), declared)
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[None]:
-    """A StoreError that names the file for whatever one ends in that is not what was written."""
+def _checked(path: Path) -> Iterator[None]:
+    """Raise a StoreError that names the file for any error of reading it, unless it is gone."""
     try:
-        yield
-    except FileNotFoundError:
-        raise
+        with parquet.checked(path):
+            yield
     except PermissionError:
         raise StoreError(f"{path} cannot be read: permission denied") from None
-    except (OSError, pa.ArrowException, ValueError, TypeError, MemoryError) as error:
-        if isinstance(error, StoreError):
-            raise
-        raise _damage(path, error) from None
-
-
-def _damage(path: Path, reason: object) -> StoreError:
-    first = str(reason).strip().splitlines()[0] if str(reason).strip() else "unreadable"
-    return StoreError(f"{path} is damaged ({first[:300]}); `tombola verify --repair` removes it")

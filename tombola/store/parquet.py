@@ -9,15 +9,17 @@ of a second. Older files have no seal.
 
 import hashlib
 from collections.abc import Iterator
-from functools import lru_cache
+from contextlib import contextmanager
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tombola.store import schema
-from tombola.store.location import source, version
+from tombola.errors import DamagedFile
+from tombola.store import layout, schema
+from tombola.store.location import place_in_store, source, version
 
 _BEGIN, _END = b"TOMBOLA<", b">TOMBOLA"
 _SEAL = len(_BEGIN) + 2 * 32 + len(_END)
@@ -29,6 +31,41 @@ LARGEST_ROW = 1 << 26
 
 _LARGEST = 1 << 32
 """Bytes of a table, as it is read: what says more was not written by a store."""
+
+
+@contextmanager
+def checked(path: Path) -> Iterator[None]:
+    """Raise a DamagedFile for any error of reading a file that is there and readable."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, MemoryError) as error:
+        raise DamagedFile.altered(path, error) from None
+
+
+@cache
+def bare(declared: pa.Schema) -> pa.Schema:
+    """Return the columns without their comments, which would triple the size of a result."""
+    return pa.schema([(field.name, _bare(field.type)) for field in declared])
+
+
+def _bare(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind):
+        return pa.list_(_bare(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, field.type) for field in kind])
+    return kind
+
+
+def declared(path: Path) -> pa.Schema:
+    """Return the columns that the store declares for the Parquet file at this path."""
+    top = place_in_store(path)[:1]
+    if top == (layout.REPEATS,):
+        return schema.REPEATS
+    if top == (layout.JOURNAL,):
+        return schema.ATTEMPTS
+    return {"tasks": schema.TASKS, **schema.PARTS}[path.name.partition("-")[0]]
 
 
 class Damage(ValueError):

@@ -9,9 +9,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +149,7 @@ def rows(store: Path) -> Iterator[tuple[Path, Row]]:
     live = list(layout.published(store / layout.LIVE, ".parquet"))
     seen: set[str] = set()
     for head in segments(store):
-        with _whole(head):
+        with parquet.checked(head):
             for row in segment_rows(head):
                 if row["key"] not in seen:
                     seen.add(row["key"])
@@ -164,7 +162,7 @@ def digests(store: Path) -> dict[str, str]:
     live = list(layout.published(store / layout.LIVE, ".parquet"))
     found: dict[str, str] = {}
     for head in segments(store):
-        with _whole(head):
+        with parquet.checked(head):
             found = segment_digests(head) | found
     fresh = [path for path in live if path.stem not in found]
     return found | {path.stem: row["digest"] for path, row in _live_rows(store, fresh)}
@@ -176,17 +174,6 @@ def _live_rows(store: Path, paths: list[Path]) -> Iterator[tuple[Path, Row]]:
         row = find(store, path.stem) if content is None else parse_row(path, content)
         if row is not None:
             yield path, row
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[None]:
-    """Raise a DamagedFile for whatever a file that is not what was written ends in."""
-    try:
-        yield
-    except (FileNotFoundError, PermissionError):
-        raise
-    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, MemoryError) as error:
-        raise DamagedFile.altered(path, error) from None
 
 
 def check(path: Path, row: Row) -> None:
@@ -215,11 +202,11 @@ def encode(
 ) -> bytes:
     """Rows as the bytes of a sealed Parquet file with checksummed pages."""
     about = {**(table_schema.metadata or {}), **(metadata or {})}
-    bare = _bared(table_schema).with_metadata(about)
+    columns = parquet.bare(table_schema).with_metadata(about)
     if isinstance(rows, pa.Table):
-        table = rows.select(bare.names).cast(bare)
+        table = rows.select(columns.names).cast(columns)
     else:
-        table = pa.Table.from_pylist(rows, schema=bare)
+        table = pa.Table.from_pylist(rows, schema=columns)
     sink = io.BytesIO()
     many = len(rows) > 1  # for one row statistics, dictionaries and compression are dead weight
     pq.write_table(
@@ -249,26 +236,18 @@ def read(path: Path) -> pa.Table:
 def parse(path: Path, content: bytes) -> pa.Table:
     """The same of a file that was read already."""
     if _is_live(path):
-        return pa.Table.from_pylist([parse_row(path, content)], schema=_bared(schema.LIVE))
-    with _whole(path):
+        return pa.Table.from_pylist([parse_row(path, content)], schema=parquet.bare(schema.LIVE))
+    with parquet.checked(path):
         file = parquet.parsed(content)
         if place_in_store(path)[:1] == (layout.SWEEPS,):
             return revisions.trials(file, revisions.revision(path, file))
-        return parquet.table(file, _bared(_declared(path)), threads=len(content) > _SMALL)
+        return parquet.table(
+            file, parquet.bare(parquet.declared(path)), threads=len(content) > _SMALL
+        )
 
 
 def _is_live(path: Path) -> bool:
     return "/".join(place_in_store(path)[:2]) == layout.LIVE
-
-
-def _declared(path: Path) -> pa.Schema:
-    """The columns of a Parquet file at that place of a store."""
-    top = place_in_store(path)[:1]
-    if top == (layout.REPEATS,):
-        return schema.REPEATS
-    if top == (layout.JOURNAL,):
-        return schema.ATTEMPTS
-    return {"tasks": schema.TASKS, **schema.PARTS}[path.name.partition("-")[0]]
 
 
 def read_row(path: Path) -> Row:
@@ -288,27 +267,13 @@ def _content(path: Path) -> bytes:
 
 def parse_row(path: Path, content: bytes) -> Row:
     """The same of a file that was read already."""
-    with _whole(path):
+    with parquet.checked(path):
         file = parquet.parsed(content, one=True)
         if file.schema_arrow.names == schema.FOLDED.names:
-            return schema.unfold(parquet.table(file, _bared(schema.FOLDED))["row"][0].as_py())
+            return schema.unfold(parquet.table(file, parquet.bare(schema.FOLDED))["row"][0].as_py())
         # as it was written before FOLDED
-        rows: list[Row] = parquet.table(file, _bared(schema.LIVE)).to_pylist()
+        rows: list[Row] = parquet.table(file, parquet.bare(schema.LIVE)).to_pylist()
         return rows[0]
-
-
-@cache
-def _bared(table_schema: pa.Schema) -> pa.Schema:
-    return pa.schema([pa.field(f.name, _bare(f.type)) for f in table_schema])
-
-
-def _bare(kind: pa.DataType) -> pa.DataType:
-    """The type without the comments of its fields, which would triple a result's size."""
-    if pa.types.is_list(kind):
-        return pa.list_(_bare(kind.value_type))
-    if pa.types.is_struct(kind):
-        return pa.struct([pa.field(f.name, f.type) for f in kind])
-    return kind
 
 
 def _known(row: Row) -> Row:

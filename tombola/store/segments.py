@@ -5,22 +5,20 @@ A segment is never changed, so what a process has learnt of one stays true while
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tombola.errors import DamagedFile
 from tombola.store import layout, schema
 from tombola.store.location import is_file, version
-from tombola.store.parquet import check_columns, opened
+from tombola.store.parquet import check_columns, checked, declared, opened
 
 GROUP = 16_384
 """Rows of a row group: what is read to find one row of a segment."""
@@ -41,8 +39,8 @@ def segments(store: Path) -> list[Path]:
 
 def segment_keys(path: Path) -> list[str]:
     """Keys of the tasks in a segment."""
-    with _whole(path):
-        keys: list[str | None] = _checked(path).read(columns=["key"])["key"].to_pylist()
+    with checked(path):
+        keys: list[str | None] = _opened(path).read(columns=["key"])["key"].to_pylist()
     found = [key for key in keys if key is not None and _KEY.fullmatch(key)]
     if len(found) < len(keys):
         raise DamagedFile.altered(path, "a key in it is none")
@@ -50,15 +48,20 @@ def segment_keys(path: Path) -> list[str]:
 
 
 def segment_parts(head: Path) -> dict[str, Path]:
-    """The other files, by table, of the segment whose `tasks` file is `head`."""
-    parts = {table: layout.part(head, table) for table in schema.PARTS}
-    return {t: path for t, path in parts.items() if t != "measurements" or is_file(path)}
+    """Return the other files, by table, of the segment whose `tasks` file is `head`."""
+    return {table: path for table in schema.PARTS for path in segment_files([head], table)}
+
+
+def segment_files(heads: Sequence[Path], table: str) -> list[Path]:
+    """Return the files of one table; a segment without measurements has none for them."""
+    files = [layout.part(head, table) for head in heads]
+    return [path for path in files if table != "measurements" or is_file(path)]
 
 
 def segment_digests(path: Path) -> dict[str, str]:
     """Digests of the results in a segment, by key."""
-    with _whole(path):
-        table = _checked(path).read(["key", "digest"])
+    with checked(path):
+        table = _opened(path).read(["key", "digest"])
     return dict(zip(table["key"].to_pylist(), table["digest"].to_pylist(), strict=True))
 
 
@@ -68,11 +71,11 @@ def segment_rows(head: Path) -> Iterator[dict[str, Any]]:
     for table, path in segment_parts(head).items():
         items = parts[table] = defaultdict(list)
         column = schema.PARTS[table].names[0]
-        with _whole(path):
-            found = _checked(path).read().to_pylist()
+        with checked(path):
+            found = _opened(path).read().to_pylist()
         for item in found:
             items[item.pop(column)].append(item)
-    for batch in _checked(head).iter_batches(GROUP):
+    for batch in _opened(head).iter_batches(GROUP):
         for row in batch.to_pylist():
             held = {table: items.get(row["key"]) for table, items in parts.items()}
             yield {**dict.fromkeys(schema.LIVE.names), **row, **held}
@@ -122,7 +125,7 @@ def _prefixes(head: _Whole) -> npt.NDArray[np.uint64]:
 @lru_cache(maxsize=256)
 def _ranges(file: _Whole, column: str) -> tuple[tuple[str, str], ...]:
     """Least and largest of a column by row group; of everything where the file does not say."""
-    known = _checked(file.path)
+    known = _opened(file.path)
     place = known.schema_arrow.get_field_index(column)
     found = []
     for group in range(known.num_row_groups):
@@ -146,25 +149,14 @@ def _rows_of(path: Path, column: str, key: str) -> Iterator[dict[str, Any]]:
     ranges = _ranges(_Whole.of(path), column)
     groups = [group for group, (least, most) in enumerate(ranges) if least <= key <= most]
     if groups:
-        with _whole(path):
-            table = _checked(path).read_row_groups(groups)
+        with checked(path):
+            table = _opened(path).read_row_groups(groups)
         yield from table.filter(pc.equal(table[column], key)).to_pylist()
 
 
-def _checked(path: Path) -> pq.ParquetFile:
+def _opened(path: Path) -> pq.ParquetFile:
     """A file of a segment, of which the end is whole and the columns are those declared."""
-    with _whole(path):
+    with checked(path):
         file = opened(path)
-        declared = {"tasks": schema.TASKS, **schema.PARTS}[path.name.partition("-")[0]]
-        check_columns(file.schema_arrow, declared)
+        check_columns(file.schema_arrow, declared(path))
         return file
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (FileNotFoundError, PermissionError):
-        raise
-    except (OSError, pa.ArrowException, ValueError, TypeError, MemoryError) as error:
-        raise DamagedFile.altered(path, error) from None
