@@ -25,7 +25,8 @@ from torch.nn.functional import cross_entropy
 from tasks import process
 from tasks.data.batches import Data, InMemory, Split
 from tasks.networks.build import build, initial_weights
-from tasks.training.train import evaluate, train
+from tasks.training.evaluation import evaluate
+from tasks.training.train import train
 from tasks.values.records import Init, Network, Recipe
 
 TURNS = 3

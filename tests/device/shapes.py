@@ -12,8 +12,8 @@ from tasks.data.batches import Data, InMemory, Split
 from tasks.masks import Kept
 from tasks.networks.build import initial_weights
 from tasks.pruning.prune import prune
+from tasks.training import evaluation, precision
 from tasks.training import lanes as lane_module
-from tasks.training import precision
 from tasks.training import train as train_module
 from tasks.training.lanes import Lap, lanes, train_side_by_side
 from tasks.training.train import Trained
@@ -109,6 +109,7 @@ def as_pytorch_has_it() -> Iterator[None]:
     with (
         mock.patch.object(precision, "arithmetic", nothing),
         mock.patch.object(train_module, "arithmetic", nothing),
+        mock.patch.object(evaluation, "arithmetic", nothing),
     ):
         yield
 

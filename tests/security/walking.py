@@ -8,7 +8,6 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pyarrow as pa
-from analysis.errors import AnalysisError
 from typer.testing import CliRunner
 
 from analysis import explore
@@ -18,6 +17,7 @@ from analysis.explore import markup
 from analysis.explore.snapshot import Filter, Snapshot
 from tests.security.poison import Kind
 from tombola.cli import app
+from tombola.errors import AnalysisError
 from tombola.store import requests
 
 Command = tuple[str, ...]

@@ -115,7 +115,7 @@ def test_when_one_of_them_is_killed_the_run_ends_and_says_so() -> None:
     weights, kept = weights_and_mask()
     others = Processes()
     given, shelf = (NETWORK, PLAIN, DIGITS, weights, kept), Kill(others)
-    with pytest.raises(MemberLost, match="a member of the gang is gone"):
+    with pytest.raises(MemberLost, match="a member of the process group is gone"):
         train_on(others, "cpu", *given, order_seed=3, checkpoints=shelf)
     assert not multiprocessing.active_children()
     assert not torch.distributed.is_initialized()
@@ -136,7 +136,7 @@ class OfAnotherMind(Processes):
 def test_nobody_waits_for_one_that_could_not_begin() -> None:
     weights, kept = weights_and_mask()
     given = (NETWORK, PLAIN, DIGITS, weights, kept)
-    with pytest.raises(MemberLost, match="could not begin"):
+    with pytest.raises(MemberLost, match="could not start"):
         train_on(OfAnotherMind(), "cpu", *given, order_seed=3)
     assert not multiprocessing.active_children()
 
@@ -158,7 +158,9 @@ class OutOfReach(Processes):
 def test_nobody_waits_for_one_that_cannot_reach_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     weights, kept = weights_and_mask()
     monkeypatch.setattr(distributed, "CONNECT_SECONDS", 0.5)
-    with pytest.raises(RuntimeError, match=r"cannot reach the first of a gang at 127\.0\.0\.1:1;"):
+    with pytest.raises(
+        RuntimeError, match=r"cannot reach the first process of its group at 127\.0\.0\.1:1;"
+    ):
         train_on(OutOfReach(), "cpu", NETWORK, PLAIN, DIGITS, weights, kept, order_seed=3)
 
 

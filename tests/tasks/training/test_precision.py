@@ -11,8 +11,9 @@ from tasks.data.batches import load
 from tasks.measures.barrier import barrier
 from tasks.networks.build import build, initial_weights
 from tasks.pruning.prune import prune
+from tasks.training.evaluation import evaluate
 from tasks.training.precision import _SWITCHES, Callee, arithmetic
-from tasks.training.train import evaluate, train
+from tasks.training.train import train
 from tasks.values import catalog
 from tasks.values.records import Init, Random, Recipe
 from tests.support.small import write_sweep

@@ -112,12 +112,12 @@ def test_a_network_that_cannot_be_built_here_is_noted(folder: Path, name: str, w
 @pytest.mark.parametrize(
     ("network", "pattern", "near"),
     [
-        ("own_net:net", "otu.*", "near it are out.weight"),
-        ("own_net:net", "default, -*.in_proj_wieght", "near it are attention.in_proj_weight"),
-        ("own_net:net", "*.bias", "there are attention.in_proj_weight, "),
+        ("own_net:net", "otu.*", "similar names are out.weight"),
+        ("own_net:net", "default, -*.in_proj_wieght", "similar names are attention.in_proj_weight"),
+        ("own_net:net", "*.bias", "the names are attention.in_proj_weight, "),
         ("own_net:net", "-*", "prunable: -* leaves nothing to prune"),
-        ("conv2_bn", "zzz", "there are 0.weight, 4.weight, 9.weight"),
-        ("torchvision:squeezenet1_1", "classifer*", "near it are classifier.1.weight"),
+        ("conv2_bn", "zzz", "the names are 0.weight, 4.weight, 9.weight"),
+        ("torchvision:squeezenet1_1", "classifer*", "similar names are classifier.1.weight"),
     ],
 )
 def test_patterns_that_do_not_fit_are_refused_before_anything_runs(
