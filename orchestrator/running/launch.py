@@ -17,7 +17,7 @@ from orchestrator.running.control import Steering, paused, told
 from orchestrator.running.progress import Snapshot, Tracker
 from orchestrator.scheduling import scheduler
 from orchestrator.scheduling.failures import Failure
-from orchestrator.scheduling.node_health import Cleared, Fenced, Fuses, Suspected
+from orchestrator.scheduling.node_health import CircuitBreakers, Cleared, Fenced, Suspected
 from orchestrator.scheduling.scheduler import (
     FALLEN,
     Ended,
@@ -168,7 +168,7 @@ class _Launch:
         self._node_cache = by_default if limits.node_cache is None else limits.node_cache
         self._stop_by: float | None = None
         self._last: dict[str, Failed] = {}
-        self._fuses = Fuses()
+        self._breakers = CircuitBreakers()
         self._inbox, self._steering = inbox, Steering(plan)
         self._code = code_version()
 
@@ -386,18 +386,18 @@ class _Launch:
         for outcome in outcomes:
             final = self._scheduler.status[outcome.key] is Status.FAILED
             failed = outcome.failure is not None
-            match self._fuses.note(node, outcome.key, failed=failed, final=final):
+            match self._breakers.note(node, outcome.key, failed=failed, final=final):
                 case Suspected(suspect, probe):
-                    if self._executor.avoid(frozenset(self._fuses.avoided)):
+                    if self._executor.avoid(frozenset(self._breakers.avoided)):
                         self._change(Retried(frozenset({probe})))
                     else:
-                        self._fuses.trust(suspect)
+                        self._breakers.trust(suspect)
                 case Fenced(bad, keys):
                     self._progress.fenced.append(bad)
                     self._journal.note("fenced", message=f"node {bad}: {len(keys)} tasks failed")
                     self._change(Retried(keys))
                 case Cleared():
-                    self._executor.avoid(frozenset(self._fuses.avoided))
+                    self._executor.avoid(frozenset(self._breakers.avoided))
 
     # ------------------------------------------------------------ what is asked again
 

@@ -78,7 +78,7 @@ def gc(
     from tombola.cli.views.plan import size
 
     root = shared.opened(store)
-    found = gc.surplus(root, trusted=run_code)
+    found = gc.find_garbage(root, trusted=run_code)
     if delete:
         gc.free(found)
     said = f"{len(found.paths):,} files, {size(found.bytes)}"

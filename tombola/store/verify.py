@@ -204,13 +204,13 @@ def _check_segment(path: Path, seen: _Seen) -> None:
         if digest(row["value"]) != row["key"]:
             raise ValueError(f"the key {row['key'][:12]} is not that of its value")
         seen.note(row, path)
-    _check_unsealed(path)
+    _check_rows(path)
 
 
-def _check_unsealed(head: Path) -> None:
+def _check_rows(head: Path) -> None:
     """Compare rows with their own checksums where no seal of an older segment's files does."""
     parts = (head, *segments.segment_parts(head).values())
-    if not all(parquet.is_sealed(location.read(part)) for part in parts):
+    if not all(parquet.has_checksums(location.read(part)) for part in parts):
         for row in segments.segment_rows(head):
             results.check(head, row)
 
