@@ -21,7 +21,7 @@ from tombola.store import layout, schema
 from tombola.store.location import place_in_store, source, version
 
 _BEGIN, _END = b"TOMBOLA<", b">TOMBOLA"
-_SEAL = len(_BEGIN) + 2 * 32 + len(_END)
+_CHECKSUMS = len(_BEGIN) + 2 * 32 + len(_END)
 _AT_ONCE = 1 << 20
 """Bytes that are read at a time."""
 
@@ -225,19 +225,21 @@ def _check(file: pa.NativeFile) -> bool:
     size = file.size()
     length = _end_length(file.read_at(min(size, 12), max(0, size - 12)), size)
     end = file.read_at(length, size - length)
-    seal = _seal(file.read_at(min(_SEAL, size - length), max(0, size - length - _SEAL)), end)
-    if seal is None:
-        _check_unsealed(file, size)
+    checksums = _stored_checksums(
+        file.read_at(min(_CHECKSUMS, size - length), max(0, size - length - _CHECKSUMS)), end
+    )
+    if checksums is None:
+        _check_without(file, size)
         return False
     whole = hashlib.sha256()
-    for part in _parts(file, size - length - _SEAL):
+    for part in _parts(file, size - length - _CHECKSUMS):
         whole.update(part)
     whole.update(end)
-    _compare(seal[32:], whole)
+    _compare(checksums[32:], whole)
     return True
 
 
-def _check_unsealed(file: pa.NativeFile, size: int) -> None:
+def _check_without(file: pa.NativeFile, size: int) -> None:
     last = b""
     for part in _parts(file, size):
         if _BEGIN in (seen := last + part) or _END in seen:
@@ -261,13 +263,13 @@ def _end_length(last: bytes, size: int) -> int:
     return length
 
 
-def _seal(before: bytes, end: bytes) -> bytes | None:
+def _stored_checksums(before: bytes, end: bytes) -> bytes | None:
     """Return the two checksums before the footer, after comparing the first; None without them.
 
     They stand between two marks, so that one damaged byte cannot hide them.
     """
     begins, ends = before.startswith(_BEGIN), before.endswith(_END)
-    if len(before) < _SEAL or not (begins or ends):
+    if len(before) < _CHECKSUMS or not (begins or ends):
         return None
     if not (begins and ends):
         raise Damage("its checksums are damaged")
