@@ -99,7 +99,7 @@ def test_a_result_that_differs_is_an_alarm_and_nothing_on_it_is_taken(folder: Pa
     assert f"mask {mask[:12]}" in told.stderr
     assert f"kept: {row['kept'] + 1} and {row['kept']}" in told.stderr
     assert "elsewhere:1" in told.stderr
-    assert "results stand on one that differs" in told.stdout
+    assert "results that depend on one that differs" in told.stdout
     assert results.find(left, mask) == before
     assert not (left / layout.mask(mask)).exists()
     planned, _ = study.plan_for(study.read(folder / "right.yaml"), left)

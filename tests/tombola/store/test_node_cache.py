@@ -201,7 +201,7 @@ def test_a_launch_says_what_its_node_had_and_no_digest_knows_of_it(tmp_path: Pat
         # Each level's mask reads weights and, from the second on, a mask; each run its mask.
         assert connection.execute(counted).fetchall() == [("mask", 3, 0), ("run", 2, 0)]
         assert told(connection, progress["near"].launch) == (
-            "weights and masks: 5 read from the nodes' own copies, 0 from the store\n"
+            "weights and masks: 5 read from the node cache, 0 from the store\n"
         )
     with results.connect(tmp_path / "far") as connection:
         assert connection.execute(counted).fetchall() == [("mask", None, None), ("run", None, None)]

@@ -12,7 +12,7 @@ from tombola.terminal import styled
 
 
 class Finding(Protocol):
-    """A point of the reporting checklist, as far as it is needed here."""
+    """A rule of the reporting checklist and its outcome (analysis.lint)."""
 
     @property
     def rule(self) -> str: ...
@@ -26,19 +26,19 @@ _COLOURS = {"ok": "green", "warning": "yellow", "not answered": "dim"}
 
 
 def print_checklist(console: Console, findings: Sequence[Finding]) -> None:
-    """Each rule, whether it is kept, and why."""
+    """Print each rule, its outcome, and the evidence."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("rule", "outcome", "evidence"):
         table.add_column(heading, overflow="fold")
-    for found in findings:
-        outcome = styled((found.outcome, _COLOURS[found.outcome]))
-        table.add_row(found.rule, outcome, found.evidence)
+    for finding in findings:
+        outcome = styled((finding.outcome, _COLOURS[finding.outcome]))
+        table.add_row(finding.rule, outcome, finding.evidence)
     console.print(table)
-    ok = sum(found.outcome == "ok" for found in findings)
+    ok = sum(finding.outcome == "ok" for finding in findings)
     console.print(f"{ok} of {len(findings)} ok")
 
 
 def print_findings(console: Console, findings: Sequence[verify.Finding]) -> None:
-    """What verify found, a line each."""
+    """Print the findings of verify, a line each."""
     for finding in findings:
         console.print(f"{finding.path}: {finding.problem}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What the command line prints: plans, progress, summaries. Words and tables, no decisions."""
+"""Print `tombola plan`: trials, tasks, sharing and costs, and reasons of tasks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -20,7 +20,7 @@ SHORT_KEY = 12
 
 
 def describe(value: Value) -> str:
-    """A task's value in a few words: what it is of, and at which density."""
+    """Describe the value of a task in a few words."""
     if isinstance(value, Barrier):
         ends = f"{value.one.run.key[:SHORT_KEY]} and {value.other.run.key[:SHORT_KEY]}"
         return f"measure the barrier between {ends}"
@@ -47,7 +47,7 @@ def print_plan(
     slots: int,
     shares: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Trials, tasks, the networks' prunable shares, what sharing saves, and what it should cost."""
+    """Print trials, tasks, prunable shares, savings by sharing, and expected costs."""
     kinds, left, path = expected.kinds, expected.trained, expected.path
     lonely = trained(alone(study.trials))
     whole = planned.done == 0 and _is_whole(planned)
@@ -70,7 +70,7 @@ def print_plan(
     table.add_row(
         "trial by trial",
         f"{lonely.steps:,}",
-        f"iterations ({lonely.epochs:,.0f} epochs): each trial alone, with the runs it stands on",
+        f"iterations ({lonely.epochs:,.0f} epochs): each trial alone, with the runs it needs",
     )
     share = f" = {least.steps / lonely.steps:.0%} of that" if lonely.steps else ""
     table.add_row(
@@ -93,13 +93,13 @@ def print_plan(
 
 
 def print_reasons(console: Console, study: Study, tasks: Iterable[Task]) -> None:
-    """Each task that would run, why, and for which trial first."""
+    """Print each task to run, why, and the first trial that needs it."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("key", "task", "why", "first asked for by"):
         table.add_column(heading, overflow="fold")
     labels = [trial.labels for trial in study.trials]
     differing = settings.varying(labels)
-    several = len({tuple(one[name] for name in settings.PANEL) for one in labels}) > 1
+    several = len({tuple(row[name] for name in settings.PANEL) for row in labels}) > 1
     for task in tasks:
         trial = f"trial {task.trial}: {_named(labels[task.trial], differing, several=several)}"
         saved = f", keeping step {', '.join(map(str, task.save))}" if task.save else ""
@@ -108,7 +108,7 @@ def print_reasons(console: Console, study: Study, tasks: Iterable[Task]) -> None
 
 
 def _named(labels: Labels, differing: Mapping[str, set[str]], *, several: bool) -> str:
-    """A trial in words, with all that tells it from others; network and dataset if `several`."""
+    """Describe a trial by all that distinguishes it; with network and dataset if `several`."""
     method, ablation = labels["method"], labels["ablation"]
     return ", ".join(
         [
@@ -136,7 +136,7 @@ def _percent(fraction: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes in words: 512 B, 3.4 kB, 26.5 MB."""
+    """Return bytes as text: 512 B, 3.4 kB, 26.5 MB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"

@@ -29,12 +29,12 @@ class Connection(Protocol):
 
 
 def print_expression(console: Console, connection: Connection, prefix: str) -> None:
-    """A run or mask: its fields, its provenance, its inputs, and who uses it.
+    """Print a run or mask: its fields, its provenance, its inputs, and its users.
 
     Raises
     ------
     TombolaError
-        When no key, or more than one, begins so.
+        When no key, or more than one key, begins with `prefix`.
     """
     key, kind, text = _find(connection, prefix)
     value = fields(text) if text else None
@@ -50,12 +50,12 @@ def print_expression(console: Console, connection: Connection, prefix: str) -> N
 
 
 def find_key(connection: Connection, prefix: str) -> str:
-    """The whole key that begins so.
+    """Return the whole key that begins with `prefix`.
 
     Raises
     ------
     TombolaError
-        When there is none in this store, or there are several.
+        When no key in this store, or more than one, begins so.
     """
     return _find(connection, prefix)[0]
 
@@ -63,25 +63,27 @@ def find_key(connection: Connection, prefix: str) -> str:
 def _find(connection: Connection, prefix: str) -> tuple[str, str, str | None]:
     prefix = prefix.strip().lower()
     if not prefix or set(prefix) - set("0123456789abcdef"):
-        raise TombolaError(f"{prefix!r} is no key: keys are hexadecimal, see `run_key` in trials")
-    asked = " UNION ALL ".join(
+        raise TombolaError(
+            f"{prefix!r} is not a key: give hexadecimal digits of `run_key` in trials"
+        )
+    answers = " UNION ALL ".join(
         f"SELECT {column}, '{column.removesuffix('_key')}', NULL FROM trials"
         for column in schema.ANSWERS
     )
-    found = connection.execute(
+    rows = connection.execute(
         f"""
         SELECT key, any_value(kind), any_value(value) FROM (
-            SELECT key, kind, value FROM tasks UNION ALL {asked})
+            SELECT key, kind, value FROM tasks UNION ALL {answers})
         WHERE starts_with(key, ?) GROUP BY key ORDER BY key LIMIT 3
         """,
         [prefix],
     ).fetchall()
-    if not found:
+    if not rows:
         raise TombolaError(f"no run or mask of this store has a key that begins with {prefix}")
-    if len(found) > 1:
-        keys = ", ".join(row[0][: len(prefix) + 6] for row in found)
+    if len(rows) > 1:
+        keys = ", ".join(row[0][: len(prefix) + 6] for row in rows)
         raise TombolaError(f"several keys begin with {prefix}: {keys}, …; give more characters")
-    key, kind, value = found[0]
+    key, kind, value = rows[0]
     return key, kind, value
 
 
@@ -111,7 +113,7 @@ def _short(value: Any) -> Any:
 def _print_prunable(
     console: Console, connection: Connection, key: str, value: dict[str, Any]
 ) -> None:
-    """What of the network's parameters could be pruned, as its task counted them."""
+    """Print the prunable share of the network's parameters, as its task counted them."""
     size, parameters = connection.execute(
         "SELECT size, parameters FROM tasks WHERE key = ?", [key]
     ).fetchone()
@@ -121,7 +123,7 @@ def _print_prunable(
         network = decode(value["network"])
         known = counts.share(network)
     except (ValueError, TypeError, KeyError, AttributeError):
-        return  # of a version that this code does not compute
+        return  # a value of a later version
     share = Share(size, parameters, known.others if known else ())
     rest = f"; not {share.without}" if known else ""
     if ":" in network.name and not network.name.startswith(PREFIX):
@@ -152,8 +154,8 @@ def _print_provenance(console: Console, connection: Connection, key: str) -> Non
 
 
 def _print_lineage(console: Console, connection: Connection, value: dict[str, Any]) -> None:
-    """The chain of what it stands on, nearest first."""
-    console.print("stands on")
+    """Print all inputs, nearest first."""
+    console.print("inputs")
     seen: set[str] = set()
     inputs = stands_on(value)
     while inputs:
@@ -163,13 +165,13 @@ def _print_lineage(console: Console, connection: Connection, value: dict[str, An
         seen.add(key)
         row = connection.execute("SELECT kind, value FROM tasks WHERE key = ?", [key]).fetchone()
         if row is None:
-            console.print(f"  {key[:SHORT_KEY]}  (not in the store any more)")
+            console.print(f"  {key[:SHORT_KEY]}  (no longer in the store)")
             continue
         parent = fields(row[1])
         console.print(f"  {row[0]:<5} {key[:SHORT_KEY]}  {_summary(parent)}")
         inputs += stands_on(parent)
     if not seen:
-        console.print("  nothing: it starts from an initialization")
+        console.print("  none: it starts from an initialization")
 
 
 def _summary(value: dict[str, Any]) -> str:
@@ -202,7 +204,7 @@ def _print_users(console: Console, connection: Connection, key: str) -> None:
 
 
 def _named(connection: Connection, sweep: str, trials: list[int]) -> list[str]:
-    """Trials of a sweep in words, whatever sets them apart among these."""
+    """Describe trials of a sweep by what distinguishes them."""
     quoted = sweep.replace("'", "''")
     rows = connection.execute(
         f"""
@@ -228,7 +230,7 @@ def _named(connection: Connection, sweep: str, trials: list[int]) -> list[str]:
 
 
 def print_measured(console: Console, layers: list[Row], forms: list[Row]) -> None:
-    """A mask's layers as bipartite graphs, and what its forms take."""
+    """Print the layers of a mask as bipartite graphs, and time and size of its storage forms."""
     table = Table("layer", box=None)
     for heading in ("kept", "density", "dead units", "Δr", "Δs", "IMDB", "random bound"):
         table.add_column(heading, justify="right")
@@ -254,7 +256,7 @@ def print_measured(console: Console, layers: list[Row], forms: list[Row]) -> Non
 def print_schema(
     console: Console, columns: Sequence[tuple[str, str, str, str]], examples: Sequence[str]
 ) -> None:
-    """Tables with their columns, types and meanings, then queries to begin with."""
+    """Print tables with columns, types and meanings, then example queries."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("table", "column", "type", "meaning"):
         table.add_column(heading)

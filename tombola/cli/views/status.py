@@ -51,19 +51,18 @@ _FAILURES = r"""
     FROM placed GROUP BY failure, coalesce(place, message), place
     ORDER BY count(*) DESC, failure, place LIMIT 10
 """
-"""Failures by the innermost line of their tracebacks: one bug is one line, whatever its message.
+"""Failures, grouped by the innermost line of their tracebacks, as one bug has many messages.
 
-A canary ends its launch before any task began, so that it says nothing of later launches.
+The failure of a canary counts only for its own launch, which runs no other task.
 """
 
 
 def print_status(
     console: Console, connection: Connection, sweep: str | None, told: Sequence[Told] = ()
 ) -> int:
-    """Trials by status for each sweep, then what the latest launch is doing.
+    """Print trials by status for each sweep, the latest launch, and failures.
 
-    What launches that run have `told` is said as they say it themselves. Returns how many
-    trials are not done.
+    `told` is the progress of running launches. Return the number of trials that are not done.
     """
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("sweep")
@@ -86,7 +85,7 @@ def print_status(
             f"{failed:,} failed, {blocked:,} blocked; last heard of {idle:,} s ago",
             soft_wrap=True,
         )
-    _print_told(console, told)
+    _print_running(console, told)
     for failure, message, place, count, key, messages in connection.execute(_FAILURES).fetchall():
         others = f", and {messages - 1} other messages" if messages > 1 else ""
         at = f" at {place}" if place else ""
@@ -98,7 +97,7 @@ def print_status(
     return sum(totals[0] - totals[1] for _, *totals in rows)
 
 
-def _print_told(console: Console, told: Sequence[Told]) -> None:
+def _print_running(console: Console, told: Sequence[Told]) -> None:
     for launch, numbers, age in told:
         with suppress(ValueError, TypeError, OverflowError):
             line = f"{launch}: {sentence(Snapshot.of(numbers))} ({max(0.0, age):.0f} s ago)"

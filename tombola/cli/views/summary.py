@@ -15,7 +15,7 @@ from tombola.terminal import styled
 
 
 class Summary(Protocol):
-    """Mean accuracies of a sweep, as far as they are needed here (analysis.selection.summary)."""
+    """The mean accuracies of a sweep (analysis.selection.summary), as this table needs them."""
 
     @property
     def done(self) -> int: ...
@@ -32,7 +32,7 @@ class Summary(Protocol):
 
 
 def print_summary(console: Console, sweep: str, summary: Summary) -> None:
-    """Mean test accuracy over replicates, a line for each setting, a column for each density."""
+    """Print mean test accuracies: a line for each setting, a column for each density."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in summary.headings:
         table.add_column(heading, overflow="fold")
@@ -46,7 +46,7 @@ def print_summary(console: Console, sweep: str, summary: Summary) -> None:
 
 
 def _cell(line: Mapping[float, float | None], density: float, digits: int) -> str:
-    """A mean; a dash where nothing is done; nothing where nothing was asked."""
+    """Return a mean as text; a dash if no trial is done, nothing if there is no trial."""
     if density not in line:
         return ""
     mean = line[density]
@@ -57,16 +57,16 @@ _READS = "SELECT sum(node_reads), sum(store_reads) FROM tasks WHERE launch = ?"
 
 
 def print_reads(console: Console, connection: Connection, launch: str) -> None:
-    """What the nodes' own copies of weights and masks spared a launch; nothing without them."""
+    """Print the reads of a launch from the node cache and the store; nothing without a cache."""
     near, far = connection.execute(_READS, [launch]).fetchone()
     if near is not None:
         console.print(
-            f"weights and masks: {near:,} read from the nodes' own copies, {far:,} from the store",
+            f"weights and masks: {near:,} read from the node cache, {far:,} from the store",
         )
 
 
 def print_failures(console: Console, failures: Sequence[Failed], blocked: int) -> None:
-    """Failures grouped by what was raised, with one traceback each."""
+    """Print failures, grouped by message, with one traceback each."""
     groups: dict[tuple[Failure, str], list[Failed]] = {}
     for failure in failures:
         groups.setdefault((failure.why, failure.message), []).append(failure)
@@ -81,11 +81,11 @@ def print_failures(console: Console, failures: Sequence[Failed], blocked: int) -
         if members[0].traceback and why is Failure.RAISED:
             console.print(members[0].traceback.rstrip(), style="dim")
     if blocked:
-        console.print(styled(("blocked", "yellow"), f" {blocked} tasks need one that failed"))
+        console.print(styled(("blocked", "yellow"), f" {blocked} tasks need a task that failed"))
 
 
 def print_given_up(console: Console, progress: Progress) -> None:
-    """What was cancelled, and which nodes were fenced off."""
+    """Print cancelled tasks, and nodes that were fenced off."""
     for node in progress.fenced:
         console.print(
             styled(
