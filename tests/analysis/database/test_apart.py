@@ -25,7 +25,7 @@ from orchestrator.planning.planner import Task
 from orchestrator.running import study
 from tests.support.build_store import Row, key_of, run_row, trial, write_live, write_sweep
 from tests.support.small import write_sweep as write_file
-from tombola.cli.views import plan, status
+from tombola.cli.views import plan, show
 from tombola.store import schema
 from tombola.store.settings import METHOD, PANEL, SETTING, details, varying
 
@@ -142,7 +142,7 @@ def test_a_report_mixes_no_settings(ask: duckdb.DuckDBPyConnection, way: str) ->
 @each_way
 def test_show_names_no_two_trials_alike(ask: duckdb.DuckDBPyConnection, way: str) -> None:
     numbers = [number for number, row in enumerate(rows(way)) if row["method"] == "snip"]
-    lines = status._named(ask, way, numbers)
+    lines = show._named(ask, way, numbers)
     assert len({re.sub(r"^trial \d+", "", line) for line in lines}) == len(lines) == 3
 
 

@@ -153,7 +153,7 @@ def test_a_sweep_is_called_as_a_file_may_call_it(tmp_path: Path, name: str) -> N
     table = pq.read_table(path)
     metadata = {**(table.schema.metadata or {}), b"name": name.encode()}
     pq.write_table(table.replace_schema_metadata(metadata), path)
-    with pytest.raises(StoreError, match="no sweep can be called"):
+    with pytest.raises(StoreError, match="is not a valid name of a sweep"):
         connect(tmp_path)
 
 

@@ -275,7 +275,7 @@ def test_the_command_prints_or_writes(store: Path, tmp_path: Path) -> None:
     [
         (("other",), "no sweep 'other'; it has study"),
         (("study", "--metric", "acc"), "no metric 'acc'; known: accuracy"),
-        (("study", "--densities", "half"), "--densities takes numbers by commas"),
+        (("study", "--densities", "half"), "--densities takes comma-separated numbers"),
         (("study", "--densities", "0.3"), "no trial at density 0.3; there are 0.5, 0.1"),
         (("study", "--methods", "imp,snap"), "no finished trial of snap; it has imp, random, snip"),
     ],
