@@ -5,8 +5,6 @@ stores unit and meaning in the metadata of its columns, CSV in a second file.
 """
 
 import csv
-import os
-import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +31,7 @@ from analysis.database.quoting import identifier, literal
 from tombola.errors import StoreError
 from tombola.store import layout, schema
 from tombola.store.location import locate, remote
+from tombola.store.publish import replacing
 from tombola.text import cell
 
 FORMATS = (".duckdb", ".parquet", ".csv")
@@ -77,7 +76,7 @@ def publish(store: str | Path) -> Path:
     path = root / layout.DATABASE
     with scanning(root), connect(root) as connection:
         try:
-            with _uploaded(path) if remote(path) else _aside(path) as aside:
+            with _uploaded(path) if remote(path) else replacing(path) as aside:
                 _write_database(connection, aside, dict.fromkeys(TABLES, "true"))
         except Unwritten as error:
             problem = f"{layout.DATABASE} of {root} cannot be written ({error})"
@@ -128,7 +127,7 @@ def export(
         raise StoreError(f"{path} cannot be written: name a file in a folder that exists")
     with scanning(store), connect(store) as connection:
         chosen = _chosen(connection, sweep)
-        with _aside(path) as aside:
+        with replacing(path) as aside:
             if path.suffix == ".duckdb":
                 try:
                     _write_database(connection, aside, chosen)
@@ -146,7 +145,7 @@ def export(
                 for batch in reader:
                     writer.write_batch(_for_spreadsheets(batch))
     beside = path.with_suffix(".dictionary.csv")
-    with _aside(beside) as aside:
+    with replacing(beside) as aside:
         _write_dictionary(aside, entries)
     return [path, beside]
 
@@ -158,19 +157,6 @@ def _chosen(connection: duckdb.DuckDBPyConnection, sweep: str | None) -> Mapping
     figures_of(connection, sweep)  # raises if the store has no such sweep
     connection.execute(_KEYS, {"sweep": sweep})
     return {table: rows.format(sweep=literal(sweep)) for table, rows in _OF_SWEEP.items()}
-
-
-@contextmanager
-def _aside(path: Path) -> Iterator[Path]:
-    """Yield a hidden path to write to; rename it to `path` at the end, or remove it on failure."""
-    aside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
-    aside.unlink(missing_ok=True)
-    try:
-        yield aside
-        aside.replace(path)
-    finally:
-        for left in path.parent.glob(f"{aside.name}*"):
-            left.unlink()
 
 
 @contextmanager

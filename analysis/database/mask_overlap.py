@@ -48,7 +48,7 @@ class Masks:
             return {}
         path = self._store / layout.mask(key)
         try:
-            bits, about = tensors.unseal(location.read(path))
+            bits, about = tensors.decode(location.read(path))
         except FileNotFoundError:
             return {}
         except ValueError as error:

@@ -1,6 +1,5 @@
 """Published numbers with their sources, for overlays; they are never mixed with results."""
 
-import difflib
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from analysis.reference.index import INDEX, Reference
 from tombola.errors import PublishedError
+from tombola.text import nearest
 
 __all__ = ["Reference", "about", "drawable", "load", "names", "path", "sha256_of"]
 
@@ -31,9 +31,7 @@ def about(name: str) -> Reference:
         When there is no reference of that name.
     """
     if name not in INDEX:
-        near = difflib.get_close_matches(name, INDEX, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(INDEX)}"
-        raise PublishedError(f"no reference {name!r}; {hint}")
+        raise PublishedError(f"no reference {name!r}; {nearest(name, INDEX)}")
     return INDEX[name]
 
 

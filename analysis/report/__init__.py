@@ -6,9 +6,7 @@ that. All text of a sweep file or a store is escaped.
 
 import base64
 import hashlib
-import os
 import re
-import socket
 from pathlib import Path
 
 import duckdb
@@ -18,6 +16,7 @@ from markupsafe import Markup, escape
 from analysis.database.connection import connect, scanning
 from analysis.report import contents
 from tombola.errors import AnalysisError
+from tombola.store.publish import replacing
 from tombola.text import lines
 
 __all__ = ["page", "write"]
@@ -40,12 +39,8 @@ def write(store: str | Path, sweep: str, path: Path) -> Path:
     with scanning(store), connect(store) as connection:
         text = page(connection, sweep)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
     return path
 
 

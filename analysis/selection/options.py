@@ -1,6 +1,5 @@
 """Options of figures in a sweep file: each one's default, its type and the values it accepts."""
 
-import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
@@ -9,6 +8,7 @@ from analysis import reference
 from analysis.selection.metrics import METRICS
 from analysis.stats import Spread
 from analysis.style import WIDTHS
+from tombola.text import nearest
 
 
 @dataclass(frozen=True)
@@ -290,12 +290,12 @@ def problems(entry: Any) -> list[str]:
     except ValueError as error:
         return [str(error)]
     if name not in FIGURES:
-        return [f"no figure {name!r}; {_near(name, FIGURES)}"]
+        return [f"no figure {name!r}; {nearest(name, FIGURES)}"]
     known = accepted(FIGURES[name].options)
     mistakes = []
     for option, value in given.items():
         if option not in known:
-            mistakes.append(f"{name} has no option {option!r}; {_near(str(option), known)}")
+            mistakes.append(f"{name} has no option {option!r}; {nearest(str(option), known)}")
         elif not known[option].test(value):
             mistakes.append(f"{name}: {option} takes {known[option].words}, not {value!r}")
     return mistakes
@@ -316,9 +316,3 @@ def made(name: str, given: dict[str, Any]) -> AnyOptions:
     if where := given.get("where"):
         values["where"] = tuple((column, tuple(_listed(v))) for column, v in where.items())
     return replace(FIGURES[name].options(), **values)
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"

@@ -5,7 +5,6 @@ replicate and seeds. If two different runs still have the same density and repli
 without a column differs. The column `apart` then separates them, by grid or by order.
 """
 
-import difflib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from analysis.stats import SPREADS, Spread
 from tombola.errors import FigureError
 from tombola.store import asked
 from tombola.store.settings import APART, METHOD, PANEL, SETTING, details, varying
+from tombola.text import nearest
 
 COLUMNS = (
     *("trial", "grid", *PANEL, "method", "ablation", "replicate", "requested_density"),
@@ -246,9 +246,7 @@ def _check_where(rows: Sequence[Row], options: Options) -> None:
     known = {*SETTING, *(name for row in rows for name in _own(row))} if options.where else set()
     for column, _ in options.where:
         if column not in known:
-            near = difflib.get_close_matches(column, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
-            raise FigureError(f"where: no trial has a column {column!r}; {hint}")
+            raise FigureError(f"where: no trial has a column {column!r}; {nearest(column, known)}")
 
 
 def _nothing(sweep: str, rows: Sequence[Row], matching: Sequence[Row]) -> str:

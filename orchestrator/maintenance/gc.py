@@ -26,14 +26,14 @@ Stored = State | Mask
 
 
 @dataclass(frozen=True)
-class Surplus:
+class Garbage:
     """Files that can go, and what they take."""
 
     paths: tuple[Path, ...]
     bytes: int
 
 
-def surplus(store: Path, *, trusted: bool = False) -> Surplus:
+def find_garbage(store: Path, *, trusted: bool = False) -> Garbage:
     """What no current sweep of a store keeps or still needs, and what killed processes left.
 
     A `trusted` store's sweeps may run the code of one's own that they name.
@@ -52,7 +52,7 @@ def surplus(store: Path, *, trusted: bool = False) -> Surplus:
         if path.stem in held.results
     ]
     found += leftovers(store)
-    return Surplus(tuple(found), total_size(found))
+    return Garbage(tuple(found), total_size(found))
 
 
 def wanted(
@@ -76,7 +76,7 @@ def wanted(
     return found
 
 
-def free(found: Surplus) -> None:
+def free(found: Garbage) -> None:
     """Remove the files."""
     remove(found.paths)
 

@@ -32,7 +32,7 @@ from tombola.errors import DamagedFile, DeterminismAlarm, TaskStalled, TaskTimeo
 from tombola.store import layout, repeats, results
 from tombola.store.clock import now
 from tombola.store.location import locate, remote, remove
-from tombola.store.node_cache import Reads, nearby
+from tombola.store.node_cache import Reads, open_cache
 from tombola.store.publish import File, publish_all
 from tombola.version import __version__
 
@@ -103,8 +103,8 @@ class _Worker:
     ) -> None:
         self._pack, self._limited = pack, limited
         self._store = locate(pack.store, patient=True)
-        self._nearby = nearby(pack.launch, pack.node_cache)
-        self._computing = Computing(pack, self._store, self._nearby, others, notice, report)
+        self._cache = open_cache(pack.launch, pack.node_cache)
+        self._computing = Computing(pack, self._store, self._cache, others, notice, report)
         self._device = self._computing.device
         self._gang = others.size if others is not None else None
         self._name = f"{socket.gethostname()}:{os.getpid()}"
@@ -114,8 +114,8 @@ class _Worker:
         """Compute one job; its outcome, unless that is still to be committed (see `commit`)."""
         began, clock = now(), time.perf_counter()
         meter = resource_meter.Meter(self._device)
-        if self._nearby is not None:
-            self._nearby.reads = Reads()
+        if self._cache is not None:
+            self._cache.reads = Reads()
         try:
             timeout = job.timeout if self._limited else None
             with deadline(timeout, self._pack.stall_seconds) as pulse, watched(pulse):
@@ -126,8 +126,8 @@ class _Worker:
                 found, files = self._computing.compute(job)
             seconds = time.perf_counter() - clock
             row = {**found, **self._provenance(job, began, seconds), **meter.read(seconds)}
-            if self._nearby is not None:
-                read = self._nearby.reads
+            if self._cache is not None:
+                read = self._cache.reads
                 row |= {"node_reads": read.node, "store_reads": read.store}
             if job.kind == "run":
                 row["images_per_second"] = self._images(job, row) / seconds
@@ -165,9 +165,9 @@ class _Worker:
                 except Exception as error:
                     outcomes += self._fallen(error, [(job, row["seconds"])])
             publish_all(artifacts, committing)
-            if self._nearby is not None:
+            if self._cache is not None:
                 for file in artifacts:
-                    self._nearby.keep(*file)
+                    self._cache.keep(*file)
             runs = [job.key for job, _ in ready if job.kind == "run"]
             remove(self._store / layout.checkpoint(key) for key in runs)
         except Exception as error:

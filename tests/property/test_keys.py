@@ -95,7 +95,7 @@ def masks(draw: st.DrawFn) -> Mask:
 
 
 def rebuilt(value: Any, by: int = 0) -> Any:
-    """The same expression, built anew from the bottom, its seeds raised by a number."""
+    """Build the same expression again from its parts, its seeds raised by a number."""
     fields = {n: v for n, v in value.__dict__.items() if n not in ("key", "_written")}
     anew = {n: rebuilt(v, by) if hasattr(v, "canonical") else v for n, v in fields.items()}
     seeds = {n: v + by for n, v in fields.items() if n in ("seed", "order_seed")}

@@ -21,8 +21,8 @@ from orchestrator.executors.on_ray.connect import (
     resolve,
     said_to_workers,
 )
-from orchestrator.executors.on_ray.node import LOOK_SECONDS, attest, run_pack
-from orchestrator.executors.on_ray.process_group import Gang, why_gone
+from orchestrator.executors.on_ray.node import LOOK_SECONDS, check_node, run_pack
+from orchestrator.executors.on_ray.process_group import GroupReservation, why_gone
 from orchestrator.executors.on_ray.reports import Reports
 from orchestrator.executors.resources import Share, gpu_share
 from orchestrator.node.pack import Arrival, Pack, Returned, WorkerLost
@@ -30,9 +30,9 @@ from orchestrator.scheduling.failures import Failure
 from tasks.values import user_code
 from tombola.errors import ClusterLost, ExitCode, StoreError, TombolaError
 from tombola.store.location import locate
-from tombola.store.shared_check import Witness
+from tombola.store.shared_check import SharedCheck
 
-ATTEST_SECONDS = 180.0
+CHECK_SECONDS = 180.0
 """How long a node may take to unpack our code, import torch and read a file."""
 
 
@@ -89,10 +89,10 @@ class RayExecutor:
         self._may_share = False
         self._avoided: frozenset[str] = frozenset()
         self._running: dict[Any, Pack] = {}
-        self._gangs: dict[Any, Gang] = {}
+        self._groups: dict[Any, GroupReservation] = {}
         self._reports = Reports(self._await_head)
         self._lost = False
-        self._witnesses: dict[str, Witness] = {}
+        self._checks: dict[str, SharedCheck] = {}
         self._cancelled: set[Any] = set()
         self.draining = False
         self._token = None if self._where else local.Token()
@@ -131,21 +131,21 @@ class RayExecutor:
 
     def submit(self, pack: Pack) -> None:
         """Hand the pack to Ray; a cluster's nodes are asked for its store before the first."""
-        if self._where and pack.store not in self._witnesses:
-            self._witnesses[pack.store] = witness = Witness(locate(pack.store))
-            self._call_witness(witness, pack.store)
-        name = self._witnesses[pack.store].name if self._where else None
-        gang, trains = None, any(job.kind == "run" for job in pack.jobs)
+        if self._where and pack.store not in self._checks:
+            self._checks[pack.store] = check = SharedCheck(locate(pack.store))
+            self._check_nodes(check, pack.store)
+        name = self._checks[pack.store].name if self._where else None
+        group, trains = None, any(job.kind == "run" for job in pack.jobs)
         if self._share.members > 1 and trains:  # all else is done on one GPU
-            gang = Gang.reserve(self._share, self._avoided)
-            options = gang.options(0)
+            group = GroupReservation.reserve(self._share, self._avoided)
+            options = group.options(0)
         else:
             wide = self._share.wide(pack.width, self._largest)
             options = {**wide, **self._nodes(pack.near)}
-        reference = self._run.options(**options).remote(pack, name, gang)
+        reference = self._run.options(**options).remote(pack, name, group)
         self._running[reference] = pack
-        if gang:
-            self._gangs[reference] = gang
+        if group:
+            self._groups[reference] = group
 
     def _nodes(self, near: str) -> dict[str, Any]:
         """None of those to avoid, and the one that is near unless it is busy.
@@ -218,8 +218,8 @@ class RayExecutor:
     def close(self) -> None:
         """Stop workers and leave the cluster (a local one ends)."""
         self._running.clear()
-        for witness in self._witnesses.values():
-            witness.close()
+        for check in self._checks.values():
+            check.close()
         if self._lost:
             atexit.register(_end)
         else:
@@ -229,7 +229,7 @@ class RayExecutor:
             self._token.withdraw()
 
     def _arrival(self, reference: Any) -> Arrival:
-        pack, gang = self._running.pop(reference), self._gangs.pop(reference, None)
+        pack, group = self._running.pop(reference), self._groups.pop(reference, None)
         self._reports.forget(pack.identity)
         try:
             node, outcomes = self._ray.get(reference)
@@ -241,13 +241,13 @@ class RayExecutor:
                 raise TombolaError(str(error.cause)) from None
             return WorkerLost(pack, f"the worker could not run its pack: {error.cause}")
         except self._ray.exceptions.RayError as error:
-            return WorkerLost(pack, str(error).strip().splitlines()[0], self._why(error, gang))
+            return WorkerLost(pack, str(error).strip().splitlines()[0], self._why(error, group))
         finally:
-            if gang:
-                gang.release()
+            if group:
+                group.release()
 
-    def _why(self, error: Exception, gang: Gang | None) -> Failure:
-        """What befell the worker, or its gang.
+    def _why(self, error: Exception, group: GroupReservation | None) -> Failure:
+        """What befell the worker, or its group.
 
         Raises
         ------
@@ -262,7 +262,7 @@ class RayExecutor:
         self._await_head()
         if not any(node["Alive"] for node in self._ray.nodes()):
             raise ClusterLost("the Ray cluster has no node left")
-        return Failure.NODE_LOST if gang and gang.has_lost(gang.nodes()) else why
+        return Failure.NODE_LOST if group and group.has_lost(group.nodes()) else why
 
     def _await_head(self) -> None:
         """Wait until the head of a cluster answers: without it Ray waits in each call, for good.
@@ -280,18 +280,18 @@ class RayExecutor:
                 raise ClusterLost(f"the Ray cluster at {self._where} {silent}")
             time.sleep(1)
 
-    def _call_witness(self, witness: Witness, store: str) -> None:
+    def _check_nodes(self, check: SharedCheck, store: str) -> None:
         """Ask each node that could run a pack, in a task, before anything else."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        asking, asked = self._ray.remote(attest), {}
+        asking, asked = self._ray.remote(check_node), {}
         for node in self._ray.nodes():
             if self._share.parts(node):
                 there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
                 ask = asking.options(num_cpus=0, max_retries=0, scheduling_strategy=there)
                 name = f"node {node['NodeManagerHostname']}"
-                asked[ask.remote(store, witness.name)] = name
-        self._ray.wait(list(asked), num_returns=len(asked), timeout=ATTEST_SECONDS)
+                asked[ask.remote(store, check.name)] = name
+        self._ray.wait(list(asked), num_returns=len(asked), timeout=CHECK_SECONDS)
         for reference, node in asked.items():
             try:
                 wrong, written, mode, host = self._ray.get(reference, timeout=0)
@@ -300,7 +300,7 @@ class RayExecutor:
                 raise TombolaError(
                     f"{node} cannot run a task: {said[-1] if said else type(error).__name__}"
                 ) from None
-            if wrong is None and not witness.confirm(written):
+            if wrong is None and not check.confirm(written):
                 wrong = joining.another_store(store, "is another one there")
             if wrong is None:
                 wrong = joining.unguarded(mode, host)

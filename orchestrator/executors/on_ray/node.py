@@ -11,35 +11,37 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from orchestrator.executors import address
-from orchestrator.executors.on_ray.process_group import Gang, Members
+from orchestrator.executors.on_ray.process_group import GroupReservation, Members
 from orchestrator.executors.on_ray.reports import telling
 from orchestrator.node.pack import Pack
 from orchestrator.node.preemption import Notice, heeding
 from tombola.errors import StoreError
 from tombola.store.location import locate
-from tombola.store.shared_check import answer, seen
+from tombola.store.shared_check import answer, sees
 
 LOOK_SECONDS = 3.0
 """Between looks at the nodes of a cluster: which joined, which are to be drained."""
 
 
-def run_pack(pack: Pack, witness: str | None, gang: Gang | None) -> tuple[str, list[Any]]:
-    """The node, and how each job of the pack ended; its trainings are divided among a gang.
+def run_pack(
+    pack: Pack, check: str | None, group: GroupReservation | None
+) -> tuple[str, list[Any]]:
+    """The node, and how each job of the pack ended; its trainings are divided among a group.
 
-    No node where the gang is on several: nobody knows which of them a failure is to be laid to.
+    No node where the group is on several: nobody knows which of them a failure is to be laid to.
     """
     from ray import get_runtime_context
 
     from orchestrator.node import worker
 
     notice, here = Notice(), get_runtime_context().get_node_id()
-    others = Members(gang) if gang else None
+    others = Members(group) if group else None
     reasons = {signal.SIGTERM: "SIGTERM", signal.SIGINT: "the launch is stopping"}
     with ExitStack() as stack:
         stack.enter_context(heeding(notice, reasons))  # ray.cancel arrives as the second
         nodes = others.nodes if others else frozenset({here})
-        if witness is not None:
-            _same_store(pack.store, witness)
+        if check is not None:
+            _same_store(pack.store, check)
             stack.enter_context(_watching(nodes, notice))
         node = here if len(nodes) == 1 else ""
         return node, worker.run_pack(
@@ -48,9 +50,9 @@ def run_pack(pack: Pack, witness: str | None, gang: Gang | None) -> tuple[str, l
 
 
 @functools.cache
-def _same_store(store: str, witness: str) -> None:
+def _same_store(store: str, check: str) -> None:
     """Refuse a store that is not the driver's: this node may have joined after the others."""
-    if not seen(locate(store), witness):
+    if not sees(locate(store), check):
         node = f"node {socket.gethostname()}, which joined later"
         raise StoreError(f"{node}: {address.another_store(store, 'is not there')}")
 
@@ -75,14 +77,14 @@ def _watching(nodes: frozenset[str], notice: Notice) -> Iterator[None]:
         over.set()
 
 
-def attest(store: str, witness: str) -> tuple[str | None, str, str, str]:
+def check_node(store: str, check: str) -> tuple[str | None, str, str, str]:
     """What is wrong with this node if anything, the answer it wrote, its Ray's mode and address."""
     import ray
 
     about = os.environ.get("RAY_AUTH_MODE", ""), str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
     try:
         importlib.import_module("orchestrator.node.worker")
-        return (None, answer(locate(store), witness), *about)
+        return (None, answer(locate(store), check), *about)
     except ImportError as error:
         return (f"cannot run a task: {error}", "", *about)
     except StoreError as error:

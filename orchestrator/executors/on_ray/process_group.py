@@ -31,14 +31,14 @@ LEAVE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Gang:
+class GroupReservation:
     """The place that Ray keeps for the members of one pack's trainings."""
 
-    group: Any
+    placement: Any
     share: Share
 
     @classmethod
-    def reserve(cls, share: Share, avoided: frozenset[str]) -> "Gang":
+    def reserve(cls, share: Share, avoided: frozenset[str]) -> "GroupReservation":
         """Ask for a place, on one node or on as few as may be; those avoided are left out.
 
         What is sent there waits until there is one.
@@ -46,12 +46,12 @@ class Gang:
         from ray.util import placement_group
 
         others = {NODE_ID: f"!in({','.join(sorted(avoided))})"}
-        group = placement_group(
+        placement = placement_group(
             [share.bundle] * share.members,
             strategy="PACK" if share.across_nodes else "STRICT_PACK",
             bundle_label_selector=[others] * share.members if avoided else None,
         )
-        return cls(group, share)
+        return cls(placement, share)
 
     def options(self, rank: int) -> dict[str, Any]:
         """What makes a Ray task run in a member's bundle."""
@@ -60,14 +60,14 @@ class Gang:
         return {
             "num_cpus": self.share.bundle.get("CPU", 0.0),
             "num_gpus": 1.0,
-            "scheduling_strategy": PlacementGroupSchedulingStrategy(self.group, rank),
+            "scheduling_strategy": PlacementGroupSchedulingStrategy(self.placement, rank),
         }
 
     def nodes(self) -> frozenset[str]:
         """The nodes that its members are on."""
         from ray.util import placement_group_table
 
-        return frozenset(placement_group_table(self.group)["bundles_to_node_id"].values())
+        return frozenset(placement_group_table(self.placement)["bundles_to_node_id"].values())
 
     def has_lost(self, nodes: frozenset[str]) -> bool:
         """Whether one of these nodes of its members is dead; Ray finds them another in time."""
@@ -80,25 +80,25 @@ class Gang:
         """Give the place back; whoever still runs there is ended."""
         from ray.util import remove_placement_group
 
-        remove_placement_group(self.group)
+        remove_placement_group(self.placement)
 
 
 class Members:
     """The other members, as Ray tasks that this process starts (`distributed.Others`)."""
 
-    def __init__(self, gang: Gang) -> None:
-        self._gang, self.nodes = gang, gang.nodes()
-        self.size = gang.share.members
-        self.address = own_address(gang.share)
+    def __init__(self, group: GroupReservation) -> None:
+        self._group, self.nodes = group, group.nodes()
+        self.size = group.share.members
+        self.address = own_address(group.share)
 
     @contextmanager
     def working(self, part: Callable[..., None], *told: Any) -> Iterator[Callable[[], bool]]:
         """See tasks.training.distributed.Others."""
         import ray
 
-        join, work = ray.remote(max_retries=0)(join_gang), ray.put((part, told))
+        join, work = ray.remote(max_retries=0)(join_group), ray.put((part, told))
         begun = {
-            join.options(**self._gang.options(rank)).remote(rank, self._gang.share, work): rank
+            join.options(**self._group.options(rank)).remote(rank, self._group.share, work): rank
             for rank in range(1, self.size)
         }
         fallen, over = threading.Event(), threading.Event()
@@ -146,8 +146,8 @@ class Members:
             for one in ended:
                 if error := self._failure(one, begun[one]):
                     return error
-            if not ended and self._gang.has_lost(self.nodes):
-                said = f"a node of a gang of {self.size} is gone"
+            if not ended and self._group.has_lost(self.nodes):
+                said = f"a node of a process group of {self.size} is gone"
                 return WorkerGone(said, Failure.NODE_LOST)
         return None
 
@@ -158,11 +158,11 @@ class Members:
             ray.get(reference)
         except ray.exceptions.RayTaskError as error:
             cause = error.cause if isinstance(error.cause, Exception) else error
-            cause.add_note(f"It was member {rank} of a gang of {self.size}:\n{error}")
+            cause.add_note(f"It was rank {rank} of a process group of {self.size}:\n{error}")
             return cause
         except ray.exceptions.RayError as error:
             said = str(error).strip().splitlines()[0]
-            message = f"member {rank} of a gang of {self.size} is gone: {said}"
+            message = f"rank {rank} of a process group of {self.size} is gone: {said}"
             return WorkerGone(message, why_gone(error))
         return None
 
@@ -180,7 +180,7 @@ def why_gone(error: Exception) -> Failure:
             return Failure.WORKER_LOST
 
 
-def join_gang(rank: int, share: Share, work: tuple[Callable[..., None], tuple[Any, ...]]) -> None:
+def join_group(rank: int, share: Share, work: tuple[Callable[..., None], tuple[Any, ...]]) -> None:
     """Be a member. When its node is to be drained, the first member is who stops."""
     part, told = work
     with heeding(Notice(), {signal.SIGTERM: "SIGTERM", signal.SIGINT: "SIGINT"}):

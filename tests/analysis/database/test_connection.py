@@ -1,4 +1,4 @@
-"""The door to the store: what readers see, and that they see it once."""
+"""Connections to a store: what readers see, and that they see each result once."""
 
 import threading
 from pathlib import Path
@@ -9,12 +9,13 @@ from analysis.database import export
 from analysis.database.connection import EXAMPLES, TABLES, connect, describe
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
+from tests.support.commit import commit
 from tests.support.small import TINY, write_sweep
 from tombola.errors import AnalysisError
 from tombola.store import layout, schema
 from tombola.store.compact import compact
 from tombola.store.publish import open_store
-from tombola.store.results import commit, read
+from tombola.store.results import read
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Counting reads keys alone, and says what a whole connection says."""
+"""Counting a sweep reads keys only, and agrees with a full connection."""
 
 import re
 from pathlib import Path
@@ -30,7 +30,7 @@ MASKS = [key_of("mask", n) for n in range(6)]
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """One trial of each kind: done (live, compacted, both; measured or not), failed, blocked."""
+    """Build a trial of each kind: done (live, compacted, both), failed, blocked."""
     store = open_store(tmp_path / "store", create=True)
     asked = [trial(run, mask_key=mask) for run, mask in zip(RUNS, MASKS, strict=True)]
     asked.append(trial(RUNS[0], barrier_key=key_of("barrier")))

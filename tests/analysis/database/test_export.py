@@ -1,4 +1,4 @@
-"""A store's tables as one file for others, with what every column means."""
+"""Export of a store's tables as one file, with a description of every column."""
 
 import csv
 from pathlib import Path

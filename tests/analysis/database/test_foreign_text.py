@@ -1,4 +1,4 @@
-"""Text of others: names become columns and nothing else, and each medium shows it harmlessly."""
+"""Text from users and other stores: names stay names, and every output shows it harmlessly."""
 
 import csv
 import io
@@ -153,7 +153,7 @@ def test_a_sweep_is_called_as_a_file_may_call_it(tmp_path: Path, name: str) -> N
     table = pq.read_table(path)
     metadata = {**(table.schema.metadata or {}), b"name": name.encode()}
     pq.write_table(table.replace_schema_metadata(metadata), path)
-    with pytest.raises(StoreError, match="no sweep can be called"):
+    with pytest.raises(StoreError, match="is not a valid name of a sweep"):
         connect(tmp_path)
 
 
@@ -167,7 +167,7 @@ def test_databases_are_locked_before_text_of_a_store_comes(tmp_path: Path, state
 
 
 def test_a_database_is_of_the_format_that_old_clients_read(tmp_path: Path) -> None:
-    """DuckDB's header has the storage version at byte 12: 64 is read from 0.10 on."""
+    """DuckDB's header has the storage version at byte 12; clients from 0.10 on read version 64."""
     write_sweep(tmp_path / "store", "plain", [trial(key_of(1))])
     [path] = export.export(tmp_path / "store", tmp_path / "out.duckdb")
     for written in (path, export.publish(tmp_path / "store")):

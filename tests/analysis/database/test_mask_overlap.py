@@ -1,4 +1,4 @@
-"""Overlaps of masks: counted on the stored bits, against what chance gives."""
+"""Overlap of masks, counted on the stored bits and compared with chance."""
 
 from itertools import product
 from pathlib import Path
@@ -25,7 +25,7 @@ KEPT = {
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Two masks of layers of 15 and 2 weights: 15 bits are no whole bytes."""
+    """Build masks of two layers of 15 and 2 weights: 15 bits fill no whole number of bytes."""
     rows = []
     for key, kept in KEPT.items():
         arrays = {name: np.array(values, dtype=bool) for name, values in kept.items()}
@@ -112,7 +112,7 @@ def test_the_published_database_goes_without(store: Path) -> None:
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """Two methods at two densities of 100 weights, two replicates: which of them are kept."""
+    """Build two methods at two densities of 100 weights, with two replicates."""
     trials, rows = [], []
     for method, replicate, density in product(("snip", "random"), (0, 1), (0.5, 0.25)):
         key = key_of(method, replicate, density)

@@ -1,4 +1,4 @@
-"""A user's own fields are typed, flat columns of `trials`."""
+"""Fields of user code are typed, flat columns of `trials`."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def test_a_tag_is_a_word_with_one_value(tmp_path: Path, tags: dict[str, object])
 
 
 def test_whatever_json_a_store_holds_is_a_column_or_nothing(tmp_path: Path) -> None:
-    """A store of a colleague's, of a later version, or written by hand."""
+    """The store may come from a colleague, a later version, or a text editor."""
     said = [
         '{"a": 1}',
         '{"a": [1, 2]}',

@@ -1,4 +1,4 @@
-"""What the page of `tombola explore` says, without a page: filters, progress, figures, HTML."""
+"""Content of the page of `tombola explore`, without a browser: filters, progress, figures, HTML."""
 
 import socket
 from collections.abc import Callable

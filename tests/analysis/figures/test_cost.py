@@ -1,4 +1,4 @@
-"""What trials cost: what they stand on, who pays for what is shared, and the figures of it."""
+"""Costs of trials: what they depend on, how shared work is divided, and the figures of costs."""
 
 import json
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ def value(**fields: Any) -> str:
 
 
 def row(of: Row, start: float, seconds: float, worker: str = "vm:1", **changes: Any) -> Row:
-    """A result that a worker made from `start` (s) on, in launch L1."""
+    """Build a result that a worker computed from `start` (s) on, in launch L1."""
     began = BEGAN + timedelta(seconds=start)
     more = {"launch": "L1", "worker": worker, "device": "cpu", "flops": 1000, **changes}
     return {**of, "started_at": began, "seconds": seconds, **more}
@@ -31,7 +31,7 @@ def row(of: Row, start: float, seconds: float, worker: str = "vm:1", **changes: 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """A dense run of 10 s; a ticket by magnitude of it, rewound to step 40; a mask learnt."""
+    """Build a dense run of 10 s, a magnitude ticket rewound to step 40, and a learned mask."""
     trials = [
         trial(DENSE, method="dense", requested_density=1.0, dense_key=DENSE),
         trial(TICKET, method="imp", mask_key=MASK, dense_key=DENSE),

@@ -1,6 +1,7 @@
-"""Figures of any number of series: nothing is cut, nothing overlaps, all data are in their axes.
+"""Figures of any number of series: nothing is cut off or overlaps, all data are inside the axes.
 
-Every kind is drawn at a page's width and at a phone's; what cannot be drawn says what to choose by.
+Every kind is drawn at the width of a page and of a phone. If a figure cannot be drawn, the error
+says how to choose fewer series.
 """
 
 from dataclasses import replace
@@ -126,7 +127,7 @@ SHAPES: dict[str, tuple[list[str], list[Row]]] = {
 def test_no_panel_has_more_than_a_dozen_and_each_of_them_looks_its_own(
     tmp_path: Path, shape: str
 ) -> None:
-    """One setting, one colour and line, wherever a legend speaks of it."""
+    """A setting has one colour and line in every legend."""
     methods, settings = SHAPES[shape]
     made = Study(accuracy, methods, (0.5, 0.1), settings=settings, replicates=(0,))
     made.write(tmp_path)
@@ -162,7 +163,7 @@ def test_what_is_too_much_for_a_sheet_says_what_to_choose_by(tmp_path: Path) -> 
 
 
 def test_a_series_without_data_in_a_panel_is_named(tmp_path: Path) -> None:
-    """IMP in no panel, SNIP in one of two."""
+    """IMP has data in no panel, SNIP in one of two."""
     study = Study(accuracy, ("random", "snip", "imp"), (0.5, 0.1), replicates=(0,))
     trials = study.trials()
     build_store.write_sweep(tmp_path, "study", trials)
@@ -197,7 +198,7 @@ def test_costs_that_are_equal_stay_within_a_ticks_width(tmp_path: Path) -> None:
 
 
 def test_early_stopping_stays_within_the_training(tmp_path: Path) -> None:
-    """Means of 0 and 100 spread by 71 on either side of 50."""
+    """Means of 0 and 100 have a spread of 71 on either side of 50."""
     study = Study(accuracy, ("snip",), (0.5,), replicates=(0, 1))
     trials = study.trials()
     build_store.write_sweep(tmp_path, "study", trials)
@@ -217,7 +218,7 @@ def test_early_stopping_stays_within_the_training(tmp_path: Path) -> None:
 
 
 def test_collapse_is_shown_where_the_data_are(tmp_path: Path) -> None:
-    """Half a million weights in three layers: one each would be at 166,667 times."""
+    """Half a million weights in three layers collapse at a compression of 166,667 at the latest."""
     study = Study(accuracy, ("snip", "imp"), (0.5, 0.02), size=166_667, replicates=(0,))
     study.write(tmp_path)
     shown = facts(tmp_path, "layer-collapse")

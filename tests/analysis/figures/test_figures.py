@@ -1,4 +1,4 @@
-"""Figures: the facts that are drawn, and that the files say where they come from."""
+"""Figures: the facts that are drawn, and the record of their origin inside the files."""
 
 import json
 from pathlib import Path
@@ -204,7 +204,7 @@ def test_a_method_looks_the_same_in_every_figure() -> None:
 
 
 def test_the_reported_accuracy_is_the_one_asked_for_and_said(tmp_path: Path) -> None:
-    """Last, best on validation and best on test are three numbers; a figure says which."""
+    """Last, best on validation and best on test are three numbers; a figure names its choice."""
 
     path = write_sweep(
         tmp_path,

@@ -1,4 +1,4 @@
-"""From a figure's file back to the runs behind it, and whether it is still what it would be."""
+"""From the file of a figure back to its runs, and whether it would be drawn the same today."""
 
 import json
 import shutil
@@ -269,5 +269,5 @@ def test_the_commands(
     assert tombola(*any_file, "docs") == (1, said.replace(" f/", " docs/"))
     fresh = (0, "fresh    r/synflow2020.png\n")
     assert tombola(*any_file, "r/synflow2020.png") == tombola(*any_file, "r") == fresh
-    assert tombola(*any_file, "s") == (2, "error: no figure that was drawn here in s\n")
+    assert tombola(*any_file, "s") == (2, "error: no figure of tombola in s\n")
     assert tombola("figures", "study", "r", "--store", copy)[1].startswith("error: one sweep at")

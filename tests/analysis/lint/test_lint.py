@@ -1,4 +1,4 @@
-"""The reporting checklist: what each rule accepts, and what it says of what it does not."""
+"""The reporting checklist: what each rule accepts, and its message for what it does not accept."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Published numbers: what is carried, drawn again, and laid beside one's own."""
+"""Published numbers: the shipped tables, their redrawn figures, and comparison with results."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ OVERLAY = {"reference": ["synflow2020"]}
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """VGG-16 and ResNet-20 on CIFAR-10 at published compressions; 90 % less what is pruned."""
+    """Build VGG-16 and ResNet-20 on CIFAR-10 at published compressions, with an exact accuracy."""
     folder = tmp_path_factory.mktemp("beside") / "store"
     study = Study(
         lambda row: 0.9 - row["replicate"] / 100 - (1 - row["requested_density"]) / 10,
@@ -75,7 +75,7 @@ def test_the_rows_are_those_that_were_published(name: str) -> None:
 
 
 def test_a_published_file_cannot_change_unseen() -> None:
-    """A difference here is a change of published numbers."""
+    """A difference here means that published numbers were changed."""
     assert reference.sha256_of("synflow2020") == (
         "04343497175a87e2a9ecf170841d25a7ab40043708306c71ae446d1af252c04e"
     )

@@ -1,4 +1,4 @@
-"""Comparisons from a store: pairs are replicates, settings never mix, nothing is hidden."""
+"""Comparisons from a store: replicates are paired, settings never mix, nothing is hidden."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ GAP = {"imp": {0.5: 0.001, 0.1: -0.002}, "snip": {0.5: 0.0, 0.1: -0.05}}
 
 
 def accuracy(row: Row) -> float:
-    """Dense is 0.9 and the replicate's noise; methods are near it."""
+    """Return 0.9 and the replicate's noise for dense, and values near it for methods."""
     base = 0.9 + NOISE[row["replicate"]]
     if row["method"] == "dense":
         return base

@@ -1,4 +1,4 @@
-"""What a figure shows, by hand: exact means, and settings that never mix."""
+"""Series of figures against hand computations: exact means, and settings that never mix."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ from tombola.errors import FigureError, NotAllDrawn
 
 
 def accuracy(row: Row) -> float:
-    """Exact in binary: 0.5 to 0.96875, another for every trial's density and replicate."""
+    """Return numbers exact in binary, 0.5 to 0.96875, different for every density and replicate."""
     return 0.5 + row["requested_density"] / 4 + row["replicate"] / 16
 
 
@@ -124,7 +124,7 @@ def test_what_varies_tells_curves_apart(tmp_path: Path, column: str) -> None:
 
 
 def test_a_setting_that_no_column_names_is_told_by_its_grid(tmp_path: Path) -> None:
-    """Two fine-tuning recipes, say: their trials look the same, but their runs differ."""
+    """With two fine-tuning recipes, for example, trials have equal labels and different runs."""
     Study(accuracy, of_method={"snip": [{"grid": 1}, {"grid": 4}]}).write(tmp_path)
     assert set(curves(tmp_path)) == {"SNIP, grid 1", "SNIP, grid 4"}
 
@@ -149,7 +149,7 @@ def test_grids_that_agree_make_one_curve(tmp_path: Path) -> None:
 
 
 def test_a_label_says_only_what_varies_on_one_problem(tmp_path: Path) -> None:
-    """Steps that differ between networks are no two settings of either."""
+    """Numbers of steps that differ between networks are not two settings."""
     settings = [{"network": "a", "steps": 10}, {"network": "b", "steps": 20}]
     Study(accuracy, networks=("x",), settings=settings).write(tmp_path)
     panels = facts_of(tmp_path).panels

@@ -1,4 +1,4 @@
-"""The tables of stores built from the schema alone: odd states, exact numbers, damage."""
+"""SQL tables of stores built from the schema: unusual states, exact numbers, damage."""
 
 import threading
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A task that hangs is stopped where it hangs."""
+"""A task that hangs is stopped where it hangs, by a timeout or by missing heartbeats."""
 
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-"""Methods as expressions, published recipes, transfer, masks alone and a user's own code."""
+"""Methods as expressions, published recipes, transfer, masks alone, and methods of user code."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from orchestrator.running import study
 from orchestrator.sweep import recipes
 from tasks.values import catalog
 from tasks.values.records import Init, NofM, Obd, State, Units
+from tests.docs.pages import blocks
 from tests.support.small import tombola, write_sweep
 from tombola.store import artifacts, results
 
@@ -142,8 +143,8 @@ def test_masks_alone_train_nothing_and_are_answered(tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------- transfer
 
-README = (Path(__file__).parents[3] / "README.md").read_text()
-OWN = "# my_own.py" + README.partition("```python\n# my_own.py")[2].partition("```")[0]
+TUTORIAL = Path(__file__).parents[3] / "docs" / "tutorial" / "your_own_method.md"
+OWN = next(block.text for block in blocks(TUTORIAL) if block.title == "my_own.py")
 WRONG = """
 def wrong(module, weights, kept, batches, seed):
     return {}
@@ -164,7 +165,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_mask_found_on_one_dataset_is_trained_on_another(own: Path) -> None:
-    """The classifier has another shape there: it is new and dense, the rest is the ticket."""
+    """The classifier's shape differs there, so it is new and dense; the rest is the ticket."""
     _, ticket = answered(
         own,
         {"method": "imp", "levels": [3], "found_on": "digits"},
@@ -199,7 +200,7 @@ def test_ones_own_score_network_and_dataset_by_name(own: Path) -> None:
 
 
 def test_what_earlier_versions_found_still_counts(own: Path) -> None:
-    """They knew a user's code by the bytes of its file."""
+    """They identified a user's code by the bytes of its file."""
     from tasks.values import user_code as code
 
     def asked() -> study.Study:

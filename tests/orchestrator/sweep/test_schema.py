@@ -1,4 +1,4 @@
-"""Sweep files: what they may say, and what it comes to."""
+"""Sweep files: what they may contain, and the trials they give."""
 
 import inspect
 from collections import Counter
@@ -129,7 +129,7 @@ def test_seeds_are_apart_and_a_replicate_sets_them_together(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("sweep", [MANIFOLD, "ticket_transfer.yaml"])
 def test_replicates_are_what_each_is_alone(sweep: Any, tmp_path: Path) -> None:
-    """Only the first is worked out; the others are the same expressions with other seeds."""
+    """Only the first is built; the others are the same expressions with other seeds."""
     shipped = Path(__file__).parents[3] / "sweeps"
     path = shipped / sweep if isinstance(sweep, str) else write_sweep(tmp_path, **sweep)
     seeds = [3, 1, 1_000_007]

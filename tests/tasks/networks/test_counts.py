@@ -1,4 +1,4 @@
-"""Counts by arithmetic against the networks themselves."""
+"""Parameter counts by arithmetic against the networks themselves."""
 
 import pytest
 

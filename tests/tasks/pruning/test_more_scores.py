@@ -1,4 +1,4 @@
-"""OBD, iterative scores, and the choices on which published codes differ."""
+"""OBD, iterative scores, and choices in which published codes differ."""
 
 from itertools import pairwise
 
@@ -35,7 +35,7 @@ DATA = load(DIGITS)
 
 
 class SmallRelu(nn.Module):
-    """Two layers whose whole Hessian can be written down."""
+    """Two layers, small enough to write down the whole Hessian."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -212,7 +212,7 @@ def test_impossible_iterations_are_refused(iterations: int) -> None:
 
 @pytest.mark.parametrize("density", [1.0, 0.3])
 def test_synaptic_flow_is_conserved_by_unit(density: float) -> None:
-    """What flows into a unit flows out of it (Tanaka et al. 2020, theorem 1)."""
+    """The flow into a unit equals the flow out of it (Tanaka et al. 2020, theorem 1)."""
     weights = initial_weights(LENET, Init(seed=0))
     kept = None if density == 1 else prune(LENET, Random(seed=0), None, density).kept
     found = scoring.synflow(build(LENET), weights, kept, LENET.input_shape)

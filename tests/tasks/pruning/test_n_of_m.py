@@ -11,7 +11,7 @@ from tasks.networks.build import build, initial_weights
 from tasks.pruning.gem_miner import mine
 from tasks.pruning.n_of_m import n_of_m
 from tasks.pruning.prune import prune
-from tasks.training.train import evaluate
+from tasks.training.evaluation import evaluate
 from tasks.values.records import Dataset, GemMiner, Init, Magnitude, Network, NofM, Random
 
 DIGITS = Dataset(name="digits")

@@ -1,4 +1,4 @@
-"""A run that was cut and goes on is the run, bit for bit."""
+"""An interrupted run that continues gives the bits of the uninterrupted run."""
 
 from dataclasses import replace
 
@@ -27,7 +27,7 @@ class Cut(Exception):
 
 
 class Kept:
-    """Keeps a copy at the steps that are due, and then stops the run."""
+    """Store a copy at the steps that are due, and then stop the run."""
 
     def __init__(self, at: int) -> None:
         self.left, self.kept = at, None

@@ -1,4 +1,4 @@
-"""The same masks on every device. Runs where there is an accelerator, which CI has none of."""
+"""Masks are the same on every device. Runs if there is an accelerator; CI has none."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Winning tickets as a sweep really makes them, read back from the store's artifacts."""
+"""Winning tickets as a sweep makes them, read back from the store's files."""
 
 from pathlib import Path
 

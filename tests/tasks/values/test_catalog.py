@@ -1,4 +1,4 @@
-"""The catalog's facts against the networks and data themselves."""
+"""Facts of the catalog against the networks and data themselves."""
 
 import pytest
 import torch

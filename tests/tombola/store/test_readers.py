@@ -1,4 +1,4 @@
-"""Readers beside a writer and a compactor, in processes of their own, see each result once."""
+"""Readers beside a writer and a compactor, in their own processes, see each result once."""
 
 from pathlib import Path
 
