@@ -11,7 +11,7 @@ from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
 from tests.support.commit import commit
 from tests.support.small import TINY, write_sweep
-from tombola.errors import AnalysisError
+from tombola.errors import StoreError
 from tombola.store import layout, schema
 from tombola.store.compact import compact
 from tombola.store.publish import open_store
@@ -198,12 +198,12 @@ def test_the_published_database_opens_in_any_client(tmp_path: Path, filled: Path
 def test_what_cannot_be_read_is_named(tmp_path: Path, filled: Path) -> None:
     import shutil
 
-    with pytest.raises(AnalysisError, match="does not exist"):
+    with pytest.raises(StoreError, match="does not exist"):
         connect(tmp_path / "nothing")
     store = Path(shutil.copytree(filled / "store", tmp_path / "store"))
     path = next((store / layout.LIVE).rglob("*.parquet"))
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(AnalysisError, match=f"{path.name} is damaged"):
+    with pytest.raises(StoreError, match=f"{path.name} is damaged"):
         connect(store)
 
 

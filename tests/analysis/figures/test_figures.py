@@ -16,7 +16,7 @@ from analysis.stats import summary
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
 from tests.support.small import TINY, write_sweep
-from tombola.errors import AnalysisError, FigureError
+from tombola.errors import FigureError, StoreError
 
 ALL = ["accuracy-vs-sparsity", "ablations", "density-by-layer"]
 
@@ -167,7 +167,7 @@ def test_nothing_to_draw_is_told_and_draws_nothing(tmp_path: Path) -> None:
     study.register(study.read(write_sweep(tmp_path)), store)
     with pytest.raises(FigureError, match="nothing to draw yet"):
         figures.draw(store, "tiny", ALL, tmp_path / "out")
-    with pytest.raises(AnalysisError, match="no sweep 'other'; it has tiny"):
+    with pytest.raises(StoreError, match="no sweep 'other'; it has tiny"):
         figures.draw(store, "other", ALL, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -12,7 +12,7 @@ from analysis import figures
 from analysis.database.connection import connect
 from analysis.figures import tracing
 from tests.support.build_store import Row, Study, key_of, run_row, trial, write_live, write_sweep
-from tombola.errors import AnalysisError, FigureError, QueryError
+from tombola.errors import AnalysisError, FigureError, QueryError, StoreError
 
 ASKED = ["accuracy-vs-sparsity", {"ablations": {"title": 'A & B <"1">'}}, "density-by-layer"]
 
@@ -210,7 +210,7 @@ def test_a_notebook_connects_and_shows(store: Path, monkeypatch: pytest.MonkeyPa
         analysis.figure("ablation", store, "study")
     with pytest.raises(FigureError, match="has no option 'method'"):
         analysis.figure("ablations", store, "study", method="snip")
-    with pytest.raises(AnalysisError, match="no sweep 'other'"):
+    with pytest.raises(StoreError, match="no sweep 'other'"):
         analysis.figure("ablations", store, "other")
 
 
