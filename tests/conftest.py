@@ -38,3 +38,12 @@ def _nothing_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ite
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None)).startswith(ours):
             del sys.modules[name]
+
+
+@pytest.fixture
+def queries_here() -> Iterator[None]:
+    """Answer SQL in this process, for tests that are not about the limits of a query."""
+    from tests.support.small import queries_in_this_process
+
+    with queries_in_this_process():
+        yield

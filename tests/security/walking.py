@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
-import pyarrow as pa
 from typer.testing import CliRunner
 
 from analysis import explore
-from analysis.database import limits
-from analysis.database.limits import Question
 from analysis.explore import markup
 from analysis.explore.snapshot import Filter, Snapshot
 from tests.security.poison import Kind
+from tests.support.small import queries_in_this_process
 from tombola.cli import app
 from tombola.errors import AnalysisError
 from tombola.store import requests
@@ -115,16 +113,11 @@ def _where(command: Command, store: Path) -> list[str]:
 def _in_this_process() -> Iterator[None]:
     """Run queries in this process and the page without its server, and do not wait."""
     with (
-        patch.object(limits, "ask", _answered),
+        queries_in_this_process(),
         patch.object(explore, "serve", _page),
         patch.object(requests, "ANSWER_SECONDS", 0.0),
     ):
         yield
-
-
-def _answered(question: Question) -> pa.Table:
-    with patch.object(limits, "_limit", lambda *_: None):
-        return limits.answer(question)
 
 
 def _page(store: Path, port: int, announce: Callable[[str], None]) -> None:

@@ -36,10 +36,10 @@ def _drawn(figure: Figure) -> list[tuple[Text, Bbox]]:
         if self.get_visible() and self.get_text().strip():
             found.append((self, self.get_window_extent(renderer)))
 
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # the first drawing settles the layout
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()  # the first drawing settles the layout
     with patch.object(Text, "draw", recorded):
-        canvas.draw()
+        figure.draw_without_rendering()
     return found
 
 

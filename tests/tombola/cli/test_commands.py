@@ -99,6 +99,7 @@ def test_sql_reads_standard_input_and_writes_parquet(done: Path) -> None:
     assert set(pq.read_table(done / "out.parquet")["split"].to_pylist()) == {"train", "test"}
 
 
+@pytest.mark.usefixtures("queries_here")
 def test_sql_without_a_query_shows_the_schema_and_examples_that_run(done: Path) -> None:
     shown = tombola("sql", cwd=done).stdout
     assert "top-1 on test at the last step" in shown
@@ -108,6 +109,7 @@ def test_sql_without_a_query_shows_the_schema_and_examples_that_run(done: Path) 
         assert tombola("sql", example, cwd=done).returncode == 0
 
 
+@pytest.mark.usefixtures("queries_here")
 @pytest.mark.parametrize("sweep", ["tiny.yaml", "tiny"])
 def test_figures_are_drawn_from_the_file_or_from_the_store_alone(done: Path, sweep: str) -> None:
     drawn = tombola("figures", sweep, "--out", "drawn", cwd=done)
@@ -140,6 +142,7 @@ def test_lint_says_what_is_missing_and_fails_only_when_strict(done: Path) -> Non
     assert (strict.returncode, strict.stdout) == (1, told.stdout)
 
 
+@pytest.mark.usefixtures("queries_here")
 def test_show_tells_what_a_key_is_where_it_came_from_and_who_uses_it(done: Path) -> None:
     query = "SELECT mask_key FROM trials WHERE method = 'imp' AND level = 2 LIMIT 1"
     key = json.loads(tombola("sql", query, "--format", "json", cwd=done).stdout)[0]["mask_key"]
@@ -151,6 +154,7 @@ def test_show_tells_what_a_key_is_where_it_came_from_and_who_uses_it(done: Path)
     assert "used by 1 tasks and 1 trials" in shown
 
 
+@pytest.mark.usefixtures("queries_here")
 def test_verify_and_compact(done: Path, tmp_path: Path) -> None:
     import shutil
 
@@ -164,6 +168,7 @@ def test_verify_and_compact(done: Path, tmp_path: Path) -> None:
     assert one == two
 
 
+@pytest.mark.usefixtures("queries_here")
 def test_a_failing_task_fails_the_run_with_1_and_the_rest_is_done(tmp_path: Path) -> None:
     grids = [
         {"method": {"snip": {"per_class": 9999}}, "levels": [1]},
