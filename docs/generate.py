@@ -165,18 +165,19 @@ def datasets() -> str:
 
 
 def recipes() -> str:
-    """Return the published recipes with their sources."""
+    """Return the published recipes, those of one source together."""
+    sources: dict[str, list[tuple[str, Any]]] = {}
+    for name, recipe in PUBLISHED.items():
+        sources.setdefault(recipe.source, []).append((name, recipe))
+    return "\n\n".join(f"{source}:\n\n{_of_a_source(some)}" for source, some in sources.items())
+
+
+def _of_a_source(named: Iterable[tuple[str, Any]]) -> str:
     return table(
-        ("recipe", "network", "dataset", "steps", "source"),
+        ("recipe", "network", "dataset", "steps"),
         (
-            (
-                code(name),
-                code(_network(recipe.network)),
-                code(recipe.dataset),
-                recipe.recipe["steps"],
-                recipe.source,
-            )
-            for name, recipe in PUBLISHED.items()
+            (code(name), code(_network(one.network)), code(one.dataset), one.recipe["steps"])
+            for name, one in named
         ),
     )
 
