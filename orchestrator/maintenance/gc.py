@@ -45,14 +45,14 @@ def find_garbage(store: Path, *, trusted: bool = False) -> Garbage:
     """
     held = results.inventory(store)
     kept = wanted(store, held, trusted=trusted)
-    found = [path for path in _files(store) if path not in kept]
-    found += [
+    garbage = [path for path in _files(store) if path not in kept]
+    garbage += [
         path
         for path in layout.published(store / layout.CHECKPOINTS, ".safetensors")
         if path.stem in held.results
     ]
-    found += leftovers(store)
-    return Garbage(tuple(found), total_size(found))
+    garbage += leftovers(store)
+    return Garbage(tuple(garbage), total_size(garbage))
 
 
 def wanted(
@@ -89,8 +89,8 @@ def _current(store: Path) -> Iterator[tuple[str, str]]:
             about = revisions.revision(path, opened(path)).about
         except ValueError as error:
             raise DamagedFile.altered(path, error) from None
-        found = about["registered_at"], about["definition"]
-        latest[about["name"]] = max(found, latest.get(about["name"], found))
+        revision = about["registered_at"], about["definition"]
+        latest[about["name"]] = max(revision, latest.get(about["name"], revision))
     for name, (_, definition) in latest.items():
         yield name, definition
 

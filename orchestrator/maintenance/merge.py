@@ -40,7 +40,7 @@ class Apart(NamedTuple):
 
 @dataclass
 class Merged:
-    """What an import has done: counts, names of sweeps, and alarms.
+    """The outcome of an import: counts, names of sweeps, and alarms.
 
     `agreed` counts results that both stores have. `refused` counts results that were not
     imported, as they depend on one that differs.

@@ -122,7 +122,7 @@ class LocalRay:
 
         node: Any = worker.global_worker.node
         self._node = node
-        self._watchers = [Watcher(one.process.pid) for one in node.all_processes["raylet"]]
+        self._watchers = [Watcher(raylet.process.pid) for raylet in node.all_processes["raylet"]]
 
     def check(self) -> None:
         """Raise ClusterLost if a process that Ray needs is dead."""

@@ -91,11 +91,11 @@ class Members:
         self.address = own_address(group.share)
 
     @contextmanager
-    def working(self, part: Callable[..., None], *told: Any) -> Iterator[Callable[[], bool]]:
+    def working(self, part: Callable[..., None], *arguments: Any) -> Iterator[Callable[[], bool]]:
         """Run `part` on the other ranks; see tasks.training.distributed.Others."""
         import ray
 
-        join, work = ray.remote(max_retries=0)(join_group), ray.put((part, told))
+        join, work = ray.remote(max_retries=0)(join_group), ray.put((part, arguments))
         begun = {
             join.options(**self._group.options(rank)).remote(rank, self._group.share, work): rank
             for rank in range(1, self.size)
@@ -180,9 +180,9 @@ def why_gone(error: Exception) -> Failure:
 
 def join_group(rank: int, share: Share, work: tuple[Callable[..., None], tuple[Any, ...]]) -> None:
     """Run a rank of a process group. When its node is to be drained, rank 0 stops the run."""
-    part, told = work
+    part, arguments = work
     with heeding(Notice(), {signal.SIGTERM: "SIGTERM", signal.SIGINT: "SIGINT"}):
-        part(rank, own_address(share), *told)
+        part(rank, own_address(share), *arguments)
 
 
 def own_address(share: Share) -> str:
