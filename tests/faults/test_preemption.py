@@ -68,7 +68,7 @@ def preempted(folder: Path) -> tuple[str, int]:
     """Return why trainings (one or two) were stopped, and the last step of their checkpoints."""
     query = "SELECT message FROM attempts WHERE failure = 'preempted'"
     told = command("sql", query, "--format", "csv", cwd=folder).stdout.splitlines()[1:]
-    [why] = {message.partition("; goes on from step ")[0] for message in told}
+    [why] = {message.partition("; continues from step ")[0] for message in told}
     return why, max(int(message.rpartition(" ")[2]) for message in told)
 
 

@@ -74,6 +74,6 @@ def forget_gone(store: Path) -> None:
 def _files(store: Path) -> Iterator[tuple[Path, Told]]:
     for path in layout.published(store / layout.PROGRESS, ".json"):
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            told = json.loads(location.read(path, _LARGEST))
-            age = datetime.now(UTC) - datetime.fromisoformat(told.pop("told_at"))
-            yield path, Told(path.stem, told, age.total_seconds())
+            numbers = json.loads(location.read(path, _LARGEST))
+            age = datetime.now(UTC) - datetime.fromisoformat(numbers.pop("told_at"))
+            yield path, Told(path.stem, numbers, age.total_seconds())

@@ -160,12 +160,12 @@ def rows(store: Path) -> Iterator[tuple[Path, Row]]:
 def digests(store: Path) -> dict[str, str]:
     """Return the digest of every result, by key; errors are those of `rows`."""
     live = list(layout.published(store / layout.LIVE, ".parquet"))
-    found: dict[str, str] = {}
+    merged: dict[str, str] = {}
     for head in segments(store):
         with parquet.checked(head):
-            found = segment_digests(head) | found
-    fresh = [path for path in live if path.stem not in found]
-    return found | {path.stem: row["digest"] for path, row in _live_rows(store, fresh)}
+            merged = segment_digests(head) | merged
+    fresh = [path for path in live if path.stem not in merged]
+    return merged | {path.stem: row["digest"] for path, row in _live_rows(store, fresh)}
 
 
 def _live_rows(store: Path, paths: list[Path]) -> Iterator[tuple[Path, Row]]:

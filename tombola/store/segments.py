@@ -69,8 +69,8 @@ def segment_rows(head: Path) -> Iterator[dict[str, Any]]:
         items = parts[table] = defaultdict(list)
         column = schema.PARTS[table].names[0]
         with checked(path):
-            found = _opened(path).read().to_pylist()
-        for item in found:
+            part = _opened(path).read().to_pylist()
+        for item in part:
             items[item.pop(column)].append(item)
     for batch in _opened(head).iter_batches(GROUP):
         for row in batch.to_pylist():

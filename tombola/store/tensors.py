@@ -21,12 +21,12 @@ Arrays = dict[str, npt.NDArray[Any]]
 def encode(tensors: Arrays, about: dict[str, Any]) -> bytes:
     """Encode arrays as the bytes of a file; `about` is stored in its header, as JSON."""
     tensors = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}
-    said = {**about, _TENSORS: _checksum(tensors)}
-    header = json.dumps({**said, _SAID: _checksum_of(said)}, sort_keys=True)
+    facts = {**about, _TENSORS: _checksum(tensors)}
+    header = json.dumps({**facts, _FACTS: _checksum_of(facts)}, sort_keys=True)
     return save(tensors, metadata={"tombola": header})
 
 
-_TENSORS, _SAID = "sha256", "sha256_of_header"
+_TENSORS, _FACTS = "sha256", "sha256_of_header"
 _HEADER = 1 << 24
 """The most bytes of a header."""
 
@@ -47,9 +47,9 @@ def decode(content: bytes) -> tuple[Arrays, dict[str, Any]]:
             raise ValueError("its header is longer than the file")
         about = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["tombola"])
         tensors = load(content)
-        said = {name: value for name, value in about.items() if name != _SAID}
+        facts = {name: value for name, value in about.items() if name != _FACTS}
         whole = about[_TENSORS] == _checksum({name: tensors[name] for name in sorted(tensors)})
-        whole = whole and about.get(_SAID) in (None, _checksum_of(said))
+        whole = whole and about.get(_FACTS) in (None, _checksum_of(facts))
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = False
     if not whole:
@@ -86,8 +86,8 @@ def _unpacked(bits: npt.NDArray[Any], shape: object) -> npt.NDArray[Any]:
     return np.unpackbits(bits, count=count).astype(bool).reshape(shape)
 
 
-def _checksum_of(said: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+def _checksum_of(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _checksum(tensors: Arrays) -> str:

@@ -1,4 +1,4 @@
-"""What runs on a node: a pack, beside a watch for the node's end, and the proof of its store."""
+"""Code that runs on a node: run a pack, watch for draining, and check the store."""
 
 import functools
 import importlib
@@ -20,15 +20,15 @@ from tombola.store.location import locate
 from tombola.store.shared_check import answer, sees
 
 LOOK_SECONDS = 3.0
-"""Between looks at the nodes of a cluster: which joined, which are to be drained."""
+"""Seconds between two looks at the nodes of a cluster: new nodes, nodes to be drained."""
 
 
 def run_pack(
     pack: Pack, check: str | None, group: GroupReservation | None
 ) -> tuple[str, list[Any]]:
-    """The node, and how each job of the pack ended; its trainings are divided among a group.
+    """Run a pack, its trainings divided among a process group; return the node and outcomes.
 
-    No node where the group is on several: nobody knows which of them a failure is to be laid to.
+    The node is "" if the group is on several nodes: it is unknown which one caused a failure.
     """
     from ray import get_runtime_context
 
@@ -51,7 +51,7 @@ def run_pack(
 
 @functools.cache
 def _same_store(store: str, check: str) -> None:
-    """Refuse a store that is not the driver's: this node may have joined after the others."""
+    """Refuse a store that is not the driver's, as this node may have joined later."""
     if not sees(locate(store), check):
         node = f"node {socket.gethostname()}, which joined later"
         raise StoreError(f"{node}: {address.another_store(store, 'is not there')}")
@@ -59,13 +59,13 @@ def _same_store(store: str, check: str) -> None:
 
 @contextmanager
 def _watching(nodes: frozenset[str], notice: Notice) -> Iterator[None]:
-    """Give notice once one of these nodes is to be drained (spot preemption, `ray drain-node`)."""
+    """Give notice when one of these nodes is to be drained (spot machine, `ray drain-node`)."""
     from ray._private.state import state
 
     over = threading.Event()
 
     def watch() -> None:
-        with suppress(Exception):  # advisory, and not of Ray's public interface
+        with suppress(Exception):  # advisory, and not a public interface of Ray
             while not over.wait(LOOK_SECONDS):
                 if nodes.intersection(state.get_draining_nodes()):
                     notice.give("its node is drained")
@@ -78,7 +78,7 @@ def _watching(nodes: frozenset[str], notice: Notice) -> Iterator[None]:
 
 
 def check_node(store: str, check: str) -> tuple[str | None, str, str, str]:
-    """What is wrong with this node if anything, the answer it wrote, its Ray's mode and address."""
+    """Return a problem of this node or None, its answer file, and Ray's auth mode and address."""
     import ray
 
     about = os.environ.get("RAY_AUTH_MODE", ""), str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
