@@ -11,7 +11,7 @@ equal work. Fields hold only what changes the result. Lengths are in iterations.
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-from tasks.values.key import Record, Seed, added
+from tasks.values.key import Record, Seed, added, known
 
 # ---------------------------------------------------------------- what is trained, on what
 
@@ -458,6 +458,8 @@ class State(Record, kind="state"):
     step: int
 
     def check(self) -> None:
+        if not known(self.run):
+            return
         first, last = self.run.first_step, self.run.recipe.steps
         if not first < self.step <= last:
             raise ValueError(f"a state of this run takes step {first + 1} to {last}")
@@ -507,15 +509,16 @@ class Mask(Record, kind="mask", referenced=True):
             raise ValueError("a random mask scores no weights, every other mask does")
         if isinstance(self.score, Random) and self.ablation is not None:
             raise ValueError("a shuffled or inverted random mask is a random mask")
-        if self.within is not None and self.within.density < self.density:
-            raise ValueError(f"density takes at most {self.within.density}, that of `within`")
+        within = self.within
+        if within is not None and known(within) and within.density < self.density:
+            raise ValueError(f"density takes at most {within.density}, that of `within`")
         _same_network(self.network, self.of, self.within)
 
 
 def _same_network(network: Network, start: "Init | State | None", mask: "Mask | None") -> None:
-    if isinstance(start, State) and start.run.network != network:
+    if isinstance(start, State) and known(start.run) and start.run.network != network:
         raise ValueError("the weights to start from belong to another network")
-    if mask is None or mask.network is network:
+    if mask is None or not known(mask) or mask.network is network:
         return
     if _architecture(mask.network) != _architecture(network):
         raise ValueError("the mask belongs to another network")
