@@ -14,7 +14,8 @@ from tasks.measures.layers import fitted
 from tasks.networks.build import initial_weights, loaded
 from tasks.training import train as training
 from tasks.values.key import parse
-from tasks.values.records import Mask, Network, Run, State
+from tasks.values.records import Mask, Run, State
+from tasks.values.training import Network
 from tasks.values.trust import nothing_is_run
 from tombola.errors import StoreError
 from tombola.store import artifacts, layout, results

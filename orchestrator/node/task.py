@@ -27,16 +27,9 @@ from tasks.training.train import EVALUATION, train
 from tasks.values import catalog
 from tasks.values.key import changed, parse
 from tasks.values.measurements import Barrier, Graphs, Latency
-from tasks.values.records import (
-    GemMiner,
-    Init,
-    Mask,
-    Network,
-    OnExamples,
-    Run,
-    Score,
-    State,
-)
+from tasks.values.records import Mask, Run, State
+from tasks.values.scores import Score
+from tasks.values.training import Init, Network
 from tombola.errors import StoreError
 from tombola.store import artifacts, layout, repeats, results
 from tombola.store.node_cache import Nearby
@@ -255,11 +248,7 @@ class Computing:
         network, score = mask.network, mask.score
         within = self._kept(mask.within)
         weights = self._weights(network, mask.of) if mask.of else None
-        data = None
-        if isinstance(score, OnExamples):
-            data = load(score.examples.dataset, self.device)
-        elif isinstance(score, GemMiner):
-            data = load(score.dataset, self.device)
+        data = load(score.reads, self.device) if score.reads else None
         scores = one_shot_scores(network, score, weights, data=data, within=within)
         moments = {name: measure.moments(tensor) for name, tensor in (scores or {}).items()}
         return _Scoring(same, network, score, weights, within, data, scores, moments)

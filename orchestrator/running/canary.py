@@ -5,7 +5,8 @@ minute of a long launch, and not when the last of its trials fails.
 """
 
 from orchestrator.planning.planner import Plan, Task
-from tasks.values.records import Mask, OnExamples, Run
+from tasks.values.records import Mask, Run
+from tasks.values.scores import OnExamples
 
 WORTH_SECONDS = 300.0
 """Launches that are expected to be over sooner are their own canary."""

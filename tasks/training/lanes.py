@@ -40,7 +40,7 @@ from tasks.training.train import (
     first_non_finite,
     loss_of,
 )
-from tasks.values.records import Network, Recipe
+from tasks.values.training import Network, Recipe
 
 MOST = 32
 """Lanes of one process: PyTorch has as many streams, and two lanes must not share one."""

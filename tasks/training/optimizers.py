@@ -9,7 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from tasks.values.records import Recipe
+from tasks.values.training import Recipe
 
 Number: TypeAlias = float | Tensor
 """A number; or where an update is recorded, a 0-dim tensor that holds it when it is replayed."""

@@ -23,7 +23,7 @@ from tasks.training.gradinit import rescaled
 from tasks.training.optimizers import optimizer, update
 from tasks.training.precision import Callee, arithmetic, in_its_precision, laid_out
 from tasks.training.tost import Ghosts
-from tasks.values.records import Arithmetic, Cosine, Network, Recipe, StepDecay
+from tasks.values.training import Arithmetic, Cosine, Network, Recipe, StepDecay
 
 EVALUATION = 2
 """Which way of adding up losses `evaluate` has: it rises with the order of its additions."""

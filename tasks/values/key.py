@@ -70,9 +70,9 @@ class Record:
     """A frozen value with a key.
 
     Subclasses declare annotated fields, a `kind` that is unique among all records, and a
-    semantics `version` (raised when the same fields come to mean another result). Fields
-    may be int, float, bool, str, a Literal, a tuple of these, another record, or a union
-    of these with None.
+    semantics `version` (raised when the same fields come to mean another result). A subclass
+    without a `kind` is a base of others. Fields may be int, float, bool, str, a Literal, a
+    tuple of these, another record, or a union of these with None.
 
     Attributes
     ----------
@@ -98,11 +98,16 @@ class Record:
 
     key: str = dataclasses.field(init=False)
 
-    def __init_subclass__(cls, *, kind: str, version: int = 1, referenced: bool = False) -> None:
+    def __init_subclass__(
+        cls, *, kind: str = "", version: int = 1, referenced: bool = False
+    ) -> None:
         if kind in Record.kinds:
             raise TypeError(f"two records of kind {kind!r}")
-        cls.kind, cls.version, cls.referenced, cls._fields = kind, version, referenced, None
         dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+        cls.kind, cls.version, cls.referenced, cls._fields = kind, version, referenced, None
+        if not kind:  # a base of records
+            cls.kind = f"a {cls.__name__.lower()}"
+            return
         Record.kinds[kind] = cls
         cls.seeds = frozenset(name for name, hint in cls.__annotations__.items() if hint == Seed)
         _WRITERS[cls] = _reference if referenced else _written
@@ -252,6 +257,11 @@ def digest(text: str) -> str:
 def values(record: Record) -> dict[str, Any]:
     """Each field of a record by name."""
     return {f.name: getattr(record, f.name) for f in _dataclass_fields(type(record)) if f.init}
+
+
+def fields_of(cls: type[Record]) -> frozenset[str]:
+    """Return the names of a kind of record's fields."""
+    return frozenset(field.name for field in _dataclass_fields(cls) if field.init)
 
 
 def _named(record: Record, names: Iterable[str]) -> "list[_Field]":

@@ -26,7 +26,7 @@ from tasks import process
 from tasks.data.batches import Data, InMemory, Split
 from tasks.networks.build import build, initial_weights
 from tasks.training.train import evaluate, train
-from tasks.values.records import Init, Network, Recipe
+from tasks.values.training import Init, Network, Recipe
 
 TURNS = 3
 LENET = Network(name="lenet_300_100", input_shape=(1, 28, 28), classes=10)

@@ -10,30 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.values.key import SIGNIFICANT_DIGITS, Record, Ref, changed, decode, parse, varying
-from tasks.values.records import (
-    Constant,
-    Cosine,
-    Dataset,
+from tasks.values.records import Mask, Run, State, at, prune
+from tasks.values.replicates import reseeded
+from tasks.values.scores import (
     Examples,
     Grasp,
-    Init,
     Inverted,
     LayerRate,
     Magnitude,
-    Mask,
-    Network,
     Random,
-    Recipe,
-    Run,
     Shuffled,
     Snip,
-    State,
-    StepDecay,
     Synflow,
-    at,
-    prune,
 )
-from tasks.values.replicates import reseeded
+from tasks.values.training import Constant, Cosine, Dataset, Init, Network, Recipe, StepDecay
 
 NETWORK = Network(name="conv2_bn", input_shape=(1, 8, 8), classes=10)
 DIGITS = Dataset(name="digits")

@@ -14,7 +14,8 @@ from tasks.pruning.prune import prune
 from tasks.training.precision import _SWITCHES, Callee, arithmetic
 from tasks.training.train import evaluate, train
 from tasks.values import catalog
-from tasks.values.records import Init, Random, Recipe
+from tasks.values.scores import Random
+from tasks.values.training import Init, Recipe
 from tests.support.small import write_sweep
 from tombola.store.schema import TRIALS
 
