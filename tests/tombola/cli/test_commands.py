@@ -228,7 +228,7 @@ def test_what_if_is_a_table_and_a_figure_that_says_of_what(done: Path) -> None:
     assert shown.returncode == 0, shown.stderr
     assert "above bound" in shown.stdout
     assert "on 2 groups of 2 GPUs" in shown.stdout
-    assert "adds up in no time" in shown.stdout
+    assert "all-reduce takes no time" in shown.stdout
     assert trace(done / "what.png")["sweep"] == "tiny"
     refused = tombola(*asked, "--figure", "what.gif", cwd=done)
     assert refused.returncode == 2

@@ -272,7 +272,7 @@ def test_leftovers_are_no_damage_and_the_next_launch_removes_half_made_databases
     named = invoke(app, ["verify", "--store", str(filled)])
     assert named.exit_code == 0, named.output
     assert all(one.name in named.output for one in left)
-    assert "is no damage" in named.output
+    assert "are no damage" in named.output
     launched = ["run", str(tmp_path / "tiny.yaml"), "--store", str(filled), "--executor=inline"]
     assert invoke(app, launched).exit_code == 0
     assert {one for one in left if one.exists()} == {one for one in left if one.parent != filled}
