@@ -16,7 +16,7 @@ from analysis.stats import summary
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
 from tests.support.small import TINY, write_sweep
-from tombola.errors import FigureError, StoreError
+from tombola.errors import FigureError, StatisticsError, StoreError
 
 ALL = ["accuracy-vs-sparsity", "ablations", "density-by-layer"]
 
@@ -182,7 +182,7 @@ def test_summaries() -> None:
     assert found.high == pytest.approx(2 + 12.706, abs=1e-3)
     alone = summary([5.0])
     assert (alone.low, alone.high) == (None, None), "one replicate has no spread"
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(StatisticsError, match="at least one"):
         summary([])
 
 

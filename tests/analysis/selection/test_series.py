@@ -263,7 +263,7 @@ def test_what_cannot_be_drawn_does_not_keep_the_others_from_it(tmp_path: Path) -
         ({"density-by-layer": {"densities": [0.0]}}, "numbers above 0, up to 1, not [0.0]"),
         ({"accuracy-vs-sparsity": {"floor": True}}, "floor takes a number between 0 and 1"),
         ("ablation", "did you mean ablations?"),
-        ("zzz", "known: accuracy-vs-sparsity, early-stopping"),
+        ("zzz", "known: ablations, accuracy-vs-pruning-step"),
     ],
 )
 def test_entries_are_checked(entry: Any, problem: str | None) -> None:
