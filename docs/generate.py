@@ -23,7 +23,7 @@ from orchestrator.scheduling.failures import Failure
 from orchestrator.sweep.methods import METHODS
 from orchestrator.sweep.recipes import PUBLISHED
 from orchestrator.sweep.schema import Grid, InitFields, RecipeFields, Sweep
-from tasks.values import records
+from tasks.values import scores
 from tasks.values.catalog import DATASETS, NETWORKS
 from tombola import errors
 from tombola.cli import app
@@ -81,16 +81,16 @@ def _plain(value: object) -> str:
 # ---------------------------------------------------------------- what there is
 
 RECORDS = {
-    "random": records.Random,
-    "snip": records.Snip,
-    "grasp": records.Grasp,
-    "synflow": records.Synflow,
-    "obd_after_training": records.Obd,
-    "imp": records.Obd,
-    "gem_miner": records.GemMiner,
-    "n_of_m": records.NofM,
-    "structured": records.Units,
-    "structured_after_training": records.Units,
+    "random": scores.Random,
+    "snip": scores.Snip,
+    "grasp": scores.Grasp,
+    "synflow": scores.Synflow,
+    "obd_after_training": scores.Obd,
+    "imp": scores.Obd,
+    "gem_miner": scores.GemMiner,
+    "n_of_m": scores.NofM,
+    "structured": scores.Units,
+    "structured_after_training": scores.Units,
 }
 """The record that declares the options of a method."""
 
@@ -119,7 +119,7 @@ def _names(names: Iterable[str]) -> str:
 
 def method(name: str) -> str:
     """Return the options of a method: what each takes, and its default."""
-    declared = {field.name: field for field in fields(records.Examples)}
+    declared = {field.name: field for field in fields(scores.Examples)}
     if name in RECORDS:
         declared |= {field.name: field for field in fields(RECORDS[name])}
     rows = []
