@@ -101,7 +101,7 @@ class Plan:
 
 
 def datasets(planned: Plan) -> list[str]:
-    """Return the names of the datasets that the tasks read, sorted."""
+    """Names of the datasets that the tasks read, sorted."""
     names = set()
     for task in planned.tasks.values():
         read = getattr(task.value, "dataset", None)
