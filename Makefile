@@ -7,7 +7,7 @@ READY   := $(VENV)/.ready
 UV      := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart test test-slow baseline lint format bench device-check lock clean
+.PHONY: help setup quickstart test test-fast test-slow baseline docs lint format bench device-check lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s%s\n", $$1, $$2}' Makefile
@@ -36,12 +36,18 @@ quickstart: $(READY)  ## Run a real sweep on real data, draw its figures, write 
 test: $(READY)  ## Run the tests
 	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "not slow"
 
+test-fast: $(READY)  ## Run the tests that take a minute together, before a commit
+	@$(PYTHON) -m pytest -n 2 --dist loadfile -m "not slow" $(FAST)
+
 test-slow: $(READY)  ## Run the slow tests: real clusters and servers, and processes that are killed
 	@$(PYTHON) -m pytest -n 2 --dist loadfile -m slow
 
 baseline: $(READY)  ## Draw the pictures that figures are compared with anew (look at them)
 	@rm -rf tests/analysis/figures/baseline
 	@$(PYTHON) -m pytest tests/analysis/figures/test_images.py --mpl-generate-path=tests/analysis/figures/baseline
+
+docs: $(READY)  ## Build the documentation into site/ (open site/index.html)
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
 
 lint: $(READY)  ## Format check, lint, strict types, import contracts
 	@$(VENV)/bin/ruff format --check .

@@ -29,7 +29,7 @@ from tasks.values.key import decode
 from tasks.values.records import GemMiner, Init, Network, OnExamples, Score
 from tombola.errors import StoreError
 from tombola.store import artifacts, layout, repeats, results
-from tombola.store.node_cache import Nearby
+from tombola.store.node_cache import NodeCache
 from tombola.store.publish import File
 from tombola.store.tensors import Arrays
 
@@ -101,7 +101,7 @@ class Computing:
         self,
         pack: Pack,
         store: Path,
-        nearby: Nearby | None,
+        nearby: NodeCache | None,
         others: Others | None,
         notice: Notice,
         report: Report,

@@ -40,7 +40,7 @@ Verdict = Suspected | Fenced | Cleared
 
 
 @dataclass
-class Fuses:
+class CircuitBreakers:
     """The circuit breakers of all nodes.
 
     `streaks` are the tasks that failed on each node since its last success. `probes` maps the

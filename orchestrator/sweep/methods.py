@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from orchestrator.sweep.yaml_source import nearest
 from tasks.values import user_code
 from tasks.values.key import changed, varying
 from tasks.values.records import (
@@ -41,6 +40,7 @@ from tasks.values.records import (
     at,
     prune,
 )
+from tombola.text import nearest
 
 AblationName = Literal["none", "reinit", "shuffle", "shuffle_global", "invert"]
 Scope = Literal["global", "layerwise"]

@@ -30,6 +30,7 @@ from orchestrator.planning.planner import Nothing, Value, plan
 from orchestrator.running import study
 from tasks.values.key import digest
 from tasks.values.records import Mask
+from tests.support.commit import commit
 from tests.support.small import command, write_sweep
 from tombola.store import layout, results
 from tombola.store.compact import compact
@@ -218,7 +219,7 @@ def _commit(store: Path, asked: list[big_store.Rows]) -> None:
     for one in asked:
         for kind in ("mask", "run"):
             found = big_store.row(one[f"{kind}_key"], kind, one["requested_density"])
-            results.commit(store, found)
+            commit(store, found)
 
 
 def _peer(name: str, python: str | None, count: int, limit_s: float) -> dict[str, float] | str:

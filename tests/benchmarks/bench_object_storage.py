@@ -19,6 +19,7 @@ from measuring import machine, report, timed
 
 from analysis.database import connection as reading
 from tasks.values.key import digest
+from tests.support.commit import commit
 from tests.support.s3 import Server
 from tombola.store import layout, object_storage, results
 from tombola.store.compact import compact
@@ -77,7 +78,7 @@ def compare_reading(server: Server) -> None:
     paths = list((SHIPPED / layout.LIVE).rglob("*.parquet"))
     rows = [results.read(path).to_pylist()[0] for path in paths]
     for number in range(COUNT):
-        results.commit(here, {**rows[number % len(rows)], "key": digest(str(number))})
+        commit(here, {**rows[number % len(rows)], "key": digest(str(number))})
     reading.connect(there).close()  # the client and its connections
     for name, store in (("a directory", here), ("S3", there)):
         listed, _ = timed(lambda store=store: list(layout.published(store / layout.LIVE, "")))

@@ -165,8 +165,8 @@ def test_a_head_that_dies_is_told_in_a_line_and_nothing_is_lost(tmp_path: Path) 
         _, errors = driver.communicate(timeout=55)
     assert driver.returncode == ExitCode.CLUSTER_LOST, errors
     assert errors.splitlines() == [
-        f"error: the Ray cluster at {made.address} has not answered for 30 s; what is finished is "
-        "kept: give the same command to go on"
+        f"error: the Ray cluster at {made.address} has not answered for 30 s; finished results "
+        "are stored: run the same command again"
     ]
     assert not [one for one in verify(tmp_path / "store") if not one.lacks]
 

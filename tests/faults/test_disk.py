@@ -152,6 +152,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], bool]]:
     subprocess.run(["umount", str(store)], check=True)
 
 
+@pytest.mark.slow
 def test_a_real_disk_fills_up(
     disk: Callable[[str], bool], tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:

@@ -155,8 +155,8 @@ def test_of_a_local_ray_nothing_outlives_the_launch_and_a_lost_one_is_told_in_a_
         assert process.returncode == ExitCode.CLUSTER_LOST, errors
         said = [line for line in errors.splitlines() if line.startswith("error: ")]
         assert said == [
-            f"error: Ray on this machine is gone: its {victim} died; what is finished is kept: "
-            "give the same command to go on"
+            f"error: Ray on this machine is gone: its {victim} died; finished results are stored: "
+            "run the same command again"
         ]
     deadline = time.monotonic() + 20
     while left := processes(process.pid):
@@ -184,11 +184,12 @@ def test_an_interrupted_run_stops_at_once_and_says_how_to_go_on(
     process.send_signal(stop)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted; what is finished is kept. Go on with: tombola run tiny.yaml" in errors
+    assert "finished results are stored. Continue with: tombola run tiny.yaml" in errors
     assert "Traceback" not in errors
     assert 3 <= committed(tmp_path) < len(undisturbed)
 
 
+@pytest.mark.slow
 def test_two_drivers_on_one_store_at_once(tmp_path: Path, undisturbed: dict[str, object]) -> None:
     write_sweep(tmp_path, grids=GRIDS, recipe=RECIPE)
     both = [start(tmp_path, "--executor", "inline") for _ in range(2)]
@@ -218,6 +219,7 @@ def test_two_drivers_with_sweeps_that_overlap(tmp_path: Path) -> None:
     assert verify(tmp_path / "store") == []
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_result(tmp_path: Path) -> None:
     long = {"steps": 1500, "batch_size": 64, "lr": 0.1, "evaluate_every": 500}
     whole, cut = tmp_path / "whole", tmp_path / "cut"

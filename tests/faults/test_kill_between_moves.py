@@ -140,7 +140,7 @@ def test_a_store_of_a_version_that_lost_them_is_named_and_completed(
         assert not any(finding.removable for finding in found)
         named = CliRunner().invoke(app, ["verify", "--repair", "--store", str(store)])
         assert named.exit_code == 1
-        assert f"{len(lost)} results that others stand on are missing" in named.output
+        assert f"{len(lost)} results that others need are missing" in named.output
         study.run(asked, store, InlineExecutor())
         assert verify(store) == []
         compact(store)

@@ -68,7 +68,7 @@ def preempted(folder: Path) -> tuple[str, int]:
     """Return why trainings (one or two) were stopped, and the last step of their checkpoints."""
     query = "SELECT message FROM attempts WHERE failure = 'preempted'"
     told = command("sql", query, "--format", "csv", cwd=folder).stdout.splitlines()[1:]
-    [why] = {message.partition("; goes on from step ")[0] for message in told}
+    [why] = {message.partition("; continues from step ")[0] for message in told}
     return why, max(int(message.rpartition(" ")[2]) for message in told)
 
 
@@ -82,8 +82,8 @@ def test_a_driver_told_to_stop_keeps_checkpoints_and_the_next_launch_goes_on(
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "SIGTERM: stopping at checkpoints, 30 s at most" in errors
-    assert "interrupted; what is finished is kept. Go on with: tombola run tiny.yaml" in errors
-    assert re.search(r"[12] trainings go on from their checkpoints", errors), errors
+    assert "finished results are stored. Continue with: tombola run tiny.yaml" in errors
+    assert re.search(r"[12] trainings continue from their checkpoints", errors), errors
     assert "Traceback" not in errors
     assert checkpoints(tmp_path)
     why, step = preempted(tmp_path)

@@ -72,7 +72,7 @@ def first(node: Node) -> list[int]:
 
 
 def other(node: Node) -> list[int]:
-    return processes(node.process.pid, b"ray::join_gang")
+    return processes(node.process.pid, b"ray::join_group")
 
 
 def asked(folder: Path, query: str) -> list[tuple[object, ...]]:

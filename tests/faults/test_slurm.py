@@ -155,7 +155,7 @@ def test_the_notice_before_the_end_of_its_time_and_the_next_job_goes_on(
     code, out = end(tmp_path, slurm, job)
     assert code == "130", out
     assert "SIGTERM: stopping at checkpoints, 100 s at most" in out
-    assert "1 trainings go on from their checkpoints" in out
+    assert "1 trainings continue from their checkpoints" in out
     code, out = end(tmp_path, slurm, submit(tmp_path, slurm, project_root))
     assert code == "0", out
     told = command("sql", "SELECT max(resumed_step) FROM tasks", "--format", "csv", cwd=tmp_path)

@@ -47,7 +47,7 @@ class Limited(InlineExecutor):
         return [Returned(pack, tuple(run_pack(pack, limited=True)))]
 
 
-SAID = "no sign of life in 2 s (--stall)"
+SAID = "no progress in 2 s (--stall)"
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     launched.process.communicate()
 
 
+@pytest.mark.slow
 def test_pause_cancel_resume_and_retry_of_parts_of_a_launch(running: Running) -> None:
     (running.folder / "fixed").touch()
     held, out, back = running.waiting()[:3]

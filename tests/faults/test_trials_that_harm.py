@@ -85,7 +85,7 @@ def test_a_harmful_trial_fails_by_its_class_and_everything_else_is_done(
     ended = run(tmp_path, method, *(["--timeout", "15"] if method == "hangs" else []))
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert said in ended.stdout
-    assert "blocked 1 tasks need one that failed" in ended.stdout
+    assert "blocked 1 tasks need a task that failed" in ended.stdout
     assert "4 of 5 trials done" in ended.stdout
     assert "Traceback" not in ended.stderr
     told = command("status", cwd=tmp_path)
@@ -170,7 +170,7 @@ def test_a_driver_whose_only_node_died_says_so_and_loses_nothing(tmp_path: Path)
         os.kill(raylet, signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 2, errors
-    assert "the Ray cluster has no node left; what is finished is kept" in errors
+    assert "the Ray cluster has no node left; finished results are stored" in errors
     assert "Traceback" not in errors
     again = command("run", "tiny.yaml", "--executor", "inline", cwd=tmp_path)
     assert again.returncode == 0

@@ -289,7 +289,7 @@ def _shaped(store: Path, shape: object) -> None:
 
     path = first(store, layout.MASKS)
     about: dict[str, Any] = {"mask": path.stem, "shapes": {"a": shape}}
-    path.write_bytes(tensors.seal({"a": np.zeros(1, np.uint8)}, about))
+    path.write_bytes(tensors.encode({"a": np.zeros(1, np.uint8)}, about))
 
 
 def flipped(content: bytes, place: int) -> bytes:

@@ -41,6 +41,7 @@ from tasks.values.records import (
     at,
     prune,
 )
+from tests.support.commit import commit
 from tests.support.small import outcome, write_sweep
 from tombola.store import layout, results
 from tombola.store.compact import Background, compact
@@ -353,7 +354,7 @@ def test_readers_beside_a_launch_that_compacts_itself_see_each_result_once(
         drivers = [Background(store, enough=10, pause=0.0) for _ in range(2)]
         while goes_on():
             key = digest(str(len(committed)))
-            results.commit(store, {**pattern[len(committed) % 5], "key": key})
+            commit(store, {**pattern[len(committed) % 5], "key": key})
             committed.append(key)
             for driver in drivers:
                 driver.tend(len(committed))

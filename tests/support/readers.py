@@ -15,9 +15,10 @@ from typing import Any
 from analysis.database import connection as reading
 from tasks.values.key import digest
 from tests.support.build_store import mask_row, run_row
+from tests.support.commit import commit
 from tombola.store.compact import compact
 from tombola.store.publish import open_store
-from tombola.store.results import commit, digests, inventory
+from tombola.store.results import digests, inventory
 
 EVALS = 4
 LAYERS = 3

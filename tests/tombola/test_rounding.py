@@ -17,7 +17,7 @@ from analysis.database import macros
 from analysis.selection.summary import summary
 from tests.support import build_store
 from tombola import rounding
-from tombola.cli.views.status import print_summary
+from tombola.cli.views.summary import print_summary
 
 
 @pytest.fixture(scope="module")

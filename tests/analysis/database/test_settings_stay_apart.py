@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from analysis.database import connection as results
+from analysis.database.connection import EXAMPLES, connect
 from analysis.database.quoting import literal
 from analysis.explore.snapshot import Filter, Snapshot
 from analysis.report import queries
@@ -25,7 +25,7 @@ from orchestrator.planning.planner import Task
 from orchestrator.running import study
 from tests.support.build_store import Row, key_of, run_row, trial, write_live, write_sweep
 from tests.support.small import write_sweep as write_file
-from tombola.cli.views import plan, status
+from tombola.cli.views import plan, show
 from tombola.store import schema
 from tombola.store.settings import METHOD, PANEL, SETTING, details, varying
 
@@ -79,7 +79,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ask(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         yield connection
 
 
@@ -122,7 +122,7 @@ def test_paired_mixes_no_settings(ask: duckdb.DuckDBPyConnection, way: str) -> N
 @each_way
 def test_queries_to_begin_with_mix_no_settings(ask: duckdb.DuckDBPyConnection, way: str) -> None:
     a_sweep = "(SELECT min(sweep) FROM sweeps)"
-    first, *_, last = (one.replace(a_sweep, literal(way)) for one in results.EXAMPLES)
+    first, *_, last = (one.replace(a_sweep, literal(way)) for one in EXAMPLES)
     found = ask.sql(first).filter("method = 'snip'").project("accuracy").fetchall()
     assert {round(mean, 9) for (mean,) in found} == MEANS
     replicates = ask.sql(last).filter("method = 'snip'").project("replicates").fetchall()
@@ -142,7 +142,7 @@ def test_a_report_mixes_no_settings(ask: duckdb.DuckDBPyConnection, way: str) ->
 @each_way
 def test_show_names_no_two_trials_alike(ask: duckdb.DuckDBPyConnection, way: str) -> None:
     numbers = [number for number, row in enumerate(rows(way)) if row["method"] == "snip"]
-    lines = status._named(ask, way, numbers)
+    lines = show._named(ask, way, numbers)
     assert len({re.sub(r"^trial \d+", "", line) for line in lines}) == len(lines) == 3
 
 

@@ -191,7 +191,7 @@ def test_sql_answers_or_says_why_not(page: browser.Page, store: Path, tmp_path: 
         page.click("button", "Ask", until=answer)
         page.write(".cm-content", f"COPY trials TO '{tmp_path / 'stolen.csv'}'")
         page.click(
-            "button", "Ask", until=browser.reads("DESCRIBE or EXPLAIN, not COPY: this only reads")
+            "button", "Ask", until=browser.reads("DESCRIBE or EXPLAIN, not COPY: it only reads")
         )
         assert not (tmp_path / "stolen.csv").exists()
         page.write(".cm-content", "SELECT * FROM read_text('/etc/passwd')")

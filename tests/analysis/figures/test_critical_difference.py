@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from analysis import figures
-from analysis.database import connection as results
+from analysis.database.connection import connect
 from analysis.figures.kinds import critical_difference
 from analysis.selection import samples, selection
 from analysis.stats import ALPHA, ranking
@@ -27,7 +27,7 @@ def accuracy(row: Row) -> float:
 
 
 def select(store: Path, **given: Any) -> Any:
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         return figures.select(connection, "study", "critical-difference", given)
 
 

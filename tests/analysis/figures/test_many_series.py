@@ -13,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis import figures, style
-from analysis.database import connection as results
+from analysis.database.connection import connect, scanning
 from analysis.figures.kinds import accuracy_vs_sparsity, cost, layer_collapse
 from tests.support import build_store, crowd, sheet_layout
 from tests.support.build_store import Row, Study
@@ -74,7 +74,7 @@ def prepared(
         folder = tmp_path_factory.mktemp(f"crowd{count}")
         stores[count] = crowd.build(folder, crowd.settings(count))
     figure, sweep, given = KINDS[name]
-    with results.scanning(stores[count]), results.connect(stores[count]) as connection:
+    with scanning(stores[count]), connect(stores[count]) as connection:
         if (name, count) in REFUSED:
             with pytest.raises(FigureError, match=REFUSED[name, count]):
                 figures.prepare(connection, sweep, {figure: given})
@@ -101,7 +101,7 @@ def test_nothing_is_cut_or_overlapped(prepared: figures.Prepared, name: str, cou
 
 
 def facts(store: Path, name: str, sweep: str = "study", **given: Any) -> Any:
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         return figures.select(connection, sweep, name, given)
 
 
@@ -231,7 +231,7 @@ def test_collapse_is_shown_where_the_data_are(tmp_path: Path) -> None:
 
 def test_densities_that_are_left_out_are_told(tmp_path: Path) -> None:
     crowd.build(tmp_path, crowd.settings(7))
-    with results.scanning(tmp_path), results.connect(tmp_path) as connection:
+    with scanning(tmp_path), connect(tmp_path) as connection:
         shown = figures.select(connection, "ticket", "accuracy-vs-pruning-step", {})
     assert len(shown.panels) == 6
     assert "6 of 7 densities; others by the option `densities`." in shown.note
@@ -239,7 +239,7 @@ def test_densities_that_are_left_out_are_told(tmp_path: Path) -> None:
 
 def test_masks_that_are_not_there_are_named(tmp_path: Path) -> None:
     crowd.build(tmp_path, crowd.settings(7)[:2])
-    connection = results.connect(tmp_path)
+    connection = connect(tmp_path)
     trials = connection.execute(
         "SELECT mask_key FROM trials WHERE sweep = 'crowd' AND requested_density = 0.02"
     ).fetchall()
@@ -247,7 +247,7 @@ def test_masks_that_are_not_there_are_named(tmp_path: Path) -> None:
         if key:
             build_store.layout.mask(key)
             (tmp_path / build_store.layout.mask(key)).unlink()
-    with results.connect(tmp_path) as after:
+    with connect(tmp_path) as after:
         shown = figures.select(after, "crowd", "mask-overlap", {})
     assert [panel.title for panel in shown.panels] == ["50 % of weights"]
     assert "Without two masks to compare: 2 % of weights." in shown.note

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from analysis import report
-from analysis.database import connection as results
+from analysis.database.connection import connect
 from analysis.report import queries, tables
 from tests.support.build_store import (
     Study,
@@ -249,5 +249,5 @@ def test_cells(column: list[Any], shown: list[str]) -> None:
 def test_a_store_damaged_or_missing_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="does not exist"):
         report.write(tmp_path / "none", "study", tmp_path / "report.html")
-    with pytest.raises(StoreError), results.connect(tmp_path) as connection:
+    with pytest.raises(StoreError), connect(tmp_path) as connection:
         report.page(connection, "study")

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 from scipy import stats as scipy_stats
 
-from analysis.database import connection as results
+from analysis.database.connection import connect
 from analysis.selection import comparisons, samples
 from analysis.selection.options import StepOptions
 from analysis.selection.samples import Study
@@ -37,7 +37,7 @@ def written(store: Path, **changes: Any) -> Path:
 
 
 def read(store: Path, densities: tuple[float, ...] = (), **options: Any) -> Study:
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         return samples.read(connection, "study", StepOptions(**options), densities)
 
 

@@ -141,7 +141,7 @@ def test_differences_that_do_not_vary_have_no_t_test() -> None:
     ("first", "second", "problem"),
     [
         ([1.0], [2.0], "at least two replicates"),
-        ([1.0, 2.0], [1.0], "lists of one length, not 2 and 1"),
+        ([1.0, 2.0], [1.0], "lists of equal length, not 2 and 1"),
         ([1.0, nan], [1.0, 2.0], "finite"),
     ],
 )

@@ -87,7 +87,7 @@ def test_what_another_user_could_write_to_is_not_ours(usual: Path) -> None:
 def test_a_lost_cluster_has_an_exit_code_of_its_own_and_says_how_to_go_on() -> None:
     error = ClusterLost("Ray on this machine is gone")
     assert error.exit_code is ExitCode.CLUSTER_LOST
-    assert "give the same command to go on" in str(error)
+    assert "run the same command again" in str(error)
     assert TombolaError("x").exit_code is ExitCode.BAD_INPUT
 
 

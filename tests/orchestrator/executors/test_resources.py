@@ -63,8 +63,8 @@ def test_where_only_the_cluster_has_so_many_gpus_the_option_is_named() -> None:
     said = Share(1.0, 4.0).no_room(cluster(2, 2))
     assert said == (
         "no node has 1 CPU and 4 GPU for a task: the cluster has 16 CPU and 4 GPU; --across-nodes "
-        "divides a training among nodes, and has its processes listen on their network, to "
-        "anyone there"
+        "divides a training among nodes; its processes then listen on the network of the nodes, "
+        "where anyone can connect"
     )
     assert "--across-nodes" not in Share(1.0, 5.0).no_room(cluster(2, 2))
     assert Share(1.0, 5.0, across_nodes=True).no_room(cluster(2, 2)) == (

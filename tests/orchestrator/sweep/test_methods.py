@@ -9,6 +9,7 @@ from orchestrator.running import study
 from orchestrator.sweep import recipes
 from tasks.values import catalog
 from tasks.values.records import Init, NofM, Obd, State, Units
+from tests.docs.pages import blocks
 from tests.support.small import tombola, write_sweep
 from tombola.store import artifacts, results
 
@@ -142,8 +143,8 @@ def test_masks_alone_train_nothing_and_are_answered(tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------- transfer
 
-README = (Path(__file__).parents[3] / "README.md").read_text()
-OWN = "# my_own.py" + README.partition("```python\n# my_own.py")[2].partition("```")[0]
+TUTORIAL = Path(__file__).parents[3] / "docs" / "tutorial" / "your_own_method.md"
+OWN = next(block.text for block in blocks(TUTORIAL) if block.title == "my_own.py")
 WRONG = """
 def wrong(module, weights, kept, batches, seed):
     return {}

@@ -149,7 +149,7 @@ def test_show_tells_what_a_key_is_where_it_came_from_and_who_uses_it(done: Path)
     shown = tombola("show", key[:10], cwd=done).stdout
     assert f"mask {key}" in shown
     assert "magnitude" in shown
-    assert "stands on" in shown
+    assert "inputs" in shown
     assert "lenet_300_100 dense, steps 0-12" in shown
     assert "used by 1 tasks and 1 trials" in shown
 
@@ -178,7 +178,7 @@ def test_a_failing_task_fails_the_run_with_1_and_the_rest_is_done(tmp_path: Path
     ran = tombola("run", "tiny.yaml", "--executor", "inline", cwd=tmp_path)
     assert ran.returncode == 1
     assert "1 x raised: per_class takes at most" in ran.stdout
-    assert "blocked 1 tasks need one that failed" in ran.stdout
+    assert "blocked 1 tasks need a task that failed" in ran.stdout
     statuses = tombola(
         "sql", "SELECT method, status FROM trials ORDER BY trial", "--format", "csv", cwd=tmp_path
     ).stdout.split()
@@ -227,7 +227,7 @@ def test_what_if_is_a_table_and_a_figure_that_says_of_what(done: Path) -> None:
     shown = tombola(*asked, "--figure", "what.png", cwd=done)
     assert shown.returncode == 0, shown.stderr
     assert "above bound" in shown.stdout
-    assert "on 2 gangs of 2 GPUs" in shown.stdout
+    assert "on 2 groups of 2 GPUs" in shown.stdout
     assert "adds up in no time" in shown.stdout
     assert trace(done / "what.png")["sweep"] == "tiny"
     refused = tombola(*asked, "--figure", "what.gif", cwd=done)

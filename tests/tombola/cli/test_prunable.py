@@ -104,7 +104,7 @@ def test_many_networks_are_cut_short(folder: Path) -> None:
 def test_a_network_that_cannot_be_built_here_is_noted(folder: Path, name: str, words: str) -> None:
     result = tombola("plan", write_sweep(folder, network=["lenet_300_100", name]))
     assert len(prunable(result)) == 1
-    assert f"note: what of {name} can be pruned is not known: {words}" in result.stderr
+    assert f"note: the prunable share of {name} is not known: {words}" in result.stderr
     assert "Traceback" not in result.output
 
 

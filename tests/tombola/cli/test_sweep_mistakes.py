@@ -179,14 +179,14 @@ def test_a_sweep_that_takes_anothers_name_says_what_is_no_longer_asked(tmp_path:
     grids = [{"method": "random", "sparsity": [0.5, 0.75]}]
     run = ("run", "tiny.yaml", "--executor", "inline", "--no-canary")
     write_sweep(tmp_path, grids=grids)
-    assert "asked for before" not in tombola(*run, cwd=tmp_path).stdout
-    assert "asked for before" not in tombola(*run, cwd=tmp_path).stdout
+    assert "the sweep tiny has changed" not in tombola(*run, cwd=tmp_path).stdout
+    assert "the sweep tiny has changed" not in tombola(*run, cwd=tmp_path).stdout
     more = [{"method": "random", "sparsity": [0.5, 0.75, 0.9]}]
     write_sweep(tmp_path, grids=more)
-    assert "asked for before" not in tombola(*run, cwd=tmp_path).stdout
+    assert "the sweep tiny has changed" not in tombola(*run, cwd=tmp_path).stdout
     write_sweep(tmp_path, grids=[{"method": "magnitude", "sparsity": [0.5]}])
     said = tombola(*run, cwd=tmp_path).stdout
-    assert "asked for before, otherwise: 3 of its trials are no longer in it" in said
+    assert "has changed: 3 of its earlier trials are no longer in it" in said
     assert "Next: tombola sql" in said
     assert "tombola figures" not in said  # it asks for none
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.node import worker
 from orchestrator.running import study
+from tests.support.commit import commit
 from tests.support.small import outcome, write_sweep
 from tombola.cli import app
 from tombola.errors import DamagedFile, DeterminismAlarm, StoreError
@@ -146,10 +147,10 @@ def test_a_second_equal_result_changes_nothing_and_another_one_is_an_alarm(fille
     path = any_result(filled)
     before = path.read_bytes()
     row = results.read(path).to_pylist()[0]
-    results.commit(filled, {**row, "worker": "elsewhere:1", "seconds": 9.0})
+    commit(filled, {**row, "worker": "elsewhere:1", "seconds": 9.0})
     assert path.read_bytes() == before
     with pytest.raises(DeterminismAlarm, match=r"came out differently on elsewhere:1"):
-        results.commit(filled, {**row, "kept": row["kept"] + 1, "worker": "elsewhere:1"})
+        commit(filled, {**row, "kept": row["kept"] + 1, "worker": "elsewhere:1"})
     assert path.read_bytes() == before
 
 
@@ -157,9 +158,9 @@ def test_the_alarm_works_on_compacted_results_too(filled: Path) -> None:
     rows = [results.read(p).to_pylist()[0] for p in (filled / layout.LIVE).rglob("*.parquet")]
     compact(filled)
     for row in rows:
-        results.commit(filled, row)
+        commit(filled, row)
         with pytest.raises(DeterminismAlarm):
-            results.commit(filled, {**row, "kept": row["kept"] + 1})
+            commit(filled, {**row, "kept": row["kept"] + 1})
     assert outcome(filled) == {}, "nothing was written anew"
 
 

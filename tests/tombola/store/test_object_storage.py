@@ -63,6 +63,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "store"
 
 
+@pytest.mark.slow
 def test_every_command_gives_what_it_gives_on_a_directory(
     server: Server, local: Path, tmp_path: Path
 ) -> None:
@@ -110,6 +111,7 @@ def assert_like(server: Server, local: Path, folder: Path) -> None:
     assert invoke("plan", "tiny.yaml").exit_code == 0
 
 
+@pytest.mark.slow
 def test_stores_behind_urls_are_exchanged_and_compared(
     server: Server, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
