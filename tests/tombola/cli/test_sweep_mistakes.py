@@ -12,7 +12,7 @@ from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
 from tests.support.small import tombola, write_sweep
 from tombola.cli import app
-from tombola.errors import SweepError
+from tombola.errors import FigureError, SweepError
 from tombola.store import layout
 
 
@@ -218,9 +218,9 @@ def test_a_figure_shows_the_settings_that_are_asked_for_alone(tmp_path: Path) ->
             return sum(len(panel.series) for panel in shown.panels)
 
         assert [curves(), curves(lr=0.1), curves(lr=[0.1, 0.01]), curves(day="one")] == [2, 1, 2, 2]
-        with pytest.raises(ValueError, match="did you mean lr"):
+        with pytest.raises(FigureError, match="did you mean lr"):
             curves(lrr=0.1)
-        with pytest.raises(ValueError, match="no pruned trial"):
+        with pytest.raises(FigureError, match="no pruned trial"):
             curves(day="two")
 
 
