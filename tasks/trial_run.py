@@ -17,7 +17,8 @@ from tasks.networks.build import build, call, initial_weights, prunable
 from tasks.networks.random_layers import drawing
 from tasks.pruning.prune import prune
 from tasks.values import catalog
-from tasks.values.records import Dataset, Init, Network, Own
+from tasks.values.scores import Own
+from tasks.values.training import Dataset, Init, Network
 
 EXAMPLES = 64
 """Examples in the batch that a network is tried with."""

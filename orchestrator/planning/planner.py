@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias, cast
 from orchestrator.sweep.trials import Trial
 from tasks.values import catalog
 from tasks.values.measurements import Barrier, Measurement
-from tasks.values.records import Init, Mask, Run, State
+from tasks.values.records import Mask, Run, State
+from tasks.values.training import Init
 
 Kind = Literal["run", "mask", "barrier", "graphs", "latency"]
 Value: TypeAlias = Run | Mask | Measurement
@@ -101,14 +102,14 @@ class Plan:
 
 
 def datasets(planned: Plan) -> list[str]:
-    """Names of the datasets that the tasks read, sorted."""
+    """Return the names of the datasets that runs and masks read, sorted."""
     names = set()
     for task in planned.tasks.values():
-        read = getattr(task.value, "dataset", None)
-        score = getattr(task.value, "score", None)
-        read = read or getattr(getattr(score, "examples", score), "dataset", None)
-        if read is not None:
-            names.add(read.name)
+        value = task.value
+        if isinstance(value, Run):
+            names.add(value.dataset.name)
+        elif isinstance(value, Mask) and value.score.reads:
+            names.add(value.score.reads.name)
     return sorted(names)
 
 

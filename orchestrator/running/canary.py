@@ -5,7 +5,8 @@ launch, and not when its last trial fails.
 """
 
 from orchestrator.planning.planner import Plan, Task
-from tasks.values.records import Mask, OnExamples, Run
+from tasks.values.records import Mask, Run
+from tasks.values.scores import OnExamples
 
 WORTH_SECONDS = 300.0
 """Launches with fewer expected seconds run without canaries."""

@@ -19,8 +19,8 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from tasks.values import catalog, user_code
-from tasks.values.records import LARGEST
 from tasks.values.torchvision_names import PREFIX, torchvision_networks
+from tasks.values.training import LARGEST
 from tombola.text import nearest
 
 

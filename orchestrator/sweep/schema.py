@@ -49,7 +49,7 @@ from orchestrator.sweep.methods import METHODS, AblationName, Density, Scope
 from orchestrator.sweep.methods import method as find_method
 from orchestrator.sweep.yaml_source import Loc, Source
 from tasks.values import user_code
-from tasks.values.records import (
+from tasks.values.training import (
     NUMBERS_OF_RECIPES,
     InitScheme,
     LinearScheme,

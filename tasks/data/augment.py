@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, pad
 
 from tasks import random_streams
-from tasks.values.records import Augment
+from tasks.values.training import Augment
 
 PADDING = 4
 """Pixels of zeros around an image before it is cropped (He et al. 2016, section 4.2)."""

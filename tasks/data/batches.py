@@ -22,7 +22,8 @@ from tasks.data.checks import checked
 from tasks.heartbeat import paced
 from tasks.values import catalog, user_code
 from tasks.values.catalog import DatasetFacts
-from tasks.values.records import Dataset, Examples, Recipe
+from tasks.values.scores import Examples
+from tasks.values.training import Dataset, Recipe
 
 
 class Images(Protocol):

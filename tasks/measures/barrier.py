@@ -14,7 +14,7 @@ from tasks.heartbeat import paced
 from tasks.networks.build import Weights, build
 from tasks.networks.random_layers import drawing
 from tasks.training.evaluation import evaluate
-from tasks.values.records import Arithmetic, Network
+from tasks.values.training import Arithmetic, Network
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from tasks.masks import Kept
 from tasks.networks.build import Weights, build, call
 from tasks.pruning.structured import shrink
 from tasks.training.precision import arithmetic
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 REPEATS = 20
 """Least number of timed passes of each form."""

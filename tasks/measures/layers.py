@@ -15,7 +15,7 @@ from tasks.networks.build import Weights, build, example_weights, loaded, prunab
 from tasks.networks.counts import Share
 from tasks.networks.products import Products
 from tasks.networks.random_layers import drawing
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from tasks.networks.resnet import resnet_cifar, resnet_imagenet, wide_resnet
 from tasks.networks.vgg import vgg_bn, vgg_bn_three_linear
 from tasks.networks.vit import vit_small
 from tasks.values import user_code
-from tasks.values.records import Init, Network
+from tasks.values.training import Init, Network
 
 # Attention must compute in evaluation as in training. PyTorch's fast kernel calls no hooks and
 # has no derivative.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 
 def conv2_bn(network: Network) -> nn.Module:

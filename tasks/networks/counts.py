@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from tasks.networks.widths import scaled
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 MOST_NAMED = 5
 

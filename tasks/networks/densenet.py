@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.networks.widths import scaled
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 
 class _Dense(nn.Module):

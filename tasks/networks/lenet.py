@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 
 def lenet_300_100(network: Network) -> nn.Module:

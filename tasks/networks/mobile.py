@@ -3,7 +3,7 @@
 from torch import nn
 
 from tasks.networks.widths import scaled
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 _BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5)
 _LAST = ((1024, 2), (1024, 1))

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import numpy as np
 import torch
 
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 _CPU = torch.device("cpu")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from tasks.networks.widths import scaled
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 
 class _Residual(nn.Module):

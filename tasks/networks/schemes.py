@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.special import ndtr, ndtri
 
 from tasks import random_streams
-from tasks.values.records import Init
+from tasks.values.training import Init
 
 _SPREAD = 0.87962566103423978
 """Standard deviation of N(0, 1) truncated at ±2."""

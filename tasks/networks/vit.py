@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.networks.widths import scaled
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 
 class _Attention(nn.Module):

@@ -18,7 +18,8 @@ from tasks.masks import Kept, select
 from tasks.networks.build import Weights, build, call, prunable
 from tasks.networks.random_layers import drawing
 from tasks.training.precision import arithmetic
-from tasks.values.records import GemMiner, Network, Recipe
+from tasks.values.scores import GemMiner
+from tasks.values.training import Network, Recipe
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tasks.masks import Kept
 from tasks.measures import layers
 from tasks.networks.build import Weights, loaded, prunable
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 
 def unit_mask(

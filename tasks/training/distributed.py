@@ -30,7 +30,7 @@ from tasks.masks import Kept
 from tasks.networks.build import Weights
 from tasks.training.all_reduce import MemberLost, ProcessGroup
 from tasks.training.train import Checkpoint, Checkpoints, Trained, train
-from tasks.values.records import Dataset, Network, Recipe
+from tasks.values.training import Dataset, Network, Recipe
 
 if TYPE_CHECKING:  # where PyTorch declares them; below, where it documents them
     from torch._C._distributed_c10d import Store, TCPStore

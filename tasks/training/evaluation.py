@@ -13,7 +13,7 @@ from tasks.heartbeat import paced
 from tasks.networks.build import Weights, call
 from tasks.training.group import ALONE, Group
 from tasks.training.precision import Callee, arithmetic
-from tasks.values.records import Arithmetic
+from tasks.values.training import Arithmetic
 
 EVALUATION = 2
 """Version of how `evaluate` adds up losses: it rises when the order of additions changes."""

@@ -17,7 +17,7 @@ from tasks.heartbeat import paced
 from tasks.masks import Kept
 from tasks.networks.build import Weights, build, call
 from tasks.networks.random_layers import drawing
-from tasks.values.records import Network, Recipe
+from tasks.values.training import Network, Recipe
 
 RATE = 0.01
 STEP = 0.1

@@ -18,7 +18,7 @@ from tasks.data.augment import PADDING, Draws
 from tasks.data.batches import InMemory, Part, Split
 from tasks.training.optimizers import Adam
 from tasks.training.train import learning_rate
-from tasks.values.records import Recipe
+from tasks.values.training import Recipe
 
 AUGMENTATIONS = ("none", "flip", "crop_flip")
 """Augmentations that only choose pixels and compute no new ones."""

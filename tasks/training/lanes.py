@@ -39,7 +39,7 @@ from tasks.training.train import (
     first_non_finite,
     loss_of,
 )
-from tasks.values.records import Network, Recipe
+from tasks.values.training import Network, Recipe
 
 MOST = 32
 """Most lanes of a process: PyTorch has 32 streams, and two lanes must not share one."""

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from tasks.values.records import Recipe
+from tasks.values.training import Recipe
 
 Number: TypeAlias = float | Tensor
 """A number, or a 0-dim tensor that a recorded update reads each time it is replayed."""

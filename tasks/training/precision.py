@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.networks.build import call
-from tasks.values.records import Arithmetic, Network, Recipe
+from tasks.values.training import Arithmetic, Network, Recipe
 
 Weights = dict[str, Tensor]
 P = ParamSpec("P")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tasks.values.records import Recipe
+from tasks.values.training import Recipe
 
 
 class Ghosts:

@@ -24,7 +24,7 @@ from tasks.training.group import ALONE, Group
 from tasks.training.optimizers import optimizer, update
 from tasks.training.precision import Callee, arithmetic, in_its_precision, laid_out
 from tasks.training.tost import Ghosts
-from tasks.values.records import Cosine, Network, Recipe, StepDecay
+from tasks.values.training import Cosine, Network, Recipe, StepDecay
 
 __all__ = ["EVALUATION", "Checkpoint", "Checkpoints", "Eval", "MaskViolation", "Trained", "train"]
 

@@ -113,7 +113,8 @@ def through_ray() -> dict[str, float]:
         import torch
 
         from tasks.pruning.prune import prune
-        from tasks.values.records import Network, Random
+        from tasks.values.scores import Random
+        from tasks.values.training import Network
 
         torch.set_num_threads(1)
         network = Network(name="one_layer:one", input_shape=(1, 8, 8), classes=10)

@@ -27,7 +27,7 @@ from tasks.data.batches import Data, InMemory, Split
 from tasks.networks.build import build, initial_weights
 from tasks.training.evaluation import evaluate
 from tasks.training.train import train
-from tasks.values.records import Init, Network, Recipe
+from tasks.values.training import Init, Network, Recipe
 
 TURNS = 3
 LENET = Network(name="lenet_300_100", input_shape=(1, 28, 28), classes=10)

@@ -13,7 +13,8 @@ from tasks.data.batches import Data, InMemory, Split
 from tasks.networks.build import initial_weights
 from tasks.pruning.prune import prune
 from tasks.training.lanes import Lap
-from tasks.values.records import Init, Magnitude, Recipe, StepDecay
+from tasks.values.scores import Magnitude
+from tasks.values.training import Init, Recipe, StepDecay
 from tests.device.shapes import RESNET_20, device, go, lanes, noise
 
 T_OF_7 = 2.365

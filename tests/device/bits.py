@@ -13,7 +13,7 @@ from tasks.training import lanes as lane_module
 from tasks.training.lanes import Lap, train_side_by_side
 from tasks.training.precision import arithmetic
 from tasks.training.train import Checkpoint, train
-from tasks.values.records import Network, Recipe
+from tasks.values.training import Network, Recipe
 from tests.device.shapes import device, digest, eagerly, go, lanes, laps, noise
 
 DENSITY = 0.2

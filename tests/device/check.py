@@ -31,7 +31,7 @@ from tasks.training import lanes as lane_module  # noqa: E402
 from tasks.training import train as training  # noqa: E402
 from tasks.training.precision import arithmetic  # noqa: E402
 from tasks.training.train import Checkpoint  # noqa: E402
-from tasks.values.records import Network, Recipe  # noqa: E402
+from tasks.values.training import Network, Recipe  # noqa: E402
 from tests.device import accuracy, bits, peers  # noqa: E402
 from tests.device.shapes import (  # noqa: E402
     CONV_2,

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy, relu
 
 from tasks.networks import build as building
 from tasks.networks.build import build, initial_weights
-from tasks.values.records import Init, Network, Recipe
+from tasks.values.training import Init, Network, Recipe
 from tests.device.shapes import RESNET_20, SMALL, WIDE, device, go, lanes, laps, noise
 
 

@@ -17,7 +17,8 @@ from tasks.training import lanes as lane_module
 from tasks.training import train as train_module
 from tasks.training.lanes import Lap, lanes, train_side_by_side
 from tasks.training.train import Trained
-from tasks.values.records import Init, Network, Random, Recipe
+from tasks.values.scores import Random
+from tasks.values.training import Init, Network, Recipe
 
 WIDE = Network(name="lenet_300_100", input_shape=(1, 28, 28), classes=10)
 CONV_2 = Network(name="conv_2", input_shape=(3, 32, 32), classes=10)

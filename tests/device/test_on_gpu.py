@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tasks.values.records import Network, Recipe
+from tasks.values.training import Network, Recipe
 from tests.device import bits
 from tests.device.check import STAGES
 from tests.device.shapes import CONV_2, CROPPED, RESNET_20, SMALL, WIDE

@@ -10,7 +10,7 @@ from tasks.data.batches import Data, InMemory, Split, training_batches
 from tasks.training.inputs import AUGMENTATIONS, Chunk, Pixels, steps_until_short
 from tasks.training.optimizers import Adam
 from tasks.training.train import learning_rate
-from tasks.values.records import Cosine, Recipe
+from tasks.values.training import Cosine, Recipe
 
 
 @st.composite

@@ -29,18 +29,9 @@ from orchestrator.scheduling.scheduler import (
     Status,
 )
 from tasks.values.key import Record, added, digest
-from tasks.values.records import (
-    Dataset,
-    Init,
-    Magnitude,
-    Mask,
-    Network,
-    Recipe,
-    Run,
-    State,
-    at,
-    prune,
-)
+from tasks.values.records import Mask, Run, State, at, prune
+from tasks.values.scores import Magnitude
+from tasks.values.training import Dataset, Init, Network, Recipe
 from tests.support.commit import commit
 from tests.support.small import outcome, write_sweep
 from tombola.store import layout, results

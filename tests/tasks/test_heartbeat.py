@@ -18,18 +18,8 @@ from tasks.pruning.prune import prune
 from tasks.training.gradinit import rescale_weights
 from tasks.training.train import train
 from tasks.values import catalog
-from tasks.values.records import (
-    Examples,
-    GemMiner,
-    Grasp,
-    Init,
-    Magnitude,
-    Obd,
-    Recipe,
-    Score,
-    Snip,
-    Synflow,
-)
+from tasks.values.scores import Examples, GemMiner, Grasp, Magnitude, Obd, Score, Snip, Synflow
+from tasks.values.training import Init, Recipe
 
 DIGITS = catalog.dataset("digits")
 DATA = load(DIGITS)

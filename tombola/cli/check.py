@@ -62,7 +62,7 @@ def _of_function(name: str, dataset: str) -> list[tuple[str, Findings]]:
     from tasks import trial_run
     from tasks.data.batches import load
     from tasks.values import catalog, user_code
-    from tasks.values.records import Examples, Own
+    from tasks.values.scores import Examples, Own
 
     use = user_code.use_of(name)
     if use == "recipe":
@@ -87,7 +87,7 @@ def _of_sweep(target: str, overrides: list[str] | None) -> list[tuple[str, Findi
 
     from tasks import trial_run
     from tasks.data.batches import load
-    from tasks.values.records import Own
+    from tasks.values.scores import Own
 
     tries: dict[str, tuple[str, Findings]] = {}
 

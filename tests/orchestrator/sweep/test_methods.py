@@ -8,7 +8,9 @@ from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
 from orchestrator.sweep import recipes
 from tasks.values import catalog
-from tasks.values.records import Init, NofM, Obd, State, Units
+from tasks.values.records import State
+from tasks.values.scores import NofM, Obd, Units
+from tasks.values.training import Init
 from tests.docs.pages import blocks
 from tests.support.small import tombola, write_sweep
 from tombola.store import artifacts, results

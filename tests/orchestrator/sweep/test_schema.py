@@ -10,7 +10,9 @@ import yaml
 
 from orchestrator.running import study
 from orchestrator.sweep.fields import iterations
-from tasks.values.records import Cosine, Grasp, Init, Mask, Recipe, State, StepDecay, Synflow
+from tasks.values.records import Mask, State
+from tasks.values.scores import Grasp, Synflow
+from tasks.values.training import Cosine, Init, Recipe, StepDecay
 from tests.support.small import MANIFOLD, TINY, write_sweep
 from tombola.errors import SweepError
 

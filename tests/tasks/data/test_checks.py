@@ -11,7 +11,7 @@ import torch
 from tasks.data.batches import load
 from tasks.data.checks import checked
 from tasks.values.catalog import DatasetFacts
-from tasks.values.records import Dataset
+from tasks.values.training import Dataset
 
 FACTS = DatasetFacts((3, 4, 5), 10, train=20, test=20, mean=(0.5,) * 3, std=(0.2,) * 3)
 Z_SCORED = DatasetFacts((3, 4, 5), 10, train=20, test=20, mean=(0.0,) * 3, std=(1.0,) * 3)

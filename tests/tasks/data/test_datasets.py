@@ -20,7 +20,8 @@ from tasks.data.batches import load, scoring_batches, training_batches
 from tasks.networks.build import initial_weights
 from tasks.training.train import train
 from tasks.values import catalog
-from tasks.values.records import Dataset, Examples, Init, Network, Recipe
+from tasks.values.scores import Examples
+from tasks.values.training import Dataset, Init, Network, Recipe
 
 DRAWS = np.random.default_rng(0)
 

@@ -10,7 +10,7 @@ from tasks.measures.barrier import Barrier, barrier, distance
 from tasks.networks.build import Weights, build, initial_weights, prunable
 from tasks.training.evaluation import evaluate
 from tasks.training.train import train
-from tasks.values.records import Dataset, Init, Network, Recipe
+from tasks.values.training import Dataset, Init, Network, Recipe
 
 DATA = load(Dataset(name="digits"))
 LENET = Network(name="lenet_300_100", input_shape=(1, 8, 8), classes=10)

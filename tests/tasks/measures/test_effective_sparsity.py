@@ -12,7 +12,7 @@ from torch.func import functional_call
 from tasks.masks import Kept, count
 from tasks.measures.effective_sparsity import connections, dead_units, effective
 from tasks.networks.build import build, initial_weights, prunable
-from tasks.values.records import Init, Network
+from tasks.values.training import Init, Network
 
 LENET = Network(name="lenet_300_100", input_shape=(1, 8, 8), classes=10)
 CONV = Network(name="conv2_bn", input_shape=(1, 8, 8), classes=10)

@@ -22,21 +22,18 @@ from tasks.networks.random_layers import seeded
 from tasks.pruning.prune import prune
 from tasks.training.train import Checkpoint, train
 from tasks.values import catalog
-from tasks.values.records import (
-    Dataset,
+from tasks.values.scores import (
     Examples,
     GemMiner,
     Grasp,
-    Init,
     Magnitude,
-    Network,
     Obd,
     Random,
-    Recipe,
     Score,
     Snip,
     Synflow,
 )
+from tasks.values.training import Dataset, Init, Network, Recipe
 from tombola.store import artifacts
 
 DIGITS = Dataset(name="digits")

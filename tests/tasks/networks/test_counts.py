@@ -5,7 +5,7 @@ import pytest
 from tasks.measures import layers
 from tasks.networks import counts
 from tasks.values import catalog
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 SHAPES = [
     ((1, 8, 8), 10, 2.0),

@@ -7,7 +7,8 @@ from tasks.measures.layers import dense_layers, parameters
 from tasks.networks.build import BUILDERS, build, initial_weights, prunable
 from tasks.pruning.prune import prune
 from tasks.values import catalog
-from tasks.values.records import Init, Network, Synflow
+from tasks.values.scores import Synflow
+from tasks.values.training import Init, Network
 
 MNIST, CIFAR, TINY, IMAGENET = (1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 224, 224)
 

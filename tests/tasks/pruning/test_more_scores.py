@@ -13,19 +13,8 @@ from tasks.masks import Kept, count, erdos_renyi_kernel
 from tasks.networks.build import build, initial_weights, prunable
 from tasks.pruning import scores as scoring
 from tasks.pruning.prune import one_shot_scores, prune
-from tasks.values.records import (
-    Dataset,
-    Examples,
-    Grasp,
-    Init,
-    Inverted,
-    Magnitude,
-    Network,
-    Obd,
-    Random,
-    Snip,
-    Synflow,
-)
+from tasks.values.scores import Examples, Grasp, Inverted, Magnitude, Obd, Random, Snip, Synflow
+from tasks.values.training import Dataset, Init, Network
 
 DIGITS = Dataset(name="digits")
 LENET = Network(name="lenet_300_100", input_shape=(1, 8, 8), classes=10)

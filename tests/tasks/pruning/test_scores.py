@@ -13,19 +13,17 @@ from tasks.masks import count
 from tasks.networks.build import Weights, build, initial_weights, prunable
 from tasks.pruning import scores as scoring
 from tasks.pruning.prune import prune
-from tasks.values.records import (
-    Dataset,
+from tasks.values.scores import (
     Examples,
     Grasp,
-    Init,
     Inverted,
     Magnitude,
-    Network,
     Random,
     Shuffled,
     Snip,
     Synflow,
 )
+from tasks.values.training import Dataset, Init, Network
 
 DIGITS = Dataset(name="digits")
 LENET = Network(name="lenet_300_100", input_shape=(1, 8, 8), classes=10)

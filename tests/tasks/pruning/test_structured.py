@@ -8,7 +8,8 @@ from tasks.measures.layers import dense_layers
 from tasks.networks.build import build, initial_weights
 from tasks.pruning.prune import prune
 from tasks.pruning.structured import shrink, unit_mask
-from tasks.values.records import Init, Inverted, Magnitude, Network, Units
+from tasks.values.scores import Inverted, Magnitude, Units
+from tasks.values.training import Init, Network
 
 LENET = Network(name="lenet_300_100", input_shape=(1, 8, 8), classes=10)
 CONV = Network(name="conv2_bn", input_shape=(1, 8, 8), classes=10)

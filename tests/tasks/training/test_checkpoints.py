@@ -9,7 +9,7 @@ from tasks.data.batches import load
 from tasks.networks.build import initial_weights
 from tasks.training.train import Checkpoint, train
 from tasks.values import catalog
-from tasks.values.records import Cosine, Init, Recipe
+from tasks.values.training import Cosine, Init, Recipe
 
 NETWORK = catalog.network("conv2_bn", "digits")
 DATA = load(catalog.dataset("digits"))

@@ -7,7 +7,8 @@ from tasks.data.batches import load
 from tasks.networks.build import initial_weights
 from tasks.pruning.prune import prune
 from tasks.values import catalog
-from tasks.values.records import Examples, Grasp, Init, Magnitude, Random, Score, Snip, Synflow
+from tasks.values.scores import Examples, Grasp, Magnitude, Random, Score, Snip, Synflow
+from tasks.values.training import Init
 
 DIGITS = catalog.dataset("digits")
 EXAMPLES = Examples(dataset=DIGITS, seed=0)

@@ -18,7 +18,7 @@ from tasks.training.all_reduce import MemberLost
 from tasks.training.distributed import interface, train_on
 from tasks.training.train import Checkpoint, Trained, train
 from tasks.values import catalog
-from tasks.values.records import Init, Recipe
+from tasks.values.training import Init, Recipe
 from tests.tasks.training.test_checkpoints import Cut, Kept
 
 NETWORK, DIGITS = catalog.network("conv2_bn", "digits"), catalog.dataset("digits")

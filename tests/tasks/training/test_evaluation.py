@@ -14,7 +14,7 @@ from tasks.data.batches import Data, load
 from tasks.networks.build import build, initial_weights
 from tasks.training import evaluation
 from tasks.training import train as training
-from tasks.values.records import Dataset, Init, Network, Recipe
+from tasks.values.training import Dataset, Init, Network, Recipe
 
 DIGITS = load(Dataset(name="digits"))
 SMALL = Data(DIGITS.train.part(torch.arange(100)), DIGITS.test.part(torch.arange(30)))
@@ -85,7 +85,8 @@ from tasks.values import catalog
 from tasks.data.batches import load
 from tasks.networks.build import initial_weights
 from tasks.pruning.prune import prune
-from tasks.values.records import Dataset, Init, Magnitude, Recipe, Synflow
+from tasks.values.scores import Magnitude, Synflow
+from tasks.values.training import Dataset, Init, Recipe
 from tasks.training.train import train
 network, data = catalog.network("resnet20", "digits"), load(Dataset(name="digits"))
 weights = initial_weights(network, Init(seed=0))

@@ -10,7 +10,7 @@ from tasks.networks.build import build, initial_weights
 from tasks.training.gradinit import SMALLEST_SCALE, rescale_weights
 from tasks.training.train import train
 from tasks.values import catalog
-from tasks.values.records import Init, Recipe
+from tasks.values.training import Init, Recipe
 
 NETWORK = catalog.network("lenet_300_100", "digits")
 DATA = load(catalog.dataset("digits"))

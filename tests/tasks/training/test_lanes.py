@@ -12,7 +12,8 @@ from tasks.pruning.prune import prune
 from tasks.training.lanes import MOST, Lap, lanes, train_side_by_side, why_alone
 from tasks.training.train import Checkpoint, Trained, train
 from tasks.values import catalog
-from tasks.values.records import Cosine, Init, Network, Random, Recipe
+from tasks.values.scores import Random
+from tasks.values.training import Cosine, Init, Network, Recipe
 
 DATA = load(catalog.dataset("digits"))
 LENET = catalog.network("lenet_300_100", "digits")

@@ -15,7 +15,8 @@ from tasks.training.evaluation import evaluate
 from tasks.training.precision import _SWITCHES, Callee, arithmetic
 from tasks.training.train import train
 from tasks.values import catalog
-from tasks.values.records import Init, Random, Recipe
+from tasks.values.scores import Random
+from tasks.values.training import Init, Recipe
 from tests.support.small import write_sweep
 from tombola.store.schema import TRIALS
 

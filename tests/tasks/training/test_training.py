@@ -15,23 +15,9 @@ from tasks.networks.build import build, initial_weights, prunable
 from tasks.pruning.prune import prune
 from tasks.training.train import MaskViolation, check_masks, learning_rate, train
 from tasks.values import catalog, user_code
-from tasks.values.records import (
-    Constant,
-    Cosine,
-    Dataset,
-    Examples,
-    Grasp,
-    Init,
-    Magnitude,
-    Mask,
-    Network,
-    NofM,
-    Random,
-    Recipe,
-    StepDecay,
-    Synflow,
-    Units,
-)
+from tasks.values.records import Mask
+from tasks.values.scores import Examples, Grasp, Magnitude, NofM, Random, Synflow, Units
+from tasks.values.training import Constant, Cosine, Dataset, Init, Network, Recipe, StepDecay
 
 DATA = load(Dataset(name="digits"))
 ALL = DATA.train.batch(torch.arange(len(DATA.train))).images
