@@ -21,7 +21,7 @@ NORMALISED = 64.0
 """Bound of the absolute value of normalised pixels; pixels from 0 to 255 exceed it."""
 
 
-def checked(found: Any, facts: DatasetFacts, *, counted: int | None) -> tuple[Any, Tensor]:
+def checked(data: Any, facts: DatasetFacts, *, counted: int | None) -> tuple[Any, Tensor]:
     """Return images as a tensor (or `Images` read from files) and labels (examples,) int64.
 
     `counted` is the expected number of examples; None accepts any.
@@ -31,9 +31,9 @@ def checked(found: Any, facts: DatasetFacts, *, counted: int | None) -> tuple[An
     ValueError
         When they do not fit each other or the facts; the message says what would be right.
     """
-    if not isinstance(found, tuple | list) or len(found) != 2:
-        raise ValueError(f"gives {_kind(found)}; right: a pair, images and labels")
-    images, labels = found[0], _labels(found[1], facts.classes)
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise ValueError(f"gives {_kind(data)}; right: a pair, images and labels")
+    images, labels = data[0], _labels(data[1], facts.classes)
     if isinstance(images, np.ndarray | Tensor):
         images = _pixels(images, facts)
     elif isinstance(images, Sized) and hasattr(images, "take"):
@@ -49,12 +49,12 @@ def checked(found: Any, facts: DatasetFacts, *, counted: int | None) -> tuple[An
     return images, labels
 
 
-def _labels(found: Any, classes: int) -> Tensor:
+def _labels(data: Any, classes: int) -> Tensor:
     right = f"right: one whole number from 0 to {classes - 1} for each image"
     try:
-        labels = torch.as_tensor(found)
+        labels = torch.as_tensor(data)
     except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f"gives labels as {_kind(found)}; {right}") from None
+        raise ValueError(f"gives labels as {_kind(data)}; {right}") from None
     if labels.ndim == 2 and labels.shape[1] == classes:
         raise ValueError(f"gives labels of shape {_shape(labels)} (one-hot?); right: argmax(1)")
     if labels.ndim != 1:
@@ -72,12 +72,12 @@ def _labels(found: Any, classes: int) -> Tensor:
     return labels
 
 
-def _pixels(found: Any, facts: DatasetFacts) -> Tensor:
+def _pixels(data: Any, facts: DatasetFacts) -> Tensor:
     try:
-        pixels = torch.as_tensor(found)
+        pixels = torch.as_tensor(data)
     except TypeError:
         raise ValueError(
-            f"gives images of type {found.dtype}; right: uint8, or floats from 0 to 1"
+            f"gives images of type {data.dtype}; right: uint8, or floats from 0 to 1"
         ) from None
     _check_shape(pixels, facts)
     if pixels.dtype == torch.uint8:
@@ -122,11 +122,11 @@ def _hint(shape: tuple[int, ...], wanted: tuple[int, ...]) -> str:
     return ""
 
 
-def _kind(found: Any) -> str:
-    kind = type(found)
-    if isinstance(found, torch.utils.data.Dataset):
+def _kind(data: Any) -> str:
+    kind = type(data)
+    if isinstance(data, torch.utils.data.Dataset):
         return f"a Dataset ({kind.__name__})"
-    return f"a tuple of {len(found)}" if isinstance(found, tuple) else kind.__name__
+    return f"a tuple of {len(data)}" if isinstance(data, tuple) else kind.__name__
 
 
 def _shape(tensor: Tensor) -> str:

@@ -95,11 +95,11 @@ def call(module: nn.Module, weights: Weights, images: Tensor) -> Tensor:
         When the network returns anything but one tensor.
     """
     others: dict[str, str] = module.__dict__.get(_OTHERS, {})
-    given = {**weights, **{other: weights[name] for other, name in others.items()}}
-    given = given if others else weights
-    logits = functional_call(module, given, (images,), tie_weights=False)
-    if given is not weights:
-        weights.update({name: given[name] for name in weights})
+    named = {**weights, **{other: weights[name] for other, name in others.items()}}
+    named = named if others else weights
+    logits = functional_call(module, named, (images,), tie_weights=False)
+    if named is not weights:
+        weights.update({name: named[name] for name in weights})
     if not isinstance(logits, Tensor):
         raise ValueError(
             f"the network returns {type(logits).__name__}; right: one tensor of logits "

@@ -80,7 +80,7 @@ def test_a_missing_mask_file_is_pruned_again_only_if_somebody_needs_it(tmp_path:
 
 
 def test_what_stored_results_stand_on_is_done_too_and_belongs_to_who_asked(tmp_path: Path) -> None:
-    """Stores of earlier versions lack runs between the levels of IMP (tests/faults/test_moves)."""
+    """Stores of earlier versions lack runs between the levels of IMP (test_kill_between_moves)."""
     asked = planned(tmp_path, grids=[{"method": "imp", "levels": [3], "rewind_step": [0, 3]}])
     held, answered = everything(asked), {v.key for t in asked.trials for v in answers(t)}
     between = [key for key, task in asked.tasks.items() if task.kind == "run"]
