@@ -1,7 +1,8 @@
-"""From the store to figures and tables, by SQL alone.
+"""Figures, tables and statistics from a store, computed by SQL.
 
-In a notebook: `analysis.connect("store").sql(...)` asks, `analysis.figure("ablations", "store",
-"quickstart")` shows. Nothing heavy is imported before it is asked for.
+In a notebook, `analysis.connect("store").sql(...)` runs a query, and
+`analysis.figure("ablations", "store", "quickstart")` shows a figure. Functions import heavy
+libraries when they are called.
 """
 
 from pathlib import Path
@@ -13,7 +14,7 @@ __all__ = ["connect", "figure"]
 
 
 def connect(store: str | Path) -> Any:
-    """A DuckDB connection to a private snapshot of a store: trials, evals, layers and so on.
+    """Return a DuckDB connection to a private snapshot of a store: trials, evals, layers, ….
 
     Raises
     ------
@@ -26,16 +27,16 @@ def connect(store: str | Path) -> Any:
 
 
 def figure(name: str, store: str | Path, sweep: str, **options: Any) -> Any:
-    """A figure of a sweep as a matplotlib Figure, which a notebook shows; writes nothing.
+    """Return a figure of a sweep as a matplotlib Figure, which a notebook shows.
 
-    `options` are those that a sweep file takes: `methods=["snip"]`, `spread="ci95"`.
+    Nothing is written. `options` are those of a sweep file: `methods=["snip"]`, `spread="ci95"`.
 
     Raises
     ------
     FigureError
-        When the figure or an option is not known, or there is nothing to show.
+        When the figure or an option is unknown, or there is nothing to show.
     StoreError
-        When the store is missing, damaged, or does not know the sweep.
+        When the store is missing or damaged, or has no such sweep.
     """
     from analysis import figures
 

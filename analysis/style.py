@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from zlib import crc32
 
+from tasks.values import methods
+
 WIDTHS = {"iclr": 5.5, "neurips": 5.5, "icml": 6.75, "icml-column": 3.25}
 """Text widths in inches."""
 
@@ -37,21 +39,11 @@ class Look:
 
 
 METHODS = {
-    "random": Look("#7F7F7F", "x", "Random"),
-    "magnitude": Look("#0072B2", "s", "Magnitude"),
-    "snip": Look("#D55E00", "^", "SNIP"),
-    "grasp": Look("#E69F00", "v", "GraSP"),
-    "synflow": Look("#009E73", "D", "SynFlow"),
-    "magnitude_after_training": Look("#56B4E9", "P", "Magnitude after training"),
-    "imp": Look("#CC79A7", "o", "IMP"),
-    "obd_after_training": Look("#882255", "d", "OBD after training"),
-    "gem_miner": Look("#117733", "p", "Gem-Miner"),
-    "n_of_m": Look("#332288", "h", "N:M"),
-    "n_of_m_after_training": Look("#6699CC", "8", "N:M after training"),
-    # Their density is another: at 50 % of the units about a quarter of the weights remain.
-    "structured": Look("#999933", "<", "Structured (share of units)"),
-    "structured_after_training": Look("#AA4499", ">", "Structured after training (share of units)"),
+    name: Look(method.colour, method.marker, method.label)
+    for name, method in methods.METHODS.items()
 }
+"""Looks of the built-in methods, in the order of legends; tasks/values/methods.py has them."""
+
 _OTHERS = (("#661100", "*"), ("#44AA99", "X"), ("#DDCC77", "H"), ("#AA4466", "1"))
 
 DENSE = Look("#222222", "", "Dense", _DASHES[1])

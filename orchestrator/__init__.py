@@ -1,4 +1,4 @@
-"""From a sweep file to committed results: plan, schedule, execute."""
+"""The way from a sweep file to committed results: plan, schedule, run."""
 
 from tombola import moved
 

@@ -1,4 +1,4 @@
-"""What one task computes: networks, data, scores, masks and training, in PyTorch alone."""
+"""The computation of one task: networks, data, scores, masks and training, in plain PyTorch."""
 
 from tombola import moved
 

@@ -1,7 +1,9 @@
-"""Signs of life of long loops, for whoever watches over what runs; unwatched they go nowhere.
+"""Heartbeats of long loops, for a watcher that ends a task which makes no progress.
 
-They pass by all signatures, so that no key and no result can depend on them, and a loop takes
-part by one word: `for batch in paced(batches)`. A watch is of the thread that it was set in.
+A loop reports its heartbeat through a context variable, so the watcher appears in no signature
+and no key, and no result can depend on it. One word makes a loop report:
+`for batch in paced(batches)`. Without a watcher the reports are dropped. A watcher sees the
+loops of the thread that it was set in.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,62 +14,62 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 
 
-class Watch(Protocol):
-    """Who is told; loops lie within loops."""
+class Watcher(Protocol):
+    """Receiver of heartbeats. Loops may lie within loops."""
 
     def begin(self) -> None:
-        """A loop begins."""
+        """Take in that a loop begins."""
         ...
 
     def beat(self) -> None:
-        """One turn of a loop is done, and the next is to follow soon."""
+        """Take in that one turn of a loop is done; the next should follow soon."""
         ...
 
     def rest(self) -> None:
-        """What comes now may take long."""
+        """Take in that the next part may take long."""
         ...
 
     def end(self) -> None:
-        """A loop is over, whatever ended it."""
+        """Take in that a loop is over, with or without an error."""
         ...
 
 
-class _Nobody:
+class _NoWatcher:
     def begin(self) -> None:
         pass
 
     beat = rest = end = begin
 
 
-_watch: ContextVar[Watch] = ContextVar("watch", default=_Nobody())  # noqa: B039 - it has no state
+_watcher: ContextVar[Watcher] = ContextVar("watch", default=_NoWatcher())  # noqa: B039 - it has no state
 
 
 @contextmanager
-def watched(by: Watch) -> Iterator[None]:
-    """Within it `by` is told of all that is paced."""
-    before = _watch.set(by)
+def watched(by: Watcher) -> Iterator[None]:
+    """Report the heartbeats of all paced loops within this context to `by`."""
+    before = _watcher.set(by)
     try:
         yield
     finally:
-        _watch.reset(before)
+        _watcher.reset(before)
 
 
 def paced(loop: Iterable[T]) -> Iterator[T]:
-    """What the loop goes through; the watch hears of each turn that is done."""
-    watch = _watch.get()
-    watch.begin()
+    """Yield the items of a loop and report a heartbeat after each turn."""
+    watcher = _watcher.get()
+    watcher.begin()
     try:
         for item in loop:
             yield item
-            watch.beat()
+            watcher.beat()
     finally:
-        watch.end()
+        watcher.end()
 
 
 @contextmanager
 def resting() -> Iterator[None]:
-    """A part of a loop's turn that may take long, as it keeps time limits of its own."""
-    watch = _watch.get()
-    watch.rest()
+    """Suspend the time limit between heartbeats for a part that has time limits of its own."""
+    watcher = _watcher.get()
+    watcher.rest()
     yield
-    watch.beat()
+    watcher.beat()

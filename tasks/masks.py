@@ -1,4 +1,4 @@
-"""Masks as tensors: choosing what is kept from scores, and shuffling it."""
+"""Masks as tensors: choose the kept weights by their scores, and shuffle masks."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,15 +9,15 @@ from torch import Tensor
 from tasks import random_streams
 
 Kept = dict[str, Tensor]
-"""Bool tensors, True where a weight is kept, by the name of the prunable tensor."""
+"""Bool tensors by the name of the prunable tensor; True where a weight is kept."""
 
 Scores = dict[str, Tensor]
-"""Float tensors of the same shapes; larger is kept."""
+"""Float tensors of the same shapes; weights with larger scores are kept."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What is kept, and how many candidates share the score at the threshold."""
+    """A mask, and the number of candidates whose score equals the threshold."""
 
     kept: Kept
     ties: int
@@ -31,10 +31,11 @@ def select(
     within: Kept | None = None,
     quotas: dict[str, int] | None = None,
 ) -> Selection:
-    """Keep exactly round(density × size) weights: the largest scores, ties by index.
+    """Keep exactly round(density × size) weights: the largest scores, ties by lower index.
 
-    Tensors are taken in sorted name order. Never keeps what `within` does not. `quotas`
-    says how many each tensor keeps, in place of the density.
+    Tensors are taken in the sorted order of their names. Only weights that `within` keeps are
+    candidates. `quotas` gives the number of weights that each tensor keeps, in place of the
+    density.
 
     Raises
     ------
@@ -66,10 +67,10 @@ def select(
 
 
 def erdos_renyi_kernel(shapes: dict[str, torch.Size], density: float) -> dict[str, int]:
-    """How many weights each tensor keeps under ERK, round(density × size) in all.
+    """Return the number of weights each tensor keeps under ERK, in all round(density × size).
 
-    A layer's density is proportional to (outputs + inputs + kernel sides) / weights, at
-    most 1; what a full layer cannot take goes to the others (Evci et al. 2020, "Rigging the
+    The density of a layer is proportional to (outputs + inputs + kernel sides) / weights, at
+    most 1. The rest of a full layer goes to the other layers (Evci et al. 2020, "Rigging the
     lottery", section 3 and appendix).
     """
     sizes = {name: shape.numel() for name, shape in shapes.items()}
@@ -92,7 +93,7 @@ def erdos_renyi_kernel(shapes: dict[str, torch.Size], density: float) -> dict[st
 
 
 def shuffle(kept: Kept, seed: int, scope: Literal["layerwise", "global"]) -> Kept:
-    """The same mask with its entries permuted within each layer, or over all of them."""
+    """Return the mask with its entries permuted within each layer, or over all layers."""
     names = sorted(kept)
     flat = [kept[name].flatten() for name in names]
     if scope == "layerwise":
@@ -104,7 +105,7 @@ def shuffle(kept: Kept, seed: int, scope: Literal["layerwise", "global"]) -> Kep
 
 
 def count(kept: Kept) -> int:
-    """Weights kept."""
+    """Return the number of kept weights."""
     return sum(int(tensor.sum()) for tensor in kept.values())
 
 
@@ -120,7 +121,10 @@ def _check_finite(flat: Tensor, group: list[str], scores: Scores, within: Kept |
 
 
 def _top(flat: Tensor, keep: int) -> tuple[Tensor, int]:
-    """Bool mask of the `keep` largest entries, ties by index, and how many tie."""
+    """Return the bool mask of the `keep` largest entries, and the number of ties.
+
+    Ties go to the lower index.
+    """
     keep = min(keep, len(flat))
     if keep == 0:
         return torch.zeros_like(flat, dtype=torch.bool), 0

@@ -1,8 +1,9 @@
 """Counter-based random streams: a draw is a function of its seed, its purpose and an index.
 
-Philox (Salmon et al. 2011) keyed by a hash. Only its raw 64-bit words are used, whose
-stream is fixed; what is made of them is written here, so that draws do not change with a
-library's version. No state: a resumed run draws what an uninterrupted one would.
+The generator is Philox (Salmon et al. 2011), keyed by a hash. Only its raw 64-bit words are
+used, and numpy guarantees them. The distributions are computed here, so draws do not change
+with the version of a library. Streams have no state: a resumed run draws the same numbers as
+an uninterrupted run.
 """
 
 import hashlib
@@ -21,13 +22,13 @@ def _words(count: int, seed: int, purpose: str, index: int | str) -> npt.NDArray
 
 
 def uniform(count: int, seed: int, purpose: str, index: int | str = 0) -> FloatArray:
-    """`count` draws from [0, 1), 53 bits each."""
+    """Return `count` draws from [0, 1), with 53 random bits each."""
     words = _words(count, seed, purpose, index)
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def normal(count: int, seed: int, purpose: str, index: int | str = 0) -> FloatArray:
-    """`count` draws from N(0, 1) (Box and Muller 1958)."""
+    """Return `count` draws from N(0, 1) (Box and Muller 1958)."""
     half = (count + 1) // 2
     u = uniform(2 * half, seed, purpose, index)
     radius, angle = np.sqrt(-2.0 * np.log1p(-u[:half])), 2.0 * np.pi * u[half:]
@@ -35,5 +36,5 @@ def normal(count: int, seed: int, purpose: str, index: int | str = 0) -> FloatAr
 
 
 def permutation(count: int, seed: int, purpose: str, index: int | str = 0) -> IntArray:
-    """The numbers 0 to `count` - 1 in random order."""
+    """Return the numbers 0 to `count` - 1 in random order."""
     return np.argsort(_words(count, seed, purpose, index), kind="stable")

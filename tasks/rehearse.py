@@ -1,4 +1,4 @@
-"""The first steps of a task on a few examples: does its code, recipe and data work at all?
+"""Run the first steps of a task on a few examples, to see whether its code and data work.
 
 Nothing that comes out is a result.
 """
@@ -11,7 +11,8 @@ from tasks.data.batches import Data, Split, load
 from tasks.networks.build import initial_weights
 from tasks.pruning.prune import prune
 from tasks.training.train import train
-from tasks.values.records import GemMiner, Grasp, Init, Mask, OnExamples, Run, Score, Snip, Synflow
+from tasks.values.records import Mask, Run
+from tasks.values.training import Init
 
 STEPS = 2
 EXAMPLES = 256
@@ -57,11 +58,8 @@ def _go_through(value: Run | Mask, device: str) -> None:
 
 
 def _rehearse_mask(mask: Mask, weights: dict[str, torch.Tensor], device: str) -> None:
-    score, data = _shorter(mask.score), None
-    if isinstance(score, OnExamples):
-        data = load(score.examples.dataset, device)
-    elif isinstance(score, GemMiner):
-        data = load(score.dataset, device)
+    score = mask.score.shortened(STEPS)
+    data = load(score.reads, device) if score.reads else None
     prune(
         mask.network,
         score,
@@ -73,12 +71,6 @@ def _rehearse_mask(mask: Mask, weights: dict[str, torch.Tensor], device: str) ->
         pattern=mask.pattern,
         rates=mask.rates,
     )
-
-
-def _shorter(score: Score) -> Score:
-    if isinstance(score, Snip | Grasp | Synflow):
-        return replace(score, iterations=min(score.iterations, STEPS))
-    return replace(score, steps=STEPS, period=1) if isinstance(score, GemMiner) else score
 
 
 def _few(split: Split, count: int) -> Split:

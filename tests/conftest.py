@@ -1,4 +1,4 @@
-"""What all tests share: one way to draw examples, and the same threads as a worker."""
+"""Set-up shared by all tests: one Hypothesis profile, and the thread count of a worker."""
 
 import os
 import sys
@@ -23,13 +23,13 @@ settings.load_profile("tombola")
 
 @pytest.fixture(scope="session")
 def project_root() -> Path:
-    """The folder of the checkout: sweeps, pages and sources as they are shipped."""
+    """Return the folder of the checkout, with sweeps, pages and sources as shipped."""
     return Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
 def _nothing_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Neither what the user has set, nor modules that a test wrote and another would get."""
+    """Hide the user's settings, and forget the modules that a test wrote."""
     monkeypatch.delenv("TOMBOLA_STORE", raising=False)
     monkeypatch.setenv("TOMBOLA_CACHE", str(tmp_path / "node"))
     yield
@@ -38,3 +38,12 @@ def _nothing_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ite
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None)).startswith(ours):
             del sys.modules[name]
+
+
+@pytest.fixture
+def queries_here() -> Iterator[None]:
+    """Answer SQL in this process, for tests that are not about the limits of a query."""
+    from tests.support.small import queries_in_this_process
+
+    with queries_in_this_process():
+        yield

@@ -1,6 +1,6 @@
-"""Errors that a user may meet, and the exit codes of the command line.
+"""Errors for users, and the exit codes of the command line.
 
-Each message is one sentence that says what is wrong and what would be right.
+Each message is one sentence: what is wrong, where, and what would be right.
 
     TombolaError
     ├── SweepError           a sweep file asks for something impossible
@@ -14,10 +14,10 @@ Each message is one sentence that says what is wrong and what would be right.
     │   ├── StatisticsError  a statistic
     │   ├── PublishedError   published numbers
     │   └── ExploreError     the page of `tombola explore`
-    ├── ClusterLost          the machines are gone
-    └── DeterminismAlarm     the same work came out differently
-    TaskTimeout              inside a worker alone: a task took too long
-    └── TaskStalled          or made no progress
+    ├── ClusterLost          the machines of a launch are lost
+    └── DeterminismAlarm     the same work gave different results
+    TaskTimeout              only inside a worker: a task took too long
+    └── TaskStalled          a task made no progress
 """
 
 from enum import IntEnum
@@ -27,11 +27,11 @@ from typing import Self
 from tombola.text import shortened
 
 MOST_PROBLEMS = 50
-"""Mistakes in a sweep file that are told at once."""
+"""The most mistakes of a sweep file that are printed."""
 
 
 class ExitCode(IntEnum):
-    """How a command ended, for scripts."""
+    """Exit codes of the commands, for scripts."""
 
     DONE = 0
     TASKS_FAILED = 1
@@ -47,12 +47,12 @@ class TombolaError(Exception):
 
 
 class ClusterLost(TombolaError):
-    """The machines that ran a launch are gone; launched again elsewhere, or later, it goes on."""
+    """The machines of a launch are lost. The same command continues, here or elsewhere."""
 
     exit_code = ExitCode.CLUSTER_LOST
 
     def __init__(self, problem: str) -> None:
-        super().__init__(f"{problem}; what is finished is kept: give the same command to go on")
+        super().__init__(f"{problem}; finished results are stored: run the same command again")
 
 
 class StoreError(TombolaError):
@@ -60,7 +60,7 @@ class StoreError(TombolaError):
 
 
 class DamagedFile(StoreError):
-    """A file of the store, at `path`, is not what was written."""
+    """A file of the store, at `path`, is damaged."""
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path} {problem}")
@@ -68,18 +68,17 @@ class DamagedFile(StoreError):
 
     @classmethod
     def altered(cls, path: Path, reason: object) -> Self:
-        """The error for a file that cannot be what was written, for this reason."""
+        """Return the error for a file whose content is damaged, with the reason."""
         first = next(iter(str(reason).strip().splitlines()), "") or type(reason).__name__
-        cure = "`tombola verify --repair` removes what is damaged"
-        return cls(path, f"is truncated or altered ({first[:_LONGEST]}); {cure}")
+        return cls(path, f"is damaged ({first[:_LONGEST]}); `tombola verify --repair` removes it")
 
 
 _LONGEST = 300
-"""Characters of somebody else's reason that a line repeats."""
+"""The most characters of a library's reason that a message repeats."""
 
 
 class DeterminismAlarm(TombolaError):
-    """The same work, done twice, came out differently."""
+    """The same work, done twice, gave different results."""
 
 
 class SweepError(TombolaError):
@@ -88,7 +87,7 @@ class SweepError(TombolaError):
     def __init__(self, problems: list[str]) -> None:
         shown = [shortened(problem) for problem in problems[:MOST_PROBLEMS]]
         if len(problems) > MOST_PROBLEMS:
-            shown.append(f"and {len(problems) - MOST_PROBLEMS:,} mistakes more")
+            shown.append(f"and {len(problems) - MOST_PROBLEMS:,} more mistakes")
         super().__init__("\n".join(shown))
         self.problems = shown
 
@@ -98,15 +97,15 @@ class AnalysisError(TombolaError):
 
 
 class QueryError(AnalysisError):
-    """A query that is not admitted, or that the database cannot answer."""
+    """A query that is not allowed, or that the database cannot answer."""
 
 
 class FigureError(AnalysisError):
-    """A figure that is not known, or has nothing to show."""
+    """A figure that does not exist, or has nothing to show."""
 
 
 class NotAllDrawn(FigureError):
-    """Some figures cannot be drawn; the others are: `drawn` are their files."""
+    """Some figures cannot be drawn. `drawn` are the files of the others."""
 
     def __init__(self, problems: list[str], drawn: list[Path]) -> None:
         super().__init__("; ".join(problems))
@@ -114,7 +113,7 @@ class NotAllDrawn(FigureError):
 
 
 class StatisticsError(AnalysisError):
-    """Numbers that a statistic is not defined for."""
+    """Numbers for which a statistic is not defined."""
 
 
 class TableError(AnalysisError):
@@ -122,7 +121,7 @@ class TableError(AnalysisError):
 
 
 class PublishedError(AnalysisError):
-    """Published numbers that are not known, or cannot be used so."""
+    """Published numbers that do not exist, or cannot be used in this way."""
 
 
 class ExploreError(AnalysisError):
@@ -130,8 +129,8 @@ class ExploreError(AnalysisError):
 
 
 class TaskTimeout(Exception):
-    """A task took longer than its limit; the traceback says where it was."""
+    """A task took longer than its limit; the traceback shows where it was."""
 
 
 class TaskStalled(TaskTimeout):
-    """A task's loop that had begun to turn did not; the traceback says where it was."""
+    """A loop of a task made no progress; the traceback shows where it was."""

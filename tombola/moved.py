@@ -1,4 +1,4 @@
-"""Modules that notebooks and users' files import by their names of before."""
+"""Import modules by their old names, for notebooks and users' files."""
 
 import sys
 import warnings
@@ -19,11 +19,11 @@ MOVED = {
     "tasks.datasets": "tasks.data.readers",
     "tasks.pulse": "tasks.heartbeat",
 }
-"""Old name → new name, of the modules that the documents of version 0.1 named."""
+"""Old name → new name of the modules that the documents of version 0.1 named."""
 
 
 class _Finder(MetaPathFinder, Loader):
-    """Import a module by its old name: the same module object, and a warning."""
+    """Import a module by its old name: return the new module, and warn."""
 
     def find_spec(
         self, name: str, _path: Sequence[str] | None, _target: ModuleType | None = None
@@ -38,6 +38,6 @@ class _Finder(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Let the old names be imported in this process."""
+    """Allow imports by old names in this process."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())

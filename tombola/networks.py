@@ -1,6 +1,5 @@
 """The networks of a store in PyTorch: weights, masks, and modules that hold both."""
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,8 +13,9 @@ from tasks.data.batches import load
 from tasks.measures.layers import fitted
 from tasks.networks.build import initial_weights, loaded
 from tasks.training import train as training
-from tasks.values.key import decode
-from tasks.values.records import Network
+from tasks.values.key import parse
+from tasks.values.records import Mask, Run, State
+from tasks.values.training import Network
 from tasks.values.trust import nothing_is_run
 from tombola.errors import StoreError
 from tombola.store import artifacts, layout, results
@@ -40,9 +40,9 @@ def mask(store: str | Path, key: str) -> dict[str, Tensor]:
     root = open_store(locate(store))
     row = _result(root, key)
     if row["kind"] == "mask":
-        return _mask(root, row["key"])
+        return _tensors(artifacts.read_mask(root, row["key"]))
     if row["kind"] == "run":
-        return _mask(root, json.loads(row["value"])["mask"])
+        return _mask(root, _typed(row).mask)
     raise StoreError(f"{key} is the key of a {row['kind']}, not of a mask or a run")
 
 
@@ -53,23 +53,22 @@ def module(
     root = open_store(locate(store))
     with _only_trusted(run_code):
         row = _run(root, key)
-        value = json.loads(row["value"])
-        network = decode(value["network"])
+        run = _typed(row)
         state = _weights(root, row, step, train)
-        for name, kept in _fitted(root, network, value["mask"]).items():
+        for name, kept in _fitted(root, run.network, run.mask).items():
             state[name] = state[name] * kept
-        return loaded(network, state).eval()
+        return loaded(run.network, state).eval()
 
 
 def _weights(root: Path, row: dict[str, Any], step: int | None, train: bool) -> dict[str, Tensor]:
-    key, value = row["key"], json.loads(row["value"])
-    first, step = value["first_step"], row["last_step"] if step is None else step
+    key, run = row["key"], _typed(row)
+    first, step = run.first_step, row["last_step"] if step is None else step
     if (root / layout.state(key, step)).exists():
         return _tensors(artifacts.read_state(root, key, step))
     if step == first:
-        return _start(root, value, train)
+        return _start(root, run, train)
     if train and first < step <= row["last_step"]:
-        return _trained(root, row, value, step)
+        return _trained(root, run, row["last_step"], step)
     folder = (root / layout.state(key, first)).parent
     steps = sorted({first, *(int(p.stem) for p in layout.published(folder, ".safetensors"))})
     raise StoreError(
@@ -79,39 +78,53 @@ def _weights(root: Path, row: dict[str, Any], step: int | None, train: bool) -> 
     )
 
 
-def _start(root: Path, value: dict[str, Any], train: bool) -> dict[str, Tensor]:
-    start = value["start"]
-    if start["kind"] == "init":
-        return initial_weights(decode(value["network"]), decode(start))
-    return _weights(root, _run(root, start["run"]), start["step"], train)
+def _start(root: Path, run: Run, train: bool) -> dict[str, Tensor]:
+    if isinstance(run.start, State):
+        return _weights(root, _run(root, run.start.run.key), run.start.step, train)
+    return initial_weights(run.network, run.start)
 
 
-def _trained(
-    root: Path, row: dict[str, Any], value: dict[str, Any], step: int
-) -> dict[str, Tensor]:
+def _trained(root: Path, run: Run, last_step: int, step: int) -> dict[str, Tensor]:
     """Train the run as it was trained, with the random numbers of its key."""
-    network = decode(value["network"])
     ended = training.train(
-        network,
-        decode(value["recipe"]),
-        load(decode(value["dataset"])),
-        _start(root, value, train=True),
-        _fitted(root, network, value["mask"]) or None,
-        order_seed=value["order_seed"],
-        first_step=value["first_step"],
-        last_step=row["last_step"],
+        run.network,
+        run.recipe,
+        load(run.dataset),
+        _start(root, run, train=True),
+        _fitted(root, run.network, run.mask) or None,
+        order_seed=run.order_seed,
+        first_step=run.first_step,
+        last_step=last_step,
         save=(step,),
     )
     return {name: tensor.detach().cpu() for name, tensor in ended.states[step].items()}
 
 
-def _fitted(root: Path, network: Network, key: str | None) -> dict[str, Tensor]:
+def _fitted(root: Path, network: Network, mask: Mask | None) -> dict[str, Tensor]:
     """Return a mask; a layer whose shape is another one on this dataset is dense."""
-    return fitted(network, _mask(root, key)) if key else {}
+    return fitted(network, _mask(root, mask)) if mask else {}
 
 
-def _mask(root: Path, key: str | None) -> dict[str, Tensor]:
-    return {} if key is None else _tensors(artifacts.read_mask(root, key))
+def _mask(root: Path, mask: Mask | None) -> dict[str, Tensor]:
+    return {} if mask is None else _tensors(artifacts.read_mask(root, mask.key))
+
+
+def _typed(row: dict[str, Any]) -> Run:
+    """Return the run of a row; its mask, and the run it starts from, are references.
+
+    Raises
+    ------
+    StoreError
+        When this version computes no such run.
+    """
+    try:
+        run = parse(row["value"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise StoreError(
+            f"run {row['key'][:12]} is of another version of this software: {error}"
+        ) from None
+    assert isinstance(run, Run)
+    return run
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""Numbers as tables and reports show them: one rule, in Python and in SQL.
+"""Round numbers for tables and reports by one rule, in Python and in SQL.
 
-Half away from zero, of the decimal number: 97.125 is 97.13 and 1.005 is 1.01, though the float
-nearest to 1.005 is below it. Eight digits past the last one shown are looked at, so that the last
-bits of a mean, which depend on the order of a sum, change nothing.
+Round half away from zero, on the decimal number: 97.125 is 97.13 and 1.005 is 1.01, though the
+float nearest to 1.005 is below it. The number is first rounded to eight more digits, because
+the last bits of a mean depend on the order of the sum.
 """
 
 from math import floor, isfinite
@@ -14,20 +14,20 @@ SQL = f"round(round(value * pow(10, digits + {_GUARD})) / pow(10, {_GUARD})) / p
 
 
 def rounded(value: float, digits: int) -> float:
-    """The value with so many digits after the point."""
+    """Round a value to `digits` digits after the point."""
     if not isfinite(value):
         return value
     return _whole(_whole(value * 10.0 ** (digits + _GUARD)) / 10.0**_GUARD) / 10.0**digits
 
 
 def text(value: float, digits: int) -> str:
-    """The value with so many digits after the point, as text; never −0."""
+    """Return a value as text with `digits` digits after the point; never −0."""
     return f"{rounded(value, digits):z.{digits}f}"
 
 
 def _whole(value: float) -> float:
-    """The nearest whole number, half away from zero."""
-    if not isfinite(value):  # too large to have digits after the point
+    """Return the nearest whole number; round half away from zero."""
+    if not isfinite(value):  # too large to round
         return value
     size = abs(value)
     below = float(floor(size))

@@ -1,29 +1,31 @@
-"""Text that others wrote: the rule for names, and how the rest is shown on a terminal and in CSV.
+"""Rules for names, and safe display of foreign text on a terminal and in CSV.
 
 Names, labels and messages of a store or a sweep file may hold anything. Quoting for SQL is in
-`analysis/database/quoting.py`; HTML, LaTeX and Markdown have one function each, beside what
-they write.
+`analysis/database/quoting.py`. HTML, LaTeX and Markdown have one function each, beside the code
+that writes them.
 """
 
+import difflib
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 SWEEP_NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 TAG_NAME = r"^[a-z][a-z0-9_]{0,39}$"
-"""What a sweep's tags are called: they become columns."""
+"""The names of tags, which become columns."""
 
 MOST_TAGS = 100
-"""Of a sweep or a grid; as many options may a method have."""
+"""The most tags of a sweep or a grid, and the most options of a method."""
 
 LONGEST_OPTION = 80
-"""Characters of an option's name, which is a Python identifier and becomes a column, too."""
+"""The most characters of an option's name: a Python identifier, which becomes a column."""
 
 LONGEST_LABEL = 2_000
-"""Characters of a label: a column of `trials` that is text."""
+"""The most characters of a label, which is a text column of `trials`."""
 
 LONGEST_LINE = 600
-"""Characters of a message to the user; what is longer loses its middle."""
+"""The most characters of a message to the user; a longer message loses its middle."""
 
 _KEPT_AT_END = 120
 
@@ -31,15 +33,15 @@ _CONTROLS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _INVISIBLE = re.compile(
     "[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]"
 )
-"""What changes the direction of text, or hides in it."""
+"""Characters that are invisible, or change the direction of text."""
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _FORMULA = ("=", "+", "-", "@", "\t", "\\r")
-"""How a cell begins that a spreadsheet would compute."""
+"""Beginnings of a cell that a spreadsheet would compute."""
 
 
 def visible(text: object, *, keep: str = "") -> str:
-    r"""The text with control characters written out (`\x1b`, `\n`), but for those to `keep`."""
+    r"""Return the text with control characters written out (`\x1b`, `\n`), except `keep`."""
     plain = str(text)
     if plain.isprintable():
         return plain
@@ -47,12 +49,12 @@ def visible(text: object, *, keep: str = "") -> str:
 
 
 def lines(text: object) -> str:
-    """The text with control characters written out, but for the ends of lines and tabs."""
+    """Return the text with control characters written out, except newlines and tabs."""
     return visible(text, keep="\n\t")
 
 
 def shortened(text: object, most: int = LONGEST_LINE) -> str:
-    """The text without its middle, where it is longer than that."""
+    """Return the text, without its middle if it is longer than `most`."""
     whole = str(text)
     if len(whole) <= most:
         return whole
@@ -60,11 +62,20 @@ def shortened(text: object, most: int = LONGEST_LINE) -> str:
     return f"{whole[: most - end]} … {whole[-end:]}"
 
 
-def cell(value: Any) -> Any:
-    """A value for CSV: text that a spreadsheet would take for a formula follows an apostrophe.
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Suggest the known word closest to `word`, or list the known words."""
+    words = sorted(known)
+    matches = difflib.get_close_matches(word.lower(), words, n=1) or difflib.get_close_matches(
+        word, words, n=1
+    )
+    return f"did you mean {matches[0]}?" if matches else f"known: {', '.join(words)}"
 
-    Numbers stay what they are, also those that are written as text. Control characters other
-    than the ends of lines and tabs are written out.
+
+def cell(value: Any) -> Any:
+    """Return a value for CSV, with an apostrophe before text that would be a formula.
+
+    Numbers are not changed, also when they are text. Control characters except newlines and
+    tabs are written out.
     """
     if not isinstance(value, str):
         return value
@@ -74,22 +85,22 @@ def cell(value: Any) -> Any:
 
 
 def is_label(text: str) -> bool:
-    """Whether a text can be a label: one line, without control characters, and not too long."""
+    """Whether a text is a valid label: one line, no control characters, not too long."""
     return len(text) <= LONGEST_LABEL and visible(text) == text
 
 
 def is_option(name: str) -> bool:
-    """Whether an option can be called so."""
+    """Whether a text is a valid name of an option."""
     return name.isidentifier() and len(name) <= LONGEST_OPTION
 
 
 def is_tag(name: str) -> bool:
-    """Whether a tag can be called so."""
+    """Whether a text is a valid name of a tag."""
     return re.fullmatch(TAG_NAME, name) is not None and not name.endswith("\n")
 
 
 def is_sweep(name: str) -> bool:
-    """Whether a sweep can be called so."""
+    """Whether a text is a valid name of a sweep."""
     return re.fullmatch(SWEEP_NAME, name) is not None and not name.endswith("\n")
 
 

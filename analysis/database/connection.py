@@ -1,9 +1,9 @@
-"""The only door to the store: a private in-memory database of everything it holds.
+"""Connections to a store: a private in-memory database with the tables of the store.
 
-A connection is a snapshot. Readers take no locks, write nothing, and cannot disturb or be
-disturbed by a sweep that runs. PyArrow reads the files; DuckDB has no access to any from the
-moment it is made, so no query can reach one. Live results are held in memory; segments are
-scanned when asked for, in the columns and rows asked for.
+A connection is a snapshot. Readers take no locks and write nothing, so a running sweep is not
+disturbed. PyArrow reads the files. DuckDB has no access to files, so a query cannot open any.
+Live results are in memory. Segments are scanned by the query, only the columns and rows that it
+needs.
 """
 
 import atexit
@@ -29,7 +29,7 @@ from tombola.store.revisions import Revision
 TABLES = views.TABLES
 
 TRIES = 20
-"""Listings before giving up on a store whose files vanish while they are read."""
+"""Number of attempts to list and read a store whose files vanish meanwhile."""
 
 _A_SWEEP = "(SELECT min(sweep) FROM sweeps)"
 
@@ -46,7 +46,7 @@ EXAMPLES = (
     " avg(weights_remaining(density)) AS per_cent, count(*) AS replicates"
     f" FROM matching({_A_SWEEP}, 0.01) GROUP BY ALL ORDER BY ALL",
 )
-"""Queries to begin with; each runs on any store."""
+"""Example queries; each runs on any store."""
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -58,10 +58,10 @@ _CLOSED = {
     "temp_directory": "",
     "lock_configuration": "true",
 }
-"""Settings that hold from the first statement on, before any text of a store is in one."""
+"""Settings of a connection from its first statement on."""
 
 _COUNTED = pa.schema([arrow.TRIALS.field(name) for name in ("sweep", *schema.ANSWERS)])
-"""Columns of trials that are enough to tell whether they are answered."""
+"""Columns of trials that tell whether a trial is done."""
 
 _REGISTERED = pa.schema(
     [
@@ -77,9 +77,9 @@ _REGISTERED = pa.schema(
 
 
 def closed(database: str = ":memory:", **settings: str) -> duckdb.DuckDBPyConnection:
-    """A database that can reach no file but its own, and whose settings nobody can change.
+    """Return a database that can open no other file and whose settings are locked.
 
-    Every database that text of a store comes into is opened here.
+    Every database that receives text of a store is opened here.
     """
     config: dict[str, str | bool | int | float | list[str]] = {**_CLOSED, **settings}
     return duckdb.connect(database, config=config)
@@ -88,10 +88,10 @@ def closed(database: str = ":memory:", **settings: str) -> duckdb.DuckDBPyConnec
 def connect(
     store: str | Path, memory_limit: str | None = None, beside: Path | None = None
 ) -> duckdb.DuckDBPyConnection:
-    """A connection with the tables of views.TABLES, as of now.
+    """Return a connection with the tables of views.TABLES, as they are now.
 
-    `memory_limit`, such as 4GB, is for the tables and for what a query needs besides. The
-    sweep's file `beside` the store is read as if it were in it.
+    `memory_limit`, such as 4GB, covers the tables and the memory of a query. `beside` is the
+    file of a sweep outside the store, read as if the store had it.
 
     Raises
     ------
@@ -111,22 +111,22 @@ def connect(
 
 
 def count(store: str | Path) -> duckdb.DuckDBPyConnection:
-    """A connection for those who only ask how far sweeps are: soon there, as it reads keys alone.
+    """Return a connection that can only count results: it opens fast, because it reads keys.
 
-    A live result counts by its file, which is not opened: `verify` tells whether it is whole.
-    It has `trials` (sweep, status), `sweeps`, `attempts`, and of `tasks` the keys. Where no task
-    ever failed, a folded journal's attempts have the columns of files.FOLLOWED alone.
+    A live result counts by its file name; the file is not opened (`verify` checks files).
+    Tables: `trials` (sweep, status), `sweeps`, `attempts`, and `tasks` (key). If no task ever
+    failed, attempts of a folded journal have only the columns of arrow.FOLLOWED.
 
     Raises
     ------
     StoreError
-        When the store is missing or a file that was read is damaged.
+        When the store is missing or a file that it reads is damaged.
     """
     return _snapshot(locate(store), _load_counted)
 
 
 def describe(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str, str]]:
-    """(table, column, type, comment) of everything a query can use; macros by their signature."""
+    """Return (table, column, type, comment) of every column and macro that a query can use."""
     rows = connection.execute(
         "SELECT table_name, column_name, data_type, comment FROM duckdb_columns()"
         " WHERE NOT internal AND schema_name = 'main' ORDER BY column_index"
@@ -139,43 +139,44 @@ def describe(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str,
 
 
 def figures_of(connection: duckdb.DuckDBPyConnection, sweep: str) -> list[Any]:
-    """The `figures:` that a sweep was launched with.
+    """Return the `figures:` of a sweep, as it was last launched.
 
     Raises
     ------
     StoreError
         When the store does not know the sweep.
     """
-    found = dict(connection.execute("SELECT sweep, figures FROM sweeps WHERE current").fetchall())
-    if sweep not in found:
-        known = ", ".join(sorted(found)) or "none yet"
+    cursor = connection.execute("SELECT sweep, figures FROM sweeps WHERE current")
+    by_sweep = dict(cursor.fetchall())
+    if sweep not in by_sweep:
+        known = ", ".join(sorted(by_sweep)) or "none yet"
         raise StoreError(f"the store has no sweep {sweep!r}; it has {known}")
-    figures: list[Any] = json.loads(found[sweep])
+    figures: list[Any] = json.loads(by_sweep[sweep])
     return figures
 
 
 @contextmanager
 def scanning(store: str | Path) -> Iterator[None]:
-    """Queries in this context that meet a damaged segment raise a StoreError that names it."""
+    """Turn errors of queries that read a damaged file into a StoreError that names the file."""
     try:
         yield
     except duckdb.Error as error:
-        found = mask_overlap.complaint(error) or (
+        damage = mask_overlap.complaint(error) or (
             "'segment_" in str(error) and arrow.damaged(arrow.listing(locate(store)))
         )
-        if not found:
+        if not damage:
             raise
-        raise found from None
+        raise damage from None
 
 
 # ---------------------------------------------------------------- loading
 
 
 def _snapshot(root: Path, load: Callable[[Listing], Connection]) -> Connection:
-    """What `load` makes of the files that a store has, all of which it found."""
+    """Return what `load` returns for the listed files, once it finds all of them."""
     if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise StoreError(f"store {root} {what}; --store names the directory of a store")
+        problem = "is a file" if root.exists() else "does not exist"
+        raise StoreError(f"store {root} {problem}; --store names the directory of a store")
     for _ in range(TRIES):
         try:
             with scanning(root):
@@ -186,7 +187,10 @@ def _snapshot(root: Path, load: Callable[[Listing], Connection]) -> Connection:
 
 
 def _opened(connection: duckdb.DuckDBPyConnection, root: Path) -> duckdb.DuckDBPyConnection:
-    """With what reads mask files when a query asks; closed at exit, or DuckDB grumbles."""
+    """Add the functions that read mask files, and close the connection at exit.
+
+    DuckDB reports an error if such a connection is open when the interpreter exits.
+    """
     mask_overlap.offer(connection, root)
     for statement in macros.statements(macros.ON_MASKS):
         connection.execute(statement)
@@ -223,19 +227,19 @@ def _load_counted(listed: Listing) -> duckdb.DuckDBPyConnection:
         names = pa.array([path.stem for path in listed.live], pa.string())
         keys = [arrow.segment_keys(head) for head in listed.segments]
         held = pa.concat_tables([pa.table([names], schema=arrow.KEYS), *keys])
-        connection.register("tasks", held)  # some twice, while a compaction runs: none counts twice
+        connection.register("tasks", held)  # a key may be there twice while a compaction runs
         current, _ = _load_revisions(connection, listed.sweeps, "sweeps")
         _view_asked(connection, _joined(current, _COUNTED), _joined([], _COUNTED))
         folded = arrow.read_folded(listed.folded_journal)
         if _view_attempts(connection, arrow.read_attempts(listed.journal), folded):
-            _load_attempts(connection, listed)  # why is in columns that were not read
+            _load_attempts(connection, listed)  # failures are in columns that were not read
         connection.execute(f"CREATE VIEW trials AS {views.COUNTED}")
     return connection
 
 
 @contextmanager
 def _made(settings: Mapping[str, str]) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection to fill, closed if that fails."""
+    """Open a connection to fill; close it if filling fails."""
     connection = closed(**settings)
     try:
         connection.execute("CREATE SCHEMA stored")
@@ -246,7 +250,7 @@ def _made(settings: Mapping[str, str]) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _load_results(connection: duckdb.DuckDBPyConnection, listed: Listing) -> None:
-    """Views over live results and segments, each task once."""
+    """Create views over live results and segments, each task once."""
     whole, shared, seen = _segments(listed.segments)
     live = arrow.read_live([path for path in listed.live if path.stem not in seen])
     for table, declared in arrow.FLAT.items():
@@ -267,9 +271,9 @@ def _load_results(connection: duckdb.DuckDBPyConnection, listed: Listing) -> Non
 
 
 def _segments(heads: Iterable[Path]) -> tuple[list[Path], dict[Path, set[str]], set[str]]:
-    """Segments to scan; of those that overlap, the keys to take; and all keys.
+    """Return segments to scan whole, the keys to take from overlapping ones, and all keys.
 
-    Two compactions at the same time make segments that overlap.
+    Segments overlap when two compactions ran at the same time.
     """
     whole: list[Path] = []
     shared: dict[Path, set[str]] = {}
@@ -285,7 +289,7 @@ def _segments(heads: Iterable[Path]) -> tuple[list[Path], dict[Path, set[str]], 
 
 
 def _flat(table: str) -> str:
-    """SQL from rows of schema.LIVE to rows of one table."""
+    """Return the SQL from rows of schema.LIVE to rows of one table."""
     columns = ", ".join(arrow.FLAT[table].names)
     if table == "tasks":
         return f"SELECT {columns} FROM incoming"
@@ -297,7 +301,7 @@ def _flat(table: str) -> str:
 
 
 def _load_sweeps(connection: duckdb.DuckDBPyConnection, paths: Iterable[Path]) -> None:
-    """A row for each revision; trials of the current ones, and of the others what counts."""
+    """Create a row for each revision, and its trials: of old revisions, the columns to count."""
     current, earlier = _load_revisions(connection, paths, "stored.registered")
     _view_asked(connection, _joined(current, arrow.TRIALS), _joined(earlier, _COUNTED))
 
@@ -305,7 +309,7 @@ def _load_sweeps(connection: duckdb.DuckDBPyConnection, paths: Iterable[Path]) -
 def _load_revisions(
     connection: duckdb.DuckDBPyConnection, paths: Iterable[Path], table: str
 ) -> tuple[list[Revision], list[Revision]]:
-    """A table with a row for each; those that are the latest of their sweep, and the others."""
+    """Create a table with a row for each revision; return the current ones and the others."""
     revisions = [arrow.read_revision(path) for path in paths]
     revisions.sort(key=lambda revision: (revision.registered_at, revision.path.name))
     latest = {revision.about["name"]: revision for revision in revisions}
@@ -325,13 +329,13 @@ def _load_revisions(
 
 
 def _joined(revisions: Iterable[Revision], declared: pa.Schema) -> pa.Table:
-    """The trials of revisions, and of which they are."""
+    """Return the trials of revisions, with a column `revision`."""
     field = pa.field("revision", pa.string())
     tables = [declared.append(field).empty_table()]
     for revision in revisions:
         rows = arrow.read_trials(revision, declared)
-        of = pa.repeat(pa.scalar(revision.about["revision"]), len(rows))
-        tables.append(rows.append_column(field, of))
+        names = pa.repeat(pa.scalar(revision.about["revision"]), len(rows))
+        tables.append(rows.append_column(field, names))
     return pa.concat_tables(tables)
 
 
@@ -347,13 +351,13 @@ def _view_asked(
 
 
 def _load_attempts(connection: duckdb.DuckDBPyConnection, listed: Listing) -> None:
-    """A view over the journals' parts and the tables that they were folded into."""
+    """Create a view over the parts of the journals and the tables they were folded into."""
     folded = arrow.scan(listed.folded_journal, arrow.ATTEMPTS)
     _view_attempts(connection, arrow.read_attempts(listed.journal), folded)
 
 
 def _view_attempts(connection: duckdb.DuckDBPyConnection, noted: pa.Table, folded: Any) -> bool:
-    """Attempts from both, and which tasks are in trouble; whether any ever failed."""
+    """Create `attempts` and the tables of failed tasks; return whether any task ever failed."""
     create(connection, "stored.noted", noted)
     sources = ["stored.noted"]
     if folded is not None:
@@ -369,11 +373,11 @@ def _view_attempts(connection: duckdb.DuckDBPyConnection, noted: pa.Table, folde
 
 
 def _load_own(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], str]:
-    """A user's own fields, flat; what their columns in `trials` mean."""
+    """Load the user's fields as columns; return what they mean, by ("trials", column)."""
     comments: dict[tuple[str, str], str] = {}
     for column in user_columns.FIELDS:
-        asked = f"FROM stored.asked WHERE current AND {column} IS NOT NULL"
-        texts = connection.execute(f"SELECT DISTINCT {column} {asked} ORDER BY ALL").fetchall()
+        rows = f"FROM stored.asked WHERE current AND {column} IS NOT NULL"
+        texts = connection.execute(f"SELECT DISTINCT {column} {rows} ORDER BY ALL").fetchall()
         flat = user_columns.flattened(column, [text for (text,) in texts])
         create(connection, f"stored.{column}", flat)
         comments |= {
@@ -387,7 +391,7 @@ def _load_own(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], st
 def create(
     connection: duckdb.DuckDBPyConnection, table: str, incoming: Any, sql: str = "FROM incoming"
 ) -> None:
-    """A native table of the types that Arrow data, or a query on it, has."""
+    """Create a native table from Arrow data, or from a query on it (`FROM incoming`)."""
     _run(connection, f"CREATE OR REPLACE TABLE {table} AS {sql}", incoming)
 
 
@@ -404,13 +408,13 @@ def _run(connection: duckdb.DuckDBPyConnection, sql: str, incoming: Any) -> None
 
 
 def comment(connection: duckdb.DuckDBPyConnection, comments: Mapping[tuple[str, str], str]) -> None:
-    """Say what each (table, column) means."""
-    for (table, column), said in comments.items():
+    """Store what each (table, column) means as its comment."""
+    for (table, column), meaning in comments.items():
         place = f"{identifier(table)}.{identifier(column)}"
-        connection.execute(f"COMMENT ON COLUMN {place} IS {literal(said)}")
+        connection.execute(f"COMMENT ON COLUMN {place} IS {literal(meaning)}")
 
 
 def define(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the macros that need nothing but the tables."""
+    """Create the macros that need only the tables."""
     for statement in macros.statements():
         connection.execute(statement)

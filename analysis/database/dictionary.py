@@ -1,10 +1,10 @@
-"""The data dictionary: every column of every table with its type, its unit and what it means."""
+"""The data dictionary: type, unit and meaning of every column of every table."""
 
 from typing import NamedTuple
 
 import duckdb
 
-from analysis.database import connection as results
+from analysis.database.connection import TABLES, describe
 
 _COLUMNS_BY_UNIT = {
     "s": "seconds",
@@ -31,11 +31,11 @@ _COLUMNS_BY_UNIT = {
 }
 
 UNITS = {name: unit for unit, names in _COLUMNS_BY_UNIT.items() for name in names.split()}
-"""By column, in whichever table; a column that is not here is a name, a count or a ratio."""
+"""Unit by column, the same in every table; other columns are names, counts or ratios."""
 
 
 class Entry(NamedTuple):
-    """A column; `unit` is empty for names, counts and ratios."""
+    """One column of a table; `unit` is empty for names, counts and ratios."""
 
     table_name: str
     column_name: str
@@ -45,9 +45,9 @@ class Entry(NamedTuple):
 
 
 def entries(connection: duckdb.DuckDBPyConnection) -> list[Entry]:
-    """The dictionary of a connection's tables, a user's own fields included."""
+    """Return the dictionary of a connection's tables, with the user's fields."""
     return [
         Entry(table, column, kind, UNITS.get(column, ""), meaning)
-        for table, column, kind, meaning in results.describe(connection)
-        if table in results.TABLES
+        for table, column, kind, meaning in describe(connection)
+        if table in TABLES
     ]

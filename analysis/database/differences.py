@@ -1,4 +1,4 @@
-"""Two sweeps of a store, or of two stores: trials that are in one alone, or differ."""
+"""Differences of two sweeps or two stores: trials in only one, and trials that differ."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from analysis.database import connection as results
+from analysis.database.connection import figures_of
 from analysis.database.quoting import literal
 from tombola.store import schema
 
@@ -21,11 +21,11 @@ _MATCHING = " AND ".join(f"a.{name} IS NOT DISTINCT FROM b.{name}" for name in _
 
 @dataclass(frozen=True)
 class Differences:
-    """Trials of two sweeps, compared by what answers them (run and mask) and by their labels.
+    """Trials of two sweeps, compared by their run and mask, and by their labels.
 
-    `only_first` and `only_second` have a row for each method, density and ablation, with
-    `trials`; `relabelled` a row for each pair of trials with the same labels and other answers:
-    method, density, ablation, replicate, accuracies, their difference, and both run keys.
+    `only_first` and `only_second` count `trials` by method, density and ablation. `relabelled`
+    has a row for each pair of trials with the same labels but another run or mask: method,
+    density, ablation, replicate, both accuracies, their difference, and both run keys.
     """
 
     both: int
@@ -40,12 +40,12 @@ def between(connection: duckdb.DuckDBPyConnection, first: str, second: str) -> D
     Raises
     ------
     StoreError
-        When the store does not know one of them.
+        When the store lacks one of them.
     """
     for table, sweep in (("a", first), ("b", second)):
-        results.figures_of(connection, sweep)  # refuses a sweep that the store does not know
-        asked = f"SELECT * FROM trials WHERE sweep = {literal(sweep)}"
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {asked}")
+        figures_of(connection, sweep)  # raises if the store has no such sweep
+        trials = f"SELECT * FROM trials WHERE sweep = {literal(sweep)}"
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {table} AS {trials}")
     same = "a.run_key IS NOT DISTINCT FROM b.run_key AND a.mask_key IS NOT DISTINCT FROM b.mask_key"
     [(both,)] = connection.execute(
         f"SELECT count(*) FROM a WHERE EXISTS (FROM b WHERE {same})"
@@ -73,14 +73,14 @@ def between(connection: duckdb.DuckDBPyConnection, first: str, second: str) -> D
 def of_stores(
     first: duckdb.DuckDBPyConnection, second: duckdb.DuckDBPyConnection
 ) -> list[tuple[str, int, int, int]]:
-    """For each sweep of two stores: its name, trials in both, only in the first, the second."""
-    asked = "SELECT sweep, coalesce(run_key, mask_key), count(*) FROM trials GROUP BY ALL"
+    """Return for each sweep its name and its trials in both stores, the first, the second only."""
+    sql = "SELECT sweep, coalesce(run_key, mask_key), count(*) FROM trials GROUP BY ALL"
     ours, theirs = (
-        Counter({(sweep, key): n for sweep, key, n in one.execute(asked).fetchall()})
-        for one in (first, second)
+        Counter({(sweep, key): n for sweep, key, n in connection.execute(sql).fetchall()})
+        for connection in (first, second)
     )
-    found = []
+    counts = []
     for sweep in sorted({name for name, _ in ours | theirs}):
         parts = (ours & theirs, ours - theirs, theirs - ours)
-        found.append((sweep, *(sum(n for (s, _), n in p.items() if s == sweep) for p in parts)))
-    return found
+        counts.append((sweep, *(sum(n for (s, _), n in p.items() if s == sweep) for p in parts)))
+    return counts

@@ -1,12 +1,10 @@
-"""A store's tables as one file for others: DuckDB, Parquet or CSV, with a data dictionary.
+"""Export of a store's tables to DuckDB, Parquet or CSV, with a data dictionary.
 
-DuckDB holds every table and the dictionary as a table of its own, Parquet and CSV hold one
-table: Parquet says type, unit and meaning in its columns' metadata, CSV in a second file.
+A DuckDB file has every table and the table `dictionary`. Parquet and CSV have one table: Parquet
+stores unit and meaning in the metadata of its columns, CSV in a second file.
 """
 
 import csv
-import os
-import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,19 +15,29 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from analysis.database import connection as results
 from analysis.database import dictionary
+from analysis.database.connection import (
+    TABLES,
+    closed,
+    comment,
+    connect,
+    create,
+    define,
+    figures_of,
+    scanning,
+)
 from analysis.database.dictionary import Entry
 from analysis.database.quoting import identifier, literal
 from tombola.errors import StoreError
 from tombola.store import layout, schema
 from tombola.store.location import locate, remote
+from tombola.store.publish import replacing
 from tombola.text import cell
 
 FORMATS = (".duckdb", ".parquet", ".csv")
 
 STORAGE = "v1.0.0"
-"""The format of databases that are written: DuckDB of this version and all later read it."""
+"""Storage format of written databases: DuckDB of this version or later reads it."""
 
 _ROWS = 100_000
 """Rows in memory at a time."""
@@ -44,7 +52,7 @@ WITH RECURSIVE reached(key) AS (
     FROM reached JOIN tasks USING (key))
 SELECT key FROM reached WHERE key IS NOT NULL
 """
-"""Keys that answer a sweep's trials, and those of all they stand on."""
+"""Keys of a sweep's trials, and of all tasks that they need."""
 
 _OF_SWEEP = {
     "trials": "sweep = {sweep}",
@@ -59,26 +67,29 @@ _OF_SWEEP = {
 
 
 def publish(store: str | Path) -> Path:
-    """Write `results.duckdb`, whole, with native tables for any DuckDB client.
+    """Write `results.duckdb`, with native tables that any DuckDB client reads.
 
-    Derived: it may be deleted. Written aside and moved, so readers have the old or the new.
+    The file is derived, so it may be deleted. It is written under another name and then renamed,
+    so a reader sees the old file or the new one.
     """
     root = locate(store)
     path = root / layout.DATABASE
-    with results.scanning(root), results.connect(root) as connection:
+    with scanning(root), connect(root) as connection:
         try:
-            with _uploaded(path) if remote(path) else _aside(path) as aside:
-                _write_database(connection, aside, dict.fromkeys(results.TABLES, "true"))
+            with _uploaded(path) if remote(path) else replacing(path) as aside:
+                _write_database(connection, aside, dict.fromkeys(TABLES, "true"))
         except Unwritten as error:
-            what = f"{layout.DATABASE} of {root} cannot be written ({error})"
-            raise StoreError(f"{what}; every result is kept, `tombola run` makes it anew") from None
+            problem = f"{layout.DATABASE} of {root} cannot be written ({error})"
+            raise StoreError(
+                f"{problem}; every result is kept, and `tombola run` writes it again"
+            ) from None
     return path
 
 
 def mend(store: str | Path) -> bool:
-    """Make `results.duckdb` anew where its tables cannot all be read; whether that was so.
+    """Write `results.duckdb` again if a table in it cannot be read; return whether it was so.
 
-    What lies elsewhere, and what was never made, is left.
+    A file in object storage, a link and a missing file are left alone.
     """
     path = locate(store) / layout.DATABASE
     if remote(path) or not path.is_file() or path.is_symlink():
@@ -98,72 +109,59 @@ def mend(store: str | Path) -> bool:
 def export(
     store: str | Path, path: Path, sweep: str | None = None, table: str = "trials"
 ) -> list[Path]:
-    """Write a sweep, or with None all of a store, to one file; the paths that were written.
+    """Write a sweep, or a whole store (None), to one file; return the paths written.
 
-    The file's suffix is its format; `table` is what Parquet and CSV hold.
+    The suffix of the file is its format. `table` is the table of a Parquet or CSV file.
 
     Raises
     ------
     StoreError
-        When the suffix or the table is not known, the store does not have the sweep, or a
-        file in it is damaged.
+        When the suffix or the table is unknown, the store has no such sweep, or a file in it is
+        damaged.
     """
     if path.suffix not in FORMATS:
         raise StoreError(f"--to takes a file that ends in {', '.join(FORMATS)}, not {path.name}")
-    if table not in results.TABLES:
-        raise StoreError(f"no table {table!r}; there are {', '.join(results.TABLES)}")
+    if table not in TABLES:
+        raise StoreError(f"no table {table!r}; there are {', '.join(TABLES)}")
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise StoreError(f"{path} cannot be written: name a file in a folder that exists")
-    with results.scanning(store), results.connect(store) as connection:
+    with scanning(store), connect(store) as connection:
         chosen = _chosen(connection, sweep)
-        with _aside(path) as aside:
+        with replacing(path) as aside:
             if path.suffix == ".duckdb":
                 try:
                     _write_database(connection, aside, chosen)
                 except Unwritten as error:
                     raise StoreError(f"{path} cannot be written ({error})") from None
                 return [path]
-            told = [one for one in dictionary.entries(connection) if one.table_name == table]
+            entries = [e for e in dictionary.entries(connection) if e.table_name == table]
             reader = connection.sql(
                 f"FROM {table} WHERE {chosen[table]} ORDER BY ALL"
             ).to_arrow_reader(_ROWS)
             if path.suffix == ".parquet":
-                _write_parquet(reader, aside, told)
+                _write_parquet(reader, aside, entries)
                 return [path]
             with pa_csv.CSVWriter(aside, reader.schema) as writer:
                 for batch in reader:
                     writer.write_batch(_for_spreadsheets(batch))
     beside = path.with_suffix(".dictionary.csv")
-    with _aside(beside) as aside:
-        _write_dictionary(aside, told)
+    with replacing(beside) as aside:
+        _write_dictionary(aside, entries)
     return [path, beside]
 
 
 def _chosen(connection: duckdb.DuckDBPyConnection, sweep: str | None) -> Mapping[str, str]:
-    """By table, what selects the rows."""
+    """Return the condition that selects the rows of each table."""
     if sweep is None:
-        return dict.fromkeys(results.TABLES, "true")
-    results.figures_of(connection, sweep)  # refuses a sweep that the store does not know
+        return dict.fromkeys(TABLES, "true")
+    figures_of(connection, sweep)  # raises if the store has no such sweep
     connection.execute(_KEYS, {"sweep": sweep})
-    return {table: of.format(sweep=literal(sweep)) for table, of in _OF_SWEEP.items()}
-
-
-@contextmanager
-def _aside(path: Path) -> Iterator[Path]:
-    """A hidden name to write to, moved to `path` at the end; nothing is left where it fails."""
-    aside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
-    aside.unlink(missing_ok=True)
-    try:
-        yield aside
-        aside.replace(path)
-    finally:
-        for left in path.parent.glob(f"{aside.name}*"):
-            left.unlink()
+    return {table: rows.format(sweep=literal(sweep)) for table, rows in _OF_SWEEP.items()}
 
 
 @contextmanager
 def _uploaded(path: Path) -> Iterator[Path]:
-    """A local file to write to, put into object storage at the end."""
+    """Yield a local path to write to; upload the file to object storage at the end."""
     with tempfile.TemporaryDirectory(prefix="tombola-") as folder:
         aside = Path(folder) / path.name
         yield aside
@@ -172,35 +170,37 @@ def _uploaded(path: Path) -> Iterator[Path]:
 
 
 class Unwritten(Exception):
-    """A database did not fit where it was to be, or the disk is away."""
+    """The database could not be written: the disk is full or missing."""
 
 
 def _write_database(
     connection: duckdb.DuckDBPyConnection, path: Path, chosen: Mapping[str, str]
 ) -> None:
-    told = dictionary.entries(connection)
+    entries = dictionary.entries(connection)
     with _written(path) as written:
-        for table in results.TABLES:
+        for table in TABLES:
             rows = connection.sql(f"FROM {table} WHERE {chosen[table]}").to_arrow_reader(_ROWS)
-            results.create(written, table, rows)
-        results.comment(written, {(one.table_name, one.column_name): one.meaning for one in told})
-        results.define(written)
-        columns = dict(zip(Entry._fields, zip(*told, strict=True), strict=True))
-        results.create(written, "dictionary", pa.table({n: list(v) for n, v in columns.items()}))
-        written.execute("CHECKPOINT")  # closing does it, too, but is silent where it fails
+            create(written, table, rows)
+        comment(
+            written, {(entry.table_name, entry.column_name): entry.meaning for entry in entries}
+        )
+        define(written)
+        columns = dict(zip(Entry._fields, zip(*entries, strict=True), strict=True))
+        create(written, "dictionary", pa.table({n: list(v) for n, v in columns.items()}))
+        written.execute("CHECKPOINT")  # closing does it too, but reports no error
 
 
 @contextmanager
 def _written(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
-        with results.closed(str(path), storage_compatibility_version=STORAGE) as connection:
+        with closed(str(path), storage_compatibility_version=STORAGE) as connection:
             yield connection
     except (duckdb.IOException, duckdb.FatalException, duckdb.TransactionException) as error:
         raise Unwritten(str(error).splitlines()[0].rpartition(": ")[2]) from None
 
 
-def _write_parquet(reader: pa.RecordBatchReader, path: Path, told: list[Entry]) -> None:
-    about = {one.column_name: {"comment": one.meaning, "unit": one.unit} for one in told}
+def _write_parquet(reader: pa.RecordBatchReader, path: Path, entries: list[Entry]) -> None:
+    about = {e.column_name: {"comment": e.meaning, "unit": e.unit} for e in entries}
     schema = pa.schema([field.with_metadata(about[field.name]) for field in reader.schema])
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for batch in reader:
@@ -208,7 +208,7 @@ def _write_parquet(reader: pa.RecordBatchReader, path: Path, told: list[Entry]) 
 
 
 def _for_spreadsheets(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The same rows, with text that no spreadsheet takes for a formula."""
+    """Return the rows with text that no spreadsheet reads as a formula."""
     columns = [
         pa.array([cell(text) for text in column.to_pylist()], column.type)
         if pa.types.is_string(column.type)
@@ -218,8 +218,8 @@ def _for_spreadsheets(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
 
-def _write_dictionary(path: Path, told: list[Entry]) -> None:
+def _write_dictionary(path: Path, entries: list[Entry]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Entry._fields)
-        writer.writerows(map(cell, one) for one in told)
+        writer.writerows(map(cell, entry) for entry in entries)

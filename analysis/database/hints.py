@@ -1,4 +1,4 @@
-"""What is wrong with a query, in one line that names what was probably meant."""
+"""Error messages for queries: one line, with the name that was probably meant."""
 
 import difflib
 import re
@@ -13,7 +13,7 @@ _MOST = 3
 
 
 def explained(error: Exception, connection: duckdb.DuckDBPyConnection, sql: str) -> str:
-    """An error in one line; a column that is not there with the nearest of the tables asked."""
+    """Return an error in one line; for an unknown column, with similar columns."""
     named = _COLUMN.search(str(error))
     meant = _nearest(named[1] or named[2], _columns(connection, sql)) if named else []
     if meant:
@@ -24,7 +24,7 @@ def explained(error: Exception, connection: duckdb.DuckDBPyConnection, sql: str)
 
 
 def one_line(error: Exception) -> str:
-    """An error's first line, and its own hints."""
+    """Return the first line of an error, and its hints."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     hints = [line for line in lines[1:] if line.startswith(_HINTS)]
     return " ".join([_first(error), *hints]).replace(": : ", ": ")
@@ -36,17 +36,17 @@ def _first(error: Exception) -> str:
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
-    """Columns of the tables that a query names."""
-    asked = """
+    """Return the columns of the tables in a query."""
+    sql_columns = """
         SELECT DISTINCT column_name FROM duckdb_columns()
         WHERE schema_name = 'main' AND NOT internal AND list_contains(?, table_name)
     """
     words = sorted(set(re.findall(r"\w+", sql.casefold())))
-    return sorted(name for (name,) in connection.execute(asked, [words]).fetchall())
+    return sorted(name for (name,) in connection.execute(sql_columns, [words]).fetchall())
 
 
 def _nearest(word: str, known: list[str]) -> list[str]:
-    """Names that begin with the word, then those that hold it, then those spelt like it."""
+    """Return names that begin with the word, then contain it, or else are spelt like it."""
     word = word.casefold()
     parts = [name for name in known if word in re.split("_", name.casefold())]
     begun = sorted(parts, key=lambda name: (not name.casefold().startswith(word), len(name), name))

@@ -1,8 +1,8 @@
-"""One query in a process of its own, within limits of time and memory that hold.
+"""One query in a child process, within hard limits of time and memory.
 
-DuckDB looks at its own limits between vectors and counts only what its buffers take, so that one
-long text or list passes both. The kernel looks at all of it: its timer ends the process, and
-what it does not allot (on Linux) DuckDB reports as an error.
+DuckDB checks its own limits between vectors and counts only its buffers. One long text or list
+can exceed both. The kernel counts everything: its timer ends the process, and on Linux an
+allocation beyond the limit fails, which DuckDB reports as an error.
 """
 
 import json
@@ -20,11 +20,11 @@ import psutil
 import pyarrow as pa
 
 from analysis.database import children, hints
-from analysis.database import connection as results
+from analysis.database.connection import connect, scanning
 from tombola.errors import QueryError, StoreError, TombolaError
 
 _REFUSED = 1
-"""Exit code of the process where standard error says why, as JSON."""
+"""Exit code of the child process when standard error has the reason, as JSON."""
 
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _LEAST = 16 * 10**6
@@ -32,9 +32,9 @@ _LEAST = 16 * 10**6
 
 @dataclass(frozen=True)
 class Question:
-    """A query to a store, with its limits: memory such as 4GB, and seconds of wall time.
+    """A query to a store with its limits: memory, such as 4GB, and seconds of wall time.
 
-    `beside` is as in `results.connect`.
+    `beside` is as in `connection.connect`.
     """
 
     store: str
@@ -45,18 +45,18 @@ class Question:
 
 
 def ask(question: Question) -> pa.Table:
-    """The rows that answer it.
+    """Return the rows of the query.
 
     Raises
     ------
     QueryError
-        When the query is wrong, or takes more than it may.
+        When the query is wrong, or exceeds a limit.
     StoreError
         When the store is missing or a file in it is damaged.
     """
     words, environment = children.command("analysis.database.limits")
-    asked = json.dumps(asdict(question)).encode()
-    ended = subprocess.run(words, input=asked, env=environment, capture_output=True, check=False)
+    request = json.dumps(asdict(question)).encode()
+    ended = subprocess.run(words, input=request, env=environment, capture_output=True, check=False)
     if ended.returncode == 0:
         return pa.ipc.open_stream(ended.stdout).read_all()
     if ended.returncode == -signal.SIGALRM:
@@ -71,18 +71,18 @@ def ask(question: Question) -> pa.Table:
 
 
 def answer(question: Question) -> pa.Table:
-    """The same in this process, which the limits may end. Raises as `ask` does."""
+    """Return the rows, computed in this process, which the limits may end. Raises like `ask`."""
     before = psutil.Process().memory_info()
     try:
         beside = Path(question.beside) if question.beside else None
-        connection = results.connect(question.store, question.memory_limit, beside)
+        connection = connect(question.store, question.memory_limit, beside)
     except (duckdb.OutOfMemoryException, pa.ArrowMemoryError, MemoryError):
         raise QueryError(
-            f"to open the store takes more memory than {question.memory_limit}"
+            f"opening the store takes more memory than {question.memory_limit}"
         ) from None
     try:
         _limit(question, before)
-        with results.scanning(question.store):
+        with scanning(question.store):
             return connection.sql(question.sql).to_arrow_table()
     except (duckdb.OutOfMemoryException, pa.ArrowMemoryError, MemoryError):
         raise QueryError(_too_much(question)) from None
@@ -94,9 +94,9 @@ def answer(question: Question) -> pa.Table:
 
 
 def _limit(question: Question, before: Any) -> None:
-    """Have the kernel end this process in time, and allot it no more than the limit.
+    """Set the kernel's timer and memory limit for this process.
 
-    What was there before the store was read, threads included, is not the query's.
+    Memory that was in use before the store was read, threads included, does not count.
     """
     number, unit = re.fullmatch(r"(\d+)([KMGT]B)", question.memory_limit).groups()  # type: ignore[union-attr]
     now = psutil.Process().memory_info()

@@ -1,4 +1,4 @@
-"""What queries can call besides the tables: their SQL, and what they mean."""
+"""SQL macros that a query can call: their SQL, and what they mean."""
 
 from tombola import rounding
 from tombola.store import schema, settings
@@ -68,9 +68,9 @@ JOIN counted_ ON counted_.part IS NOT DISTINCT FROM parts_.part
 GROUP BY parts_.part ORDER BY parts_.part NULLS LAST
 """
 
-# Aliases that a query would not have: DuckDB puts arguments into a macro's text as they are.
-# Unnesting holds a row's pair together: compared with `layers` directly, DuckDB turns the
-# question round and counts the bits of every pair of the store's masks first.
+# The aliases end in _: DuckDB inserts arguments into the text of a macro, where names could clash.
+# `unnest` keeps the two masks of a row together. Without it, DuckDB reorders the joins and counts
+# the bits of every pair of masks in the store first.
 _OVERLAP = """TABLE
 WITH each AS (
     SELECT one_.position, one_.layer, one_.size, one_.kept AS kept_a, two_.kept AS kept_b,
@@ -164,7 +164,7 @@ MACROS = {
         "`alone_hours` for each trial alone; `tombola figures --cost` asks it of figures",
     ),
 }
-"""By signature: what a query can call, and what it means."""
+"""Macros of every connection and of results.duckdb: signature → (SQL, meaning)."""
 
 ON_MASKS = {
     "overlap(mask_a, mask_b)": (
@@ -174,9 +174,9 @@ ON_MASKS = {
         "densities of layers; null where `gc` freed a mask. Not in results.duckdb",
     )
 }
-"""What needs `kept_by_both` (see masks), which a connection to a store alone has."""
+"""Macros that need `kept_by_both` (mask_overlap.py): only connections to a store have them."""
 
 
 def statements(known: dict[str, tuple[str, str]] = MACROS) -> list[str]:
-    """Statements that make macros."""
+    """Return the statements that create macros."""
     return [f"CREATE MACRO {signature} AS {sql}" for signature, (sql, _) in known.items()]

@@ -1,4 +1,4 @@
-"""Which weights masks keep, from a store's mask files, for SQL and Python."""
+"""Weights that two masks both keep, counted from the store's mask files, for SQL and Python."""
 
 import re
 from functools import lru_cache
@@ -15,40 +15,40 @@ from tombola.store.tensors import Arrays
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _HELD = 64
-"""Masks held in memory, eight weights to a byte."""
+"""Masks in memory at a time, eight weights to a byte."""
 
 
 class Masks:
-    """Masks of a store by key, each file read and checked once while it is in use."""
+    """Masks of a store by key; each file is read and checked once, then cached."""
 
     def __init__(self, store: str | Path) -> None:
         self._store = locate(store)
         self._bits = lru_cache(_HELD)(self._read)
 
     def kept_by_both(self, mask_a: str | None, mask_b: str | None, layer: str) -> int | None:
-        """Weights of a layer that both masks keep; None where a file or the layer is not there.
+        """Count the weights of a layer that both masks keep; None if a file or it is missing.
 
         Raises
         ------
         StoreError
-            When a file is damaged, or the layers are not of one shape.
+            When a file is damaged, or the layers have different shapes.
         """
         a, b = self._bits(mask_a).get(layer), self._bits(mask_b).get(layer)
         if a is None or b is None:
             return None
         if a.shape != b.shape:
             raise StoreError(
-                f"layer {layer} of masks {str(mask_a)[:12]} and {str(mask_b)[:12]} differs"
+                f"layer {layer} differs in shape: masks {str(mask_a)[:12]} and {str(mask_b)[:12]}"
             )
         return int(np.bitwise_count(a & b).sum(dtype=np.int64))
 
     def _read(self, key: str | None) -> Arrays:
-        """A mask's bits by layer; none where `tombola gc` freed them, or no key is a key."""
+        """Return a mask's bits by layer; empty if its file is freed or the key is not valid."""
         if key is None or not _KEY.fullmatch(key):
             return {}
         path = self._store / layout.mask(key)
         try:
-            bits, about = tensors.unseal(location.read(path))
+            bits, about = tensors.decode(location.read(path))
         except FileNotFoundError:
             return {}
         except ValueError as error:
@@ -59,7 +59,7 @@ class Masks:
 
 
 def offer(connection: duckdb.DuckDBPyConnection, store: str | Path) -> None:
-    """Make `kept_by_both(mask_a, mask_b, layer)` known to a connection; it reads masks alone."""
+    """Add the function `kept_by_both(mask_a, mask_b, layer)`, which reads mask files only."""
     masks = Masks(store)
     text, whole = duckdb.sqltypes.VARCHAR, duckdb.sqltypes.BIGINT
     connection.create_function(
@@ -72,6 +72,6 @@ def offer(connection: duckdb.DuckDBPyConnection, store: str | Path) -> None:
 
 
 def complaint(error: duckdb.Error) -> StoreError | None:
-    """What a query's error says of a mask file, if that is what it is."""
-    found = re.search(r"executing the UDF: StoreError: (.*)", str(error))
-    return StoreError(found[1]) if found else None
+    """Return the StoreError behind a query's error on a mask file, or None."""
+    match = re.search(r"executing the UDF: StoreError: (.*)", str(error))
+    return StoreError(match[1]) if match else None

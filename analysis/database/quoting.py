@@ -1,11 +1,11 @@
-"""Text and names in SQL: each is quoted here, wherever a statement is put together."""
+"""Quotes of text and names in SQL, for every statement that is built from them."""
 
 
 def literal(text: str) -> str:
-    """A text as SQL writes it."""
+    """Return a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def identifier(name: str) -> str:
-    """The name of a table or column as SQL writes it, whatever is in it."""
+    """Return the name of a table or column as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

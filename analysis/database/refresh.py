@@ -1,7 +1,7 @@
-"""`results.duckdb` made anew while a launch goes on, so that any DuckDB client can follow it.
+"""Refresh of `results.duckdb` during a launch, for other DuckDB clients.
 
-In a process of its own, which steps aside for others: its memory is given back, and neither the
-launch's loop nor the workers of this machine wait for it.
+A child process of low priority writes the file. Its memory is freed when it ends, and neither the
+loop of the launch nor the workers on this machine wait for it.
 """
 
 import os
@@ -19,10 +19,10 @@ from tombola.errors import TombolaError
 from tombola.store import arrow
 
 FIRST_SECONDS = 5.0
-"""After which it is made first: what is over sooner has it published at its end alone."""
+"""Seconds to the first refresh; a shorter launch publishes the file only at its end."""
 
 SHARE = 0.05
-"""Of the time, that may go by in making it."""
+"""Share of the time that refreshes may take."""
 
 _PATIENCE_SECONDS = 10.0
 _LOOK_SECONDS = 0.1
@@ -30,10 +30,10 @@ _LOOK_SECONDS = 0.1
 
 @contextmanager
 def refreshing(store: Path) -> Iterator[None]:
-    """While the context lasts the store's database follows it; what is half made is dropped then.
+    """Refresh the store's database while the context lasts; stop an unfinished refresh at its end.
 
-    Where it cannot be had (a full disk, a store that is away) it stays what it was and nobody is
-    told: at a launch's end it is published again, and then what is wrong is said.
+    If a refresh fails (a full disk, a store that is unavailable), the old file stays and no error
+    is reported. The launch publishes the file again at its end, and reports errors then.
     """
     over = threading.Event()
     thread = threading.Thread(target=_follow, args=(store, over), name="refresh", daemon=True)
@@ -77,7 +77,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _main(store: str) -> int:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was written aside is removed
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # raises KeyboardInterrupt, so the unfinished file is removed
     os.nice(5)
     try:
         export.publish(store)

@@ -1,7 +1,7 @@
-"""SQL from outside: one reading statement, on a locked connection that can touch no file.
+"""SQL of users: one statement that reads, on a locked connection without access to files.
 
-The connection has no access to files (see `results`), so what a statement may do does not
-rest on how it reads; statements are admitted by kind only to say early what this is for.
+The connection makes this safe (see connection.py), not the text of the statement. The kind of
+a statement is checked only to report a wrong one early.
 """
 
 import csv
@@ -25,7 +25,7 @@ from tombola.text import cell
 Format = Literal["table", "csv", "json", "parquet"]
 
 MOST_SHOWN = 100_000
-"""Rows of a table for reading."""
+"""Most rows of a printed table."""
 
 _EXPLAIN = re.compile(r"\s*explain\s+(analyze\s+)?(\([^)]*\)\s*)?", re.IGNORECASE)
 
@@ -38,14 +38,14 @@ def query(
     timeout_s: float = 60.0,
     beside: Path | None = None,
 ) -> pa.Table:
-    """The rows that one SELECT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN gives.
+    """Return the rows of one SELECT, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN.
 
-    `beside` is a sweep's file that the store does not have yet: see `results.connect`.
+    `beside` is the file of a sweep outside the store: see `connection.connect`.
 
     Raises
     ------
     QueryError
-        When it is another statement, more than one, wrong, or takes too long.
+        When it is another kind of statement, more than one, wrong, or exceeds a limit.
     StoreError
         When the store is missing or a file in it is damaged.
     """
@@ -56,10 +56,10 @@ def query(
 
 
 def write(table: pa.Table, format: Format, stream: TextIO) -> None:
-    """Print rows: `table` for reading, csv, json (a list of objects) or parquet (binary).
+    """Print rows as `table` (to read), csv, json (a list of objects) or parquet (binary).
 
-    JSON has no NaN and no infinity: they are null there. CSV is for spreadsheets, too: see
-    tombola.text.cell. A table for reading has MOST_SHOWN rows at the most.
+    JSON has no NaN and no infinity; both are null. CSV is safe for spreadsheets: see
+    tombola.text.cell. A table has at most MOST_SHOWN rows.
     """
     match format:
         case "table":
@@ -81,29 +81,29 @@ def write(table: pa.Table, format: Format, stream: TextIO) -> None:
 
 
 def admit(sql: str) -> None:
-    """Refuse anything but one reading statement.
+    """Check that a text is one statement that reads.
 
     Raises
     ------
     QueryError
-        When it is another one, more than one, or none.
+        When it is another kind of statement, more than one, or none.
     """
     statements = _parsed(sql)
     if len(statements) != 1:
-        raise QueryError(f"takes one statement, not {len(statements)}")
+        raise QueryError(f"a query is one statement, not {len(statements)}")
     _check_kind(statements[0])
 
 
 def condition(text: str) -> str:
-    """The condition of a WHERE clause in brackets, once it is known to be one and nothing more.
+    """Return a condition of a WHERE clause in brackets, after checking it.
 
-    It must read as a clause of its own, where brackets of it cannot close ours, and in brackets,
-    where nothing but an expression reads.
+    It must parse without our brackets, so it cannot close them. It must also parse inside them,
+    where only an expression is allowed.
 
     Raises
     ------
     QueryError
-        When it is empty, or no condition.
+        When it is empty or not a condition.
     """
     if not text.strip():
         raise QueryError("the condition is empty; name one, such as method = 'snip'")
@@ -112,24 +112,24 @@ def condition(text: str) -> str:
         try:
             admit(f"SELECT 1 WHERE {clause}")
         except QueryError as error:
-            raise QueryError(f"{text!r} is no condition: {error}") from None
+            raise QueryError(f"{text!r} is not a condition: {error}") from None
     return bracketed
 
 
 def admitted(sql: str) -> list[str]:
-    """The statements of a figure, one or several.
+    """Return the statements of a figure, one or several.
 
     Raises
     ------
     QueryError
-        When one of them does not merely read, or there is none.
+        When one of them does more than read, or there is none.
     """
     statements = _parsed(sql)
     if not statements:
-        raise QueryError("takes a statement, not 0")
-    for one in statements:
-        _check_kind(one)
-    return [str(one.query) for one in statements]
+        raise QueryError("there is no statement")
+    for statement in statements:
+        _check_kind(statement)
+    return [str(statement.query) for statement in statements]
 
 
 def _check_kind(statement: Any) -> None:
@@ -139,7 +139,7 @@ def _check_kind(statement: Any) -> None:
         kind = explained[0].type if len(explained) == 1 else kind
     if kind is not duckdb.StatementType.SELECT:
         name = str(kind).rpartition(".")[2]
-        raise QueryError(f"takes one SELECT, DESCRIBE or EXPLAIN, not {name}: this only reads")
+        raise QueryError(f"a query is a SELECT, DESCRIBE or EXPLAIN, not {name}: it only reads")
 
 
 def _parsed(sql: str) -> list[Any]:
@@ -159,7 +159,7 @@ def _rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON can say it."""
+    """Return a value that JSON can hold."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Decimal):
@@ -186,7 +186,7 @@ def _write_table(table: pa.Table, stream: TextIO) -> None:
     width = max(Terminal(file=stream, width=10**6).measure(shown).maximum, 20)
     Terminal(file=stream, width=width).print(shown)
     if table.num_rows > MOST_SHOWN:
-        stream.write(f"and {table.num_rows - MOST_SHOWN:,} rows more; --format csv has all\n")
+        stream.write(f"and {table.num_rows - MOST_SHOWN:,} more rows; --format csv prints all\n")
 
 
 def _cell(value: Any) -> str:

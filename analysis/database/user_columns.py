@@ -1,7 +1,7 @@
-"""A user's own fields as columns of `trials`: options and tags of a sweep file.
+"""Columns of `trials` for the user's fields: options and tags of a sweep file.
 
-They are kept as JSON; each name becomes one flat column, prefixed, so that no column of a later
-version can ever take its place.
+The store has them as JSON. Each name becomes one column with a prefix, which no column of a later
+version can have.
 """
 
 import json
@@ -17,7 +17,7 @@ FIELDS = {
     "network_options": ("network_option_", "option `{}` of the network, as the sweep file says it"),
     "tags": ("tag_", "tag `{}` of the sweep file"),
 }
-"""By column of schema.TRIALS that holds JSON objects: the prefix, and what a column means."""
+"""Column of schema.TRIALS with JSON objects → (prefix, meaning) of the columns from it."""
 
 TEXT = "text"
 _LARGEST = 2**63
@@ -25,10 +25,10 @@ _NO_FLOAT = 10**308
 
 
 def flattened(column: str, texts: Iterable[str]) -> pa.Table:
-    """A row for each JSON object: `text`, then its fields in columns of the narrowest type.
+    """Return a row for each JSON text: `text`, then a column for each field.
 
-    BOOLEAN, BIGINT and DOUBLE where all values are such, else VARCHAR (JSON for lists); null
-    where an object does not have the field. What is no object has none.
+    A column is BOOLEAN, BIGINT or DOUBLE if all values are, else VARCHAR (lists as JSON). It is
+    null where an object lacks the field. A text that is no JSON object has no fields.
     """
     prefix, meaning = FIELDS[column]
     known = {text: asked.fields(text) for text in texts}
@@ -61,4 +61,4 @@ def _is_beyond(value: Any) -> bool:
 
 def _text(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
-    return text.encode(errors="backslashreplace").decode()  # half a pair is no text
+    return text.encode(errors="backslashreplace").decode()  # a lone surrogate is not valid text

@@ -1,7 +1,7 @@
-"""The tables that people query: their SQL, and what their columns mean.
+"""Tables for queries: their SQL, and what their columns mean.
 
-`stored` holds what was read: `asked` (trials of every revision), `registered` (revisions),
-`options` and `tags` (a user's own fields, see own.py).
+The schema `stored` has the rows as they were read: `asked` (trials of every revision),
+`registered` (revisions), `options` and `tags` (the user's fields, see user_columns.py).
 """
 
 from tombola.store import schema
@@ -30,23 +30,23 @@ chosen AS (
     FROM held_out JOIN evals USING (run_key) WHERE split = 'test' GROUP BY run_key)
 SELECT * FROM metrics LEFT JOIN chosen USING (run_key)
 """
-"""What each run's evaluations come to."""
+"""Metrics of each run, from its evaluations."""
 
 FALLEN = """
 SELECT DISTINCT key FROM attempts WHERE event IN ('failed', 'blocked')
 """
-"""Tasks that failed or were blocked at some time: few, and found by reading one column."""
+"""Tasks that ever failed or were blocked: few rows, from one column."""
 
 TROUBLED = """
 SELECT key, arg_max(event, noted_at) AS event FROM attempts
 WHERE key IN (FROM stored.fallen)
 GROUP BY key HAVING arg_max(event, noted_at) IN ('failed', 'blocked')
 """
-"""Tasks whose last event is that they failed or were blocked."""
+"""Tasks whose last event is `failed` or `blocked`."""
 
 
 def _answered(**joined: str) -> str:
-    """Whether all that a trial asks for is there, by tasks or by what was joined already."""
+    """Return the condition that a trial is done; `joined`: conditions by key."""
     return " AND ".join(
         f"(asked.{key} IS NULL OR {joined.get(key, f'asked.{key} IN (SELECT key FROM tasks)')})"
         for key in schema.ANSWERS
@@ -55,8 +55,8 @@ def _answered(**joined: str) -> str:
 
 def _status(answered: str) -> str:
     def troubled(event: str) -> str:
-        those = f"IN (SELECT key FROM stored.troubled WHERE event = '{event}')"
-        return " OR ".join(f"asked.{key} {those}" for key in schema.ANSWERS)
+        keys = f"IN (SELECT key FROM stored.troubled WHERE event = '{event}')"
+        return " OR ".join(f"asked.{key} {keys}" for key in schema.ANSWERS)
 
     return f"""
        CASE WHEN {answered} THEN 'done'
@@ -66,7 +66,7 @@ def _status(answered: str) -> str:
 
 
 COUNTED = f"SELECT asked.sweep, {_status(_answered())} FROM stored.asked WHERE asked.current"
-"""Trials as `status` counts them: not what answers them, but whether it is there."""
+"""Trials with their status only, for counting."""
 
 TRIALS = f"""
 WITH barriers AS (
@@ -120,7 +120,7 @@ LEFT JOIN latencies ON latencies.latency_key = asked.latency_key
 LEFT JOIN stored.answers dense ON dense.run_key = asked.dense_key
 WHERE asked.current
 """
-"""Trials with their answers: a table of a connection, for it is asked more often than made."""
+"""Trials with their results: a table, because queries read it more often than it is made."""
 
 SWEEPS = f"""
 CREATE VIEW sweeps AS
@@ -196,7 +196,7 @@ _DECLARED = {
 
 
 def comments() -> dict[tuple[str, str], str]:
-    """What each (table, column) means."""
+    """Return what each (table, column) means."""
     declared = {
         (table, field.name): field.metadata[b"comment"].decode()
         for table, columns in _DECLARED.items()

@@ -1,6 +1,6 @@
-"""A local page that shows a store: how its sweeps go on, figures, learning curves, SQL.
+"""Local page of a store: progress of sweeps, figures, learning curves and SQL.
 
-It is a marimo app (`app.py`), served to this machine alone. Nothing of marimo is needed before.
+The page is a marimo app (`app.py`), served only to this machine. Only this command needs marimo.
 """
 
 import os
@@ -21,11 +21,11 @@ _APP = Path(__file__).with_name("app.py")
 
 
 def serve(store: Path, port: int, announce: Callable[[str], None]) -> None:
-    """Be the server of a store's page until it is interrupted, which ends this process with 130.
+    """Serve the page of a store until an interrupt, which ends this process with exit code 130.
 
-    `announce` is given the address, just before the page is there. A random token is part of it,
-    since on a shared machine loopback is everybody's; the server reads it from a pipe, for others
-    can see the words of a command.
+    `announce` is called with the address just before the server starts. The address contains a
+    random token, because all users of a machine can reach its loopback address. The server reads
+    the token from a pipe, because all users can see the arguments of a command.
 
     Raises
     ------
@@ -50,19 +50,19 @@ def serve(store: Path, port: int, announce: Callable[[str], None]) -> None:
 
 
 def _end_at_interrupt() -> None:
-    """End the process when it is told to, at once and in silence: who reads has nothing to lose.
+    """End the process at SIGINT or SIGTERM, at once and without output.
 
-    Marimo waits for nobody either, and its sessions, which are threads, would crash the
-    interpreter that is taken down under them.
+    Nothing is lost, because the page only reads. A normal exit would crash, because the sessions of
+    marimo are threads that still run.
     """
     ends = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # in the threads that come, too
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # later threads inherit the mask
     threading.Thread(target=lambda: os._exit(128 + signal.sigwait(ends)), daemon=True).start()
 
 
 def _check_free(port: int) -> None:
     with socket.socket() as probe:
-        # As the server binds: what is left of one that just ended does not take the port.
+        # As the server does: a port in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((_HOST, port))

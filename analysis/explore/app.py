@@ -1,7 +1,7 @@
-"""The page, as a marimo app: which answer depends on which choice. What is said is in `snapshot`.
+"""The page as a marimo app: cells, and the choices they depend on. snapshot.py has the contents.
 
-What was read of the store is state that changes only when the store does, so that a page which
-looks every few seconds draws again only what is new, and no choice is lost meanwhile.
+The snapshot of the store is state that changes only when the store does. So a page that checks the
+store every few seconds draws only what changed, and the user's choices stay.
 """
 
 import marimo
@@ -31,15 +31,15 @@ with app.setup:
 FROM trials WHERE status = 'done'
 GROUP BY ALL ORDER BY method, ablation, density DESC"""
 
-    def said(answer: Callable[[], Any]) -> Any:
-        """What is answered, or in one line why it cannot be."""
+    def attempt(answer: Callable[[], Any]) -> Any:
+        """Return the answer, or its error in one line."""
         try:
             return answer()
         except TombolaError as error:
             return mo.callout(mo.Html(markup.line(str(error))), kind="warn")
 
     def listed(rows: Any) -> Any:
-        """Rows as a table that can be sorted and searched."""
+        """Return rows as a table that can be sorted and searched."""
         return mo.ui.table(
             rows, selection=None, show_data_types=False, show_column_summaries=False, page_size=10
         )
@@ -48,9 +48,9 @@ GROUP BY ALL ORDER BY method, ablation, density DESC"""
 @app.cell
 def _states() -> Any:
     every = mo.ui.refresh(options=["2s", "5s", "30s"], default_interval="5s")
-    get_seen, set_seen = mo.state(said(lambda: Snapshot(STORE)))
+    get_seen, set_seen = mo.state(attempt(lambda: Snapshot(STORE)))
     get_sweeps, set_sweeps = mo.state(dict[str, Asked]())
-    # What no cell waits for: what was chosen, of each sweep by name, outlives what it is chosen in.
+    # No cell depends on `held`: choices by sweep, which stay when a cell is drawn again.
     held = SimpleNamespace(sweep=None, seen=None, of=defaultdict(dict))
     mo.hstack([mo.md("# Tombola"), every], align="center")
     return every, get_seen, get_sweeps, held, set_seen, set_sweeps
@@ -63,7 +63,7 @@ def _look(
     every.value  # noqa: B018 (each tick of it runs this cell)
     held.seen = get_seen()
     if getattr(held.seen, "mark", None) != arrow.mark(STORE):
-        held.seen = said(lambda: Snapshot(STORE))
+        held.seen = attempt(lambda: Snapshot(STORE))
         set_seen(held.seen)
     if isinstance(held.seen, Snapshot) and held.seen.sweeps != get_sweeps():
         set_sweeps(held.seen.sweeps)
@@ -100,7 +100,7 @@ def _progress(every: Any, get_seen: Any, sweep: Any) -> Any:
             + markup.table("Failures", seen.failures(sweep.value))
         )
 
-    said(_shown)
+    attempt(_shown)
     return
 
 
@@ -112,7 +112,7 @@ def _filters(get_sweeps: Any, held: Any, sweep: Any) -> Any:
         {
             name: mo.ui.multiselect(
                 values,
-                value=[one for one in values if one in _chosen.get(name, ())],
+                value=[value for value in values if value in _chosen.get(name, ())],
                 label=name.capitalize(),
                 full_width=True,
             )
@@ -134,7 +134,7 @@ def _passing(filters: Any) -> Any:
 @app.cell
 def _trials(get_seen: Any, passing: Any, sweep: Any) -> Any:
     mo.stop(not isinstance(get_seen(), Snapshot))
-    said(lambda: listed(get_seen().trials(sweep.value, passing)))
+    attempt(lambda: listed(get_seen().trials(sweep.value, passing)))
     return
 
 
@@ -156,7 +156,7 @@ def _which_figure(get_sweeps: Any, held: Any, sweep: Any) -> Any:
 @app.cell
 def _figure(figure: Any, get_seen: Any, passing: Any, sweep: Any) -> Any:
     mo.stop(not isinstance(get_seen(), Snapshot))
-    said(lambda: mo.Html(markup.picture(get_seen().figure(sweep.value, figure.value, passing))))
+    attempt(lambda: mo.Html(markup.picture(get_seen().figure(sweep.value, figure.value, passing))))
     return
 
 
@@ -180,7 +180,7 @@ def _which_trials(held: Any, passing: Any, sweep: Any) -> Any:
 def _learning(curves: Any, get_seen: Any, sweep: Any) -> Any:
     mo.stop(not isinstance(get_seen(), Snapshot))
     mo.stop(not curves.value, mo.md(f"Choose up to {MOST_CURVES} trials."))
-    said(lambda: mo.Html(markup.picture(get_seen().learning(sweep.value, curves.value))))
+    attempt(lambda: mo.Html(markup.picture(get_seen().learning(sweep.value, curves.value))))
     return
 
 
@@ -196,7 +196,7 @@ def _question() -> Any:
 @app.cell
 def _answer(query: Any) -> Any:
     mo.stop(query.value is None)
-    said(lambda: listed(sql.query(STORE, query.value)))
+    attempt(lambda: listed(sql.query(STORE, query.value)))
     return
 
 

@@ -1,4 +1,4 @@
-"""The page's own HTML: progress and figures. Whatever a store says is escaped."""
+"""HTML of the page: progress and figures. All text of a store is escaped."""
 
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
@@ -12,11 +12,11 @@ from analysis.explore.snapshot import STATUSES
 from analysis.report.contents import Picture
 
 MOST = 8
-"""Sweeps that are shown at once."""
+"""Most sweeps with a bar."""
 
 
 def progress(sweeps: Mapping[str, Mapping[str, int]], chosen: str) -> str:
-    """A bar for each sweep, the chosen one and then the latest, and what its parts are."""
+    """Return a bar for each sweep: the chosen one, then the latest."""
     names = [chosen, *(name for name in sweeps if name != chosen)]
     lines = Markup().join(_line(name, sweeps[name], name == chosen) for name in names[:MOST])
     more = len(names) - MOST
@@ -25,7 +25,7 @@ def progress(sweeps: Mapping[str, Mapping[str, int]], chosen: str) -> str:
 
 
 def heard(moment: datetime | None, now: datetime) -> str:
-    """When a launch was last heard of, in words."""
+    """Return in words when a launch last wrote to its journal."""
     if moment is None:
         return "not known here"
     seconds = max((now - moment).total_seconds(), 0)
@@ -36,7 +36,7 @@ def heard(moment: datetime | None, now: datetime) -> str:
 
 
 def table(caption: str, rows: pa.Table) -> str:
-    """Few rows, as they are; nothing where there are none."""
+    """Return a small table; empty if there are no rows."""
     if not rows.num_rows:
         return ""
     numbers = [pa.types.is_integer(column.type) for column in rows.schema]
@@ -50,7 +50,7 @@ def table(caption: str, rows: pa.Table) -> str:
         )
         return Markup("<tr>{}</tr>").format(Markup().join(shown))
 
-    body = Markup().join(row("td", one.values()) for one in rows.to_pylist())
+    body = Markup().join(row("td", cells.values()) for cells in rows.to_pylist())
     return str(
         Markup('<div class="few"><p>{}</p><table>{}{}</table></div>').format(
             caption, row("th", rows.column_names), body
@@ -59,12 +59,12 @@ def table(caption: str, rows: pa.Table) -> str:
 
 
 def line(text: str) -> str:
-    """A sentence."""
+    """Return a sentence as a paragraph."""
     return str(Markup("<p>{}</p>").format(text))
 
 
 def picture(shown: Picture) -> str:
-    """A figure for a wide and for a narrow window, its note below; or why there is none."""
+    """Return a figure for wide and narrow windows with its note, or the reason for none."""
     if shown.problem:
         return line(f"{shown.problem}.")
     about = shown.about or {}
@@ -85,10 +85,10 @@ def _line(name: str, counts: Mapping[str, int], chosen: bool) -> Markup:
         for status in STATUSES
         if counts[status]
     )
-    said = [f"{counts['done']:,} of {trials:,} trials done"]
-    said += [f"{counts[status]:,} {status}" for status in STATUSES[1:] if counts[status]]
+    counted = [f"{counts['done']:,} of {trials:,} trials done"]
+    counted += [f"{counts[status]:,} {status}" for status in STATUSES[1:] if counts[status]]
     words = Markup('<div class="sweep{}"><b>{}</b><span>{}</span><div class="bar">{}</div></div>')
-    return words.format(" chosen" if chosen else "", name, ", ".join(said), parts)
+    return words.format(" chosen" if chosen else "", name, ", ".join(counted), parts)
 
 
 def _data(svg: str) -> str:

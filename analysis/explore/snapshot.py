@@ -1,4 +1,4 @@
-"""What the page says of a store at one moment: each answer is a query or a figure."""
+"""Contents of the page from one snapshot of a store: queries and figures."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ from analysis.selection.options import parse
 from tombola.store import arrow, schema
 
 STATUSES = ("done", "failed", "blocked", "pending")
-"""What a trial can be."""
+"""Statuses of a trial."""
 
 _SWEEPS = """
 SELECT sweep, figures, list(DISTINCT network), list(DISTINCT dataset),
@@ -56,12 +56,12 @@ WHERE sweep = {{sweep}} AND run_key IS NOT NULL AND method <> 'dense'{{passing}}
 ORDER BY trial LIMIT {queries.MOST_TRIALS}
 """
 
-_DRAWING = threading.Lock()  # matplotlib's settings are the process's, and a page is a thread
+_DRAWING = threading.Lock()  # matplotlib's settings are global, and each page is a thread
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which trials are shown; empty: all of them. Dense ones have no method and no ablation."""
+    """Filter of trials; an empty field selects all. Dense trials match any method and ablation."""
 
     networks: Sequence[str] = ()
     datasets: Sequence[str] = ()
@@ -69,23 +69,23 @@ class Filter:
     ablations: Sequence[str] = ()
 
     def options(self) -> dict[str, list[str]]:
-        """The same as options of a figure."""
+        """Return the filter as options of a figure."""
         return {name: list(chosen) for name, chosen in vars(self).items() if chosen}
 
     def sql(self) -> str:
-        """The same as conditions on `trials`, each beginning with AND."""
-        told = ""
+        """Return the filter as conditions on `trials`, each beginning with AND."""
+        conditions = ""
         for name, chosen in self.options().items():
             dense = " OR method = 'dense'" if name in ("methods", "ablations") else ""
-            told += f" AND ({name[:-1]} IN ({', '.join(map(literal, chosen))}){dense})"
-        return told
+            conditions += f" AND ({name[:-1]} IN ({', '.join(map(literal, chosen))}){dense})"
+        return conditions
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a sweep asks for: all that a filter can name, and entries of `figures:` by title.
+    """Contents of a sweep: all values of a filter, and entries of `figures:` by title.
 
-    Figures that its file does not ask for are the last.
+    Figures that are not in the sweep file come last.
     """
 
     everything: Filter
@@ -93,19 +93,19 @@ class Asked:
 
 
 class Snapshot:
-    """A store as it was when this was made; `files.mark` says whether it still is so.
+    """A store as it was at the creation of this object; `arrow.mark` tells whether it changed.
 
-    `sweeps` is what each asks for, the latest launched first.
+    `sweeps` has the contents of each sweep, the latest launch first.
 
     Raises
     ------
     StoreError
-        When the store is missing or damaged; also by the methods, which ask it.
+        When the store is missing or damaged; the methods raise it too.
     """
 
     def __init__(self, store: Path) -> None:
         self.store = store
-        self.mark = arrow.mark(store)  # before reading: what comes meanwhile shows at the next look
+        self.mark = arrow.mark(store)  # before reading, so that later results count as a change
         self._connection = connection.connect(store)
         self.sweeps = {
             name: Asked(Filter(*map(sorted, values)), _figures(json.loads(figures)))
@@ -113,50 +113,50 @@ class Snapshot:
         }
 
     def progress(self) -> dict[str, dict[str, int]]:
-        """Trials of each sweep by status."""
+        """Return the number of trials of each sweep by status."""
         counts: dict[str, dict[str, int]] = {}
         for name, status, count in self._rows(_PROGRESS):
             counts.setdefault(name, dict.fromkeys(STATUSES, 0))[status] = count
         return counts
 
     def tasks(self, sweep: str) -> pa.Table:
-        """How far the latest launch that worked for the sweep is, by kind of task."""
+        """Return the progress of the sweep's latest launch, by kind of task."""
         return self._table(_TASKS, {"sweep": sweep})
 
     def heard(self, sweep: str) -> datetime | None:
-        """When that launch last noted anything, UTC."""
+        """Return when that launch last wrote to its journal, UTC."""
         [(heard,)] = self._rows(_HEARD, {"sweep": sweep})
         return heard.replace(tzinfo=UTC) if heard else None
 
     def failures(self, sweep: str) -> pa.Table:
-        """Tasks that failed, by class and message."""
+        """Return the failed tasks, by class and message."""
         return self._table(queries.failures(sweep))
 
     def trials(self, sweep: str, chosen: Filter) -> pa.Table:
-        """The first trials that the filter lets pass, as the report lists them."""
+        """Return the first trials that match the filter, with the columns of the report."""
         columns = queries.columns(self._connection, sweep)
         return self._table(queries.trials(sweep, columns, chosen.sql()))
 
     def trained(self, sweep: str, chosen: Filter) -> dict[str, int]:
-        """Numbers of the trials among them that train, by what is said of each."""
+        """Return the numbers of trained trials that match the filter, by label."""
         rows = self._rows(_TRAINED.format(passing=chosen.sql(), sweep=literal(sweep)))
         several = len({row[6:] for row in rows}) > 1
         return {_label(row, several): row[0] for row in rows}
 
     def columns(self) -> pa.Table:
-        """Everything that a query can use, and what it means."""
+        """Return all tables, columns and macros for queries, with their meaning."""
         names = ("table", "column", "type", "meaning")
-        found = zip(*connection.describe(self._connection), strict=True)
-        return pa.table(dict(zip(names, map(list, found), strict=True)))
+        columns = zip(*connection.describe(self._connection), strict=True)
+        return pa.table(dict(zip(names, map(list, columns), strict=True)))
 
     def figure(self, sweep: str, entry: Any, chosen: Filter) -> Picture:
-        """A figure of the trials that the filter lets pass, or why there is none."""
+        """Return a figure of the trials that match the filter, or the reason for none."""
         name, given = parse(entry)
         with _DRAWING, connection.scanning(self.store):
             return contents.picture(self._connection, sweep, {name: given | chosen.options()})
 
     def learning(self, sweep: str, trials: Sequence[int]) -> Picture:
-        """Learning curves of these trials, means where they are replicates of one another."""
+        """Return the learning curves of trials; replicates are averaged."""
         entry = {"learning-curves": {"trials": list(trials), "ablations": []}}
         return self.figure(sweep, entry, Filter())
 
@@ -169,10 +169,10 @@ class Snapshot:
             return self._connection.sql(query, params=values).to_arrow_table()
 
 
-def _figures(asked: list[Any]) -> dict[str, Any]:
-    others = [name for name in FIGURES if name not in {parse(entry)[0] for entry in asked}]
+def _figures(entries: list[Any]) -> dict[str, Any]:
+    others = [name for name in FIGURES if name not in {parse(entry)[0] for entry in entries}]
     named: dict[str, Any] = {}
-    for entry in [*asked, *others]:
+    for entry in [*entries, *others]:
         name, given = parse(entry)
         title = contents.titled(name) + (f": {given['title']}" if given.get("title") else "")
         number = 1 + sum(known.split(" #")[0] == title for known in named)
@@ -181,7 +181,7 @@ def _figures(asked: list[Any]) -> dict[str, Any]:
 
 
 def _label(row: Sequence[Any], several: bool) -> str:
-    """A trial in words; network and dataset where there are several."""
+    """Return the label of a trial; with network and dataset if there are several."""
     number, method, setting, ablation, density, replicate, *problem = row
     name = style.ablated(", ".join(filter(None, [style.look(method).label, setting])), ablation)
     words = [f"{number}: {name}", f"{style.percent(density)} %", f"seed {replicate}"]

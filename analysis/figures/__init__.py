@@ -1,4 +1,4 @@
-"""Figures by name. Each is `SQL`, `select` (rows to facts) and `draw` (facts to ink)."""
+"""Figures by name: each kind has its `SQL`, `select` (rows → facts) and `draw` (facts → figure)."""
 
 import json
 from collections.abc import Callable
@@ -39,15 +39,29 @@ __all__ = [
 ]
 
 FORMATS = ("pdf", "png", "svg")
-"""What figures can be written as, all of them with their provenance inside."""
+"""File formats of figures; each file contains its provenance."""
 
 MISSING = "missing"
-"""What `compare` says of a file that is not there."""
+"""Result of `compare` for a missing file."""
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A valid entry of `figures:`: the figure, its options as written, and their values."""
+
+    name: str
+    given: dict[str, Any]
+    options: options.AnyOptions
+
+    @property
+    def module(self) -> Any:
+        """Module with the `SQL`, `select` and `draw` of the figure."""
+        return import_module(f"analysis.figures.kinds.{FIGURES[self.name].module}")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A figure before its ink: the facts, what draws them, and (JSON) where they come from."""
+    """A figure before it is drawn: its facts, its draw function and its provenance (JSON)."""
 
     name: str
     facts: Any
@@ -56,54 +70,40 @@ class Prepared:
 
 
 def check(figures: list[Any]) -> list[str]:
-    """What is wrong with a sweep file's `figures:`, a sentence each; empty when nothing is."""
+    """Return the mistakes in a sweep file's `figures:`, a sentence each."""
     return [problem for entry in figures for problem in problems(entry)]
 
 
 def mistakes(source: Any) -> list[str]:
     """Return a line for each mistake in the figures of a sweep file, with its place."""
-    asked = source.data.get("figures")
+    entries = source.data.get("figures")
     return [
         f"{source.place(('figures', number))}: {problem}"
-        for number, figure in enumerate(asked if isinstance(asked, list) else ())
+        for number, figure in enumerate(entries if isinstance(entries, list) else ())
         for problem in check([figure])
     ]
 
 
 def select(connection: Any, sweep: str, name: str, given: dict[str, Any]) -> Any:
-    """What a figure shows: the facts that its `draw` puts to paper.
+    """Return the facts of a figure, which its `draw` draws.
 
     Raises
     ------
     FigureError
-        When it is not known or has nothing to show.
+        When the figure is unknown or has nothing to show.
     """
-    if found := problems({name: given}):
-        raise FigureError(found[0])
-    return _module(name).select(connection, sweep, options.made(name, given))
+    return _select(connection, sweep, _request({name: given}))
 
 
 def prepare(connection: Any, sweep: str, entry: Any) -> Prepared:
-    """An entry of a sweep's `figures:`, ready to be drawn.
+    """Prepare an entry of a sweep's `figures:` for drawing.
 
     Raises
     ------
     FigureError
-        When it is not known or has nothing to show.
+        When the figure is unknown or has nothing to show.
     """
-    from analysis.figures import save
-
-    if found := problems(entry):
-        raise FigureError(found[0])
-    name, given = parse(entry)
-    module = _module(name)
-    facts = select(connection, sweep, name, given)
-    about = save.about(connection, sweep, name, given, module.SQL, facts.runs)
-    return Prepared(name, facts, module.draw, about)
-
-
-def _module(name: str) -> Any:
-    return import_module(f"analysis.figures.kinds.{FIGURES[name].module}")
+    return _prepare(connection, sweep, _request(entry))
 
 
 def draw(
@@ -113,30 +113,29 @@ def draw(
     out_dir: Path,
     formats: tuple[str, ...] = ("pdf", "png"),
 ) -> list[Path]:
-    """Draw figures of a sweep into a folder, in these of FORMATS; the paths in order.
+    """Draw figures of a sweep into a folder, in some of FORMATS; return the paths.
 
-    The n-th figure of one name is called `name-n`. One that cannot be drawn does not keep the
-    others from it.
+    The n-th figure of one name is called `name-n`. If one cannot be drawn, the others are drawn.
 
     Raises
     ------
     FigureError
-        When a figure is not known, none of them has anything to show, or none was asked for.
+        When a figure is unknown, the list is empty, or no figure has anything to show.
     NotAllDrawn
-        When some have nothing to show, after the others are drawn.
+        When some figures have nothing to show, after the others are drawn.
     StoreError
-        When the store is missing, damaged, or does not know the sweep.
+        When the store is missing or damaged, or has no such sweep.
     """
     from analysis.figures import save
 
     suffixes = known_formats(formats)
     drawn: list[Path] = []
     problems: list[str] = []
-    for stem, one in _prepared(store, sweep_name, figures):
+    for stem, figure in _prepared(store, sweep_name, figures):
         try:
-            if isinstance(one, FigureError):
-                raise one
-            drawn += save.save(one.draw, one.facts, one.about, out_dir / stem, suffixes)
+            if isinstance(figure, FigureError):
+                raise figure
+            drawn += save.save(figure.draw, figure.facts, figure.about, out_dir / stem, suffixes)
         except TombolaError as error:
             problems.append(f"{stem} is not drawn: {error}")
     if problems and not drawn:
@@ -147,14 +146,14 @@ def draw(
 
 
 def made(name: str, store: str | Path, sweep_name: str, given: dict[str, Any]) -> Any:
-    """A figure as a matplotlib Figure in our style; writes nothing. Raises as `draw` does."""
+    """Return a figure as a matplotlib Figure in our style. Raises like `draw`."""
     from analysis import style
 
-    [(_, one)] = _prepared(store, sweep_name, [{name: given}])
-    if isinstance(one, FigureError):
-        raise one
+    [(_, figure)] = _prepared(store, sweep_name, [{name: given}])
+    if isinstance(figure, FigureError):
+        raise figure
     with style.style():
-        return one.draw(one.facts)
+        return figure.draw(figure.facts)
 
 
 def compare(
@@ -164,39 +163,39 @@ def compare(
     out_dir: Path,
     formats: tuple[str, ...] = ("pdf", "png"),
 ) -> dict[Path, list[str]]:
-    """Why each file that `draw` would write differs from what is there; fresh ones have none.
+    """Return why each file differs from the one that `draw` would write; fresh files: [].
 
-    Writes nothing. Raises as `draw` does.
+    Nothing is written. Raises like `draw`.
     """
-    found = {}
-    for stem, one in _prepared(store, sweep_name, figures):
+    reasons = {}
+    for stem, figure in _prepared(store, sweep_name, figures):
         for suffix in known_formats(formats):
             path = out_dir / f"{stem}.{suffix}"
-            if isinstance(one, FigureError):
-                found[path] = [f"it cannot be drawn: {one}"]
+            if isinstance(figure, FigureError):
+                reasons[path] = [f"it cannot be drawn: {figure}"]
             else:
-                found[path] = _differences(path, json.loads(one.about))
-    return found
+                reasons[path] = _differences(path, json.loads(figure.about))
+    return reasons
 
 
 def ledger(store: str | Path, sweep_name: str, figures: list[Any]) -> Any:
-    """What each figure took, as an Arrow table (see costing.by_figure). Raises as `draw` does."""
-    from analysis.database import connection as results
+    """Return the cost of each figure, an Arrow table (costing.by_figure). Raises like `draw`."""
+    from analysis.database.connection import connect, scanning
     from analysis.figures import costing
 
     drawn = {
-        stem: one.facts.runs
-        for stem, one in _prepared(store, sweep_name, figures)
-        if not isinstance(one, FigureError)
+        stem: figure.facts.runs
+        for stem, figure in _prepared(store, sweep_name, figures)
+        if not isinstance(figure, FigureError)
     }
-    with results.scanning(store), results.connect(store) as connection:
+    with scanning(store), connect(store) as connection:
         return costing.by_figure(connection, sweep_name, drawn)
 
 
 def draw_published(
     name: str, out_dir: Path, formats: tuple[str, ...] = ("pdf", "png")
 ) -> list[Path]:
-    """Draw published numbers again, as `name`.pdf and so on; the paths.
+    """Draw published numbers into `name`.pdf and so on; return the paths.
 
     Raises
     ------
@@ -212,16 +211,16 @@ def draw_published(
 
 
 def known_formats(formats: tuple[str, ...]) -> tuple[str, ...]:
-    """The same formats, each once.
+    """Return the formats, each once, after checking them.
 
     Raises
     ------
     FigureError
-        When there are none, or one of them is not of FORMATS.
+        When the list is empty, or a format is not in FORMATS.
     """
-    for one in formats:
-        if one not in FORMATS:
-            raise FigureError(f"no format {one!r}; known: {', '.join(FORMATS)}")
+    for suffix in formats:
+        if suffix not in FORMATS:
+            raise FigureError(f"no format {suffix!r}; known: {', '.join(FORMATS)}")
     if not formats:
         raise FigureError(f"no format; known: {', '.join(FORMATS)}")
     return tuple(dict.fromkeys(formats))
@@ -239,28 +238,48 @@ def _differences(path: Path, now: dict[str, Any]) -> list[str]:
 def _prepared(
     store: str | Path, sweep: str, figures: list[Any]
 ) -> list[tuple[str, Prepared | FigureError]]:
-    """What is asked for by the name of its file, selected in one snapshot, or why it cannot be."""
-    from analysis.database import connection as results
+    """Prepare figures from one snapshot: (file stem, figure or why it cannot be drawn)."""
+    from analysis.database.connection import connect, figures_of, scanning
 
-    if found := check(figures):
-        raise FigureError(found[0])
-    if not figures:
+    requests = [_request(entry) for entry in figures]
+    if not requests:
         known = ", ".join(FIGURES)
         raise FigureError(
             f"sweep {sweep} asks for no figures; add `figures: [{known}]` to its file"
         )
-    with results.scanning(store), results.connect(store) as connection:
-        results.figures_of(connection, sweep)
-        prepared = [_prepared_or_why(connection, sweep, entry) for entry in figures]
-    names = [parse(entry)[0] for entry in figures]
+    with scanning(store), connect(store) as connection:
+        figures_of(connection, sweep)
+        prepared = [_prepared_or_why(connection, sweep, request) for request in requests]
+    names = [request.name for request in requests]
     nths = [names[: number + 1].count(name) for number, name in enumerate(names)]
     stems = [name if nth == 1 else f"{name}-{nth}" for name, nth in zip(names, nths, strict=True)]
     return list(zip(stems, prepared, strict=True))
 
 
-def _prepared_or_why(connection: Any, sweep: str, entry: Any) -> Prepared | FigureError:
+def _request(entry: Any) -> _Request:
+    if mistakes := problems(entry):
+        raise FigureError(mistakes[0])
+    name, given = parse(entry)
+    return _Request(name, given, options.made(name, given))
+
+
+def _select(connection: Any, sweep: str, request: _Request) -> Any:
+    return request.module.select(connection, sweep, request.options)
+
+
+def _prepare(connection: Any, sweep: str, request: _Request) -> Prepared:
+    from analysis.figures import save
+
+    facts = _select(connection, sweep, request)
+    about = save.about(
+        connection, sweep, request.name, request.given, request.module.SQL, facts.runs
+    )
+    return Prepared(request.name, facts, request.module.draw, about)
+
+
+def _prepared_or_why(connection: Any, sweep: str, request: _Request) -> Prepared | FigureError:
     try:
-        return prepare(connection, sweep, entry)
+        return _prepare(connection, sweep, request)
     except FigureError as error:
         return error
     except (StatisticsError, PublishedError) as error:

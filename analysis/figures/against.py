@@ -1,4 +1,4 @@
-"""One's own accuracies less published ones, where problem, method and compression agree."""
+"""Differences of a sweep's accuracies and published ones, for equal compressions."""
 
 from collections.abc import Iterable, Mapping
 from math import isclose
@@ -29,19 +29,19 @@ _COLUMNS = pa.schema(
     ]
 )
 _EQUAL = 0.005
-"""How far two compressions may be apart, relatively: files round them differently."""
+"""Relative difference of two equal compressions: files round them differently."""
 
 
 def against(connection: duckdb.DuckDBPyConnection, sweep: str, name: str) -> pa.Table:
-    """Rows of own − published, top-1 on test in per cent, at the best epoch as published.
+    """Return rows of own − published accuracies: top-1 on test, per cent, at the best epoch.
 
-    `own` is the mean of so many replicates, of each setting apart and unablated; `published`
-    a mean too, from `lowest` to `highest` replicate. `remark` is what must be said of a row.
+    `own` is the mean over `replicates` of one setting without ablation. `published` is a mean too,
+    with its `lowest` and `highest` replicate. `remark` is a remark on the published method.
 
     Raises
     ------
     PublishedError
-        When the reference has no curves, or none of the sweep's.
+        When the reference has no curves, or none of the sweep's problems and methods.
     FigureError
         When no trial of the sweep is done.
     """
@@ -49,20 +49,20 @@ def against(connection: duckdb.DuckDBPyConnection, sweep: str, name: str) -> pa.
     options = AccuracyOptions(report="best")
     panels = series.panels(selection.choose(connection, sweep, options), "minmax")
     matched = [
-        (panel, one, curve)
+        (panel, own, curve)
         for panel in panels
-        for one in panel.series
+        for own in panel.series
         for curve in curves
-        if (panel.dataset, panel.network, one.method)
+        if (panel.dataset, panel.network, own.method)
         == (curve.dataset, curve.network, curve.method)
     ]
     if not matched:
         raise PublishedError(f"sweep {sweep} has no pair of {name}, which has {_pairs(curves)}")
     remarks = reference.about(name).remarks
-    rows = [row for panel, one, curve in matched for row in _rows(panel, one, curve, remarks)]
+    rows = [row for panel, own, curve in matched for row in _rows(panel, own, curve, remarks)]
     if not rows:
-        there = ", ".join(f"{1 / point.density:.3g}" for point in curves[0].points)
-        raise PublishedError(f"sweep {sweep} has no compression of {name}, which has {there}")
+        known = ", ".join(f"{1 / point.density:.3g}" for point in curves[0].points)
+        raise PublishedError(f"sweep {sweep} has no compression of {name}, which has {known}")
     return pa.Table.from_pylist(rows, _COLUMNS)
 
 
@@ -90,11 +90,11 @@ def _rows(
 
 
 def _pairs(curves: Iterable[Curve]) -> str:
-    """Datasets with their networks, and methods, as sweep files name them."""
+    """Return datasets with their networks, and methods, as sweep files name them."""
     curves = list(curves)
     pairs = "; ".join(
         f"{dataset}: {', '.join(sorted({o.network for o in curves if o.dataset == dataset}))}"
-        for dataset in sorted({one.dataset for one in curves})
+        for dataset in sorted({curve.dataset for curve in curves})
     )
-    methods = [m for m in style.METHODS if m in {one.method for one in curves}]
+    methods = [m for m in style.METHODS if m in {curve.method for curve in curves}]
     return f"{pairs} (methods {', '.join(methods)})"

@@ -1,4 +1,4 @@
-"""Sheets of panels, and the marks that several figures draw on them."""
+"""Sheets of panels, and the parts that several figures draw on them."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ from analysis.style import Look
 
 
 class Mark(Protocol):
-    """A point of a curve."""
+    """A point of a curve: position and mean with spread."""
 
     @property
     def x(self) -> float: ...
@@ -38,16 +38,16 @@ class Mark(Protocol):
 
 _LINE, _LETTER = 0.165, 0.046
 _PAGE, _LEAST, _LEAST_SMALL = 8.6, 0.75, 0.88
-"""Inches that panels may take of a page, and the least that a line of them takes."""
+"""Inches: most height of all panels on a page, and least height of a line of panels."""
 _MANY = 12
 _NARROW, _LEAST_NARROW = 4.0, 1.5
 _BESIDE, _MOST_BESIDE = 4.5, 0.4
-"""A legend stands beside a panel on a sheet so wide, with words up to that share of it."""
+"""Width of a sheet (inches) that has room for a legend beside a panel, and its largest share."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What stands around the panels: title, legend and note; `width` in inches."""
+    """Everything around the panels: title, legend and note; `width` in inches."""
 
     width: float
     title: str | None
@@ -59,10 +59,10 @@ class Frame:
 def sheet(
     shape: tuple[int, int], panel_height: float, frame: Frame, **shared: Any
 ) -> tuple[Figure, SubFigure, list[list[Axes]]]:
-    """A figure of lines × columns panels, each of that height in inches, in a frame.
+    """Return a figure with a grid of panels (`shape`: lines, columns) in a frame.
 
-    Returns the figure, the part of it that holds the panels, and the panels by line. The
-    legend is above them, or beside a single wide one.
+    `panel_height` is in inches. The result is the figure, the subfigure with the panels, and the
+    panels by line. The legend is above the panels, or beside a single wide panel.
     """
     for line in frame.legend:
         line.set_label(wrapped(str(line.get_label()), frame.width - 0.5, 8.0, _LETTER))
@@ -94,9 +94,9 @@ def sheet(
 
 @dataclass(frozen=True)
 class Grid:
-    """Where panels stand: a line for each name, a column for each problem, if several.
+    """Places of panels: a line for each name, a column for each problem.
 
-    With one problem the names are spread over lines and columns.
+    With one problem, the names fill lines and columns.
     """
 
     names: tuple[str, ...]
@@ -105,7 +105,7 @@ class Grid:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Lines and columns."""
+        """Lines and columns of the grid."""
         if len(self.problems) > 1:
             return len(self.names), len(self.problems)
         many = len(self.names) > _MANY
@@ -113,35 +113,36 @@ class Grid:
         return spread_out(len(self.names), self._each(columns) if many else columns)
 
     def _each(self, most: int) -> int:
-        """Columns for many names: one for each setting where methods have as many of them."""
+        """Return the columns for many names: one for each setting, if all methods have as many."""
         counts = set(Counter(name.split(", ")[0] for name in self.names).values())
         return counts.pop() if len(counts) == 1 and 1 < max(counts) <= most else most
 
     @property
     def panel_height(self) -> float:
-        """Inches."""
+        """Height of a panel in inches."""
         if self.shape[0] == 1:
             return 1.7
         plain = 1.05 if len(self.problems) > 1 else 1.4
         return min(plain, max(_PAGE / self.shape[0], _LEAST_SMALL))
 
     def place(self, name: str, problem: str) -> tuple[int, int]:
-        """Line and column of a panel."""
+        """Return line and column of a panel."""
         if len(self.problems) > 1:
             return self.names.index(name), self.problems.index(problem)
         return divmod(self.names.index(name), self.shape[1])
 
     @property
     def ticks(self) -> int:
-        """How many round numbers stand upright at a panel."""
+        """Number of ticks on the vertical axis of a panel."""
         return 5 if self.panel_height >= 1 else 2
 
     def finish(
         self, lines: list[list[Axes]], shown: dict[tuple[int, int], str], beside: float = 0.25
     ) -> None:
-        """Titles of lines and columns, and tick labels where no panel is below or beside.
+        """Draw titles of lines and columns, and tick labels at the outer panels.
 
-        `beside`: inches of a panel's width that its title cannot have.
+        `shown` has the names of the panels in use. A title leaves `beside` inches of the panel's
+        width free.
         """
         for line, row in enumerate(lines):
             for column, ax in enumerate(row):
@@ -164,7 +165,7 @@ class Grid:
 
 
 def wrapped(text: str, width: float, size: float, letter: float) -> str:
-    """Text in lines of that width in inches, a letter taken to be so wide unless it is wider."""
+    """Wrap text to `width` inches at font size `size`; `letter` is the least width of a letter."""
     letters = max(4, int(width / letter))
     while letters > 4 and any(
         inches(line, size) > width for line in fill(text, letters).split("\n")
@@ -175,7 +176,7 @@ def wrapped(text: str, width: float, size: float, letter: float) -> str:
 
 @lru_cache(maxsize=4096)
 def inches(text: str, size: float = 8.0) -> float:
-    """How wide the widest of its lines is written."""
+    """Return the width of the widest line of a text, in inches."""
     lines = [line for line in text.split("\n") if line.strip()]
     font = FontProperties(family=rcParams["font.family"])
     paths = (TextPath((0, 0), line.replace("$", "S"), size, prop=font) for line in lines)
@@ -183,39 +184,39 @@ def inches(text: str, size: float = 8.0) -> float:
 
 
 def spread_out(count: int, columns: int) -> tuple[int, int]:
-    """Lines and columns for so many panels, no more columns than that."""
+    """Return lines and columns for `count` panels, with at most `columns` columns."""
     columns = min(columns, count)
     return ceil(count / columns), columns
 
 
 def abreast(count: int, width: float, *, each_explains: bool = False) -> tuple[int, int]:
-    """Lines and columns for so many panels of curves; with legends of their own, one a line."""
+    """Return lines and columns for `count` panels of curves; with own legends, one column."""
     narrow = width < _NARROW
     columns = (1 if narrow else 2) if count <= 6 else (2 if narrow else 3)
     return spread_out(count, 1 if each_explains else columns)
 
 
 def tall(height: float, shape: tuple[int, int], width: float) -> float:
-    """Inches of a panel that has so much where there are few lines, less where a page would end.
+    """Return the height of a panel in inches: `height`, or less if many lines fill the page.
 
-    On a narrow sheet titles take more lines, and a phone scrolls.
+    The least height is larger on a narrow sheet: titles have more lines there, and phones scroll.
     """
     return min(height, max(_PAGE / shape[0], _LEAST if width >= _NARROW else _LEAST_NARROW))
 
 
 def ticked(ax: Axes, most: int, height: float) -> None:
-    """Round numbers upright, as many as fit a panel of so many inches, its words included."""
+    """Set at most `most` round ticks on the vertical axis, as many as fit `height` inches."""
     room = max(2, int((height - 0.45) / 0.17))
     ax.yaxis.set_major_locator(MaxNLocator(min(most, room), steps=[1, 2, 5, 10]))
 
 
 def titled(ax: Axes, title: str, width: float) -> None:
-    """A panel's title, in lines where it is wider than its panel of so many inches."""
+    """Set the title of a panel of `width` inches, wrapped to fit."""
     ax.set_title(wrapped(title, width - 0.55, 9.0, 0.05))
 
 
 def explained(ax: Axes, handles: Sequence[Line2D], width: float) -> None:
-    """A legend of a panel's own, at its right."""
+    """Draw the legend of one panel at its right."""
     small = width < _BESIDE
     for line in handles:
         line.set_label(wrapped(str(line.get_label()), 0.32 * width - 0.3, 8.0, _LETTER))
@@ -231,14 +232,14 @@ def explained(ax: Axes, handles: Sequence[Line2D], width: float) -> None:
 
 
 def handle(look: Look, label: str | None = None) -> Line2D:
-    """A line of the legend."""
+    """Return an entry of the legend."""
     return Line2D([], [], label=label or look.label, **_drawn(look))
 
 
 def look(method: str, variant: int, ablation: str, *, plain: bool = False) -> Look:
-    """Colour and marker of a method's setting; an ablation is told by its line.
+    """Return colour, marker and line of a method's setting; the line shows the ablation.
 
-    A plain one is not its method's: the next of the palette.
+    If `plain`, the colour is number `variant` of the palette, not the method's.
     """
     palette = [*style.METHODS.values()]
     own = palette[variant % len(palette)] if plain else style.look(method)
@@ -248,14 +249,14 @@ def look(method: str, variant: int, ablation: str, *, plain: bool = False) -> Lo
 def looks(
     curves: Sequence[Curve], named: Mapping[Setting, tuple[str, int]], by: Split
 ) -> dict[Curve, Look]:
-    """The looks of the curves of one panel."""
+    """Return the look of each curve of one panel."""
     plain = by.recoloured([key[0] for key, _ in curves])
-    found = {}
+    by_curve = {}
     for n, (key, ablation) in enumerate(curves):
         number = n if plain and by.each_explains else named[key][1]
-        told = "none" if "ablation" in by.columns else ablation
-        found[key, ablation] = look(key[0], number, told, plain=plain)
-    return found
+        shown = "none" if "ablation" in by.columns else ablation
+        by_curve[key, ablation] = look(key[0], number, shown, plain=plain)
+    return by_curve
 
 
 def _ablated(plain: Look, ablation: str) -> Look:
@@ -265,19 +266,19 @@ def _ablated(plain: Look, ablation: str) -> Look:
 
 
 def dense_handles(dense: Iterable[Dense]) -> list[Line2D]:
-    """Lines of the legend for dense networks, one for each label."""
-    names = list(dict.fromkeys(one.label for one in dense))
+    """Return the legend entries of dense networks, one for each label."""
+    names = list(dict.fromkeys(line.label for line in dense))
     return [handle(dense_look(n), label) for n, label in enumerate(names)]
 
 
 def dense_look(number: int) -> Look:
-    """The look of the dense network under the n-th recipe, from 0."""
+    """Return the look of the dense network of the n-th recipe, from 0."""
     shades = (style.DENSE.colour, style.lighter(style.DENSE.colour, 0.5))
     return Look(shades[number % 2], "", "", style.variant(style.DENSE, number + 1).line)
 
 
 def curve(axes: Axes, points: Iterable[Mark], look: Look, **marks: Any) -> None:
-    """Means joined by a line, with the spread as a band where there is one."""
+    """Draw means joined by a line, with the spread as a band."""
     points = list(points)
     places = [point.x for point in points]
     axes.plot(places, [point.shown.centre for point in points], **_drawn(look), **marks)
@@ -288,25 +289,25 @@ def curve(axes: Axes, points: Iterable[Mark], look: Look, **marks: Any) -> None:
 
 
 def spot(axes: Axes, x: float, shown: Summary, look: Look, beside: float = 0.0) -> None:
-    """One mean, its spread as a line through it; drawn so many points (1/72 in) beside x."""
+    """Draw one mean with its spread as a line, `beside` points (1/72 inch) right of x."""
     drawn = axes.plot([x, x], _band(shown), color=look.colour, alpha=0.6, linewidth=1.0)
     drawn += axes.plot([x], [shown.centre], **{**_drawn(look), "linestyle": "none"})
     moved = ScaledTranslation(beside / 72, 0, axes.figure.dpi_scale_trans)
     for line in drawn:
-        line.set_transform(axes.transData + moved)  # limits are those of the data
+        line.set_transform(axes.transData + moved)  # the limits of the axis follow the data
 
 
 def dense_line(axes: Axes, dense: Sequence[Dense], names: Sequence[str]) -> None:
-    """The dense network of each recipe: a line over the whole width, with its spread."""
-    for one in dense:
-        look = dense_look(names.index(one.label))
-        axes.axhline(one.shown.centre, **{**_drawn(look), "linewidth": 0.9, "zorder": 1.5})
-        low, high = _band(one.shown)
+    """Draw the dense network of each recipe: a line over the whole width, with its spread."""
+    for line in dense:
+        look = dense_look(names.index(line.label))
+        axes.axhline(line.shown.centre, **{**_drawn(look), "linewidth": 0.9, "zorder": 1.5})
+        low, high = _band(line.shown)
         axes.axhspan(low, high, color=look.colour, alpha=0.12, linewidth=0)
 
 
 def weights_remaining(axes: Axes, densities: Iterable[float], room: int) -> None:
-    """A log axis of density, sparser to the right, with ticks at the data's own values."""
+    """Set a log axis of density, sparser to the right, with ticks at the data's values."""
     shown = sorted({1.0, *densities}, reverse=True)
     axes.set_xscale("log")
     low, high = shown[-1], max(shown[0], shown[-1] * 1.5)
@@ -335,13 +336,13 @@ def _drawn(look: Look) -> dict[str, Any]:
 
 
 def _band(shown: Summary) -> tuple[float, float]:
-    """Low and high; a band of no height where there is no spread."""
+    """Return the ends of the band; both are the mean if there is no spread."""
     low = shown.centre if shown.low is None else shown.low
     return low, shown.centre if shown.high is None else shown.high
 
 
 def _thinned(densities: list[float], room: int) -> list[float]:
-    """Ticks with at least a share of the axis between them, both ends kept."""
+    """Return ticks that are at least 1/room of the axis apart, with both ends."""
     gap = log10(densities[0] / densities[-1]) / room
     ticks = [densities[0]]
     for density in densities[1:-1]:
@@ -351,7 +352,7 @@ def _thinned(densities: list[float], room: int) -> list[float]:
 
 
 def _columns(frame: Frame) -> int:
-    """As many as fit; matplotlib fills columns one after the other, and fits each to its words."""
+    """Return the most columns of the legend that fit; matplotlib fills column after column."""
     widths = [0.52 + inches(str(line.get_label())) for line in frame.legend]
     for columns in range(len(widths), 1, -1):
         if sum(max(part) for part in _filled(widths, columns)) <= frame.width:
@@ -374,7 +375,7 @@ def _legend_height(frame: Frame) -> float:
 
 
 def _fits_beside(frame: Frame, height: float) -> bool:
-    """Whether a legend of several lines stands beside a panel without being cut or pressing it."""
+    """Return whether the legend fits beside a single panel."""
     count = len(frame.legend)
     tall = _LINE * (count + (frame.legend_title is not None)) <= height
     widest = max((inches(str(line.get_label())) for line in frame.legend), default=0.0)

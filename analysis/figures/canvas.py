@@ -1,4 +1,4 @@
-"""What panels are laid out on: the same place at every drawing, to the last bit."""
+"""Figure with a deterministic layout: every drawing gives the same bytes."""
 
 from io import BytesIO
 from typing import Any
@@ -13,7 +13,7 @@ _DIGITS = 9
 
 
 class Sheet(Figure):
-    """A figure of that width and height in inches, which a notebook shows in our style."""
+    """Figure of given width and height (inches); a notebook shows it in our style."""
 
     def __init__(self, width: float, height: float) -> None:
         super().__init__(figsize=(width, height), layout=_Steady())
@@ -26,7 +26,7 @@ class Sheet(Figure):
 
 
 class _Steady(ConstrainedLayoutEngine):
-    """Its solver ends a last bit apart from one drawing to the next; files show that."""
+    """Layout with rounded positions: the solver's last bits differ between drawings."""
 
     def __init__(self) -> None:
         super().__init__(w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.02)
@@ -36,7 +36,7 @@ class _Steady(ConstrainedLayoutEngine):
         for ax in fig.axes:
             ends = ax.get_position(original=True).get_points()
             ax.set_position(Bbox(ends.round(_DIGITS)))
-            ax.set_in_layout(True)  # a position that is set takes it out
+            ax.set_in_layout(True)  # set_position removes the axes from the layout
         for part in fig.subfigs:
             part.bbox_relative.set(Bbox(part.bbox_relative.get_points().round(_DIGITS)))
             for text in part.texts:

@@ -1,4 +1,4 @@
-"""What the facts of every figure have in common."""
+"""Fields that the facts of every figure have."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,20 +10,25 @@ from analysis.selection.options import Options
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
-    """The runs behind a figure, its footnote, width in inches and title."""
+class BaseFacts:
+    """Base of each figure's facts: keys of the runs behind it, footnote, width (inches), title."""
 
-    runs: tuple[str, ...]
+    runs: tuple[str, ...] = ()
     note: str
     width: float
     title: str | None = None
 
 
-def common(chosen: selection.Selection, counts: Iterable[int], options: Options) -> dict[str, Any]:
-    """Fields of Facts, for means of so many replicates."""
+def base_fields(
+    chosen: selection.Selection, counts: Iterable[int], options: Options, remarks: str = ""
+) -> dict[str, Any]:
+    """Return the fields of BaseFacts for a selection of trials.
+
+    `counts` are numbers of replicates behind the means; the footnote ends with `remarks`.
+    """
     return {
         "runs": chosen.runs,
-        "note": selection.footnote(chosen, counts, options.spread),
+        "note": selection.footnote(chosen, counts, options.spread) + remarks,
         "width": style.WIDTHS[options.width],
         "title": options.title,
     }

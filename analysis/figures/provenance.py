@@ -1,4 +1,4 @@
-"""Where a figure's file comes from, read back from the file alone."""
+"""Provenance of a figure, read from its file."""
 
 import json
 import re
@@ -21,16 +21,16 @@ _LETTERS = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
 
 def trace(path: str | Path) -> dict[str, Any]:
-    """Provenance of a PDF, PNG or SVG that `draw` wrote.
+    """Return the provenance in a PDF, PNG or SVG that `draw` wrote.
 
-    Names its figure, options, sweep and revision, the SQL, how many runs are behind it and
-    their digest, and the versions of the code that computed them; for published numbers drawn
-    again, the source and its file's SHA-256.
+    It names figure, options, sweep, revision and SQL, the number of runs and their digest, and
+    the versions of the code that computed them. For published numbers, it names the source and
+    the SHA-256 of its file.
 
     Raises
     ------
     FigureError
-        When the file cannot be read or says nothing of the kind.
+        When the file cannot be read or has no provenance.
     """
     try:
         content = Path(path).read_bytes()
@@ -47,21 +47,21 @@ def trace(path: str | Path) -> dict[str, Any]:
 
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Why a file of provenance `before` is stale where it would be `now`; empty when fresh."""
-    found = []
+    """Return why a file of provenance `before` is stale, if it would be `now`; empty if fresh."""
+    reasons = []
     if before.get("revision") != now["revision"]:
-        found.append("the sweep asks for other trials now")
+        reasons.append("the sweep has other trials now")
     if before.get("digest") != now["digest"]:
-        count, there = before.get("runs"), now["runs"]
+        earlier, later = before.get("runs"), now["runs"]
         same = "the same number of runs, other results or other runs"
-        found.append(same if count == there else f"{count} runs behind it then, {there} now")
-    for entry, said in _ASKED.items():
+        reasons.append(same if earlier == later else f"{earlier} runs behind it then, {later} now")
+    for entry, reason in _REASONS.items():
         if before.get(entry) != now.get(entry):
-            found.append(said)
-    return found
+            reasons.append(reason)
+    return reasons
 
 
-_ASKED = {
+_REASONS = {
     "figure": "another figure",
     "sweep": "another sweep",
     "options": "other options",
@@ -76,17 +76,20 @@ def _texts(content: bytes) -> Iterator[bytes]:
     elif content.startswith(b"%PDF"):
         yield from _of_pdf(content)
     else:
-        for found in _DESCRIBED.finditer(content):
-            yield unescape(found.group(1).decode(errors="replace")).encode()
+        for match in _DESCRIBED.finditer(content):
+            yield unescape(match.group(1).decode(errors="replace")).encode()
 
 
 def _of_pdf(content: bytes) -> Iterator[bytes]:
-    for found in _KEYWORDS.finditer(content):
-        yield _ESCAPED.sub(lambda m: _LETTERS.get(m.group(1), m.group(1)), found.group(1))
+    for match in _KEYWORDS.finditer(content):
+        yield _ESCAPED.sub(lambda m: _LETTERS.get(m.group(1), m.group(1)), match.group(1))
 
 
 def _of_png(content: bytes) -> Iterator[bytes]:
-    """Chunks are length, type, data, checksum; text chunks are key, NUL, text."""
+    """Yield the texts under our key.
+
+    A chunk is length, type, data and checksum. A text chunk is key, NUL and text.
+    """
     position = 8
     while position + 8 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, position)

@@ -1,4 +1,4 @@
-"""Published curves, and those of them that one's own can be laid beside."""
+"""Published curves, and those with the problems and methods of a figure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,14 +11,14 @@ from analysis.style import Dashes
 from tombola.errors import PublishedError
 
 LINE: Dashes = (0, (1, 1.4))
-"""How published curves are drawn where they are beside one's own."""
+"""Line of published curves beside computed ones."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A method as it was published, densest point first: means and extremes, per cent.
+    """Published curve of a method, densest point first: means and extremes, per cent.
 
-    Its names are the reference's own, or ours once `translated`.
+    Names are those of the reference, or ours after `translated`.
     """
 
     reference: str
@@ -29,17 +29,17 @@ class Curve:
 
     @property
     def cited(self) -> str:
-        """Who published it: authors and year."""
+        """Authors and year."""
         return reference.about(self.reference).cited
 
 
 def curves(name: str) -> tuple[Curve, ...]:
-    """The curves of a reference, under its own names, in its order.
+    """Return the curves of a reference, under its own names, in its order.
 
     Raises
     ------
     PublishedError
-        When it has none.
+        When the reference has no curves.
     """
     if not reference.about(name).has_curves:
         raise PublishedError(
@@ -49,7 +49,7 @@ def curves(name: str) -> tuple[Curve, ...]:
         reference.load(name).to_pylist(),
         lambda row: of(row, ("dataset", "architecture", "method")),
     )
-    found = []
+    tidy = []
     for (dataset, network, method), rows in groups.items():
         by_compression = grouped(rows, lambda row: row["log10_compression"])
         points = tuple(
@@ -59,50 +59,50 @@ def curves(name: str) -> tuple[Curve, ...]:
             )
             for exponent, members in sorted(by_compression.items())
         )
-        found.append(Curve(name, dataset, network, method, points))
-    return tuple(found)
+        tidy.append(Curve(name, dataset, network, method, points))
+    return tuple(tidy)
 
 
 def translated(name: str) -> tuple[Curve, ...]:
-    """Its curves under our names; networks that we do not have (or have twice) are left out."""
+    """Return the curves of a reference under our names, without networks that we lack."""
     known = reference.about(name)
-    named = [(one, known.ours(one.dataset, one.network)) for one in curves(name)]
-    return tuple(replace(one, dataset=ours[0], network=ours[1]) for one, ours in named if ours)
+    named = [(curve, known.ours(curve.dataset, curve.network)) for curve in curves(name)]
+    return tuple(replace(curve, dataset=ours[0], network=ours[1]) for curve, ours in named if ours)
 
 
 def beside(names: Iterable[str], panels: Sequence[Panel]) -> tuple[Curve, ...]:
-    """Published curves of the problems and methods that panels show, as far as they reach."""
+    """Return published curves of the panels' problems and methods, within their densities."""
     wanted = [
-        (panel, {one.method for one in panel.series if one.ablation == "none"}) for panel in panels
+        (panel, {own.method for own in panel.series if own.ablation == "none"}) for panel in panels
     ]
-    found = []
-    for curve in (one for name in names for one in translated(name)):
+    matches = []
+    for curve in (curve for name in names for curve in translated(name)):
         for panel, methods in wanted:
             same = (panel.dataset, panel.network) == (curve.dataset, curve.network)
             if same and curve.method in methods:
                 points = tuple(p for p in curve.points if p.density >= _lowest(panel))
-                found.append(replace(curve, points=points))
-    return tuple(dict.fromkeys(found))
+                matches.append(replace(curve, points=points))
+    return tuple(dict.fromkeys(matches))
 
 
 def footnote(names: Iterable[str], shown: Sequence[Curve]) -> str:
-    """What must be said of the published numbers of these names, of which so much is shown."""
-    said = []
+    """Return the footnote on published numbers: sources, caveats and remarks on shown methods."""
+    sentences = []
     for name in dict.fromkeys(names):
         known = reference.about(name)
-        methods = {one.method for one in shown if one.reference == name}
+        methods = {curve.method for curve in shown if curve.reference == name}
         if not methods:
-            said.append(f" {known.cited} published none of these curves.")
+            sentences.append(f" {known.cited} published none of these curves.")
             continue
         remarks = [text for method, text in known.remarks.items() if method in methods]
         text = " ".join([*known.caveats[:1], *remarks])
-        said.append(f" Published ({known.cited}): {text[0].lower()}{text[1:]}")
-    return "".join(said)
+        sentences.append(f" Published ({known.cited}): {text[0].lower()}{text[1:]}")
+    return "".join(sentences)
 
 
 # ---------------------------------------------------------------- details
 
 
 def _lowest(panel: Panel) -> float:
-    """The sparsest density of a panel, less what rounding may have taken."""
-    return min(p.density for one in panel.series for p in one.points) * 0.99
+    """Return the sparsest density of a panel, with room for rounding."""
+    return min(p.density for curve in panel.series for p in curve.points) * 0.99

@@ -1,4 +1,4 @@
-"""Figures to files that say where they come from, the same bytes from the same store."""
+"""Files of figures with their provenance; the same store gives the same bytes."""
 
 import hashlib
 import io
@@ -32,14 +32,14 @@ def about(
     sql: str,
     runs: tuple[str, ...],
 ) -> str:
-    """JSON: the figure, its SQL and options, the runs behind it and the code that made them.
+    """Return the provenance of a figure as JSON: SQL, options, runs and versions of the code.
 
-    `digest` is the SHA-256 of the runs' keys and of what came out of each, sorted by key;
-    published numbers that are shown beside them enter by the SHA-256 of their file.
+    `digest` is the SHA-256 of the keys and result digests of the runs, sorted by key. `references`
+    has the SHA-256 of each file of published numbers.
     """
     behind = connection.execute(_BEHIND, {"runs": list(runs)}).fetchone() or (None, None)
     revision = connection.execute(_REVISION, [sweep]).fetchone() or (None,)
-    shown = {one: reference.sha256_of(one) for one in given.get("reference") or ()}
+    shown = {other: reference.sha256_of(other) for other in given.get("reference") or ()}
     return json.dumps(
         {
             "figure": name,
@@ -63,21 +63,21 @@ def save(
     stem: Path,
     formats: Iterable[str] = ("pdf", "png"),
 ) -> list[Path]:
-    """Draw the facts as `stem`.pdf and so on, with their provenance as metadata."""
+    """Draw the facts into `stem`.pdf and so on, with their provenance as metadata."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in formats]
     with style.style():
-        for path in paths:  # each afresh: a layout depends on the one before it
+        for path in paths:  # a new figure for each file: a layout depends on earlier ones
             metadata = _UNDATED[path.suffix] | {_KEYS[path.suffix]: about}
             draw(facts).savefig(path, metadata=metadata)
     return paths
 
 
 def svg(draw: Callable[[Any], Any], facts: Any, prefix: str) -> str:
-    """An `<svg>` element to stand in a page, its letters as shapes.
+    """Return an `<svg>` element for a page, with letters as shapes.
 
-    No style sheet is in it, and ids begin with the prefix: either would reach beyond it. They
-    are numbered, as matplotlib's have addresses in memory in them.
+    It has no style sheet, and its ids begin with the prefix, so it does not affect the rest of the
+    page. Ids are numbered, because matplotlib's contain memory addresses.
     """
     undated = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with style.style(), io.StringIO() as file:

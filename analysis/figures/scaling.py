@@ -1,4 +1,4 @@
-"""How a launch would scale: time and utilisation against the number of workers."""
+"""Figure of simulated launches: time and utilisation against the number of workers."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from tombola.errors import FigureError
 
 
 class Point(Protocol):
-    """A simulated launch (orchestrator.scheduling.simulate.Simulated), as far as it is drawn."""
+    """Drawn fields of a simulated launch (orchestrator.scheduling.simulate.Simulated)."""
 
     @property
     def workers(self) -> int: ...
@@ -27,7 +27,7 @@ class Point(Protocol):
 
 
 def draw(points: Sequence[Point], what: str) -> Sheet:
-    """Makespan and its lower bound in hours, and utilisation, against the number of workers."""
+    """Draw makespan and its lower bound (hours), and utilisation, against the number of workers."""
     sheet = Sheet(style.WIDTHS["iclr"], 2.1)
     time, use = sheet.subplots(1, 2)
     workers = [point.workers for point in points]
@@ -55,15 +55,15 @@ def draw(points: Sequence[Point], what: str) -> Sheet:
 
 
 def write(points: Sequence[Point], what: str, path: Path, about: dict[str, object]) -> None:
-    """Draw into a file, whose metadata say what was simulated.
+    """Draw into a file whose metadata describe the simulation.
 
     Raises
     ------
     FigureError
-        When the file's name ends in nothing that figures are written as.
+        When the suffix of the file is no format of figures.
     """
     suffix = path.suffix.removeprefix(".")
     if suffix not in FORMATS:
         raise FigureError(f"{path}: figures are written as {', '.join(FORMATS)}")
-    told = json.dumps({"figure": "what-if", **about}, sort_keys=True)
-    save.save(lambda facts: draw(facts, what), points, told, path.with_suffix(""), (suffix,))
+    provenance = json.dumps({"figure": "what-if", **about}, sort_keys=True)
+    save.save(lambda facts: draw(facts, what), points, provenance, path.with_suffix(""), (suffix,))

@@ -1,4 +1,4 @@
-"""From a figure's provenance back to the store: the runs behind it, and whether it is fresh."""
+"""Comparison of a figure's file with a store: the runs behind it, and whether it is fresh."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -9,8 +9,9 @@ import duckdb
 import pyarrow as pa
 
 from analysis import figures, reference
-from analysis.database import connection as results
 from analysis.database import sql
+from analysis.database.connection import connect, count, scanning
+from analysis.database.rows import Row, query_rows
 from analysis.selection import options, selection
 from tombola.errors import FigureError, TombolaError
 
@@ -33,10 +34,9 @@ _SHORT = 12
 
 
 class Standing(NamedTuple):
-    """How a figure's file stands to a store, and why.
+    """State of a figure's file for a store, and the reasons.
 
-    `unknown`: the store has nothing that it was drawn from; `foreign`: it does not say what it
-    comes from.
+    `unknown`: the store lacks the sweep of the figure. `foreign`: the file has no provenance.
     """
 
     word: Literal["fresh", "stale", "unknown", "foreign"]
@@ -44,59 +44,59 @@ class Standing(NamedTuple):
 
 
 def standings(store: str | Path, places: Iterable[Path]) -> dict[Path, Standing]:
-    """Each file, and each PDF, PNG and SVG below a folder, by what the file itself says.
+    """Return the standing of each file, and of each PDF, PNG and SVG below a folder.
 
     Raises
     ------
     FigureError
-        When a place is not there.
+        When a file or folder does not exist.
     StoreError
         When the store is missing or damaged.
     """
-    said = {path: _said(path) for place in places for path in _pictures(place)}
-    with results.scanning(store), results.connect(store) as connection:
+    texts = {path: _provenance(path) for place in places for path in _pictures(place)}
+    with scanning(store), connect(store) as connection:
         known = _known(connection)
-        # Each once: the PDF and the PNG of a figure say the same.
-        found = {one: _standing(connection, known, json.loads(one)) for one in set(said.values())}
-    return {path: found[one] for path, one in said.items()}
+        # Each text once: the PDF and the PNG of a figure have the same.
+        by_text = {t: _standing(connection, known, json.loads(t)) for t in set(texts.values())}
+    return {path: by_text[text] for path, text in texts.items()}
 
 
 def sweeps(store: str | Path) -> set[str]:
-    """Names of the sweeps that a store knows."""
-    with results.count(store) as connection:
+    """Return the names of the sweeps in a store."""
+    with count(store) as connection:
         return _known(connection)
 
 
 def runs(connection: duckdb.DuckDBPyConnection, about: dict[str, Any]) -> pa.Table:
-    """What answers each trial that the figure's own SQL selects now, point by point.
+    """Return a row for each trial that the figure's own SQL selects now.
 
-    `key` is the beginning of the key of the run, or of the mask where nothing was trained;
-    `density` the requested one, `accuracy` top-1 on test at the last step, a fraction.
+    `key` is the beginning of the key of the run, or of the mask if nothing was trained. `density`
+    is the requested density. `accuracy` is top-1 on test at the last step, a fraction.
 
     Raises
     ------
     TombolaError
-        When the figure or its SQL is not one that this version knows, or selects nothing.
+        When this version does not know the figure or its SQL, or the SQL selects nothing.
     """
     given = _given(about)
-    chosen: Sequence[selection.Row]
+    chosen: Sequence[Row]
     if isinstance(given, options.Options):
         chosen = _chosen(connection, about, given)
     else:
         chosen = _shown(connection, about)
-    found = {(row["trial"], selection.answer(row)): row for row in sorted(chosen, key=_order)}
-    keys = sorted({key for _, key in found})
+    by_key = {(row["trial"], selection.answer(row)): row for row in sorted(chosen, key=_order)}
+    keys = sorted({key for _, key in by_key})
     where = {key: rest for key, *rest in connection.execute(_WHERE, {"keys": keys}).fetchall()}
     columns = _RUNS.names
     rows = [
         dict(zip(columns, _point(row, key, where.get(key, [None] * 3)), strict=True))
-        for (_, key), row in found.items()
+        for (_, key), row in by_key.items()
     ]
     return pa.Table.from_pylist(rows, _RUNS)
 
 
 def changes(connection: duckdb.DuckDBPyConnection, about: dict[str, Any]) -> list[str]:
-    """Why the figure would be another if it were drawn now; empty when it is fresh."""
+    """Return why a figure would differ if it were drawn now; empty if it is fresh."""
     given = about.get("options") or {}
     _given(about)
     try:
@@ -107,16 +107,16 @@ def changes(connection: duckdb.DuckDBPyConnection, about: dict[str, Any]) -> lis
 
 
 def is_published(about: dict[str, Any]) -> bool:
-    """Whether it shows published numbers alone, which no run is behind."""
+    """Return whether a figure shows only published numbers, without runs."""
     return "sha256" in about
 
 
 def published_changes(about: dict[str, Any]) -> list[str]:
-    """Why such a figure would be another if it were drawn now; empty when it is fresh."""
+    """Return why a figure of published numbers would differ if drawn now; empty if fresh."""
     name = str(about["figure"]).removeprefix("reference ")
     if reference.sha256_of(name) == about["sha256"]:
         return []
-    return ["the published numbers that come with this version are others"]
+    return ["this version has other published numbers"]
 
 
 # ---------------------------------------------------------------- details
@@ -131,11 +131,11 @@ def _pictures(place: Path) -> list[Path]:
         raise FigureError(f"{place}: no such file or folder")
     if not place.is_dir():
         return [place]
-    endings = {f".{one}" for one in figures.FORMATS}
+    endings = {f".{suffix}" for suffix in figures.FORMATS}
     return sorted(path for path in place.rglob("*") if path.suffix in endings)
 
 
-def _said(path: Path) -> str:
+def _provenance(path: Path) -> str:
     try:
         return json.dumps(figures.trace(path), sort_keys=True)
     except FigureError:
@@ -154,47 +154,45 @@ def _standing(
         return Standing("unknown", [f"the store has no sweep {about.get('sweep')}"])
     try:
         why = published_changes(about) if published else changes(connection, about)
-    except TombolaError as error:  # a figure, an option, a reference that there was once
+    except TombolaError as error:  # a figure, an option or a reference of an earlier version
         why = [str(error)]
     return Standing("stale", why) if why else Standing("fresh")
 
 
 def _chosen(
     connection: duckdb.DuckDBPyConnection, about: dict[str, Any], given: options.Options
-) -> Sequence[selection.Row]:
-    """Trials that the figure's own SQL selects: its first statement, where there are several."""
-    first, *_ = sql.admitted(about["sql"])  # a file from anywhere says it
+) -> Sequence[Row]:
+    """Select the trials of the figure by its own SQL: its first statement, if several."""
+    first, *_ = sql.admitted(about["sql"])  # the file may come from anyone
     try:
         return selection.choose(connection, about["sweep"], given, first).rows
     except (duckdb.Error, KeyError) as error:
-        said = str(error).splitlines()[0]
-        raise FigureError(f"the figure's SQL is of another version: {said}") from None
+        reason = str(error).splitlines()[0]
+        raise FigureError(f"the figure's SQL is of another version: {reason}") from None
 
 
-def _shown(connection: duckdb.DuckDBPyConnection, about: dict[str, Any]) -> Sequence[selection.Row]:
-    """Trials that are answered by what a figure shows that is not of trials but of tasks."""
+def _shown(connection: duckdb.DuckDBPyConnection, about: dict[str, Any]) -> Sequence[Row]:
+    """Return the trials behind a figure that shows tasks, such as a timeline."""
     given = about.get("options") or {}
     facts = figures.select(connection, about["sweep"], about["figure"], given)
-    cursor = connection.execute(selection.SQL, {"sweep": about["sweep"]})
-    names = [column[0] for column in cursor.description or ()]
-    rows = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+    rows = query_rows(connection, selection.SQL, {"sweep": about["sweep"]})
     return [row for row in rows if selection.answer(row) in set(facts.runs)]
 
 
 def _given(about: dict[str, Any]) -> options.AnyOptions:
-    """The options that the file says it was drawn with, once they hold."""
+    """Return the options in the provenance, after checking them."""
     name, given = str(about["figure"]), about.get("options") or {}
-    found = options.problems({name: given})
-    if found or not isinstance(about.get("sql"), str) or not isinstance(about.get("sweep"), str):
-        raise FigureError(f"not a figure of this version: {(found or ['no SQL or sweep'])[0]}")
+    problems = options.problems({name: given})
+    if problems or not isinstance(about.get("sql"), str) or not isinstance(about.get("sweep"), str):
+        raise FigureError(f"not a figure of this version: {(problems or ['no SQL or sweep'])[0]}")
     return options.made(name, given)
 
 
-def _order(row: selection.Row) -> tuple[Any, ...]:
+def _order(row: Row) -> tuple[Any, ...]:
     return *selection.of(row, _CURVE), -row["requested_density"], row["replicate"]
 
 
-def _point(row: selection.Row, key: str, where: list[Any]) -> tuple[Any, ...]:
+def _point(row: Row, key: str, where: list[Any]) -> tuple[Any, ...]:
     return (
         *selection.of(row, (*_CURVE, "requested_density", "replicate")),
         key[:_SHORT],

@@ -1,8 +1,8 @@
-"""What a sweep can answer of the field's reporting checklist, with the evidence in words.
+"""Reporting checklist of the field, answered for a sweep, with the evidence in words.
 
 The checklist is that of Blalock et al. 2020, "What is the State of Neural Network Pruning?"
-(ShrinkBench), with what any comparison of trained networks should show beside it. Only what
-is in the store counts, so a sweep that has not run yet leaves most of it unanswered.
+(ShrinkBench), with a few points that hold for any comparison of trained networks. Only results in
+the store count, so most points of a sweep that has not run are not answered.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from typing import Literal
 
 import duckdb
 
-from analysis.database import connection as results
+from analysis.database.connection import figures_of
 from analysis.lint.evidence import Evidence, read
 from analysis.lint.rules import RULES, Answer
 
@@ -21,7 +21,7 @@ Outcome = Literal["ok", "warning", "not answered"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One point of the checklist: its answer, and a sentence that says why."""
+    """One point of the checklist: its answer, and a sentence with the evidence."""
 
     rule: str
     answer: Answer
@@ -29,24 +29,24 @@ class Finding:
 
     @property
     def outcome(self) -> Outcome:
-        """The answer as a check has it: everything but yes is a warning, where it can be told."""
+        """Outcome of the check: `ok` for yes, `warning` for partly and no."""
         if self.answer == "not answered":
             return "not answered"
         return "ok" if self.answer == "yes" else "warning"
 
 
 def lint(connection: duckdb.DuckDBPyConnection, sweep: str) -> tuple[Finding, ...]:
-    """Every rule's finding for a sweep, in the order of RULES.
+    """Return the finding of every rule for a sweep, in the order of RULES.
 
     Raises
     ------
     StoreError
-        When the store does not know the sweep.
+        When the store has no such sweep.
     """
-    results.figures_of(connection, sweep)
+    figures_of(connection, sweep)
     return judge(read(connection, sweep))
 
 
 def judge(evidence: Evidence) -> tuple[Finding, ...]:
-    """The same from rows alone."""
+    """Return the findings from the rows of a sweep."""
     return tuple(Finding(rule, *check(evidence)) for rule, check in RULES.items())

@@ -1,13 +1,11 @@
-"""What the rules of the checklist look at: rows of one sweep."""
+"""Evidence for the rules of the checklist: rows of one sweep."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import duckdb
 
+from analysis.database.rows import Row, query_rows
 from tombola.store.settings import SETTING
-
-Row = dict[str, Any]
 
 PAIR = ("dataset", "network")
 
@@ -29,34 +27,28 @@ WHERE key IN (SELECT unnest([run_key, mask_key]) FROM trials WHERE sweep = $swee
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the rules look at: the sweep's trials, and the code that answered them."""
+    """Rows that the rules read: trials of a sweep, and the code that computed them."""
 
     trials: tuple[Row, ...]
     code: tuple[Row, ...]
 
     @property
     def done(self) -> list[Row]:
-        """Answered trials."""
+        """Finished trials."""
         return [row for row in self.trials if row["status"] == "done"]
 
     @property
     def pruned(self) -> list[Row]:
-        """Answered trials with a mask."""
+        """Finished trials with a mask."""
         return [row for row in self.done if row["method"] != "dense"]
 
     @property
     def trained(self) -> list[Row]:
-        """Those of them that were trained."""
+        """Finished trials with a mask that were trained."""
         return [row for row in self.pruned if row["run_key"]]
 
 
 def read(connection: duckdb.DuckDBPyConnection, sweep: str) -> Evidence:
-    """The evidence that a store has of a sweep."""
-    trials, code = (_rows(connection, sql, sweep) for sql in (TRIALS, CODE))
-    return Evidence(trials, code)
-
-
-def _rows(connection: duckdb.DuckDBPyConnection, sql: str, sweep: str) -> tuple[Row, ...]:
-    cursor = connection.execute(sql, {"sweep": sweep})
-    names = [column[0] for column in cursor.description or ()]
-    return tuple(dict(zip(names, values, strict=True)) for values in cursor.fetchall())
+    """Read the evidence of a sweep from the store."""
+    trials, code = (query_rows(connection, sql, {"sweep": sweep}) for sql in (TRIALS, CODE))
+    return Evidence(tuple(trials), tuple(code))

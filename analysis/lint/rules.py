@@ -1,9 +1,10 @@
-"""The rules of the reporting checklist: from a sweep's rows to an answer and its evidence."""
+"""Rules of the reporting checklist: functions from a sweep's rows to (answer, evidence)."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from analysis.lint.evidence import PAIR, Evidence, Row
+from analysis.database.rows import Row
+from analysis.lint.evidence import PAIR, Evidence
 from analysis.selection.selection import grouped, of
 from tombola.store import schema
 from tombola.store.settings import RECIPE, SETTING, varying
@@ -11,8 +12,8 @@ from tombola.store.settings import RECIPE, SETTING, varying
 Answer = Literal["yes", "partly", "no", "not answered"]
 
 PAIRS, POINTS, EXTREME, REPLICATES = 3, 5, 32, 3
-"""What is asked for: dataset × network pairs, points of a curve, its largest compression
-(the end of the range that the paper proposes), and replicates of a point."""
+"""Requirements: dataset × network pairs, points of a curve, its largest compression (the end of
+the range in the paper), and replicates of a point."""
 
 
 _RECIPE = tuple(
@@ -22,103 +23,107 @@ _Verdict = tuple[Answer, str]
 _NOTHING: _Verdict = ("not answered", "No trial is done yet that could tell.")
 
 
-def _pairs(found: Evidence) -> _Verdict:
-    pairs = sorted({f"{row['network']} on {row['dataset']}" for row in found.pruned})
+def _pairs(evidence: Evidence) -> _Verdict:
+    pairs = sorted({f"{row['network']} on {row['dataset']}" for row in evidence.pruned})
     if not pairs:
         return _NOTHING
     answer: Answer = "yes" if len(pairs) >= PAIRS else "partly" if len(pairs) > 1 else "no"
     return answer, f"{_count(len(pairs), 'pair')}: {_listed(pairs)}."
 
 
-def _points(found: Evidence) -> _Verdict:
-    sparse = [row for row in found.pruned if row["requested_density"] < 1]
+def _points(evidence: Evidence) -> _Verdict:
+    sparse = [row for row in evidence.pruned if row["requested_density"] < 1]
     curves = [{row["requested_density"] for row in rows} for rows in _curves(sparse)]
     if not curves:
         return _NOTHING
     fewest = min(map(len, curves))
     reached = [1 / min(curve) for curve in curves]
     extreme = sum(most >= EXTREME for most in reached)
-    said = (
+    text = (
         f"At least {_count(fewest, 'point')} on each of {_count(len(curves), 'curve')}; "
         f"{extreme} of them reach {EXTREME}× compression (the farthest {max(reached):,.3g}×)."
     )
     enough = fewest >= POINTS, extreme == len(curves)
-    return "yes" if all(enough) else "partly" if any(enough) or extreme else "no", said
+    return "yes" if all(enough) else "partly" if any(enough) or extreme else "no", text
 
 
-def _sizes(found: Evidence) -> _Verdict:
-    told = _having(found.pruned, "density", "flops", "kept_flops")
-    return _share(len(told), len(found.pruned), "pruned trials store both, counted on their masks")
-
-
-def _tops(found: Evidence) -> _Verdict:
-    told = _having(found.trained, "accuracy", "top5")
-    return _share(len(told), len(found.trained), "trained trials have both on the test set")
-
-
-def _change(found: Evidence) -> _Verdict:
-    told = _having(found.trained, "accuracy", "delta")
+def _sizes(evidence: Evidence) -> _Verdict:
+    rows = _having(evidence.pruned, "density", "flops", "kept_flops")
     return _share(
-        len(told),
-        len(found.trained),
+        len(rows), len(evidence.pruned), "pruned trials store both, counted on their masks"
+    )
+
+
+def _tops(evidence: Evidence) -> _Verdict:
+    rows = _having(evidence.trained, "accuracy", "top5")
+    return _share(len(rows), len(evidence.trained), "trained trials have both on the test set")
+
+
+def _change(evidence: Evidence) -> _Verdict:
+    rows = _having(evidence.trained, "accuracy", "delta")
+    return _share(
+        len(rows),
+        len(evidence.trained),
         "trained trials have a dense run of the same replicate and recipe to be compared with",
     )
 
 
-def _random_baseline(found: Evidence) -> _Verdict:
+def _random_baseline(evidence: Evidence) -> _Verdict:
     kinds = {
         "random over the whole network": lambda row: row["method"] == "random",
         "random with a method's layer densities (shuffled)": lambda row: (
             row["ablation"] == "shuffle" and row["method"] != "random"
         ),
     }
-    return _baselines(found.pruned, kinds)
+    return _baselines(evidence.pruned, kinds)
 
 
-def _magnitude_baseline(found: Evidence) -> _Verdict:
+def _magnitude_baseline(evidence: Evidence) -> _Verdict:
     kinds = {
         "magnitude with one threshold": lambda row: _is_magnitude(row) and row["scope"] == "global",
         "magnitude layer by layer": lambda row: _is_magnitude(row) and row["scope"] == "layerwise",
     }
-    return _baselines(found.pruned, kinds)
+    return _baselines(evidence.pruned, kinds)
 
 
-def _replicates(found: Evidence) -> _Verdict:
-    counts = _replicate_counts(found.pruned)
+def _replicates(evidence: Evidence) -> _Verdict:
+    counts = _replicate_counts(evidence.pruned)
     if not counts:
         return _NOTHING
     low, high = min(counts), max(counts)
-    said = f"n = {low}" if low == high else f"n = {low} to {high}"
+    text = f"n = {low}" if low == high else f"n = {low} to {high}"
     answer: Answer = "yes" if low >= REPLICATES else "partly" if high > 1 else "no"
-    return answer, f"{said} at {_count(len(counts), 'point')}."
+    return answer, f"{text} at {_count(len(counts), 'point')}."
 
 
-def _spread(found: Evidence) -> _Verdict:
-    counts = _replicate_counts(_having(found.trained, "accuracy"))
+def _spread(evidence: Evidence) -> _Verdict:
+    counts = _replicate_counts(_having(evidence.trained, "accuracy"))
     shown = sum(n > 1 for n in counts)
     return _share(shown, len(counts), "points have the replicates for a standard deviation")
 
 
-def _validation(found: Evidence) -> _Verdict:
-    told = _having(found.trained, "val_accuracy")
-    if found.trained and not told:
+def _validation(evidence: Evidence) -> _Verdict:
+    held_out = _having(evidence.trained, "val_accuracy")
+    if evidence.trained and not held_out:
         return "no", "Nothing was held out (`eval: [train, val, test]`): use no step but the last."
-    rows = [{**row, "apart": None} for row in found.trained]
+    rows = [{**row, "apart": None} for row in evidence.trained]
     chosen = {m: c & set(RECIPE) for m, c in varying(rows).items() if c & set(RECIPE)}
-    if chosen and len(told) == len(found.trained):
+    if chosen and len(held_out) == len(evidence.trained):
         words = "; ".join(f"{m} by {_listed(sorted(columns))}" for m, columns in chosen.items())
         return "partly", (
             f"Trials of one method differ ({words}), and tables and figures show test accuracy: "
             "choose among them by val_accuracy."
         )
-    return _share(len(told), len(found.trained), "trained trials were evaluated on held-out data")
+    return _share(
+        len(held_out), len(evidence.trained), "trained trials were evaluated on held-out data"
+    )
 
 
-def _same_recipe(found: Evidence) -> _Verdict:
-    if not found.trained:
+def _same_recipe(evidence: Evidence) -> _Verdict:
+    if not evidence.trained:
         return _NOTHING
     apart = []
-    for pair, rows in grouped(found.trained, lambda row: of(row, PAIR)).items():
+    for pair, rows in grouped(evidence.trained, lambda row: of(row, PAIR)).items():
         used = {
             method: {of(row, _RECIPE) for row in members}
             for method, members in grouped(rows, lambda row: row["method"]).items()
@@ -127,43 +132,43 @@ def _same_recipe(found: Evidence) -> _Verdict:
             apart.append(f"{pair[1]} on {pair[0]}")
     if apart:
         return "no", f"Methods are trained by different recipes in {_listed(apart)}."
-    finetuned = {row["finetune"] for row in found.trained} - {None}
+    finetuned = {row["finetune"] for row in evidence.trained} - {None}
     if len(finetuned) > 1:
         return "partly", f"Training is the same, fine-tuning is not: {_listed(sorted(finetuned))}."
     return "yes", "All methods of a network and dataset are trained by the same recipes."
 
 
-def _same_start(found: Evidence) -> _Verdict:
-    kept = [row for row in found.trained if row["ablation"] != "reinit"]
+def _same_start(evidence: Evidence) -> _Verdict:
+    kept = [row for row in evidence.trained if row["ablation"] != "reinit"]
     if not kept:
         return _NOTHING
     starts = grouped(kept, lambda row: of(row, (*PAIR, "width", "replicate")))
     apart = sum(len({row["init_seed"] for row in rows}) > 1 for rows in starts.values())
-    said = "methods of a replicate begin from the same initial weights"
-    return _share(len(starts) - apart, len(starts), f"replicates: all {said}")
+    text = "methods of a replicate begin from the same initial weights"
+    return _share(len(starts) - apart, len(starts), f"replicates: all {text}")
 
 
-def _stated(found: Evidence) -> _Verdict:
-    if not found.code:
+def _stated(evidence: Evidence) -> _Verdict:
+    if not evidence.code:
         return _NOTHING
-    commits = sorted({str(row["code"] or "no commit") for row in found.code})
-    torch = sorted({f"torch {row['torch']}" for row in found.code if row["torch"]})
-    devices = sorted({str(row["device"]) for row in found.code if row["device"]})
+    commits = sorted({str(row["code"] or "no commit") for row in evidence.code})
+    torch = sorted({f"torch {row['torch']}" for row in evidence.code if row["torch"]})
+    devices = sorted({str(row["device"]) for row in evidence.code if row["device"]})
     clean = not any(commit == "no commit" or commit.endswith("+") for commit in commits)
-    said = f"Code {_listed(commits)}; {_listed([*torch, *devices])}; every hyperparameter stored."
-    return "yes" if clean and torch and devices else "partly", said
+    text = f"Code {_listed(commits)}; {_listed([*torch, *devices])}; every hyperparameter stored."
+    return "yes" if clean and torch and devices else "partly", text
 
 
-def _all_done(found: Evidence) -> _Verdict:
-    return _share(len(found.done), len(found.trials), "trials are done")
+def _all_done(evidence: Evidence) -> _Verdict:
+    return _share(len(evidence.done), len(evidence.trials), "trials are done")
 
 
-def _none_diverged(found: Evidence) -> _Verdict:
-    if not found.trained:
+def _none_diverged(evidence: Evidence) -> _Verdict:
+    if not evidence.trained:
         return _NOTHING
-    diverged = sum(bool(row["diverged"]) for row in found.trained)
-    said = f"{diverged:,} of {_count(len(found.trained), 'trained trial')} diverged."
-    return ("partly" if diverged else "yes"), said
+    diverged = sum(bool(row["diverged"]) for row in evidence.trained)
+    text = f"{diverged:,} of {_count(len(evidence.trained), 'trained trial')} diverged."
+    return ("partly" if diverged else "yes"), text
 
 
 RULES: dict[str, Callable[[Evidence], _Verdict]] = {
@@ -183,7 +188,7 @@ RULES: dict[str, Callable[[Evidence], _Verdict]] = {
     "all trials done": _all_done,
     "no run diverged": _none_diverged,
 }
-"""The checklist, in its order."""
+"""Rules by the text of their point, in order."""
 
 
 # ---------------------------------------------------------------- details
@@ -195,7 +200,7 @@ def _curves(rows: Iterable[Row]) -> list[list[Row]]:
 
 
 def _replicate_counts(rows: Iterable[Row]) -> list[int]:
-    """Of each point of each curve."""
+    """Return the number of replicates of each point of each curve."""
     points = (grouped(curve, lambda row: row["requested_density"]) for curve in _curves(rows))
     return [len({row["replicate"] for row in rows}) for by in points for rows in by.values()]
 
@@ -212,17 +217,17 @@ def _share(some: int, total: int, what: str) -> _Verdict:
 
 
 def _baselines(pruned: Sequence[Row], kinds: dict[str, Callable[[Row], bool]]) -> _Verdict:
-    """Whether each kind is there for every network and dataset."""
+    """Return whether every network and dataset has each kind of baseline."""
     if not pruned:
         return _NOTHING
     pairs = grouped(pruned, lambda row: of(row, PAIR)).values()
-    found = {kind: sum(any(map(is_one, rows)) for rows in pairs) for kind, is_one in kinds.items()}
-    said = "; ".join(
+    counts = {kind: sum(any(map(test, rows)) for rows in pairs) for kind, test in kinds.items()}
+    text = "; ".join(
         f"{kind}: {'yes' if n == len(pairs) else f'in {n} of {len(pairs)} pairs' if n else 'no'}"
-        for kind, n in found.items()
+        for kind, n in counts.items()
     )
-    whole = all(n == len(pairs) for n in found.values())
-    return "yes" if whole else "partly" if any(found.values()) else "no", _sentence(said)
+    whole = all(n == len(pairs) for n in counts.values())
+    return "yes" if whole else "partly" if any(counts.values()) else "no", _sentence(text)
 
 
 def _is_magnitude(row: Row) -> bool:

@@ -1,6 +1,5 @@
-"""Published numbers, carried as cited facts: overlays, never mixed into one's own results."""
+"""Published numbers with their sources, for overlays; they are never mixed with results."""
 
-import difflib
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -8,47 +7,46 @@ from typing import Any
 
 from analysis.reference.index import INDEX, Reference
 from tombola.errors import PublishedError
+from tombola.text import nearest
 
 __all__ = ["Reference", "about", "drawable", "load", "names", "path", "sha256_of"]
 
 
 def names() -> list[str]:
-    """Names of the references."""
+    """Return the names of the references."""
     return list(INDEX)
 
 
 def drawable() -> list[str]:
-    """Those of them that have curves."""
-    return [name for name, one in INDEX.items() if one.has_curves]
+    """Return the names of the references with curves."""
+    return [name for name, reference in INDEX.items() if reference.has_curves]
 
 
 def about(name: str) -> Reference:
-    """What a reference is, where it comes from, and what to know before using it.
+    """Return the description of a reference: title, source, licence, caveats.
 
     Raises
     ------
     PublishedError
-        When there is none of that name.
+        When there is no reference of that name.
     """
     if name not in INDEX:
-        near = difflib.get_close_matches(name, INDEX, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(INDEX)}"
-        raise PublishedError(f"no reference {name!r}; {hint}")
+        raise PublishedError(f"no reference {name!r}; {nearest(name, INDEX)}")
     return INDEX[name]
 
 
 def path(name: str) -> Path:
-    """The CSV file of a reference."""
+    """Return the path of the CSV file of a reference."""
     return Path(__file__).with_name(about(name).file)
 
 
 def load(name: str) -> Any:
-    """Its rows as a pyarrow Table of the declared columns; what a source leaves out is null.
+    """Return the rows of a reference as a pyarrow Table; missing values are null.
 
     Raises
     ------
     PublishedError
-        When there is none of that name, or its file is not the one that was published.
+        When there is no reference of that name, or its file lacks a declared column.
     """
     import pyarrow as pa
     from pyarrow import csv
@@ -72,5 +70,5 @@ def load(name: str) -> Any:
 
 @cache
 def sha256_of(name: str) -> str:
-    """SHA-256 of its file, in hexadecimal."""
+    """Return the SHA-256 of the file of a reference, in hexadecimal."""
     return sha256(path(name).read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""What the published numbers are: their source, licence, and what to know before using them."""
+"""Index of the published numbers: source, licence and caveats of each file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,10 +23,9 @@ _TIDY: Mapping[str, str] = {
 class Reference:
     """A file of published numbers.
 
-    `columns` are its columns and what they hold: text, number or count. `remarks` are what
-    must be said wherever a method of it is shown. `datasets` and `networks` translate its
-    names to ours, a network's for one dataset as "dataset/network"; both are empty where it has
-    no curves that one's own can be laid beside.
+    `columns` are its columns with their kinds: text, number or count. `remarks` are sentences to
+    show with a method. `datasets` and `networks` translate its names to ours; the key of a network
+    on one dataset is "dataset/network". Both are empty if it has no curves.
     """
 
     title: str
@@ -42,11 +41,11 @@ class Reference:
 
     @property
     def has_curves(self) -> bool:
-        """Whether it can be drawn, and laid beside one's own."""
+        """Whether it has curves, which figures can draw."""
         return bool(self.networks)
 
     def ours(self, dataset: str, network: str) -> tuple[str, str] | None:
-        """Our names of its dataset and network, or None where we do not have them."""
+        """Return our names of its dataset and network, or None if we do not have them."""
         named = self.networks.get(f"{dataset}/{network}") or self.networks.get(network)
         return (self.datasets[dataset], named) if named and dataset in self.datasets else None
 
@@ -135,4 +134,4 @@ INDEX: dict[str, Reference] = {
         caveats=("Some rows were quoted by their source from other works: read note.",),
     ),
 }
-"""By name."""
+"""References by name."""

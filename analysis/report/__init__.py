@@ -1,23 +1,22 @@
-"""A sweep as one HTML file: figures, tables, checklist and definition, readable offline.
+"""Report of a sweep as one HTML file: figures, tables, checklist and definition.
 
-The same store gives the same bytes. The page loads nothing, and its policy forbids that it
-ever could; whatever a sweep file or a store says is escaped.
+The same store gives the same bytes. The page loads nothing, and its content security policy forbids
+that. All text of a sweep file or a store is escaped.
 """
 
 import base64
 import hashlib
-import os
 import re
-import socket
 from pathlib import Path
 
 import duckdb
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from analysis.database import connection as results
+from analysis.database.connection import connect, scanning
 from analysis.report import contents
 from tombola.errors import AnalysisError
+from tombola.store.publish import replacing
 from tombola.text import lines
 
 __all__ = ["page", "write"]
@@ -26,36 +25,32 @@ _FOLDER = Path(__file__).parent
 
 
 def write(store: str | Path, sweep: str, path: Path) -> Path:
-    """Write the report of a sweep to a file, whole or not at all; returns its path.
+    """Write the report of a sweep to a file, completely or not at all; return its path.
 
     Raises
     ------
     StoreError
-        When the store is missing, damaged, or does not know the sweep.
+        When the store is missing or damaged, or has no such sweep.
     AnalysisError
         When the path is a directory.
     """
     if path.is_dir():
         raise AnalysisError(f"{path} is a directory; a report is written to a file")
-    with results.scanning(store), results.connect(store) as connection:
+    with scanning(store), connect(store) as connection:
         text = page(connection, sweep)
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as aside:
         aside.write_text(text, encoding="utf-8", newline="\n")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
     return path
 
 
 def page(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
-    """The report's HTML.
+    """Return the HTML of the report.
 
     Raises
     ------
     StoreError
-        When the store does not know the sweep.
+        When the store has no such sweep.
     """
     environment = Environment(
         loader=FileSystemLoader(_FOLDER),
@@ -76,12 +71,15 @@ def page(connection: duckdb.DuckDBPyConnection, sweep: str) -> str:
 
 
 def _shown(value: object) -> object:
-    """Text of others without control characters; what is escaped already is our own."""
+    """Return text without control characters; Markup is our own and stays."""
     return lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _policy(script: str) -> str:
-    """Nothing is loaded and no script runs but ours; matplotlib's figures carry their styles."""
+    """Return the content security policy: only our script runs, and nothing is loaded.
+
+    Inline styles are allowed, because the figures have them.
+    """
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
@@ -90,7 +88,7 @@ def _policy(script: str) -> str:
 
 
 def _code(text: str) -> Markup:
-    """What stands between backticks as code; everything is escaped first."""
+    """Return escaped text with `…` as <code>."""
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
 
 

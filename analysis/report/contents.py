@@ -1,4 +1,4 @@
-"""What the report says, in its order: facts and sentences, no markup but the figures'."""
+"""Contents of the report, in order: values and sentences; only figures have markup."""
 
 import json
 from dataclasses import dataclass, replace
@@ -9,7 +9,8 @@ import yaml
 from markupsafe import Markup
 
 from analysis import figures, style
-from analysis.database import connection as results
+from analysis.database.connection import figures_of
+from analysis.database.rows import query_rows
 from analysis.figures import save
 from analysis.report import queries, sections
 from analysis.report.sections import Section
@@ -21,7 +22,7 @@ _PHONE = style.WIDTHS["icml-column"]
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure in the page, for a sheet and for a phone, or why there is none."""
+    """A figure of the page, as a wide and a narrow SVG, or the reason that there is none."""
 
     title: str
     wide: str = ""
@@ -34,11 +35,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class Report:
-    """All of a page."""
+    """Contents of a page."""
 
     name: str
     description: str
-    asked: dict[str, str]
+    scope: dict[str, str]
     done: int
     trials: int
     progress: str
@@ -48,34 +49,34 @@ class Report:
 
 
 def gather(connection: duckdb.DuckDBPyConnection, sweep: str) -> Report:
-    """Everything the report says of a sweep.
+    """Collect the contents of the report of a sweep.
 
     Raises
     ------
     StoreError
-        When the store does not know the sweep.
+        When the store has no such sweep.
     """
-    asked = results.figures_of(connection, sweep)
+    entries = figures_of(connection, sweep)
     revision, definition = connection.execute(
         "SELECT revision, definition FROM sweeps WHERE sweep = ? AND current", [sweep]
     ).fetchall()[0]
-    cursor = connection.execute(queries.summary(sweep))
-    names = [column[0] for column in cursor.description or ()]
-    counts = dict(zip(names, cursor.fetchall()[0], strict=True))
-    said = json.loads(definition)
-    pictures = [picture(connection, sweep, entry, number) for number, entry in enumerate(asked, 1)]
-    drawn = {f"{n}. {one.title}": one.runs for n, one in enumerate(pictures, 1) if one.runs}
+    [counts] = query_rows(connection, queries.summary(sweep))
+    sweep_file = json.loads(definition)
+    pictures = [
+        picture(connection, sweep, entry, number) for number, entry in enumerate(entries, 1)
+    ]
+    drawn = {f"{n}. {shown.title}": shown.runs for n, shown in enumerate(pictures, 1) if shown.runs}
     return Report(
         name=sweep,
-        description=str(said.get("description") or ""),
-        asked={**_asked(counts), "Revision": revision},
+        description=str(sweep_file.get("description") or ""),
+        scope={**_scope(counts), "Revision": revision},
         done=counts["done"],
         trials=counts["trials"],
         progress=_progress(counts),
         pictures=tuple(pictures),
         sections=sections.sections(connection, sweep, drawn),
         definition=yaml.safe_dump(
-            said, sort_keys=False, allow_unicode=True, default_flow_style=None
+            sweep_file, sort_keys=False, allow_unicode=True, default_flow_style=None
         ),
     )
 
@@ -83,21 +84,21 @@ def gather(connection: duckdb.DuckDBPyConnection, sweep: str) -> Report:
 # ---------------------------------------------------------------- what was asked
 
 
-def _asked(counts: dict[str, Any]) -> dict[str, str]:
-    """Names of what was asked for, and how much of it."""
+def _scope(counts: dict[str, Any]) -> dict[str, str]:
+    """Return the scope of the sweep as (name, text): trials, replicates, methods and so on."""
     seeds, densities = counts["replicates"] or [], counts["densities"] or []
     problems = [style.problem(*pair) for pair in counts["problems"] or []]
-    asked = {
+    scope = {
         "Trials": f"{counts['trials']:,}",
         "Replicates": f"{len(seeds):,} ({'seed' if len(seeds) == 1 else 'seeds'} {listed(seeds)})",
         "Networks and datasets": listed(problems),
         "Methods": listed([style.look(name).label for name in counts["methods"] or []]),
         "Ablations": listed([_ablation(name) for name in counts["ablations"] or []]),
         "Weights remaining": listed(
-            [f"{style.percent(one)}\N{NO-BREAK SPACE}%" for one in densities]
+            [f"{style.percent(density)}\N{NO-BREAK SPACE}%" for density in densities]
         ),
     }
-    return {name: said for name, said in asked.items() if said}
+    return {name: text for name, text in scope.items() if text}
 
 
 def _ablation(name: str) -> str:
@@ -115,27 +116,29 @@ def _progress(counts: dict[str, Any]) -> str:
 def picture(
     connection: duckdb.DuckDBPyConnection, sweep: str, entry: Any, number: int = 1
 ) -> Picture:
-    """One figure; its note is left to the page, where it can be read and copied.
+    """Return one figure as SVG; the page shows its note as text.
 
-    `number` is another for each figure of a page. Matplotlib writes every letter as a shape, so
-    nothing of a sweep's text is in the SVG.
+    `number` is unique on the page. Matplotlib draws letters as shapes, so the SVG contains no text
+    of a sweep.
     """
     try:
-        made = figures.prepare(connection, sweep, entry)
+        prepared = figures.prepare(connection, sweep, entry)
     except FigureError as error:
         name = entry if isinstance(entry, str) else next(iter(entry), "")
         return Picture(titled(str(name)), problem=str(error))
     wide, narrow = (
-        Markup(save.svg(made.draw, replace(made.facts, note="", width=width), prefix))  # noqa: S704
+        Markup(save.svg(prepared.draw, replace(prepared.facts, note="", width=width), prefix))  # noqa: S704
         for prefix, width in (
-            (f"figure{number}", made.facts.width),
-            (f"phone{number}", min(made.facts.width, _PHONE)),
+            (f"figure{number}", prepared.facts.width),
+            (f"phone{number}", min(prepared.facts.width, _PHONE)),
         )
     )
-    about = json.loads(made.about)
-    return Picture(titled(made.name), wide, narrow, made.facts.note, about, runs=made.facts.runs)
+    about = json.loads(prepared.about)
+    return Picture(
+        titled(prepared.name), wide, narrow, prepared.facts.note, about, runs=prepared.facts.runs
+    )
 
 
 def titled(name: str) -> str:
-    """A figure's name as a heading."""
+    """Return the name of a figure as a heading."""
     return name.replace("-", " ").capitalize()

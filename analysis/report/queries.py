@@ -1,4 +1,4 @@
-"""What the report asks the store: SQL for one sweep, as `tombola sql` takes it."""
+"""Queries of the report: SQL for one sweep, which `tombola sql` runs too."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tombola.store import schema
 from tombola.store.settings import APART, SETTING, varies
 
 MOST_TRIALS = 2000
-"""Trials that the report lists."""
+"""Most trials in the report."""
 
 _PROBLEM = ("dataset", "network")
 
@@ -26,17 +26,17 @@ _MEASURED = {
     "collapsed_layers": ("collapsed layers", 1),
     "speedup": ("theoretical speed-up (×)", 1),
 }
-"""Columns of `trials` that are shown where a sweep has them: name and factor."""
+"""Columns of `trials` that are shown if a sweep has values: column → (name, factor)."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What tables of a sweep show beside method and ablation.
+    """Columns that the tables of a sweep show besides method and ablation.
 
-    `apart` tells its curves apart: network and dataset where there are several, and settings
-    that one method has several of on one network and dataset, or grid and order where no setting
-    tells two runs apart; means are never taken over two of them. `measured` are
-    those of _MEASURED that say something.
+    `apart` separates curves, so a mean never mixes two of them. It has network and dataset if there
+    are several, and the settings that vary within a method on one network and dataset. If no
+    setting separates two runs, it has the column `apart` (grid and order). `measured` are columns
+    of _MEASURED with values.
     """
 
     apart: tuple[str, ...]
@@ -44,15 +44,15 @@ class Columns:
 
 
 def columns(connection: duckdb.DuckDBPyConnection, sweep: str) -> Columns:
-    """The columns for one sweep."""
-    of = f"FROM trials WHERE sweep = {literal(sweep)}"
+    """Return the columns for one sweep."""
+    trials = f"FROM trials WHERE sweep = {literal(sweep)}"
 
     def first(expressions: Iterable[str], rest: str) -> list[tuple[Any, ...]]:
-        return connection.execute(f"SELECT {', '.join(expressions)} {of} {rest}").fetchall()
+        return connection.execute(f"SELECT {', '.join(expressions)} {trials} {rest}").fetchall()
 
     groups = first(map(varies, SETTING), "GROUP BY dataset, network, method")
     [problems] = first((f"count(DISTINCT {name})" for name in _PROBLEM), "")
-    [there] = first((f"coalesce(bool_or({name} <> 0), false)" for name in _MEASURED), "")
+    [present] = first((f"coalesce(bool_or({name} <> 0), false)" for name in _MEASURED), "")
     clashes = f"SELECT count({APART}) > 0 FROM settings({literal(sweep)})"
     [(clash,)] = connection.execute(clashes).fetchall()
     return Columns(
@@ -61,12 +61,12 @@ def columns(connection: duckdb.DuckDBPyConnection, sweep: str) -> Columns:
             *(name for n, name in enumerate(SETTING) if any(group[n] for group in groups)),
             *((APART,) if clash else ()),
         ),
-        measured=tuple(name for name, said in zip(_MEASURED, there, strict=True) if said),
+        measured=tuple(name for name, has in zip(_MEASURED, present, strict=True) if has),
     )
 
 
 def summary(sweep: str) -> str:
-    """One row: what was asked, and how far it is."""
+    """Return the SQL of one row: scope and progress of the sweep."""
     return f"""
 SELECT count(*) AS trials, count(*) FILTER (status = 'done') AS done,
        count(*) FILTER (status = 'failed') AS failed,
@@ -83,15 +83,15 @@ FROM trials WHERE sweep = {literal(sweep)}
 
 
 def results(sweep: str, shown: Columns) -> str:
-    """Means over replicates, each run once, at each density of each curve."""
+    """Return the SQL of means over replicates, each run once, by curve and density."""
     order = "ORDER BY replicate, run_key"
     curve = ["method", "ablation", *shown.apart]
     sort = ["method <> 'dense'", "method", "ablation <> 'none'", "ablation", *shown.apart]
     means = [_scaled(f"avg({name} {order})", name) for name in shown.measured]
     if "accuracy" in shown.measured:
         means.insert(1, f'rounded(100 * stddev(accuracy {order}), 2) AS "std"')
-    asked = 'rounded(100 * requested_density, 3) AS "weights asked for (%)"'
-    numbers = [asked, "count(*) AS n", *means]
+    density = 'rounded(100 * requested_density, 3) AS "weights asked for (%)"'
+    numbers = [density, "count(*) AS n", *means]
     return f"""
 SELECT {_named(curve)},
        {_lines(numbers)}
@@ -104,7 +104,7 @@ ORDER BY {", ".join(sort)}, requested_density DESC
 
 
 def trials(sweep: str, shown: Columns, passing: str = "") -> str:
-    """Every trial, up to MOST_TRIALS; `passing` is a condition that begins with AND."""
+    """Return the SQL of all trials, up to MOST_TRIALS; `passing` is a condition: AND …."""
     numbers = [_scaled(name, name) for name in shown.measured]
     return f"""
 SELECT trial, {_named(["method", "ablation", *shown.apart])}, replicate,
@@ -116,7 +116,7 @@ ORDER BY trial LIMIT {MOST_TRIALS}
 
 
 def failures(sweep: str) -> str:
-    """Tasks that failed last, in launches that worked for this sweep, and were not done since."""
+    """Return the SQL of failed tasks, of launches for this sweep, that were not done since."""
     return f"""
 WITH launches AS (
     SELECT DISTINCT launch FROM attempts WHERE key IN (
@@ -133,7 +133,7 @@ GROUP BY ALL ORDER BY tasks DESC, class, message, kind
 
 
 def cost(sweep: str) -> str:
-    """Seconds of tasks by method, then of all, each task once; and of each trial alone."""
+    """Return the SQL of seconds by method and in total, each task once, and of trials alone."""
     columns = """count(*) AS tasks,
        rounded(coalesce(sum(seconds ORDER BY key) FILTER (kind = 'run'), 0), 1) AS "training (s)",
        rounded(coalesce(sum(seconds ORDER BY key) FILTER (kind = 'mask'), 0), 1) AS "pruning (s)",
@@ -159,7 +159,7 @@ ORDER BY method = 'all together', method
 
 
 def ledger(sweep: str) -> str:
-    """Seconds by method and density: spent, shared tasks in equal parts, and alone."""
+    """Return the SQL of seconds by method and density, with shared tasks in equal parts."""
     return f"""
 SELECT method, rounded(100 * density, 3) AS "weights asked for (%)", device, trials,
        rounded(3600 * hours, 1) AS "spent (s)",
@@ -171,7 +171,7 @@ ORDER BY method <> 'dense', method, density DESC, device
 
 
 def environment(sweep: str) -> str:
-    """Where and by which software the tasks behind the sweep were done."""
+    """Return the SQL of devices and software that computed the tasks of the sweep."""
     return f"""
 SELECT device, threads, python, torch, tombola, coalesce(code, 'no commit') AS "code (commit)",
        count(*) AS tasks, rounded(sum(seconds ORDER BY key), 1) AS "time (s)"
@@ -181,13 +181,13 @@ GROUP BY ALL ORDER BY ALL
 
 
 def _trials(sweep: str, shown: Columns) -> str:
-    """The table of trials, with what no column of it says where that is shown."""
+    """Return the table of trials, joined with `settings` if `apart` is shown."""
     settings = f" JOIN (FROM settings({literal(sweep)})) USING (trial)"
     return f"trials{settings if APART in shown.apart else ''}"
 
 
 def _named(columns: Sequence[str]) -> str:
-    """Columns under names without underscores."""
+    """Return columns with names without underscores."""
     names = {name: _HEADINGS.get(name, name.replace("_", " ")) for name in columns}
     return ", ".join(c if c == name else f'{c} AS "{name}"' for c, name in names.items())
 
@@ -196,7 +196,7 @@ _HEADINGS = {APART: "told apart by"}
 
 
 def _scaled(expression: str, column: str) -> str:
-    """A measured column in the unit people read, under its name."""
+    """Return a measured column in its shown unit, with its name."""
     name, factor = _MEASURED[column]
     scaled = expression if factor == 1 else f"{factor} * {expression}"
     return f'rounded({scaled}, 2) AS "{name}"'

@@ -1,4 +1,4 @@
-"""The report's tables, each with a heading and what has to be said of it."""
+"""Sections of the report: tables with a heading and a text."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,10 +7,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from analysis import lint as checking
 from analysis.database import views
 from analysis.database.quoting import literal
 from analysis.figures import costing
+from analysis.lint import lint
 from analysis.report import queries
 from analysis.report.queries import Columns
 from analysis.report.tables import Table, ask, listed, table
@@ -20,7 +20,7 @@ from tombola.store.settings import SETTING
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, a few words, and tables by their captions (empty where there is one)."""
+    """Heading, text, and tables by caption; a single table has an empty caption."""
 
     anchor: str
     title: str
@@ -30,13 +30,13 @@ class Section:
 
 
 Drawn = Mapping[str, Sequence[str]]
-"""The runs behind each figure, by its name."""
+"""Keys of the runs behind each figure, by its name."""
 
 
 def sections(
     connection: duckdb.DuckDBPyConnection, sweep: str, drawn: Drawn
 ) -> tuple[Section, ...]:
-    """Every table of the report, in its order."""
+    """Return all sections of the report, in order."""
     columns = queries.columns(connection, sweep)
     failed = ask(connection, queries.failures(sweep))
     return (
@@ -69,9 +69,9 @@ def sections(
 
 
 def _checklist(connection: duckdb.DuckDBPyConnection, sweep: str) -> Section:
-    findings = checking.lint(connection, sweep)
-    rows = [(found.rule.capitalize(), found.answer, found.evidence) for found in findings]
-    kept = sum(found.outcome == "ok" for found in findings)
+    findings = lint(connection, sweep)
+    rows = [(f.rule.capitalize(), f.answer, f.evidence) for f in findings]
+    kept = sum(finding.outcome == "ok" for finding in findings)
     return Section(
         "checklist",
         "Reporting checklist",
@@ -82,7 +82,7 @@ def _checklist(connection: duckdb.DuckDBPyConnection, sweep: str) -> Section:
 
 
 def _hyperparameters(connection: duckdb.DuckDBPyConnection, sweep: str) -> Section:
-    """What varies and what is the same, of the columns that configure a trial."""
+    """Return the settings that vary, and those that are the same for all trials."""
     sql = f"SELECT DISTINCT {', '.join(SETTING)} FROM trials WHERE sweep = {literal(sweep)}"
     rows = connection.execute(f"{sql} ORDER BY ALL").fetchall()
     meanings = views.comments()
@@ -91,46 +91,47 @@ def _hyperparameters(connection: duckdb.DuckDBPyConnection, sweep: str) -> Secti
         different = sorted({value for value in values if value not in (None, "{}")}, key=_order)
         if different:
             part = "Varied" if len(different) > 1 else "The same for all"
-            said = listed([_plain(value) for value in different])
-            parts[part].append((column.replace("_", " "), said, meanings["trials", column]))
+            text = listed([_plain(value) for value in different])
+            parts[part].append((column.replace("_", " "), text, meanings["trials", column]))
     tables = {
-        caption: replace(table(("name", "values", "meaning"), found), sql=sql)
-        for caption, found in parts.items()
-        if found
+        caption: replace(table(("name", "values", "meaning"), settings), sql=sql)
+        for caption, settings in parts.items()
+        if settings
     }
     text = "Of the trials' settings; what no trial uses is left out."
     return Section("hyperparameters", "Hyperparameters", text, tables)
 
 
 def _cost(connection: duckdb.DuckDBPyConnection, sweep: str, drawn: Drawn) -> Section:
-    """What each method took, and what sharing saved, in words."""
-    found = ask(connection, queries.cost(sweep))
-    _, tasks, training, pruning, measuring, alone = found.values[-1]
+    """Return the cost of each method, and what sharing saved."""
+    by_method = ask(connection, queries.cost(sweep))
+    _, tasks, training, pruning, measuring, alone = by_method.values[-1]
     if not tasks:
         return Section("cost", "Cost", "Nothing is computed yet.", {})
-    said = (
+    text = (
         "Time of the tasks behind each method, what is shared counted for each that needs it; "
         "“all together” counts each task once."
     )
     once = training + pruning + measuring
     if 0 < once < alone:
-        said += (
+        text += (
             f" Each trial alone, with all it stands on, would have taken {alone:,.0f} s; "
             f"equal work done once took {once:,.0f} s: "
             f"{100 * (1 - once / alone):.0f}\N{NO-BREAK SPACE}% saved."
         )
-    said += (
+    text += (
         " By density, a shared task is split evenly over the trials that stand on it: what is "
         "spent adds up to the total."
     )
-    tables = {"By method": found, "By method and density": ask(connection, queries.ledger(sweep))}
+    by_density = ask(connection, queries.ledger(sweep))
+    tables = {"By method": by_method, "By method and density": by_density}
     if drawn:
-        said += (
+        text += (
             " By figure, work is that behind the trials that it draws, equal work once; its own "
             "is what no other figure needs."
         )
         tables["By figure"] = _by_figure(costing.by_figure(connection, sweep, drawn))
-    return Section("cost", "Cost", said, tables)
+    return Section("cost", "Cost", text, tables)
 
 
 def _by_figure(hours: pa.Table) -> Table:
@@ -152,18 +153,18 @@ def _trials(connection: duckdb.DuckDBPyConnection, sweep: str, columns: Columns)
     [(count,)] = connection.execute(
         f"SELECT count(*) FROM trials WHERE sweep = {literal(sweep)}"
     ).fetchall()
-    said = "Key is the run's (or the mask's, where nothing is trained): `tombola show KEY`."
+    text = "Key is the run's (or the mask's, where nothing is trained): `tombola show KEY`."
     if count > queries.MOST_TRIALS:
-        said = (
+        text = (
             f"The first {queries.MOST_TRIALS:,} of {count:,}; the query below without its "
-            f"LIMIT gives all. {said}"
+            f"LIMIT gives all. {text}"
         )
-    found = ask(connection, queries.trials(sweep, columns))
-    return Section("trials", "All trials", said, {"": found}, tall=True)
+    rows = ask(connection, queries.trials(sweep, columns))
+    return Section("trials", "All trials", text, {"": rows}, tall=True)
 
 
 def _order(value: Any) -> tuple[bool, Any]:
-    """Numbers before text, each in their order."""
+    """Return the sort key of a value: numbers before text."""
     return (True, value) if isinstance(value, str) else (False, value)
 
 

@@ -1,4 +1,4 @@
-"""Tables of the report: each is the answer to one query, which a reader can ask again."""
+"""Tables of the report: each is the result of one query, which the page shows."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _LONG = 40
 
 @dataclass(frozen=True)
 class Heading:
-    """Name of a column, and what its cells are: numbers, sentences (words), or short names."""
+    """Name of a column and kind of its cells: numbers, words (long text) or short names."""
 
     name: str
     kind: Literal["number", "words", "name"]
@@ -23,7 +23,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Table:
-    """Values, their cells as text, and the SQL they come from (where that is one query)."""
+    """Values, their texts, and the SQL they come from (empty if it is not one query)."""
 
     headings: tuple[Heading, ...]
     values: tuple[Sequence[Any], ...]
@@ -32,14 +32,14 @@ class Table:
 
 
 def ask(connection: duckdb.DuckDBPyConnection, sql: str) -> Table:
-    """The table that a query gives; its columns are named as people shall read them."""
+    """Return the table of a query, whose column names are shown as they are."""
     cursor = connection.execute(sql)
     names = [column[0] for column in cursor.description or ()]
     return table(names, cursor.fetchall(), sql.strip())
 
 
 def table(names: Sequence[str], rows: Iterable[Sequence[Any]], sql: str = "") -> Table:
-    """Values as a table: numbers of a column have the same decimals."""
+    """Return values as a table; the numbers of a column have equal decimals."""
     values = tuple(rows)
     columns = list(zip(*values, strict=True)) or [() for _ in names]
     shown = [_shown(column) for column in columns]
@@ -50,7 +50,7 @@ def table(names: Sequence[str], rows: Iterable[Sequence[Any]], sql: str = "") ->
 
 
 def listed(values: Sequence[object]) -> str:
-    """Values one after another, and how many more there are."""
+    """Return values as a list in words, cut after _MOST_LISTED, with the number of others."""
     more = f" and {len(values) - _MOST_LISTED:,} more" if len(values) > _MOST_LISTED else ""
     return ", ".join(map(str, values[:_MOST_LISTED])) + more
 
@@ -76,7 +76,7 @@ def _cell(value: Any, decimals: int) -> str:
 
 
 def _decimals(value: float) -> int:
-    """Digits after the point, as far as a reader wants them."""
+    """Return the decimals of a value, at most _MOST_DECIMALS."""
     return len(f"{value:.{_MOST_DECIMALS}f}".rstrip("0").partition(".")[2])
 
 

@@ -1,1 +1,1 @@
-"""Which trials of a sweep are shown together: options, curves and samples, out of SQL."""
+"""Selection of the trials that a figure or a table shows: options, curves and samples."""

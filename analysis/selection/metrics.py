@@ -1,15 +1,15 @@
-"""What a figure can show on its upright axis, in the unit people read."""
+"""Metrics that figures and tables show, with their units."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A column of `trials`, and of the dense run beside it where there is one.
+    """A column of `trials`, and the column `dense` of the dense run, if there is one.
 
-    `scale` turns the stored unit into the shown one; `takes` says what a sweep must ask for;
-    `sign` is −1 where less is better; a table shows `digits` after the point; `most` is a column
-    of `trials` that it cannot pass, where it has one.
+    `scale` converts the stored unit to the shown one. `takes` says what a sweep needs to have the
+    metric. `sign` is −1 if less is better. Tables show `digits` decimals. `most` is a column of
+    `trials` with the largest possible value.
     """
 
     column: str
@@ -64,4 +64,4 @@ METRICS = {
     ),
     "speedup": Metric("speedup", "Theoretical speed-up (×)", takes="masks"),
 }
-"""By the name that the option `metric` takes."""
+"""Metric by its name in the option `metric`."""

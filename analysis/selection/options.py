@@ -1,151 +1,238 @@
-"""What a sweep file may say of a figure: its options, and what each takes. Nothing heavy."""
+"""Options of figures in a sweep file: each one's default, its type and the values it accepts."""
 
-import difflib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from analysis import reference
 from analysis.selection.metrics import METRICS
-from analysis.stats import SPREADS, Spread
+from analysis.stats import Spread
 from analysis.style import WIDTHS
+from tombola.text import nearest
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Values that an option accepts: in words, and as a test of a value from a sweep file."""
+
+    words: str
+    test: Callable[[Any], bool]
+
+
+# ---------------------------------------------------------------- accepted values
+
+
+def _one_of(names: Iterable[str]) -> Accepted:
+    known = tuple(names)
+    return Accepted(", ".join(known), lambda value: isinstance(value, str) and value in known)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _is_where(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(column, str) and all(isinstance(item, str | int | float) for item in _listed(v))
+        for column, v in value.items()
+    )
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_counts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_count, value))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_densities(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_number(item) and 0 < item <= 1 for item in value)
+
+
+def _is_fraction(value: Any) -> bool:
+    return _is_number(value) and 0 <= value < 1
+
+
+def _is_references(value: Any) -> bool:
+    return _is_names(value) and all(name in reference.drawable() for name in value)
+
+
+def _or_none(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or test(value)
+
+
+_NAMES = Accepted("a list of names", _is_names)
+_FRACTION = Accepted("a number between 0 and 1", _or_none(_is_fraction))
+_LAUNCH = "the name of a launch (`SELECT DISTINCT launch FROM tasks`)"
+_REFERENCES = f"a list of {', '.join(reference.drawable())}"
+
+Names: TypeAlias = Annotated[tuple[str, ...], _NAMES]
+Where: TypeAlias = Annotated[
+    tuple[tuple[str, tuple[Any, ...]], ...],
+    Accepted("columns of trials with a value or a list of them: {lr: 0.1}", _is_where),
+]
+Width: TypeAlias = Annotated[str, _one_of(WIDTHS)]
+Title: TypeAlias = Annotated[str | None, Accepted("text", _or_none(_is_text))]
+Metric: TypeAlias = Annotated[str, _one_of(METRICS)]
+Fraction: TypeAlias = Annotated[float | None, _FRACTION]
+References: TypeAlias = Annotated[tuple[str, ...], Accepted(_REFERENCES, _is_references)]
+Densities: TypeAlias = Annotated[
+    tuple[float, ...], Accepted("a list of numbers above 0, up to 1", _is_densities)
+]
+Trials: TypeAlias = Annotated[tuple[int, ...], Accepted("a list of trials' numbers", _is_counts)]
+Trial: TypeAlias = Annotated[int | None, Accepted("the number of a trial", _or_none(_is_count))]
+Launch: TypeAlias = Annotated[str | None, Accepted(_LAUNCH, _or_none(_is_text))]
 
 Report: TypeAlias = Literal["last", "best_val", "best"]
-"""Accuracy at the last step, at the step best on validation, or the best on test."""
+"""Reported accuracy: at the last step, at the best validation step, or the best on test."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options of every figure; an empty filter lets everything pass.
+    """Options of most figures; an empty filter selects everything.
 
-    `where` are values by column of `trials`, tag or option: `{lr: 0.1, scope: [global]}`.
+    `where` has values by column of `trials`, tag or option: `{lr: 0.1, scope: [global]}`.
     """
 
-    methods: tuple[str, ...] = ()
-    networks: tuple[str, ...] = ()
-    datasets: tuple[str, ...] = ()
-    ablations: tuple[str, ...] = ()
-    where: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    methods: Names = ()
+    networks: Names = ()
+    datasets: Names = ()
+    ablations: Names = ()
+    where: Where = ()
     spread: Spread = "std"
     report: Report = "last"
-    width: str = "iclr"
-    title: str | None = None
+    width: Width = "iclr"
+    title: Title = None
 
 
 @dataclass(frozen=True)
 class CurveOptions(Options):
-    """`metric` is what the upright axis shows, one of METRICS."""
+    """Options of figures with a `metric` (one of METRICS) on the vertical axis."""
 
-    metric: str = "accuracy"
+    metric: Metric = "accuracy"
 
 
 @dataclass(frozen=True)
 class StepOptions(CurveOptions):
-    """Ablations are left out unless asked for."""
+    """Options of figures with a metric; by default without ablations."""
 
-    ablations: tuple[str, ...] = ("none",)
+    ablations: Names = ("none",)
 
 
 @dataclass(frozen=True)
 class AccuracyOptions(StepOptions):
-    """`chance` draws a line at that accuracy; `floor` is where the axis begins (fractions).
+    """Options of `accuracy-vs-sparsity`.
 
-    `reference` names published numbers to lay beside one's own, where there are any of the
-    same dataset, network and method.
+    `chance` draws a line at that accuracy; `floor` is the lower end of the axis (both fractions).
+    `reference` names published numbers: their curves of the same dataset, network and method
+    are drawn too.
     """
 
-    chance: float | None = None
-    floor: float | None = None
-    reference: tuple[str, ...] = ()
+    chance: Fraction = None
+    floor: Fraction = None
+    reference: References = ()
 
 
 @dataclass(frozen=True)
 class EarlyStoppingOptions(AccuracyOptions):
-    """Shows the iteration of the least validation loss unless asked otherwise."""
+    """Options of `early-stopping`: by default the iteration of the least validation loss."""
 
-    metric: str = "early_stop_step"
+    metric: Metric = "early_stop_step"
 
 
 @dataclass(frozen=True)
 class RankOptions(StepOptions):
-    """`densities` to rank at, or to give panels; empty: all, or a few spread out."""
+    """Options with `densities`, for ranks or panels; empty: all, or a few evenly spaced."""
 
-    densities: tuple[float, ...] = ()
+    densities: Densities = ()
 
 
 @dataclass(frozen=True)
 class BarrierOptions(RankOptions):
-    """Shows the barrier unless asked otherwise."""
+    """Options of `barrier`: by default the error barrier."""
 
-    metric: str = "barrier"
+    metric: Metric = "barrier"
 
 
 @dataclass(frozen=True)
 class LayerOptions(Options):
-    """`densities` of the whole network to show; empty: three, spread over what there is."""
+    """Options with `densities` of the whole network; empty: a few, evenly spaced."""
 
-    ablations: tuple[str, ...] = ("none",)
-    densities: tuple[float, ...] = ()
+    ablations: Names = ("none",)
+    densities: Densities = ()
 
 
 @dataclass(frozen=True)
 class LearningOptions(LayerOptions):
-    """`quantity` of `split` to show; `densities`: empty: at most six, spread out.
+    """Options of `learning-curves`: `quantity` on `split`; `densities` empty: at most six.
 
-    `trials`: of these numbers alone, besides the dense ones; empty: all.
+    `trials` are the numbers of the pruned trials to show; empty: all.
     """
 
-    trials: tuple[int, ...] = ()
+    trials: Trials = ()
     split: Literal["test", "train", "val"] = "test"
     quantity: Literal["accuracy", "loss"] = "accuracy"
 
 
 @dataclass(frozen=True)
 class ParetoOptions(StepOptions):
-    """Against multiply-adds, or measured latency; `floor`: where the upright axis begins.
+    """Options of `pareto`: `against` multiply-adds or measured latency.
 
-    `floor` is a fraction, of accuracies.
+    `floor` is the lower end of the vertical axis, a fraction, for accuracies.
     """
 
     against: Literal["flops", "latency"] = "flops"
-    floor: float | None = None
+    floor: Fraction = None
 
 
 @dataclass(frozen=True)
 class CostOptions(RankOptions):
-    """`unit` of cost: training iterations or measured seconds; `densities`: empty: three."""
+    """Options of `cost`: `unit` is training iterations or measured seconds."""
 
     unit: Literal["iterations", "seconds"] = "iterations"
 
 
 @dataclass(frozen=True)
 class UnablatedOptions(Options):
-    """Ablations are left out unless asked for."""
+    """Options of a figure without a metric; by default without ablations."""
 
-    ablations: tuple[str, ...] = ("none",)
+    ablations: Names = ("none",)
 
 
 @dataclass(frozen=True)
 class TimelineOptions:
-    """`launch` by its name; by default the latest that computed something for the sweep."""
+    """Options of `timeline`: name of the `launch`; default: the latest that computed something."""
 
-    launch: str | None = None
-    width: str = "iclr"
-    title: str | None = None
+    launch: Launch = None
+    width: Width = "iclr"
+    title: Title = None
 
 
 @dataclass(frozen=True)
 class LineageOptions:
-    """`trial` by its number; by default the sparsest of the first IMP chain that is done."""
+    """Options of `lineage`: number of the `trial`; default: the sparsest of the first IMP chain."""
 
-    trial: int | None = None
-    width: str = "iclr"
-    title: str | None = None
+    trial: Trial = None
+    width: Width = "iclr"
+    title: Title = None
 
 
 @dataclass(frozen=True)
 class OverlapOptions(LayerOptions):
-    """`across` says what the two masks of a pair differ in; everything else is the same."""
+    """Options of `mask-overlap`: the masks of a pair differ only in `across`."""
 
     across: Literal["methods", "densities", "replicates"] = "methods"
 
@@ -155,7 +242,7 @@ AnyOptions: TypeAlias = Options | TimelineOptions | LineageOptions
 
 @dataclass(frozen=True)
 class Kind:
-    """A figure by name: the module that has its `SQL`, `select` and `draw`, and its options."""
+    """A kind of figure: its module in figures/kinds (`SQL`, `select`, `draw`), and its options."""
 
     module: str
     options: type[AnyOptions]
@@ -180,12 +267,12 @@ FIGURES = {
 
 
 def parse(entry: Any) -> tuple[str, dict[str, Any]]:
-    """Name and options of one entry of `figures:`; a name, or {name: {option: value}}.
+    """Return name and options of an entry of `figures:`: a name, or {name: {option: value}}.
 
     Raises
     ------
     ValueError
-        When it is neither.
+        When the entry is neither.
     """
     if isinstance(entry, str):
         return entry, {}
@@ -193,111 +280,39 @@ def parse(entry: Any) -> tuple[str, dict[str, Any]]:
         [(name, options)] = entry.items()
         if isinstance(name, str) and (options is None or isinstance(options, dict)):
             return name, dict(options or {})
-    raise ValueError(f"a figure takes a name or {{name: {{option: value}}}}, not {entry!r}")
+    raise ValueError(f"a figure is a name or {{name: {{option: value}}}}, not {entry!r}")
 
 
 def problems(entry: Any) -> list[str]:
-    """What is wrong with one entry of `figures:`, a sentence each."""
+    """Return the mistakes in an entry of `figures:`, a sentence each."""
     try:
         name, given = parse(entry)
     except ValueError as error:
         return [str(error)]
     if name not in FIGURES:
-        return [f"no figure {name!r}; {_near(name, FIGURES)}"]
-    known = [field.name for field in fields(FIGURES[name].options)]
-    found = []
+        return [f"no figure {name!r}; {nearest(name, FIGURES)}"]
+    known = accepted(FIGURES[name].options)
+    mistakes = []
     for option, value in given.items():
         if option not in known:
-            found.append(f"{name} has no option {option!r}; {_near(str(option), known)}")
-        elif not _TAKES[option][1](value):
-            found.append(f"{name}: {option} takes {_TAKES[option][0]}, not {value!r}")
-    return found
+            mistakes.append(f"{name} has no option {option!r}; {nearest(str(option), known)}")
+        elif not known[option].test(value):
+            mistakes.append(f"{name}: {option} takes {known[option].words}, not {value!r}")
+    return mistakes
+
+
+def accepted(options: type[AnyOptions]) -> dict[str, Accepted]:
+    """Return what each option of a figure accepts, from the types of the fields."""
+    hints = get_type_hints(options, include_extras=True)
+    return {
+        name: _one_of(get_args(hint)) if get_origin(hint) is Literal else hint.__metadata__[0]
+        for name, hint in hints.items()
+    }
 
 
 def made(name: str, given: dict[str, Any]) -> AnyOptions:
-    """Options of that figure from a sweep file's values, which have no problems."""
+    """Return the options of a figure from valid values of a sweep file."""
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
     if where := given.get("where"):
         values["where"] = tuple((column, tuple(_listed(v))) for column, v in where.items())
     return replace(FIGURES[name].options(), **values)
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _is_where(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(column, str) and all(isinstance(one, str | int | float) for one in _listed(v))
-        for column, v in value.items()
-    )
-
-
-def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_numbers(value: Any) -> bool:
-    return isinstance(value, list) and all(type(one) is int and one >= 0 for one in value)
-
-
-def _is_text(value: Any) -> bool:
-    return value is None or isinstance(value, str)
-
-
-def _is_count(value: Any) -> bool:
-    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)
-
-
-def _is_densities(value: Any) -> bool:
-    return isinstance(value, list) and all(_is_number(one) and 0 < one <= 1 for one in value)
-
-
-def _is_fraction(value: Any) -> bool:
-    return value is None or (_is_number(value) and 0 <= value < 1)
-
-
-def _is_references(value: Any) -> bool:
-    return _is_names(value) and all(name in reference.drawable() for name in value)
-
-
-def _one_of(*known: str) -> tuple[str, Callable[[Any], bool]]:
-    return ", ".join(known), lambda value: isinstance(value, str) and value in known
-
-
-_NAMES = ("a list of names", _is_names)
-_FRACTION = ("a number between 0 and 1", _is_fraction)
-_TAKES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "methods": _NAMES,
-    "networks": _NAMES,
-    "datasets": _NAMES,
-    "ablations": _NAMES,
-    "where": ("columns of trials with a value or a list of them: {lr: 0.1}", _is_where),
-    "spread": _one_of(*SPREADS),
-    "report": _one_of("last", "best_val", "best"),
-    "width": _one_of(*WIDTHS),
-    "title": ("text", _is_text),
-    "metric": _one_of(*METRICS),
-    "chance": _FRACTION,
-    "floor": _FRACTION,
-    "reference": (f"a list of {', '.join(reference.drawable())}", _is_references),
-    "trials": ("a list of trials' numbers", _is_numbers),
-    "split": _one_of("test", "train", "val"),
-    "quantity": _one_of("accuracy", "loss"),
-    "across": _one_of("methods", "densities", "replicates"),
-    "launch": ("the name of a launch (`SELECT DISTINCT launch FROM tasks`)", _is_text),
-    "trial": ("the number of a trial", _is_count),
-    "unit": _one_of("iterations", "seconds"),
-    "against": _one_of("flops", "latency"),
-    "densities": ("a list of numbers above 0, up to 1", _is_densities),
-}

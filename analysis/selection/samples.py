@@ -1,6 +1,6 @@
-"""Replicates of each method at each density: what tables and comparisons are made of.
+"""Samples for tables and comparisons: replicates of one method at one density.
 
-Trials come through `figures.selection`, so settings never mix. Values are in the metric's
+Trials are selected by selection.py, so a sample never mixes settings. Values are in the metric's
 shown unit: accuracies in per cent.
 """
 
@@ -11,10 +11,10 @@ from statistics import mean
 from typing import Any
 
 from analysis import stats, style
+from analysis.database.rows import Row
 from analysis.selection import selection, series
 from analysis.selection.metrics import METRICS, Metric
 from analysis.selection.options import StepOptions
-from analysis.selection.selection import Row
 from tombola.errors import TableError
 
 _ANSWERED = (
@@ -25,10 +25,10 @@ _ANSWERED = (
 
 @dataclass(frozen=True)
 class Sample:
-    """Replicates of one method (`name`: with its setting and ablation) at one density.
+    """Replicates of one method at one density; `name` includes its setting and ablation.
 
-    `values` and `dense` (the dense runs of the same recipe) are by replicate; a run that
-    answers several trials is in `values` once.
+    `values` and `dense` (the dense runs of the same recipe) are by replicate. A run that several
+    trials share is in `values` once.
     """
 
     network: str
@@ -40,7 +40,7 @@ class Sample:
 
     @property
     def n(self) -> int:
-        """Replicates."""
+        """Number of replicates."""
         return len(self.values)
 
     @property
@@ -50,19 +50,19 @@ class Sample:
 
     @property
     def std(self) -> float | None:
-        """Standard deviation (ddof 1); None for one replicate."""
+        """Standard deviation over replicates (ddof 1); None for one replicate."""
         return stats.deviation([*self.values.values()]) if self.n > 1 else None
 
 
 Column = tuple[str, str, float]
-"""Network, dataset and density: where methods are compared."""
+"""Network, dataset and density; methods are compared within a column."""
 
 
 @dataclass(frozen=True)
 class Study:
     """Samples of a sweep, densest first within each network and dataset.
 
-    `dense` are those of the dense networks, one for each recipe; `runs` what all are made of.
+    `dense` are samples of the dense networks, one for each recipe. `runs` are the keys of all runs.
     """
 
     sweep: str
@@ -73,31 +73,31 @@ class Study:
 
     @property
     def metric(self) -> Metric:
-        """What is measured."""
+        """Metric of the samples."""
         return self.chosen.metric
 
     def columns(self) -> dict[Column, list[Sample]]:
-        """Samples by network, dataset and density."""
-        return selection.grouped(self.samples, lambda one: (one.network, one.dataset, one.density))
+        """Return the samples by network, dataset and density."""
+        return selection.grouped(self.samples, lambda s: (s.network, s.dataset, s.density))
 
     def best(self, samples: Iterable[Sample]) -> Sample:
-        """The sample with the best mean; of equal ones the first."""
-        return max(
-            samples, key=lambda one: self.metric.sign * one.mean if isfinite(one.mean) else -inf
-        )
+        """Return the sample with the best mean; the first of equal ones."""
+        return max(samples, key=lambda s: self.metric.sign * s.mean if isfinite(s.mean) else -inf)
 
 
 def read(
     connection: Any, sweep: str, options: StepOptions | None = None, densities: Sequence[float] = ()
 ) -> Study:
-    """Samples of the finished trials that the options let pass; `densities` empty: all.
+    """Return samples of the finished trials that match the options.
+
+    An empty `densities` selects all.
 
     Raises
     ------
     FigureError
-        When no trial is.
+        When no finished trial matches.
     TableError
-        When the metric, a method or a density is none that the sweep has.
+        When the sweep has no such metric, method or density.
     """
     options = options or StepOptions()
     if options.metric not in METRICS:
@@ -137,15 +137,15 @@ def _sample(network: str, dataset: str, density: float, name: str, rows: list[Ro
 
 
 def _dense(rows: Sequence[Row]) -> Iterator[Sample]:
-    found = [row for row in rows if _has_dense(row)]
-    for (network, dataset), members in selection.grouped(found, _problem).items():
+    paired = [row for row in rows if _has_dense(row)]
+    for (network, dataset), members in selection.grouped(paired, _problem).items():
         for label, same in series.dense_recipes(members):
             values = _once(same, lambda row: row["dense_key"], "dense_shown")
             yield Sample(network, dataset, 1.0, label, values, values)
 
 
 def _once(rows: Iterable[Row], run: Callable[[Row], str], column: str) -> dict[int, float]:
-    """A column by replicate, each run once."""
+    """Return a column by replicate, each run once."""
     first: dict[str, Row] = {}
     for row in rows:
         first.setdefault(run(row), row)
@@ -161,23 +161,25 @@ def _runs(rows: Sequence[Row]) -> tuple[str, ...]:
     return tuple(sorted(dense.union(map(selection.answer, rows))))
 
 
-def _check_methods(connection: Any, sweep: str, asked: Sequence[str]) -> None:
-    """Refuse a method without results, whose line would be missed by nobody."""
-    found = connection.execute(_ANSWERED, [sweep]).fetchall()
-    there = [method for (method,) in found]
-    for name in asked:
-        if name not in there:
-            known = ", ".join(there)
+def _check_methods(connection: Any, sweep: str, wanted: Sequence[str]) -> None:
+    """Raise TableError for a method without results, which would be missing from the table."""
+    rows = connection.execute(_ANSWERED, [sweep]).fetchall()
+    finished = [method for (method,) in rows]
+    for name in wanted:
+        if name not in finished:
+            known = ", ".join(finished)
             raise TableError(f"sweep {sweep} has no finished trial of {name}; it has {known}")
 
 
-def _at(asked: Sequence[float], there: set[float]) -> set[float]:
-    """Densities of the sweep that were asked for, to the three digits that people read."""
-    if not asked:
-        return there
-    found = {one: {d for d in there if isclose(one, d, rel_tol=5e-3)} for one in asked}
-    for one, near in found.items():
+def _at(wanted: Sequence[float], present: set[float]) -> set[float]:
+    """Return the sweep's densities that equal a wanted one to three digits."""
+    if not wanted:
+        return present
+    matches = {
+        density: {d for d in present if isclose(density, d, rel_tol=5e-3)} for density in wanted
+    }
+    for density, near in matches.items():
         if not near:
-            known = ", ".join(f"{d:.3g}" for d in sorted(there, reverse=True))
-            raise TableError(f"no trial at density {one:g}; there are {known}")
-    return set().union(*found.values())
+            known = ", ".join(f"{d:.3g}" for d in sorted(present, reverse=True))
+            raise TableError(f"no trial at density {density:g}; there are {known}")
+    return set().union(*matches.values())

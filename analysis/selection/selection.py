@@ -1,11 +1,10 @@
-"""The trials a figure shows, and what its series are called: settings never mix.
+"""Selection of a figure's trials, and labels of its curves; one curve never mixes settings.
 
-What makes two trials points of one curve is every column that configures them, apart from
-density, replicate and seeds. Should two different runs still meet at one density of one
-replicate (a setting that no column names), they are told apart by grid, then by order.
+Two trials are on one curve if all columns that configure them are equal, except density,
+replicate and seeds. If two different runs still have the same density and replicate, a setting
+without a column differs. The column `apart` then separates them, by grid or by order.
 """
 
-import difflib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,12 +13,14 @@ from typing import Any, TypeVar
 import duckdb
 
 from analysis import style
+from analysis.database.rows import Row, query_rows
 from analysis.selection.metrics import METRICS, Metric
 from analysis.selection.options import CurveOptions, LearningOptions, Options, Report
 from analysis.stats import SPREADS, Spread
 from tombola.errors import FigureError
 from tombola.store import asked
 from tombola.store.settings import APART, METHOD, PANEL, SETTING, details, varying
+from tombola.text import nearest
 
 COLUMNS = (
     *("trial", "grid", *PANEL, "method", "ablation", "replicate", "requested_density"),
@@ -32,19 +33,18 @@ COLUMNS = (
 SQL = f"SELECT {', '.join(COLUMNS)} FROM trials WHERE sweep = $sweep ORDER BY trial"
 
 T = TypeVar("T")
-Row = dict[str, Any]
 Setting = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Trials of a figure: those that are done, of how many, and the runs that answer them.
+    """Trials of a figure: rows of finished trials, counts, and keys of their runs.
 
-    Rows have two columns more: `shown` and `dense_shown`, the metric's values in its unit.
+    Rows have two more columns, `shown` and `dense_shown`: the metric's values in its unit.
     """
 
     rows: tuple[Row, ...]
-    asked: int
+    total: int
     done: int
     runs: tuple[str, ...]
     report: Report = "last"
@@ -54,31 +54,29 @@ class Selection:
 def choose(
     connection: duckdb.DuckDBPyConnection, sweep: str, options: Options, sql: str = SQL
 ) -> Selection:
-    """Trials that the options let pass; `rows` are of those that are done.
+    """Select the trials that match the options; `rows` has the finished ones.
 
     Raises
     ------
     FigureError
-        When no pruned one is.
+        When no finished pruned trial matches.
     """
-    cursor = connection.execute(sql, {"sweep": sweep})
-    names = [column[0] for column in cursor.description or ()]
-    found = [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
     name = options.metric if isinstance(options, CurveOptions) else "accuracy"
-    rows = [_measured(row, METRICS[name], options.report) for row in found]
+    trials = query_rows(connection, sql, {"sweep": sweep})
+    rows = [_measured(row, METRICS[name], options.report) for row in trials]
     _check_where(rows, options)
-    asked = [row for row in rows if _passes(row, options)]
-    done = [row for row in asked if row["status"] == "done"]
+    matching = [row for row in rows if _passes(row, options)]
+    done = [row for row in matching if row["status"] == "done"]
     if not any(row["method"] != "dense" for row in done):
-        raise FigureError(_nothing(sweep, rows, asked))
+        raise FigureError(_nothing(sweep, rows, matching))
     if isinstance(options, CurveOptions):
-        asked = [row for row in asked if row["status"] != "done" or _has(row)]
+        matching = [row for row in matching if row["status"] != "done" or _has(row)]
         done = [row for row in done if _has(row)]
         _check_shown(sweep, done, options)
     set_apart([row for row in done if row["method"] != "dense"])
     return Selection(
         rows=tuple(done),
-        asked=len({row["trial"] for row in asked}),
+        total=len({row["trial"] for row in matching}),
         done=len({row["trial"] for row in done}),
         runs=tuple(sorted({answer(row) for row in done})),
         report=options.report,
@@ -87,7 +85,7 @@ def choose(
 
 
 def _measured(row: Row, metric: Metric, report: Report) -> Row:
-    """A row with what is shown of it: at the last step, or accuracy at the best."""
+    """Return a row with the shown values: at the last step, or accuracy at the best step."""
     at = "" if report == "last" or metric.column != "accuracy" else f"{report}_"
     shown = row[f"{at}{metric.column}"]
     dense = row[f"dense_{at}{metric.column}"] if metric.dense else None
@@ -99,7 +97,7 @@ def _measured(row: Row, metric: Metric, report: Report) -> Row:
 
 
 def _has(row: Row) -> bool:
-    """Whether it has the metric; what is done without was never to be measured."""
+    """Return whether a finished trial has the metric; without it, it was not to be measured."""
     return row["method"] == "dense" or row["shown"] is not None
 
 
@@ -117,54 +115,54 @@ def _check_shown(sweep: str, done: Sequence[Row], options: CurveOptions) -> None
 
 
 def answer(row: Row) -> str:
-    """Key of the run that answers a trial, or of the mask where nothing is trained."""
+    """Return the key of a trial's run, or of its mask if it trains nothing."""
     key: str = row["run_key"] or row["mask_key"]
     return key
 
 
 def setting(row: Row) -> Setting:
-    """What makes two rows of a panel points of one method's curve, ablations aside."""
+    """Return the values that two rows of one method's curve share, without the ablation."""
     return (row["method"], *of(row, SETTING), row[APART])
 
 
-def labels(rows: Iterable[Row], told: Sequence[str] = ()) -> dict[Setting, tuple[str, int]]:
-    """Label and number of each setting: its method, and what varies among its siblings.
+def labels(rows: Iterable[Row], titled: Sequence[str] = ()) -> dict[Setting, tuple[str, int]]:
+    """Return (label, number) of each setting: the method, and what varies among its settings.
 
-    Columns in `told` are left out, as the reader is told of them elsewhere. Numbers count the
-    labels of methods with one colour and marker, from 0.
+    Labels leave out the columns in `titled`, which a title names. Numbers count, from 0, the
+    labels of methods with the same colour and marker.
     """
     pruned = [row for row in rows if row["method"] != "dense"]
     different = varying(pruned)
     names = method_names({row["method"] for row in pruned})
-    found: dict[Setting, tuple[str, int]] = {}
+    named: dict[Setting, tuple[str, int]] = {}
     numbers: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     for row in pruned:
-        said = details(row, different[row["method"]].difference(told))
-        name = [] if "method" in told and said else [names[row["method"]]]
-        label = ", ".join([*name, *said])
+        words = details(row, different[row["method"]].difference(titled))
+        name = [] if "method" in titled and words else [names[row["method"]]]
+        label = ", ".join([*name, *words])
         look = style.look(row["method"])
-        known = numbers[("", "") if "method" in told else (look.colour, look.marker)]
-        found[setting(row)] = (label, known.setdefault(label, len(known)))
-    return found
+        known = numbers[("", "") if "method" in titled else (look.colour, look.marker)]
+        named[setting(row)] = (label, known.setdefault(label, len(known)))
+    return named
 
 
 def method_names(methods: Iterable[str]) -> dict[str, str]:
-    """What to call each method; one's own in full where two would have the same name."""
+    """Return a name for each method; its full name if two short names are equal."""
     short = {method: style.look(method).label for method in methods}
     known = [*short.values()]
     return {m: label if known.count(label) == 1 else m for m, label in short.items()}
 
 
 def footnote(selection: Selection, counts: Iterable[int], spread: Spread) -> str:
-    """Replicates and spread, and how much is done where it is not all."""
+    """Return the footnote: replicates, spread, and progress of an unfinished sweep."""
     low, high = min(counts), max(counts)
     replicates = str(low) if low == high else f"{low} to {high}"
     text = f"Mean of {replicates} replicates, band {SPREADS[spread]}."
     if high == 1:
         text = "One replicate."
     text += _REPORTED[selection.report]
-    if selection.done < selection.asked:
-        text += f" {selection.done:,} of {selection.asked:,} trials done."
+    if selection.done < selection.total:
+        text += f" {selection.done:,} of {selection.total:,} trials done."
     return text
 
 
@@ -175,11 +173,11 @@ _REPORTED = {
 }
 
 
-def spaced(there_are: Iterable[float], wanted: Sequence[float], most: int) -> tuple[float, ...]:
-    """The densities nearest to each wanted one, or `most` spread out; densest first."""
-    ordered = sorted(set(there_are), reverse=True)
+def spaced(densities: Iterable[float], wanted: Sequence[float], most: int) -> tuple[float, ...]:
+    """Return the densities nearest to the wanted ones, or `most` evenly spaced; densest first."""
+    ordered = sorted(set(densities), reverse=True)
     if wanted:
-        near = {min(ordered, key=lambda d: abs(d - one)) for one in wanted}
+        near = {min(ordered, key=lambda d: abs(d - density)) for density in wanted}
     elif most == 1:
         near = {ordered[len(ordered) // 2]}
     else:
@@ -187,16 +185,16 @@ def spaced(there_are: Iterable[float], wanted: Sequence[float], most: int) -> tu
     return tuple(sorted(near, reverse=True))
 
 
-def left_out(there_are: Iterable[float], shown: Sequence[float]) -> str:
-    """A sentence on the densities that are not shown; empty where all are."""
-    count = len(set(there_are))
+def left_out(densities: Iterable[float], shown: Sequence[float]) -> str:
+    """Return a sentence on the densities that are not shown; empty if all are."""
+    count = len(set(densities))
     if count <= len(shown):
         return ""
     return f" {len(shown)} of {count} densities; others by the option `densities`."
 
 
 def grouped(rows: Iterable[T], key: Callable[[T], Any]) -> dict[Any, list[T]]:
-    """Rows, or whatever it is, by key, in their order."""
+    """Group rows, or other items, by key, in their order."""
     groups: dict[Any, list[T]] = defaultdict(list)
     for row in rows:
         groups[key(row)].append(row)
@@ -204,7 +202,7 @@ def grouped(rows: Iterable[T], key: Callable[[T], Any]) -> dict[Any, list[T]]:
 
 
 def of(row: Row, columns: Iterable[str]) -> tuple[Any, ...]:
-    """Values of these columns."""
+    """Return the values of columns."""
     return tuple(row[column] for column in columns)
 
 
@@ -212,18 +210,18 @@ def of(row: Row, columns: Iterable[str]) -> tuple[Any, ...]:
 
 
 def _passes(row: Row, options: Options) -> bool:
-    asked: dict[str, tuple[Any, ...]] = {"network": options.networks, "dataset": options.datasets}
+    wanted: dict[str, tuple[Any, ...]] = {"network": options.networks, "dataset": options.datasets}
     if row["method"] != "dense":
-        asked |= {"method": options.methods, "ablation": options.ablations}
+        wanted |= {"method": options.methods, "ablation": options.ablations}
         if isinstance(options, LearningOptions):
-            asked["trial"] = options.trials
-    if not all(not names or row[column] in names for column, names in asked.items()):
+            wanted["trial"] = options.trials
+    if not all(not names or row[column] in names for column, names in wanted.items()):
         return False
     return all(_is_one(row, column, values) for column, values in options.where)
 
 
 def _is_one(row: Row, column: str, values: tuple[Any, ...]) -> bool:
-    """Whether a row has one of the values; the dense run passes what only masks have."""
+    """Return whether a row has one of the values; dense runs match columns of masks."""
     known = {**_own(row), **row}
     if row["method"] == "dense" and (column not in known or column in METHOD):
         return True
@@ -233,12 +231,12 @@ def _is_one(row: Row, column: str, values: tuple[Any, ...]) -> bool:
 
 
 def _own(row: Row) -> Row:
-    """Options and tags of a row by their names, as columns of `trials` are called too."""
-    found: Row = {}
+    """Return the options and tags of a row by name, and by the column names of `trials`."""
+    fields: Row = {}
     for column, prefix in _NAMED:
         for name, value in asked.fields(row[column] or "{}").items():
-            found |= {name: value, f"{prefix}_{name}": value}
-    return found
+            fields |= {name: value, f"{prefix}_{name}": value}
+    return fields
 
 
 _NAMED = (("options", "option"), ("network_options", "network_option"), ("tags", "tag"))
@@ -248,23 +246,21 @@ def _check_where(rows: Sequence[Row], options: Options) -> None:
     known = {*SETTING, *(name for row in rows for name in _own(row))} if options.where else set()
     for column, _ in options.where:
         if column not in known:
-            near = difflib.get_close_matches(column, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
-            raise FigureError(f"where: no trial has a column {column!r}; {hint}")
+            raise FigureError(f"where: no trial has a column {column!r}; {nearest(column, known)}")
 
 
-def _nothing(sweep: str, rows: Sequence[Row], asked: Sequence[Row]) -> str:
-    if any(row["method"] != "dense" for row in asked):
-        return f"nothing to draw yet: none of {len(asked):,} trials of sweep {sweep} is done"
-    there = "; ".join(
+def _nothing(sweep: str, rows: Sequence[Row], matching: Sequence[Row]) -> str:
+    if any(row["method"] != "dense" for row in matching):
+        return f"nothing to draw yet: none of {len(matching):,} trials of sweep {sweep} is done"
+    present = "; ".join(
         f"{column}s {', '.join(sorted({row[column] for row in rows} - {'dense'}))}"
         for column in ("method", "network", "dataset", "ablation")
     )
-    return f"nothing to draw: no pruned trial of sweep {sweep} matches; it has {there or 'none'}"
+    return f"nothing to draw: no pruned trial of sweep {sweep} matches; it has {present or 'none'}"
 
 
 def set_apart(rows: Sequence[Row]) -> None:
-    """Tell apart, in the column `apart`, settings of a method that no column tells apart."""
+    """Set the column `apart`, which separates settings that no other column separates."""
     for row in rows:
         row[APART] = None
     for members in grouped(rows, lambda row: row["method"]).values():

@@ -1,11 +1,12 @@
-"""From trials to curves: means over replicates, with their spread."""
+"""Curves of trials: means over replicates, with their spread."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from analysis import style
+from analysis.database.rows import Row
 from analysis.selection.metrics import Metric
-from analysis.selection.selection import Row, Selection, Setting, answer, grouped, of, setting
+from analysis.selection.selection import Selection, Setting, answer, grouped, of, setting
 from analysis.selection.split import Split
 from analysis.stats import Spread, Summary, summary
 from tombola.store.settings import RECIPE, details
@@ -13,22 +14,22 @@ from tombola.store.settings import RECIPE, details
 
 @dataclass(frozen=True)
 class Point:
-    """Replicates at one density, in the metric's unit."""
+    """Mean of the replicates at one density, in the metric's unit."""
 
     density: float
     shown: Summary
 
     @property
     def x(self) -> float:
-        """Where it is drawn."""
+        """Position on the horizontal axis."""
         return self.density
 
 
 @dataclass(frozen=True)
 class Series:
-    """One curve, densest point first: the `variant`-th setting of a method, from 0.
+    """One curve, densest point first: setting number `variant` (from 0) of a method.
 
-    `plain`: its colour says nothing of the method, which the panel or the legend tells.
+    If `plain`, its colour does not show the method; the panel or the legend names the method.
     """
 
     method: str
@@ -41,7 +42,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Dense:
-    """The dense network under one recipe, in the metric's unit."""
+    """The dense network trained by one recipe, in the metric's unit."""
 
     label: str
     shown: Summary
@@ -49,9 +50,9 @@ class Dense:
 
 @dataclass(frozen=True)
 class Panel:
-    """One network and dataset: its curves, and the dense networks.
+    """Curves of one network and dataset, and its dense networks.
 
-    `part`: which of the settings that panels tell, where a figure is split.
+    `part` names the settings of this panel, if the figure has a panel for each.
     """
 
     network: str
@@ -62,12 +63,12 @@ class Panel:
 
     @property
     def title(self) -> str:
-        """Network and dataset as people write them, and the part."""
+        """Title of the panel: network, dataset and part."""
         return ", ".join(filter(None, (style.problem(self.network, self.dataset), self.part)))
 
 
 def panels(selection: Selection, spread: Spread, by: Split | None = None) -> tuple[Panel, ...]:
-    """A panel for each network, dataset and part of the split, in the sweep's order."""
+    """Return a panel for each network, dataset and part of the split, in the sweep's order."""
     by = by or Split()
     pruned = [row for row in selection.rows if row["method"] != "dense"]
     named = by.labels(pruned)
@@ -78,7 +79,7 @@ def panels(selection: Selection, spread: Spread, by: Split | None = None) -> tup
             dataset,
             _series(members, named, selection.metric, spread, by),
             dense([*members, *by.beside(selection.rows, members)], selection.metric, spread),
-            by.said(members[0]),
+            by.part(members[0]),
         )
         for (network, dataset, _), members in groups.items()
     )
@@ -115,16 +116,19 @@ def _points(rows: Sequence[Row], metric: Metric, spread: Spread) -> tuple[Point,
 
 
 def dense(members: Sequence[Row], metric: Metric, spread: Spread) -> tuple[Dense, ...]:
-    """The dense networks behind these trials, one for each recipe."""
-    found = [row for row in members if row["dense_shown"] is not None]
+    """Return the dense networks of these trials, one for each recipe."""
+    rows = [row for row in members if row["dense_shown"] is not None]
     return tuple(
-        Dense(label, summarised(rows, metric, spread, of="dense_"))
-        for label, rows in dense_recipes(found)
+        Dense(label, summarised(same, metric, spread, of="dense_"))
+        for label, same in dense_recipes(rows)
     )
 
 
 def dense_recipes(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    """Rows of one network and dataset by the recipe of their dense run, as a legend says it."""
+    """Return the rows of one network and dataset by the recipe of their dense run.
+
+    Each recipe is named as in the legend.
+    """
     varying = {c for c in RECIPE if len({row[c] for row in rows}) > 1}
     return [
         (", ".join([style.DENSE.label, *details(same[0], varying)]), same)
@@ -133,9 +137,9 @@ def dense_recipes(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
 
 
 def summarised(rows: Iterable[Row], metric: Metric, spread: Spread, of: str = "") -> Summary:
-    """Mean and spread of runs (`of` dense_: of the dense runs), each once, within the bounds.
+    """Return mean and spread of the runs of rows, each run once, within the metric's bounds.
 
-    Where nothing was trained, each mask once.
+    Rows that train nothing count by their masks. `of="dense_"`: those of the dense runs.
     """
     rows = list(rows)
     values = {row[f"{of}key"] if of else answer(row): row[f"{of}shown"] for row in rows}
@@ -145,6 +149,6 @@ def summarised(rows: Iterable[Row], metric: Metric, spread: Spread, of: str = ""
     return summary(list(values.values()), spread, (low, high))
 
 
-def replicates(made: Iterable[Panel]) -> set[int]:
-    """How many replicates the points of these panels are means of."""
-    return {p.shown.n for panel in made for one in panel.series for p in one.points}
+def replicates(panels: Iterable[Panel]) -> set[int]:
+    """Return the numbers of replicates behind the points of panels."""
+    return {p.shown.n for panel in panels for curve in panel.series for p in curve.points}

@@ -1,8 +1,8 @@
-"""What many series are split by: panels of a dozen at most, so that each can be told by eye.
+"""Split of many curves into panels of at most a dozen, which a reader can tell apart.
 
-A setting that varies (or the ablation, or the method) is told by panels, one for each of its
-values, and the rest by colour and line. Where no setting has few enough values, series are dealt
-to panels in their order, and each panel has a legend of its own.
+A setting that varies (or the ablation, or the method) gets a panel for each of its values; colour
+and line show the rest. If no setting has few enough values, curves go into panels in their order,
+and each panel has its own legend.
 """
 
 from collections import defaultdict
@@ -13,68 +13,67 @@ from math import ceil
 from typing import Any
 
 from analysis import style
+from analysis.database.rows import Row
 from analysis.selection import selection
-from analysis.selection.selection import Row
 from tombola.errors import FigureError
 from tombola.store import settings
 
 MOST = 12
-"""Series of one panel."""
+"""Most curves of one panel."""
 
 MOST_PANELS = 60
-"""Panels of one figure."""
+"""Most panels of one figure."""
 
-_TOLD = ("method", "ablation")
+_LABELS = ("method", "ablation")
 
 Curve = tuple[selection.Setting, str]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Columns whose values have panels of their own; or a number of a panel for each curve."""
+    """Columns with a panel for each value, or (`dealt`) the panel number of each curve."""
 
     columns: tuple[str, ...] = ()
     dealt: dict[Curve, int] = field(default_factory=dict)
 
     @property
     def each_explains(self) -> bool:
-        """Whether panels share no legend."""
+        """Whether each panel has its own legend."""
         return bool(self.dealt)
 
     def recoloured(self, methods: Sequence[str]) -> bool:
-        """Whether the colours of a panel's curves cannot be those of their methods."""
+        """Return whether the curves of a panel need other colours than those of their methods."""
         return "method" in self.columns or (bool(self.dealt) and len({*methods}) < len(methods))
 
     def labels(self, rows: Iterable[Row]) -> dict[selection.Setting, tuple[str, int]]:
-        """Labels that leave out what panels say already (see `selection.labels`)."""
+        """Return labels without the columns that panels show (see `selection.labels`)."""
         return selection.labels(rows, self.columns)
 
     def place(self, row: Row) -> tuple[Any, ...]:
-        """What two rows of one panel have in common beside network and dataset."""
+        """Return the values that rows of one panel share, besides network and dataset."""
         if self.dealt:
             return (self.dealt[curve(row)],)
         return selection.of(row, self.columns)
 
     def beside(self, rows: Iterable[Row], members: Sequence[Row]) -> list[Row]:
-        """Dense trials that belong into a panel: those of its recipe, where panels tell that."""
+        """Return the dense trials of a panel: of its recipes, if panels show recipes."""
         recipe = tuple(c for c in settings.RECIPE if self.dealt or c in self.columns)
-        told = ("network", "dataset", *recipe)
-        there = {selection.of(row, told) for row in members}
-        return [
-            row for row in rows if row["method"] == "dense" and selection.of(row, told) in there
-        ]
+        columns = ("network", "dataset", *recipe)
+        present = {selection.of(row, columns) for row in members}
+        dense = [row for row in rows if row["method"] == "dense"]
+        return [row for row in dense if selection.of(row, columns) in present]
 
     def curve_name(self, label: str, ablation: str) -> str:
-        """The name of a curve, its ablation left out where panels tell it."""
+        """Return the name of a curve, without the ablation if panels show it."""
         return style.ablated(label, "none" if "ablation" in self.columns else ablation)
 
-    def said(self, row: Row) -> str:
-        """What a panel's title says of it; nothing where the legend beside it does."""
-        return ", ".join(_said(column, row) for column in self.columns)
+    def part(self, row: Row) -> str:
+        """Return the part of a panel's title that names its settings; may be empty."""
+        return ", ".join(_value(column, row) for column in self.columns)
 
 
 def split(rows: Iterable[Row], most: int = MOST) -> Split:
-    """The split of these trials into the fewest panels of at most so many series."""
+    """Return the split of trials into the fewest panels with at most `most` curves each."""
     pruned = [row for row in rows if row["method"] != "dense"]
     first = {curve(row): row for row in pruned}
     if len(first) <= most:
@@ -87,19 +86,19 @@ def split(rows: Iterable[Row], most: int = MOST) -> Split:
     ]
     fair = [(count, columns) for count, columns in choices if count <= most]
     if fair:
-        return Split(min(fair, key=lambda one: (len(one[1]), "method" in one[1], one[0]))[1])
-    ordered = sorted(first, key=lambda one: order(first[one]["method"]))
+        return Split(min(fair, key=lambda c: (len(c[1]), "method" in c[1], c[0]))[1])
+    ordered = sorted(first, key=lambda curve: order(first[curve]["method"]))
     each = ceil(len(ordered) / ceil(len(ordered) / most))
-    return Split(dealt={one: n // each for n, one in enumerate(ordered)})
+    return Split(dealt={curve: n // each for n, curve in enumerate(ordered)})
 
 
 def check(sweep: str, rows: Sequence[Row], panels: int, most: int = MOST_PANELS) -> None:
-    """Refuse more panels than a sheet holds, with what to choose by.
+    """Check that a figure has at most `most` panels.
 
     Raises
     ------
     FigureError
-        When there are.
+        When it has more; the message names options that choose fewer.
     """
     if panels <= most:
         return
@@ -117,22 +116,22 @@ def check(sweep: str, rows: Sequence[Row], panels: int, most: int = MOST_PANELS)
 
 
 def curve(row: Row) -> Curve:
-    """What makes two trials points of one curve."""
+    """Return the values that the trials of one curve share."""
     return selection.setting(row), row["ablation"]
 
 
 def order(method: str) -> tuple[int, str]:
-    """Methods in the order of the palette, others after them."""
+    """Return the sort key of a method: its place in the palette, others after it."""
     palette = [*style.METHODS]
     return (palette.index(method) if method in palette else len(palette)), method
 
 
-def absent(shown: dict[str, set[str]], asked: Iterable[str] = ()) -> str:
-    """A sentence on the series that some panels lack, by panel; empty where none does.
+def absent(shown: dict[str, set[str]], wanted: Iterable[str] = ()) -> str:
+    """Return a sentence on the curves that some panels lack; empty if none does.
 
-    `asked`: series that may be in no panel at all.
+    `shown` has the labels by panel. `wanted` are labels that may be in no panel.
     """
-    everything = dict.fromkeys([*sorted(set().union(*shown.values())), *asked])
+    everything = dict.fromkeys([*sorted(set().union(*shown.values())), *wanted])
     lacking: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for panel, labels in shown.items():
         if missing := tuple(label for label in everything if label not in labels):
@@ -142,7 +141,7 @@ def absent(shown: dict[str, set[str]], asked: Iterable[str] = ()) -> str:
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:
-    """Names one after another, and how many more there are."""
+    """Return names as a list in words, cut after `most`, with the number of others."""
     more = f" and {len(names) - most} more" if len(names) > most + 1 else ""
     return ", ".join(names if not more else names[:most]) + more
 
@@ -151,20 +150,20 @@ def listed(names: Sequence[str], most: int = 4) -> str:
 
 
 def _candidates(rows: Sequence[Row]) -> list[str]:
-    """Columns that panels can tell: settings that vary within methods, the ablation, the method."""
+    """Return columns that panels can show: settings that vary within methods, ablation, method."""
     varying = settings.varying(rows)
-    found = []
-    for column in (*settings.SETTING, *_TOLD):
+    columns = []
+    for column in (*settings.SETTING, *_LABELS):
         values = _values(rows, column)
         each = [_values(same, column) for same in selection.grouped(rows, _method).values()]
         whole = column == "method" or max(map(len, each)) == len(values)
         if (
             len(values) > 1
             and whole
-            and (column in _TOLD or column in set().union(*varying.values()))
+            and (column in _LABELS or column in set().union(*varying.values()))
         ):
-            found.append(column)
-    return found
+            columns.append(column)
+    return columns
 
 
 def _method(row: Row) -> str:
@@ -180,12 +179,12 @@ def _places(rows: Iterable[Row], columns: tuple[str, ...]) -> set[tuple[Any, ...
 
 
 def _largest(rows: Iterable[Row], columns: tuple[str, ...]) -> int:
-    """How many series are to be told by colour and line if panels tell these columns."""
-    rest = [name for name in (*settings.SETTING, *_TOLD, "apart") if name not in columns]
+    """Return the most curves of one panel, if panels show these columns."""
+    rest = [name for name in (*settings.SETTING, *_LABELS, "apart") if name not in columns]
     return len(_places(rows, tuple(rest)))
 
 
-def _said(column: str, row: Row) -> str:
+def _value(column: str, row: Row) -> str:
     if column == "method":
         return style.look(row["method"]).label
     if column == "ablation":

@@ -1,7 +1,7 @@
-"""Mean accuracies of a sweep, a line for each setting and a column for each density.
+"""Mean accuracies of a sweep: a line for each setting, a column for each density.
 
-Settings never mix: a mean is over replicates alone, and whatever else differs among trials of one
-method is part of its line's name.
+A mean is over replicates only. Everything else that differs among trials of one method is in the
+name of its line.
 """
 
 from collections import Counter
@@ -11,23 +11,24 @@ from typing import Any
 
 import duckdb
 
+from analysis.database.rows import Row, query_rows
 from analysis.selection.metrics import METRICS
-from analysis.selection.selection import SQL, Row, answer, of, set_apart
+from analysis.selection.selection import SQL, answer, of, set_apart
 from tombola import rounding
 from tombola.store.settings import details, varying
 
 WIDEST = 9
-"""Densities that the summary shows at the most."""
+"""Most densities in a summary."""
 
 NAMES = ("network", "dataset", "method", "setting", "ablation")
-"""What a line may be named by; `dataset` and `setting` only where they tell lines apart."""
+"""Columns in a line's name; `dataset` and `setting` only if they differ."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """How many trials are done, and lines: their names, and percent (or None) by density.
+    """Progress of a sweep, and its lines: name → per cent (or None) by density.
 
-    Means are rounded to `digits` after the point, as tables and reports round them.
+    Means are rounded to `digits` decimals, as in tables and reports.
     """
 
     done: int
@@ -39,10 +40,8 @@ class Summary:
 
 
 def summary(connection: duckdb.DuckDBPyConnection, sweep: str) -> Summary:
-    """Mean test accuracy over replicates at the last step, of what is done."""
-    cursor = connection.execute(SQL, {"sweep": sweep})
-    columns = [column[0] for column in cursor.description or ()]
-    rows: list[Row] = [dict(zip(columns, v, strict=True)) for v in cursor.fetchall()]
+    """Return the mean test accuracy over replicates, at the last step, of finished trials."""
+    rows = query_rows(connection, SQL, {"sweep": sweep})
     dense = [{**row, "options": None, "apart": None} for row in rows if row["method"] == "dense"]
     pruned = [row for row in rows if row["method"] != "dense"]
     set_apart(pruned)
@@ -71,7 +70,7 @@ def summary(connection: duckdb.DuckDBPyConnection, sweep: str) -> Summary:
 
 
 def of_positions(names: tuple[str, ...], shown: Iterable[int]) -> tuple[str, ...]:
-    """The names at these positions."""
+    """Return the names at these positions."""
     return tuple(names[position] for position in shown)
 
 
@@ -82,12 +81,12 @@ def _names(row: Row, differing: set[str]) -> tuple[str, ...]:
 
 
 def _mean(accuracies: Iterable[float | None]) -> float | None:
-    there = [100 * accuracy for accuracy in accuracies if accuracy is not None]
-    return rounding.rounded(sum(there) / len(there), Summary.digits) if there else None
+    values = [100 * accuracy for accuracy in accuracies if accuracy is not None]
+    return rounding.rounded(sum(values) / len(values), Summary.digits) if values else None
 
 
 def _most_common(lines: Iterable[dict[float, Any]]) -> tuple[float, ...]:
-    """Densities that most lines have, evenly spread where there are many, densest first."""
+    """Return the densities that most lines have, evenly spaced if too many; densest first."""
     counts = Counter(density for line in lines for density in line)
     ranked = sorted(counts, key=lambda density: (-counts[density], density))
     common = [density for density in ranked if counts[density] == counts[ranked[0]]]

@@ -1,4 +1,4 @@
-"""Statistics of replicates: pure functions on numbers. scipy computes, and is loaded when asked."""
+"""Statistics of replicates: pure functions on numbers. Functions import scipy when called."""
 
 from analysis.stats.best import of_all_pairs, worse_than_best
 from analysis.stats.paired import (

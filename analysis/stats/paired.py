@@ -1,7 +1,7 @@
-"""Two treatments of the same replicates: is there a difference, and is it small enough?
+"""Paired tests of two treatments on the same replicates: difference and equivalence.
 
-A replicate fixes the initial weights and the order of the data, so methods are compared on
-what differs within each replicate, which cancels what the replicates differ by.
+A replicate fixes the initial weights and the order of the data. Methods are compared by their
+differences within replicates, so the variation between replicates cancels.
 """
 
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from typing import Literal, TypeAlias
 from tombola.errors import StatisticsError
 
 Test: TypeAlias = Literal["t", "wilcoxon"]
-"""Which p-value decides. With n ≤ 5 no Wilcoxon p is below 0.05 (the least is 2 / 2ⁿ)."""
+"""Test whose p-value is used. For n ≤ 5, no Wilcoxon p is below 0.05 (the least is 2 / 2ⁿ)."""
 
 ALPHA = 0.05
 LEVEL = 0.95
 
 _ROUNDING = 1e-9
-"""Differences that vary by less than this share of the values vary by rounding alone."""
+"""Differences that vary by less than this share of the values vary only by rounding."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Paired:
-    """`n` differences, first minus second, in the unit of the values.
+    """Paired comparison of `n` differences, first minus second, in the unit of the values.
 
-    `interval` is the mean difference's (Student's t), `t_p` and `wilcoxon_p` are two-sided, and
-    `effect` is Cohen's d_z: mean over standard deviation of the differences. Where all
-    differences are alike, t has no spread to work with: `interval`, `t_p` and `effect` are None.
-    Where all are zero, `wilcoxon_p` is 1.
+    `interval` is that of the mean difference (Student's t). `t_p` and `wilcoxon_p` are two-sided.
+    `effect` is Cohen's d_z: mean over standard deviation of the differences. If all differences are
+    equal, `interval`, `t_p` and `effect` are None. If all are zero, `wilcoxon_p` is 1.
     """
 
     n: int
@@ -49,17 +48,17 @@ class Paired:
     effect: float | None
 
     def p(self, test: Test) -> float | None:
-        """The p-value of that test."""
+        """Return the p-value of a test."""
         return self.t_p if test == "t" else self.wilcoxon_p
 
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Whether |mean difference| < `margin`, from `n` differences, all in one unit.
+    """Test of |mean difference| < `margin`, from `n` differences, all in one unit.
 
-    `p` is the larger of two one-sided t-tests' (TOST; Schuirmann 1987); `interval`, of level
-    1 − 2 × alpha, lies within the margin exactly when p < alpha. Both are None where all
-    differences are alike.
+    `p` is the larger p of two one-sided t-tests (TOST; Schuirmann 1987). `interval`, of level
+    1 − 2 × alpha, lies within the margin exactly if p < alpha. Both are None if all differences
+    are equal.
     """
 
     n: int
@@ -70,15 +69,15 @@ class Equivalence:
 
 
 def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
-    """Compare two treatments, value by value of the same replicates.
+    """Compare two treatments by paired values of the same replicates.
 
-    Paired t-test; Wilcoxon's signed-rank test, exact for small n, zeros dropped; Cohen's d_z
-    (Lakens 2013, eq. 6).
+    The tests are the paired t-test and Wilcoxon's signed-rank test (exact for small n, without
+    zeros). The effect is Cohen's d_z (Lakens 2013, eq. 6).
 
     Raises
     ------
     StatisticsError
-        When lengths differ, there are fewer than two pairs, or a value is not finite.
+        When the lengths differ, there are fewer than two pairs, or a value is not finite.
     """
     from scipy import stats
 
@@ -87,12 +86,12 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
     wilcoxon = stats.wilcoxon(differences).pvalue if any(differences) else 1.0
     if not differences_vary(first, second):
         return Paired(len(differences), centre, None, None, float(wilcoxon), None)
-    found = stats.ttest_1samp(differences, 0.0)
+    test = stats.ttest_1samp(differences, 0.0)
     return Paired(
         n=len(differences),
         mean=centre,
         interval=_interval(differences, LEVEL),
-        t_p=float(found.pvalue),
+        t_p=float(test.pvalue),
         wilcoxon_p=float(wilcoxon),
         effect=centre / stdev(differences),
     )
@@ -101,18 +100,18 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Paired:
 def equivalent(
     first: Sequence[float], second: Sequence[float], margin: float, alpha: float = ALPHA
 ) -> Equivalence:
-    """Test that the paired means differ by less than `margin`, in the values' own unit.
+    """Test that the paired means differ by less than `margin`, in the unit of the values.
 
-    The null hypothesis is a difference of the margin or more: a large p says that equivalence
-    is not shown, not that there is a difference.
+    The null hypothesis is a difference of at least the margin. So a large p means that equivalence
+    is not shown; it does not mean that there is a difference.
 
     Raises
     ------
     StatisticsError
-        When the margin is not positive, or the values are none that `paired` takes.
+        When the margin is not positive, or `paired` would refuse the values.
     """
     if not margin > 0:
-        raise StatisticsError(f"a margin is a number above 0, not {margin:g}")
+        raise StatisticsError(f"the margin must be above 0, not {margin:g}")
     from scipy import stats
 
     differences = _differences(first, second)
@@ -126,9 +125,9 @@ def equivalent(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for being a family, in their order (Holm 1979).
+    """Return p-values corrected for the size of their family, in their order (Holm 1979).
 
-    Each is compared with alpha; the chance of any false rejection is then alpha at most.
+    If each is compared with alpha, the chance of any false rejection is at most alpha.
     """
     order = sorted(range(len(p_values)), key=p_values.__getitem__)
     adjusted = [0.0] * len(p_values)
@@ -140,7 +139,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def differences_vary(first: Sequence[float], second: Sequence[float]) -> bool:
-    """Whether pairs differ by more than one amount, rounding aside: a t-test needs that."""
+    """Return whether the differences of pairs vary, up to rounding; a t-test needs that."""
     differences = _differences(first, second)
     size = max(map(abs, [*differences, *first]))
     return max(differences) - min(differences) > _ROUNDING * size
@@ -151,12 +150,14 @@ def differences_vary(first: Sequence[float], second: Sequence[float]) -> bool:
 
 def _differences(first: Sequence[float], second: Sequence[float]) -> list[float]:
     if len(first) != len(second):
-        raise StatisticsError(f"pairs take lists of one length, not {len(first)} and {len(second)}")
+        raise StatisticsError(
+            f"a paired test needs lists of equal length, not {len(first)} and {len(second)}"
+        )
     if len(first) < 2:
-        raise StatisticsError("a paired test takes at least two replicates")
+        raise StatisticsError("a paired test needs at least two replicates")
     if not all(map(isfinite, [*first, *second])):
-        raise StatisticsError("a paired test takes finite values")
-    return [one - other for one, other in zip(first, second, strict=True)]
+        raise StatisticsError("a paired test needs finite values")
+    return [a - b for a, b in zip(first, second, strict=True)]
 
 
 def _interval(differences: Sequence[float], level: float) -> Interval:

@@ -1,4 +1,4 @@
-"""The mean of replicates, and how far they spread."""
+"""Mean and spread of replicates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ SPREADS: dict[str, str] = {
     "ci95": "95 % interval",
     "bootstrap": "95 % bootstrap interval",
 }
-"""What each spread is, as a footnote says it."""
+"""Name of each spread in a footnote."""
 
 _SEED = 0
 _RESAMPLES = 9_999
 _BCA_FROM = 10
-"""Fewer values say too little of bias and skew for BCa to correct them."""
+"""Least number of values for BCa, which estimates bias and skew from them."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean of `n` replicates; `low` and `high` are None where one has no spread."""
+    """Mean of `n` replicates and ends of the spread, which are None for one replicate."""
 
     centre: float
     low: float | None
@@ -39,11 +39,10 @@ def summary(
     spread: Spread = "std",
     bounds: tuple[float, float] = (float("-inf"), float("inf")),
 ) -> Summary:
-    """Mean and spread of replicates.
+    """Return mean and spread of replicates, with the spread cut at `bounds`.
 
-    std is ± one standard deviation (ddof 1), minmax the extremes, ci95 the 95 % confidence
-    interval of the mean (Student's t), bootstrap that by resampling; cut at `bounds`. One
-    replicate has no spread.
+    std: ± one standard deviation (ddof 1). minmax: the extremes. ci95: the 95 % confidence interval
+    of the mean (Student's t). bootstrap: that interval by resampling. One replicate has no spread.
 
     Raises
     ------
@@ -51,7 +50,7 @@ def summary(
         When there are no values.
     """
     if not values:
-        raise StatisticsError("a summary takes at least one value")
+        raise StatisticsError("a summary needs at least one value")
     centre, n = mean(values), len(values)
     if n == 1:
         return Summary(centre, None, None, 1)
@@ -60,25 +59,25 @@ def summary(
 
 
 def bootstrap(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Bootstrap confidence interval of the mean, the same for the same values.
+    """Return the bootstrap confidence interval of the mean; it is deterministic.
 
-    Bias-corrected and accelerated (Efron 1987) from ten values on, percentiles below. With few
-    values percentiles are too narrow, by √((n − 1) / n) and more (Hesterberg 2015): with five
-    replicates or fewer Student's interval (ci95) covers better.
+    With ten values or more it is bias-corrected and accelerated (Efron 1987), with fewer it is the
+    percentile interval. Percentile intervals of few values are too narrow, by √((n − 1) / n) and
+    more (Hesterberg 2015). With five replicates or fewer, Student's interval (ci95) covers better.
 
     Raises
     ------
     StatisticsError
-        When there are fewer than two values, or one that is not finite.
+        When there are fewer than two values, or a value is not finite.
     """
     if len(values) < 2 or not all(map(isfinite, values)):
-        raise StatisticsError("a bootstrap interval takes at least two finite values")
+        raise StatisticsError("a bootstrap interval needs at least two finite values")
     if min(values) == max(values):
         return values[0], values[0]
     import numpy as np
     from scipy import stats
 
-    found = stats.bootstrap(
+    interval = stats.bootstrap(
         (np.asarray(values, dtype=float),),
         np.mean,
         n_resamples=_RESAMPLES,
@@ -86,11 +85,11 @@ def bootstrap(values: Sequence[float], level: float = 0.95) -> tuple[float, floa
         method="BCa" if len(values) >= _BCA_FROM else "percentile",
         rng=np.random.default_rng(_SEED),
     ).confidence_interval
-    return float(found.low), float(found.high)
+    return float(interval.low), float(interval.high)
 
 
 def deviation(values: Sequence[float]) -> float:
-    """Standard deviation (ddof 1) of two values or more; NaN where one is not finite."""
+    """Return the standard deviation (ddof 1) of two values or more; NaN if one is not finite."""
     return stdev(values) if all(map(isfinite, values)) else nan
 
 

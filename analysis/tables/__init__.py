@@ -1,4 +1,4 @@
-"""Tables for papers and READMEs: methods by densities, with what replicates can tell."""
+"""Tables for papers and READMEs: methods by densities, with tests over replicates."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,21 +17,21 @@ def render(
     ablations: Sequence[str] = ("none",),
     densities: Sequence[float] = (),
 ) -> str:
-    """A table of a sweep as text, the same from the same store; empty filters let all pass.
+    """Return a table of a sweep as text; the same store gives the same text.
 
-    LaTeX and Markdown end with a comment that says where the numbers come from; CSV is tidy,
-    with full precision and p-values.
+    An empty filter selects everything. LaTeX and Markdown end with a comment that has the
+    provenance. CSV is tidy, with full precision and p-values.
 
     Raises
     ------
     StoreError
-        When the store is missing, damaged, or does not know the sweep.
+        When the store is missing or damaged, or has no such sweep.
     FigureError
-        When no trial that the filters let pass is done.
+        When no finished trial matches the filters.
     TableError
-        When the metric, a method or a density is none that the sweep has.
+        When the sweep has no such metric, method or density.
     """
-    from analysis.database import connection as results
+    from analysis.database.connection import connect, figures_of, scanning
     from analysis.figures import save
     from analysis.selection import samples, selection
     from analysis.selection.options import StepOptions
@@ -44,8 +44,8 @@ def render(
         "ablations": [*ablations],
         "densities": [*densities],
     }
-    with results.scanning(store), results.connect(store) as connection:
-        results.figures_of(connection, sweep)  # refuses a sweep that the store does not know
+    with scanning(store), connect(store) as connection:
+        figures_of(connection, sweep)  # raises if the store has no such sweep
         study = samples.read(connection, sweep, options, densities)
         about = save.about(connection, sweep, "table", given, selection.SQL, study.runs)
     write = {"markdown": formats.markdown, "latex": formats.latex, "csv": formats.tidy}[format]

@@ -1,4 +1,4 @@
-"""What a table says, before it is LaTeX, Markdown or CSV."""
+"""Content of a table, before it is LaTeX, Markdown or CSV."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from analysis.selection.samples import Sample, Study
 from analysis.stats import ALPHA
 
 Standing: TypeAlias = Literal["best", "close", "untested", "plain"]
-"""The best mean of its column; not significantly worse; no test; anything else."""
+"""Best mean of its column; not significantly worse; without test; anything else."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A sample beside the best of its column; no comparison where it is the best."""
+    """A sample and its comparison with the best of its column; None if it is the best."""
 
     sample: Sample
     standing: Standing
@@ -27,7 +27,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Block:
-    """One network and dataset: methods by densities, densest first, and its dense networks."""
+    """Methods by densities on one network and dataset, densest first, and its dense networks."""
 
     title: str
     densities: tuple[float, ...]
@@ -38,7 +38,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Table:
-    """Blocks, with how many replicates most cells have, and what the marks mean."""
+    """Blocks of a table; `n` is the usual number of replicates of a cell."""
 
     sweep: str
     label: str
@@ -48,27 +48,27 @@ class Table:
     notes: tuple[str, ...]
 
     def standings(self) -> set[Standing]:
-        """Those that occur."""
+        """Return the standings that occur."""
         return {cell.standing for block in self.blocks for cell in block.cells.values()}
 
 
 def table(study: Study) -> Table:
-    """Every sample against the best of its column, as `comparisons.compare` does."""
-    compared = {id(one.sample): one for one in comparisons.compare(study)}
+    """Return the table of a study: each sample compared with the best of its column."""
+    compared = {id(c.sample): c for c in comparisons.compare(study)}
     cells = {
-        id(one): _cell(study, one, samples, compared.get(id(one)))
+        id(sample): _cell(study, sample, samples, compared.get(id(sample)))
         for samples in study.columns().values()
-        for one in samples
+        for sample in samples
     }
-    problems = selection.grouped(study.samples, lambda one: (one.network, one.dataset))
-    counts = Counter(one.n for one in study.samples)
+    problems = selection.grouped(study.samples, lambda s: (s.network, s.dataset))
+    counts = Counter(sample.n for sample in study.samples)
     blocks = tuple(
         Block(
             title=style.problem(*problem),
-            densities=tuple(dict.fromkeys(one.density for one in samples)),
-            names=tuple(dict.fromkeys(one.name for one in samples)),
-            cells={(one.name, one.density): cells[id(one)] for one in samples},
-            dense=tuple(one for one in study.dense if (one.network, one.dataset) == problem),
+            densities=tuple(dict.fromkeys(sample.density for sample in samples)),
+            names=tuple(dict.fromkeys(sample.name for sample in samples)),
+            cells={(s.name, s.density): cells[id(s)] for s in samples},
+            dense=tuple(s for s in study.dense if (s.network, s.dataset) == problem),
         )
         for problem, samples in problems.items()
     )
@@ -78,55 +78,55 @@ def table(study: Study) -> Table:
 
 
 def words(table: Table, bold: str, close: str, untested: str) -> str:
-    """The caption: what is shown, of how many replicates, and what the given marks mean."""
+    """Return the caption: metric, replicates, and the meaning of the given marks."""
     occur = table.standings()
-    said = list(table.notes)
+    sentences = list(table.notes)
     if "best" in occur:
-        said.append(f"{bold}: best mean of its column.")
+        sentences.append(f"{bold}: best mean of its column.")
     if "close" in occur:
-        said.append(f"{close}: not significantly worse than it, which is not to say as good.")
+        sentences.append(f"{close}: not significantly worse than it, which is not to say as good.")
     if {"close", "plain"} & occur and "best" in occur:
-        said.append(
+        sentences.append(
             "Test: paired t-test over replicates against the best of the column, corrected for "
             "the choice of the best and the number of methods (step-down min-P, Westfall and "
             f"Young 1993), α = {ALPHA:g}."
         )
     if "untested" in occur:
-        said.append(
+        sentences.append(
             f"{untested}: not tested (fewer than two replicates shared with the best, or "
             "differences that do not vary)."
         )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 # ---------------------------------------------------------------- details
 
 
 def _cell(
-    study: Study, one: Sample, column: Sequence[Sample], comparison: Comparison | None
+    study: Study, sample: Sample, column: Sequence[Sample], comparison: Comparison | None
 ) -> Cell:
     if len(column) == 1:
         standing: Standing = "plain"
-    elif isclose(one.mean, study.best(column).mean, rel_tol=1e-12):
+    elif isclose(sample.mean, study.best(column).mean, rel_tol=1e-12):
         standing = "best"
     elif comparison is None or comparison.p is None:
         standing = "untested"
     else:
         standing = "plain" if comparison.p < ALPHA else "close"
-    return Cell(one, standing, comparison)
+    return Cell(sample, standing, comparison)
 
 
 def _notes(study: Study, n: int) -> list[str]:
-    counts = {one.n for one in (*study.samples, *study.dense)}
+    counts = {sample.n for sample in (*study.samples, *study.dense)}
     what = f"{study.metric.label} by weights remaining (%):"
     if counts == {1}:
         return [f"{what} one replicate, so no spread and no test.", *_unfinished(study)]
     elsewhere = ", where n says no other" if len(counts) > 1 else ""
-    of = "1 replicate" if n == 1 else f"{n} replicates"
-    shown = f"{what} mean ± standard deviation of {of}{elsewhere}."
+    replicates = "1 replicate" if n == 1 else f"{n} replicates"
+    shown = f"{what} mean ± standard deviation of {replicates}{elsewhere}."
     return [shown, *_unfinished(study)]
 
 
 def _unfinished(study: Study) -> list[str]:
-    left = study.chosen.done < study.chosen.asked
-    return [f"{study.chosen.done:,} of {study.chosen.asked:,} trials done."] if left else []
+    left = study.chosen.done < study.chosen.total
+    return [f"{study.chosen.done:,} of {study.chosen.total:,} trials done."] if left else []

@@ -1,4 +1,4 @@
-"""A table as LaTeX, Markdown or CSV text."""
+"""Text of a table as LaTeX, Markdown or CSV."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ _LATEX = {
     "†": r"$\dagger$",
     "‡": r"$\ddagger$",
 }
-"""What LaTeX reads otherwise, in text and with any input encoding."""
+"""Characters that LaTeX needs escaped, in text and with any input encoding."""
 
 _COLUMNS = (
     *("network", "dataset", "method", "density", "n", "mean", "std", "values"),
@@ -50,7 +50,7 @@ _COLUMNS = (
 
 
 def markdown(table: Table, about: str) -> str:
-    """Pipe tables, one for each network and dataset, then the caption and the provenance."""
+    """Return a Markdown table for each network and dataset, then caption and provenance."""
     parts = [line for block in table.blocks for line in _markdown_block(table, block)]
     caption = words(table, "**Bold**", "†", "‡")
     # A comment ends at the first "--": JSON has hyphens in strings alone, where they may be \u002d.
@@ -65,8 +65,8 @@ def _markdown_block(table: Table, block: Block) -> Iterable[str]:
     yield _line(["weights remaining", *(f"{style.percent(d)} %" for d in block.densities)])
     yield _line(["---", *("---:" for _ in block.densities)])
     for name in block.names:
-        found = (block.cells.get((name, density)) for density in block.densities)
-        yield _line([_escaped(name), *(_markdown_cell(table, cell) for cell in found)])
+        cells = (block.cells.get((name, density)) for density in block.densities)
+        yield _line([_escaped(name), *(_markdown_cell(table, cell) for cell in cells)])
     yield ""
 
 
@@ -82,9 +82,11 @@ def _markdown_cell(table: Table, cell: Cell | None) -> str:
     return marks[cell.standing]
 
 
-def _plain(table: Table, one: Sample) -> str:
-    std = "" if one.std is None else f" ± {rounding.text(one.std, table.digits)}"
-    return f"{rounding.text(one.mean, table.digits)}{std}{_other_n(table, one)}".replace("-", "−")
+def _plain(table: Table, sample: Sample) -> str:
+    std = "" if sample.std is None else f" ± {rounding.text(sample.std, table.digits)}"
+    return f"{rounding.text(sample.mean, table.digits)}{std}{_other_n(table, sample)}".replace(
+        "-", "−"
+    )
 
 
 def _escaped(text: str) -> str:
@@ -95,7 +97,7 @@ def _escaped(text: str) -> str:
 
 
 def latex(table: Table, about: str) -> str:
-    """A `table` with a caption and a label; takes booktabs and siunitx."""
+    """Return a LaTeX `table` with caption and label; it needs booktabs and siunitx."""
     most = max(len(part) for block in table.blocks for part in _parts(block.densities))
     caption = _tex(words(table, "Bold", "†", "‡"))
     body = [line for block in table.blocks for line in _latex_block(table, block, most)]
@@ -131,12 +133,12 @@ def _latex_block(table: Table, block: Block, most: int) -> Iterable[str]:
         yield _latex_line(["Weights remaining", *heads], most)
         yield r"\midrule"
         for name in block.names:
-            found = (block.cells.get((name, density)) for density in densities)
-            yield _latex_line([_tex(name), *(_latex_cell(table, cell) for cell in found)], most)
+            cells = (block.cells.get((name, density)) for density in densities)
+            yield _latex_line([_tex(name), *(_latex_cell(table, cell) for cell in cells)], most)
 
 
 def _parts(densities: tuple[float, ...]) -> list[tuple[float, ...]]:
-    """Densities that stand side by side, as many as fit a text width of 5.5 inches."""
+    """Split densities into lines that fit a text width of 5.5 inches."""
     lines = ceil(len(densities) / _ACROSS)
     each = ceil(len(densities) / max(lines, 1))
     return [densities[at : at + each] for at in range(0, len(densities), max(each, 1))]
@@ -154,13 +156,13 @@ def _latex_cell(table: Table, cell: Cell | None) -> str:
     return number + marks.get(cell.standing, "")
 
 
-def _latex_number(table: Table, one: Sample, *, bold: bool = False) -> str:
-    r"""Mean ± std; the mean by \mathbf in bold, as \num's own switches differ by version."""
-    mean = rounding.text(one.mean, table.digits)
-    shown = rf"\mathbf{{{mean}}}" if bold else _num(one.mean, mean)
-    if one.std is not None:
-        shown += rf" \pm {_num(one.std, rounding.text(one.std, table.digits))}"
-    return f"${shown}${_other_n(table, one)}"
+def _latex_number(table: Table, sample: Sample, *, bold: bool = False) -> str:
+    r"""Return mean ± std; bold uses \mathbf, because the options of \num differ by version."""
+    mean = rounding.text(sample.mean, table.digits)
+    shown = rf"\mathbf{{{mean}}}" if bold else _num(sample.mean, mean)
+    if sample.std is not None:
+        shown += rf" \pm {_num(sample.std, rounding.text(sample.std, table.digits))}"
+    return f"${shown}${_other_n(table, sample)}"
 
 
 def _num(value: float, text: str) -> str:
@@ -172,7 +174,7 @@ def _tex(text: str) -> str:
 
 
 def _letter(char: str) -> str:
-    """A letter that every LaTeX has, or the number of what only some of them have."""
+    """Return a character that every LaTeX has, or the code point of another one."""
     known = char.isascii() or unicodedata.name(char, "").startswith("LATIN")
     return char if known else f"U+{ord(char):04X}"
 
@@ -181,20 +183,20 @@ def _letter(char: str) -> str:
 
 
 def tidy(table: Table, _about: str) -> str:
-    """A row for each method, density, network and dataset, the dense networks first.
+    """Return CSV with a row for each method, density, network and dataset, dense first.
 
-    `values` are the replicates', as replicate=value; differences, interval (95 %), effect
-    (d_z) and p-values are of the pairs with `baseline`, the best of the column; `adjusted_p` is
-    that of the t-test corrected for the choice of the best and the number of methods.
+    `values` are replicate=value. Difference, interval (95 %), effect (d_z) and p-values are of the
+    pairs with `baseline`, the best of the column. `adjusted_p` is that of the t-test, corrected for
+    the choice of the best and the number of methods.
     """
     stream = io.StringIO()
     writer = csv.DictWriter(stream, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     for block in table.blocks:
-        writer.writerows(_row(_facts(one)) for one in block.dense)
+        writer.writerows(_row(_facts(sample)) for sample in block.dense)
         for density in block.densities:
-            found = (block.cells.get((name, density)) for name in block.names)
-            writer.writerows(_row(_facts(c.sample) | _tests(c)) for c in found if c is not None)
+            cells = (block.cells.get((name, density)) for name in block.names)
+            writer.writerows(_row(_facts(c.sample) | _tests(c)) for c in cells if c is not None)
     return stream.getvalue()
 
 
@@ -202,25 +204,25 @@ def _row(facts: dict[str, Any]) -> dict[str, Any]:
     return {name: cell(value) for name, value in facts.items()}
 
 
-def _facts(one: Sample) -> dict[str, Any]:
+def _facts(sample: Sample) -> dict[str, Any]:
     return {
-        "network": one.network,
-        "dataset": one.dataset,
-        "method": one.name,
-        "density": one.density,
-        "n": one.n,
-        "mean": one.mean,
-        "std": one.std,
-        "values": " ".join(f"{n}={value!r}" for n, value in sorted(one.values.items())),
+        "network": sample.network,
+        "dataset": sample.dataset,
+        "method": sample.name,
+        "density": sample.density,
+        "n": sample.n,
+        "mean": sample.mean,
+        "std": sample.std,
+        "values": " ".join(f"{n}={value!r}" for n, value in sorted(sample.values.items())),
     }
 
 
 def _tests(cell: Cell) -> dict[str, Any]:
-    found: dict[str, Any] = {"standing": cell.standing}
+    values: dict[str, Any] = {"standing": cell.standing}
     if cell.comparison:
-        found |= {"baseline": cell.comparison.baseline.name, "adjusted_p": cell.comparison.p}
+        values |= {"baseline": cell.comparison.baseline.name, "adjusted_p": cell.comparison.p}
     if cell.comparison and (paired := cell.comparison.paired):
-        found |= {
+        values |= {
             "pairs": paired.n,
             "difference": paired.mean,
             "low": paired.interval and paired.interval.low,
@@ -229,11 +231,11 @@ def _tests(cell: Cell) -> dict[str, Any]:
             "t_p": paired.t_p,
             "wilcoxon_p": paired.wilcoxon_p,
         }
-    return found
+    return values
 
 
 # ---------------------------------------------------------------- shared
 
 
-def _other_n(table: Table, one: Sample) -> str:
-    return "" if one.n == table.n else f" (n = {one.n})"
+def _other_n(table: Table, sample: Sample) -> str:
+    return "" if sample.n == table.n else f" (n = {sample.n})"

@@ -1,1 +1,1 @@
-"""Where packs run: in this process, or on Ray."""
+"""Executors run packs: in this process, or on Ray."""

@@ -1,7 +1,7 @@
-"""A Ray cluster's address: read, tried, and joined only with a token. Nothing of Ray is known here.
+"""Parse and test the address of a Ray cluster, and require a token. Does not import Ray.
 
-Ray itself waits over a minute where nobody listens, and joins without authentication unless it
-is told otherwise; whoever reaches such a cluster can run code on it.
+Ray itself waits over a minute for an address that does not answer. By default it joins without
+authentication, and anyone who reaches such a cluster can run code on it.
 """
 
 import ipaddress
@@ -16,15 +16,15 @@ from pathlib import Path
 from tombola.errors import TombolaError
 
 PROBE_SECONDS = 4.0
-"""How long an address may take to answer a connection."""
+"""Seconds to wait for an answer from an address."""
 
 SETTINGS = b"\x04"
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + SETTINGS + bytes(5)
-"""A connection's preface (RFC 9113, 3.4): a fixed text and an empty frame of settings. The
-other side opens with such a frame of its own: length (3 bytes), type, flags, stream (4)."""
+"""The preface of an HTTP/2 connection (RFC 9113, 3.4): a fixed text and an empty settings frame.
+The server answers with a settings frame: length (3 bytes), type, flags, stream (4)."""
 
 OLDEST = (2, 54)
-"""The first Ray without the known holes of its dashboard; see `require_recent`."""
+"""The first Ray without known holes in its dashboard; see `require_recent`."""
 
 TAKES = "--address takes auto, HOST:PORT or ray://HOST:PORT"
 
@@ -36,7 +36,7 @@ CURE = (
 
 @dataclass(frozen=True)
 class Address:
-    """Where a cluster listens; `client` is Ray's client, which needs no Ray on this machine."""
+    """Where a cluster listens. `client`: through Ray's client, for machines outside the cluster."""
 
     host: str
     port: int
@@ -48,61 +48,61 @@ class Address:
 
     @property
     def loopback(self) -> bool:
-        """Whether nobody but this machine can be meant."""
+        """Whether the address is this machine's loopback."""
         return is_loopback(self.host)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or IP address is this machine's own loopback."""
+    """Whether a host name or IP address is this machine's loopback."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def parse(said: str) -> Address:
-    """The address that somebody typed, `auto` excepted.
+def parse(text: str) -> Address:
+    """Parse HOST:PORT or ray://HOST:PORT.
 
     Raises
     ------
     TombolaError
-        When it is not one.
+        When the text is not such an address.
     """
-    scheme, there, rest = said.rpartition("://")
+    scheme, separator, rest = text.rpartition("://")
     client = scheme == "ray"
     host, _, port = rest.rpartition(":")
     if client and not host:
         host, port = port, "10001"
     host = host.removeprefix("[").removesuffix("]")
-    if (there and not client) or not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise TombolaError(f"{TAKES}, not {said}")
+    if (separator and not client) or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise TombolaError(f"{TAKES}, not {text}")
     return Address(host, int(port), client)
 
 
-def dashboard(said: str) -> Address:
-    """Where a dashboard's URL leads.
+def dashboard(url: str) -> Address:
+    """Parse the URL of a dashboard.
 
     Raises
     ------
     TombolaError
         When it is not http://HOST:PORT or https://HOST:PORT.
     """
-    scheme, _, rest = said.rstrip("/").partition("://")
+    scheme, _, rest = url.rstrip("/").partition("://")
     host, _, port = rest.rpartition(":")
     if scheme not in {"http", "https"} or not host or not port.isdigit():
-        raise TombolaError(f"submit's --address takes the dashboard's http://HOST:8265, not {said}")
+        raise TombolaError(f"submit's --address takes the dashboard's http://HOST:8265, not {url}")
     return Address(host.removeprefix("[").removesuffix("]"), int(port))
 
 
 def probe(address: Address, *, grpc: bool = True) -> None:
-    """Say hello in HTTP/2, which carries Ray's gRPC, and hear whether that is understood.
+    """Check that an HTTP/2 server, which carries Ray's gRPC, answers at an address.
 
-    Without `grpc` it is enough that somebody listens.
+    Without `grpc`, any server is accepted.
 
     Raises
     ------
     TombolaError
-        When nobody answers within some seconds, or something else does.
+        When there is no answer within PROBE_SECONDS, or another kind of server answers.
     """
     try:
         with socket.create_connection((address.host, address.port), PROBE_SECONDS) as connection:
@@ -121,7 +121,7 @@ def probe(address: Address, *, grpc: bool = True) -> None:
 
 
 def answers(address: Address) -> bool:
-    """Whether Ray answers there."""
+    """Whether Ray answers at an address."""
     try:
         probe(address)
     except TombolaError:
@@ -142,45 +142,45 @@ def require_token(address: Address) -> None:
     mode = os.environ.get("RAY_AUTH_MODE", "").lower()
     if mode == "disabled":
         raise TombolaError(
-            f"{address} is beyond loopback, and Tombola joins that with a token alone: unset "
-            "RAY_AUTH_MODE=disabled"
+            f"{address} is beyond loopback, and Tombola joins such a cluster only with a token: "
+            "unset RAY_AUTH_MODE=disabled"
         )
     if mode in {"", "token"} and not has_token():
         raise TombolaError(f"{address} is beyond loopback and there is no token: {CURE}")
 
 
 def has_token() -> bool:
-    """Whether there is a token where Ray looks for one, in its order.
+    """Whether Ray will find a token, in the places where Ray looks, in its order.
 
     Raises
     ------
     TombolaError
-        When RAY_AUTH_TOKEN_PATH names no readable token, at which Ray ends the process, or when
-        a file of one's own with the token can be read by others.
+        When RAY_AUTH_TOKEN_PATH names no readable token (Ray would end the process), or when
+        other users can read this user's token file.
     """
     if os.environ.get("RAY_AUTH_TOKEN"):
         return True
     named = os.environ.get("RAY_AUTH_TOKEN_PATH")
     path = Path(named) if named else Path("~/.ray/auth_token").expanduser()
     try:
-        found = bool(path.read_text(encoding="utf-8").strip())
+        exists = bool(path.read_text(encoding="utf-8").strip())
         about = path.stat()
     except (OSError, ValueError) as error:
         if named:
             why = getattr(error, "strerror", None) or "not a text file"
             raise TombolaError(f"RAY_AUTH_TOKEN_PATH={named}: {why.lower()}") from None
         return False
-    if named and not found:
+    if named and not exists:
         raise TombolaError(f"RAY_AUTH_TOKEN_PATH={named}: holds no token")
-    if found and about.st_uid == os.geteuid() and about.st_mode & 0o077:
+    if exists and about.st_uid == os.geteuid() and about.st_mode & 0o077:
         mode = f"{stat.S_IMODE(about.st_mode):04o}"
         cure = f"chmod 600 {shlex.quote(str(path))}, and make a new token if others were there"
         raise TombolaError(f"{path} has mode {mode}, so that others here can use its token: {cure}")
-    return found
+    return exists
 
 
 def require_recent(version: str) -> None:
-    """Refuse a Ray with known holes.
+    """Refuse a version of Ray with known holes.
 
     Raises
     ------
@@ -188,8 +188,8 @@ def require_recent(version: str) -> None:
         Before 2.54.0, whose dashboard lets any web page delete jobs (CVE-2026-27482), and
         before 2.52.0 even run code (CVE-2025-62593).
     """
-    found = re.match(r"(\d+)\.(\d+)", version)
-    if found is None or tuple(map(int, found.groups())) < OLDEST:
+    match = re.match(r"(\d+)\.(\d+)", version)
+    if match is None or tuple(map(int, match.groups())) < OLDEST:
         raise TombolaError(
             f"Ray {version} has known holes (CVE-2026-27482: web pages reach its dashboard): "
             "install ray>=2.54"
@@ -197,30 +197,30 @@ def require_recent(version: str) -> None:
 
 
 def unreached(address: Address | None, error: Exception) -> str:
-    """One line for what Ray said when a cluster could not be joined, or started."""
-    said = str(error).strip()
+    """Return one line for Ray's error when a cluster could not be joined or started."""
+    reason = str(error).strip()
     where = f"the Ray cluster at {address}" if address else "Ray on this machine"
-    versions = re.findall(r"Ray: (\S+)\s+Python: (\S+)", said)
+    versions = re.findall(r"Ray: (\S+)\s+Python: (\S+)", reason)
     if len(versions) == 2:
         there, here = (f"Ray {ray} on Python {python}" for ray, python in versions)
         return f"{where} runs {there}, and this is {here}: install the same on both"
     if isinstance(error, ImportError):
-        return f"{where} needs more of Ray here ({said}): pip install 'tombola[cluster]'"
-    if "uthenticat" in f"{type(error).__name__} {said}":
+        return f"{where} needs more of Ray here ({reason}): pip install 'tombola[cluster]'"
+    if "uthenticat" in f"{type(error).__name__} {reason}":
         return f"{where} does not take this token: copy its ~/.ray/auth_token here"
-    return f"{where} cannot be had: {(said.splitlines() or [type(error).__name__])[0]}"
+    return f"{where} is not available: {(reason.splitlines() or [type(error).__name__])[0]}"
 
 
 def another_store(store: str, problem: str) -> str:
-    """That a node does not see what the driver has written."""
+    """Return the message that a node does not see the store of the driver."""
     return (
         f"the driver's store {store} {problem}: put it on a file system that all nodes mount at "
-        "this path, and name that with --store"
+        "this path, and give this path to --store"
     )
 
 
 def unguarded(mode: str, host: str) -> str | None:
-    """That a node's Ray takes commands from whoever reaches it, if it does."""
+    """Return the message that a node's Ray accepts anyone's commands, or None if it does not."""
     if is_loopback(host) or mode.lower() not in {"", "disabled"}:
         return None
     return f"its Ray listens on {host} without authentication: {CURE}"

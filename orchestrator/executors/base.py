@@ -1,4 +1,4 @@
-"""The protocol of an executor: where packs run."""
+"""The protocol of executors, which run packs."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -7,51 +7,51 @@ from orchestrator.node.pack import Arrival, Pack
 
 
 class Executor(Protocol):
-    """Where packs run. `slots` of them run side by side; the rest wait their turn."""
+    """Runs packs: `slots` of them at a time, the others wait in a queue."""
 
     @property
     def slots(self) -> int:
-        """Workers side by side; on a cluster it changes as nodes come and go."""
+        """Number of packs that run at a time; on a cluster it changes with the nodes."""
         ...
 
     @property
     def draining(self) -> bool:
-        """Whether an end was asked for."""
+        """Whether the executor was asked to drain."""
         ...
 
     @property
     def widest(self) -> int:
-        """How many slots a whole device (without any: a whole node) has."""
+        """Number of slots of a whole GPU or, without GPUs, of a whole node."""
         ...
 
     def submit(self, pack: Pack) -> None:
-        """Take a pack; returns at once."""
+        """Queue a pack and return at once."""
         ...
 
     def wait(self, seconds: float) -> list[Arrival]:
-        """What has arrived, after at most about `seconds` when nothing has."""
+        """Return packs that came back or were lost; wait at most about `seconds` for one."""
         ...
 
     def trainings(self) -> Mapping[str, int]:
-        """At which iteration the trainings are that run, by key, as far as they told."""
+        """Return the last reported iteration of running trainings, by key."""
         ...
 
     def on_report(self, look: Callable[[], None]) -> None:
-        """Have it called where a training tells of itself while `wait` does not return."""
+        """Call `look` when a training reports while `wait` does not return."""
         ...
 
     def fit(self, memory: float) -> None:
-        """Let packs that each take this fraction of a GPU's memory share one; 0: not known."""
+        """Let packs share a GPU, if each takes this fraction of its memory; 0: unknown."""
         ...
 
     def avoid(self, nodes: frozenset[str]) -> bool:
-        """Send packs to other nodes than these from now on; False where there is no other."""
+        """Send no more packs to these nodes; return False if there is no other node."""
         ...
 
     def drain(self) -> None:
-        """Ask what runs to stop where it can go on from. Safe in a signal's handler.
+        """Ask running packs to stop at a checkpoint. Safe in a signal handler.
 
-        Each pack still comes back from `wait`: trainings as preempted, others when done.
+        Each pack still comes back from `wait`: trainings as preempted, other tasks when done.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Packs in this very process, one after another: for debugging and notebooks."""
+"""Run packs in this process, one after another, for debugging and notebooks."""
 
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from orchestrator.node.preemption import Notice
 
 
 class InlineExecutor:
-    """Runs a pack when it is waited for, so that pdb and Ctrl-C work as usual."""
+    """Runs the next pack within `wait`, so that pdb and Ctrl-C work as usual."""
 
     slots = widest = 1
 
@@ -38,29 +38,29 @@ class InlineExecutor:
         self._look()
 
     def trainings(self) -> Mapping[str, int]:
-        """The one that runs."""
+        """Return the iteration of the running training, by key."""
         return self._trainings
 
     def on_report(self, look: Callable[[], None]) -> None:
-        """Call it in the middle of a training, which runs in this very process."""
+        """Call `look` during a training, which runs in this process."""
         self._look = look
 
     @property
     def draining(self) -> bool:
-        """Whether an end was asked for."""
+        """Whether the executor was asked to drain."""
         return self._notice.reason is not None
 
     def drain(self) -> None:
-        """Stop at the next iteration; what is queued comes back undone."""
+        """Stop at the next iteration; queued packs come back without outcomes."""
         self._notice.give("the launch is stopping")
 
     def fit(self, memory: float) -> None:
-        """One pack at a time shares with none."""
+        """Do nothing: one pack at a time shares no GPU."""
 
     def avoid(self, nodes: frozenset[str]) -> bool:
-        """There is no other node."""
+        """Return whether `nodes` is empty, as there is no other node."""
         return not nodes
 
     def close(self) -> None:
-        """Forget what is queued."""
+        """Drop all queued packs."""
         self._waiting.clear()

@@ -1,4 +1,4 @@
-"""How much of a cluster a pack holds, and how many packs it then holds side by side. Pure."""
+"""Compute the share of a node that a pack holds, and the packs that fit on a cluster. Pure."""
 
 from dataclasses import dataclass
 from math import ceil, floor
@@ -9,15 +9,15 @@ from tombola.errors import TombolaError
 
 @dataclass(frozen=True)
 class Share:
-    """What each pack holds: so many CPUs, and a part of a GPU, one, or several.
+    """The CPUs and GPUs that each pack holds; `gpus` may be a fraction below 1.
 
-    Several are for a gang: a training is divided among as many processes, all on
-    one node unless it may go `across_nodes`.
+    With several GPUs, a training is divided among a process group of one process for each GPU.
+    All are on one node unless `across_nodes` is set.
 
     Raises
     ------
     TombolaError
-        When it is more than a GPU and not whole ones.
+        When `gpus` is above 1 and not a whole number.
     """
 
     cpus: float = 1.0
@@ -32,27 +32,27 @@ class Share:
 
     @property
     def members(self) -> int:
-        """Processes that a training is divided among."""
+        """Number of processes that a training is divided among."""
         return max(1, int(self.gpus))
 
     @property
     def bundle(self) -> dict[str, float]:
-        """What each member of a gang holds: a GPU, and its part of the CPUs.
+        """The resources of each process of a group: a GPU, and its part of the CPUs.
 
-        Ray counts in ten-thousandths; rounded down, all parts fit where the whole does.
+        Ray counts in ten-thousandths, so the CPUs are rounded down to fit together.
         """
         cpus = floor(1e4 * self.cpus / self.members) / 1e4
         return {"GPU": 1.0, "CPU": cpus} if cpus else {"GPU": 1.0}
 
     def slots(self, nodes: list[dict[str, Any]]) -> int:
-        """Packs that fit on the nodes that live, side by side; `nodes` as Ray tells them."""
+        """Return the number of packs that fit on the live nodes (as `ray.nodes()` lists them)."""
         parts = [self.parts(node) for node in nodes]
         if self.across_nodes:
             return sum(parts) // self.members
         return sum(part // self.members for part in parts)
 
     def parts(self, node: dict[str, Any]) -> int:
-        """Members of gangs that fit on a node; where there are no gangs, packs."""
+        """Return the processes of groups that fit on a node; without groups, the packs."""
         if not node["Alive"]:
             return 0
         have, fits = node.get("Resources", {}), []
@@ -60,19 +60,19 @@ class Share:
             fits.append(int(have.get("CPU", 0.0) * self.members / self.cpus + 1e-9))
         if self.gpus >= 1:
             fits.append(int(have.get("GPU", 0.0)))
-        elif self.gpus:  # a task's share is of one GPU
+        elif self.gpus:  # fractions of one GPU
             fits.append(int(have.get("GPU", 0.0)) * int(1 / self.gpus + 1e-9))
         return min(fits, default=1)
 
     def widest(self, largest: float) -> int:
-        """Packs that share one GPU or, where they hold none, the CPUs of the largest node."""
+        """Return the packs that fit on one GPU or, without GPUs, on the largest node."""
         whole, share = (1.0, self.gpus) if self.gpus else (largest, self.cpus)
         return max(1, int(whole / share + 1e-9)) if share else 1
 
     def wide(self, width: int, largest: float) -> dict[str, float]:
-        """What a pack on one worker holds that is so many times as wide, by the names of Ray.
+        """Return Ray's options for a pack of this width, which holds `width` shares.
 
-        At the most that is all of a device, or of the largest node where it holds none.
+        The most is a whole GPU or, without GPUs, the largest node.
         """
         if self.members > 1:
             return {"num_cpus": self.bundle.get("CPU", 0.0), "num_gpus": 1.0}
@@ -81,22 +81,22 @@ class Share:
         return {"num_cpus": min(width * self.cpus, max(self.cpus, largest)), "num_gpus": 0.0}
 
     def no_room(self, nodes: list[dict[str, Any]]) -> str:
-        """That no node is large enough for one task, and what could be done about it."""
+        """Return the message that no node has room for one task, with a cure."""
         alive = [node.get("Resources", {}) for node in nodes if node["Alive"]]
-        cpus, gpus = (sum(one.get(kind, 0.0) for one in alive) for kind in ("CPU", "GPU"))
+        cpus, gpus = (sum(node.get(kind, 0.0) for node in alive) for kind in ("CPU", "GPU"))
         have = f"the cluster has {cpus:g} CPU and {gpus:g} GPU"
         task = f"{self.cpus:g} CPU and {self.gpus:g} GPU for a task"
         if self.across_nodes and self.members > 1:
             return f"{have}, not {task}"
-        said = f"no node has {task}: {have}"
+        message = f"no node has {task}: {have}"
         if self.members > 1 and Share(self.cpus, self.gpus, across_nodes=True).slots(nodes):
-            said += (
-                "; --across-nodes divides a training among nodes, and has its processes listen on "
-                "their network, to anyone there"
+            message += (
+                "; --across-nodes divides a training among nodes; its processes then listen on "
+                "the network of the nodes, where anyone can connect"
             )
-        return said
+        return message
 
 
 def gpu_share(memory: float) -> float:
-    """Sixteenths of a GPU for a task that takes this fraction of its memory, a quarter spare."""
+    """Return a share of a GPU in sixteenths: 1.25 times this fraction of its memory."""
     return min(1.0, ceil(16 * 1.25 * memory) / 16)

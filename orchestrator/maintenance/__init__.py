@@ -1,1 +1,1 @@
-"""Storage that is no longer needed, and stores that are merged."""
+"""Garbage collection of a store, and imports from another store."""

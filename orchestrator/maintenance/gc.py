@@ -1,8 +1,8 @@
-"""What a store holds that nobody needs any more: states, masks and checkpoints to free.
+"""Garbage collection: find and remove states, masks and checkpoints that no sweep needs.
 
-Kept is what an undone trial of a current sweep still reads, and what the sweep's `keep` says:
-all, its tickets (masks, and the weights that training starts from), or metrics alone. Results
-are never touched; what is freed and asked for again is computed again.
+A store keeps the inputs of unfinished trials of current sweeps, and what the `keep` of each
+sweep asks for: all, tickets (masks, and the weights that training starts from), or only metrics.
+Results are never removed. A removed file that is needed again is computed again.
 """
 
 import json
@@ -26,44 +26,44 @@ Stored = State | Mask
 
 
 @dataclass(frozen=True)
-class Surplus:
-    """Files that can go, and what they take."""
+class Garbage:
+    """Files that can be removed, and their total size in bytes."""
 
     paths: tuple[Path, ...]
     bytes: int
 
 
-def surplus(store: Path, *, trusted: bool = False) -> Surplus:
-    """What no current sweep of a store keeps or still needs, and what killed processes left.
+def find_garbage(store: Path, *, trusted: bool = False) -> Garbage:
+    """Find files that no current sweep keeps or needs, and files of killed processes.
 
-    A `trusted` store's sweeps may run the code of one's own that they name.
+    For a `trusted` store, user code that its sweeps name is run.
 
     Raises
     ------
     StoreError
-        When a sweep's definition cannot be read: then nothing is known to be surplus.
+        When the definition of a sweep cannot be read, as its needs are then unknown.
     """
     held = results.inventory(store)
     kept = wanted(store, held, trusted=trusted)
-    found = [path for path in _files(store) if path not in kept]
-    found += [
+    garbage = [path for path in _files(store) if path not in kept]
+    garbage += [
         path
         for path in layout.published(store / layout.CHECKPOINTS, ".safetensors")
         if path.stem in held.results
     ]
-    found += leftovers(store)
-    return Surplus(tuple(found), total_size(found))
+    garbage += leftovers(store)
+    return Garbage(tuple(garbage), total_size(garbage))
 
 
 def wanted(
     store: Path, held: results.Inventory | None = None, *, trusted: bool = False
 ) -> set[Path]:
-    """Files of states and masks that the current sweeps of a store keep or still need.
+    """Return the files of states and masks that the current sweeps of a store keep or need.
 
     Raises
     ------
     StoreError
-        When a sweep's definition cannot be read.
+        When the definition of a sweep cannot be read.
     """
     held = held or results.inventory(store)
     found: set[Path] = set()
@@ -76,28 +76,28 @@ def wanted(
     return found
 
 
-def free(found: Surplus) -> None:
+def free(garbage: Garbage) -> None:
     """Remove the files."""
-    remove(found.paths)
+    remove(garbage.paths)
 
 
 def _current(store: Path) -> Iterator[tuple[str, str]]:
-    """Name and definition of the latest revision of every sweep."""
+    """Yield name and definition of the latest revision of every sweep."""
     latest: dict[str, tuple[str, str]] = {}
     for path in layout.published(store / layout.SWEEPS, ".parquet"):
         try:
             about = revisions.revision(path, opened(path)).about
         except ValueError as error:
             raise DamagedFile.altered(path, error) from None
-        found = about["registered_at"], about["definition"]
-        latest[about["name"]] = max(found, latest.get(about["name"], found))
+        revision = about["registered_at"], about["definition"]
+        latest[about["name"]] = max(revision, latest.get(about["name"], revision))
     for name, (_, definition) in latest.items():
         yield name, definition
 
 
 @contextmanager
 def _understood(name: str) -> Iterator[None]:
-    """A definition comes from whoever had the store: it is data, and code it names is not run."""
+    """Raise a StoreError for any error of a definition, which may come from anyone."""
     try:
         yield
     except (
@@ -121,7 +121,7 @@ def _needed(undone: Plan) -> Iterator[Stored]:
 
 
 def _kept(sweep: Sweep, asked: Iterable[Trial]) -> Iterator[Stored]:
-    """What a sweep's policy keeps of what its trials stand on."""
+    """Yield the inputs of trials that the sweep's `keep` asks for."""
     if sweep.keep == "metrics":
         return
     seen: set[str] = set()

@@ -1,7 +1,8 @@
-"""Two stores: where their results differ, and one taken into the other.
+"""Compare two stores, and import one into the other.
 
-What is in both is compared and left as it is: a result that differs is a determinism alarm,
-and neither it nor anything that stands on it is taken over. Everything that is taken is checked.
+Results that are in both stores are compared and not changed. A result that differs is a
+determinism alarm; neither it nor results that depend on it are imported. Every imported file is
+checked.
 """
 
 import re
@@ -39,9 +40,10 @@ class Apart(NamedTuple):
 
 @dataclass
 class Merged:
-    """What a merge took over (counts, names of sweeps), what was here already, and the alarms.
+    """The outcome of an import: counts, names of sweeps, and alarms.
 
-    `refused` are results that stand on one that differs here.
+    `agreed` counts results that both stores have. `refused` counts results that were not
+    imported, as they depend on one that differs.
     """
 
     results: int = 0
@@ -54,29 +56,29 @@ class Merged:
 
 
 def apart(ours: Path, theirs: Path, keys: Iterable[str]) -> Iterator[Apart]:
-    """Those of the keys whose results differ between two stores."""
+    """Yield the results of these keys that differ between two stores."""
     for key in keys:
         first, second = results.find(ours, key), results.find(theirs, key)
-        if first and second and (found := differences(first, second)):
-            yield Apart(first, second, found[0])
+        if first and second and (values := differences(first, second)):
+            yield Apart(first, second, values[0])
 
 
 def differing(ours: dict[str, str], theirs: dict[str, str]) -> list[str]:
-    """Keys that are in both with another digest; a later version's columns may be all of it."""
+    """Return keys with different digests; columns of a later version may be the only reason."""
     return sorted(key for key in ours.keys() & theirs.keys() if ours[key] != theirs[key])
 
 
 def merge(store: Path, other: Path) -> Merged:
-    """Take into `store` what it lacks of `other`.
+    """Import into `store` what it lacks of `other`.
 
-    Results, sweeps, journals, repeats, and of weights and masks those that the sweeps keep or
-    still need (`keep` in a sweep file).
+    That is results, sweeps, journals, repeats, and the weights and masks that sweeps keep or
+    need (`keep` in a sweep file).
 
     Raises
     ------
     DamagedFile
-        When a file of `other` is not what was written; what was taken before it is whole. Of a
-        store with a sweep that no sweep file could ask for nothing is taken.
+        When a file of `other` is damaged. Files imported before it are whole. If a sweep's file
+        is damaged or invalid, nothing is imported.
     """
     for path in layout.published(other / layout.SWEEPS, ".parquet"):
         results.read(path)
@@ -109,7 +111,7 @@ def _checked(other: Path, wanted: set[str]) -> Iterator[Row]:
 
 
 def _tainted(other: Path, keys: set[str]) -> set[str]:
-    """The keys, and those of all results that stand on them."""
+    """Return the keys, and the keys of all results that depend on them."""
     if not keys:
         return keys
     users: dict[str, list[str]] = defaultdict(list)
@@ -118,18 +120,18 @@ def _tainted(other: Path, keys: set[str]) -> set[str]:
             users[key].append(row["key"])
     tainted, unvisited = set(keys), list(keys)
     while unvisited:
-        found = [key for key in users[unvisited.pop()] if key not in tainted]
-        tainted.update(found)
-        unvisited += found
+        fresh = [key for key in users[unvisited.pop()] if key not in tainted]
+        tainted.update(fresh)
+        unvisited += fresh
     return tainted
 
 
 def _take_notes(store: Path, other: Path, merged: Merged) -> None:
-    """Sweeps, repeats and journals: files that no other result could take the name of."""
+    """Import sweeps, repeats and journals, whose file names are unique."""
     for folder, suffix in (
         (layout.SWEEPS, ".parquet"),
         (layout.REPEATS, ".parquet"),
-        (layout.JOURNAL, ".jsonl"),  # before the tables, for folding moves events that way
+        (layout.JOURNAL, ".jsonl"),  # before the tables, as folding moves events in that order
         (layout.JOURNAL, ".parquet"),
     ):
         here = _places(store, folder, suffix)
@@ -137,7 +139,7 @@ def _take_notes(store: Path, other: Path, merged: Merged) -> None:
         lacking = [path for path in paths if path.relative_to(other) not in here]
         for path, content in zip(lacking, contents(lacking), strict=True):
             if content is None:
-                continue  # a part of a journal, folded meanwhile
+                continue  # a journal part that was folded meanwhile
             if suffix == ".parquet":
                 results.parse(path, content)
             else:
@@ -158,7 +160,7 @@ def _take_artifacts(store: Path, other: Path, tainted: set[str], merged: Merged)
     try:
         wanted = {path.relative_to(store) for path in gc.wanted(store)}
     except StoreError:
-        wanted = None  # a sweep of code that is not here: nothing is known to be surplus
+        wanted = None  # a sweep names code that is not here: import all artifacts
 
     def lacking(folder: str) -> Iterator[Path]:
         here = _places(store, folder, ".safetensors")
@@ -180,13 +182,13 @@ def _take_artifacts(store: Path, other: Path, tainted: set[str], merged: Merged)
 
 
 def _places(store: Path, folder: str, suffix: str) -> set[PurePath]:
-    """Where files of a folder are, from the store's root."""
+    """Return the paths of a folder's files, relative to the root of the store."""
     return {path.relative_to(store) for path in layout.published(store / folder, suffix)}
 
 
 def _check_mask(store: Path, other: Path, path: Path) -> None:
-    """A mask keeps as many weights as its result says, here too."""
+    """Check that a mask keeps as many weights as its result has, also in this store."""
     kept = sum(int(np.count_nonzero(a)) for a in artifacts.read_mask(other, path.stem).values())
     row = results.find(store, path.stem)
     if row is not None and row["kept"] != kept:
-        raise DamagedFile(path, f"keeps {kept} weights where its result says {row['kept']}")
+        raise DamagedFile(path, f"keeps {kept} weights; its result has {row['kept']}")

@@ -1,1 +1,1 @@
-"""What runs on the machine where the work is."""
+"""Code that runs on the machines that do the work."""

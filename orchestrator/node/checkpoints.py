@@ -1,7 +1,8 @@
-"""Checkpoints of a training in the store: what a run goes on from when its worker died.
+"""Checkpoints of trainings in the store, from which a run resumes after its worker died.
 
-Advisory: a missing or damaged one costs time, never a result. A run that goes on is the same
-run bit for bit, so a checkpoint counts only under the very PyTorch that wrote it.
+A checkpoint is advisory: if it is missing or damaged, only time is lost. A resumed run has the
+same bits as an undisturbed one. So a checkpoint is used only by the version of PyTorch that
+wrote it.
 """
 
 import time
@@ -20,9 +21,9 @@ from tombola.store import artifacts, layout
 
 
 class RunCheckpoints:
-    """Keeps one checkpoint of a job's run, at most every `every` seconds and upon notice.
+    """Stores one checkpoint of a job's run, every `every` seconds and upon notice.
 
-    `resumed_step` is where the run went on from, or None.
+    `resumed_step` is the step from which the run resumed, or None.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class RunCheckpoints:
         self.resumed_step: int | None = None
 
     def last(self) -> Checkpoint | None:
-        """The one in the store, if it is whole and of this very work."""
+        """Return the checkpoint in the store, if it is whole and of the same work."""
         path = self._store / layout.checkpoint(self._job.key)
         if not path.exists():
             return None
@@ -57,26 +58,26 @@ class RunCheckpoints:
             weights=groups["weights"],
             optimizer=[optimizer[str(number)] for number in range(len(optimizer))],
             losses=groups["losses"][""],
-            evals=[Eval(**one) for one in about["evals"]],
+            evals=[Eval(**item) for item in about["evals"]],
             states={step: groups[f"state {step}"] for step in about["states"]},
         )
 
     def due(self) -> bool:
-        """Whether the last one is old enough, or this worker is to stop.
+        """Whether a checkpoint is due: the last one is old, or this worker has notice to stop.
 
-        A training asks before each iteration but its first one.
+        A training calls this before each iteration except its first one.
         """
         self._step += 1
         self._report(self._job.key, self._step)
         return self._notice.reason is not None or time.monotonic() - self._kept >= self._every
 
     def keep(self, checkpoint: Checkpoint) -> None:
-        """Publish it in place of the one before.
+        """Publish a checkpoint, which replaces the one before.
 
         Raises
         ------
         Preempted
-            When this worker is to stop: the run goes on from here, elsewhere or later.
+            When this worker has notice to stop. The run resumes from here, elsewhere or later.
         """
         tensors = {f"weights/{name}": t for name, t in checkpoint.weights.items()}
         tensors |= {f"optimizer/{n}": t for n, t in enumerate(checkpoint.optimizer)}
@@ -86,18 +87,18 @@ class RunCheckpoints:
         about = {
             "of": self._of(),
             "step": checkpoint.step,
-            "evals": [asdict(one) for one in checkpoint.evals],
+            "evals": [asdict(item) for item in checkpoint.evals],
             "states": sorted(checkpoint.states),
         }
         arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
-        with resting(), suppress(OSError):  # a store that is full or away: the training can go on
+        with resting(), suppress(OSError):  # a full or unreachable store does not stop the training
             artifacts.write_checkpoint(self._store, self._job.key, arrays, about)
         self._kept = time.monotonic()
         if self._notice.reason is not None:
-            raise Preempted(f"{self._notice.reason}; goes on from step {checkpoint.step}")
+            raise Preempted(f"{self._notice.reason}; continues from step {checkpoint.step}")
 
     def _of(self) -> dict[str, object]:
-        """What must be the same for the run to go on as if it had not stopped."""
+        """Return what must be equal for the run to resume with the same bits."""
         return {
             "last_step": self._job.last_step,
             "save": list(self._job.save),

@@ -1,4 +1,4 @@
-"""What crosses between the driver and its workers: packs of jobs, and how they ended."""
+"""Messages between the driver and its workers: packs of jobs, and their outcomes."""
 
 import time
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from orchestrator.scheduling.failures import Failure
 
 @dataclass(frozen=True)
 class Job:
-    """One task as a worker gets it: canonical text, and keys for what it reads.
+    """One task for a worker: its canonical text (`value`), and the keys of its inputs (`needs`).
 
-    After `timeout` seconds it counts as hung. A `repeat` has a result, which it is compared with.
+    After `timeout` seconds it counts as hung. A `repeat` is compared with its stored result.
     """
 
     key: str
@@ -28,12 +28,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Pack:
-    """Jobs that one worker runs in order, and where their results belong.
+    """Jobs that one worker runs in order, and the store of their results.
 
-    A training keeps a checkpoint every so many seconds; a task counts as hung after so many
-    without a turn of its loops. `width` is how many usual shares of a node the pack is to hold,
-    `node_cache` how many bytes of weights and masks its node keeps. What it begins with was
-    made on the node that is `near`: better there, but not at the price of waiting.
+    A training writes a checkpoint every `checkpoint_seconds`. A task counts as hung after
+    `stall_seconds` without progress. The pack holds `width` shares of a node. `node_cache` is
+    the size of the node cache in bytes. `near` is the node that made the inputs of the first
+    job: the pack runs there unless it would have to wait.
     """
 
     identity: str
@@ -55,9 +55,9 @@ class Pack:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended on its worker; `failure` is None when its result is committed.
+    """The end of a job on its worker; `failure` is None when its result is committed.
 
-    `memory` is the fraction of a GPU's memory that a rehearsal took.
+    `memory` is the fraction of a GPU's memory that a canary took.
     """
 
     key: str
@@ -71,7 +71,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Returned:
-    """A worker came back, from a `node`, with an outcome for each job that it did not skip."""
+    """A pack came back from a `node`, with an outcome for each job that was not skipped."""
 
     pack: Pack
     outcomes: tuple[Outcome, ...] = field(default_factory=tuple)
@@ -80,7 +80,7 @@ class Returned:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A worker never came back."""
+    """A pack whose worker was lost."""
 
     pack: Pack
     reason: str
@@ -90,20 +90,20 @@ class WorkerLost:
 Arrival: TypeAlias = Returned | WorkerLost
 
 Report: TypeAlias = Callable[[str, int], None]
-"""Told the key of a training that runs, and at which iteration it is."""
+"""A function that takes the key of a running training, and its iteration."""
 
 REPORT_SECONDS = 2.0
-"""Between two tellings of where a worker's training is."""
+"""Seconds between two reports of a worker."""
 
 
 class Seldom:
-    """A report that passes on what it is told every few seconds."""
+    """A report that passes on one call every REPORT_SECONDS."""
 
-    def __init__(self, told: Report) -> None:
-        self._told, self._due = told, time.monotonic() + REPORT_SECONDS
+    def __init__(self, report: Report) -> None:
+        self._report, self._due = report, time.monotonic() + REPORT_SECONDS
 
     def __call__(self, key: str, step: int) -> None:
-        """Take note of where a training is."""
+        """Report the iteration of a training, if the next report is due."""
         if time.monotonic() >= self._due:
-            self._told(key, step)
+            self._report(key, step)
             self._due = time.monotonic() + REPORT_SECONDS

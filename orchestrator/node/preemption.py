@@ -1,4 +1,4 @@
-"""Notice to stop: what runs keeps a checkpoint and goes on elsewhere, or at the next launch."""
+"""Notice to stop: trainings write a checkpoint, and continue elsewhere or later."""
 
 import signal
 from collections.abc import Iterator
@@ -6,23 +6,26 @@ from contextlib import contextmanager
 
 
 class Preempted(Exception):
-    """A task was stopped where it can go on from."""
+    """A task was stopped at a checkpoint."""
 
 
 class Notice:
-    """Given once, by a signal or a thread; read between iterations. `reason` is None before."""
+    """A request to stop, given by a signal or a thread and read between iterations.
+
+    `reason` is None before the request.
+    """
 
     def __init__(self) -> None:
         self.reason: str | None = None
 
     def give(self, reason: str) -> None:
-        """Ask for an end, soon; the first reason stays."""
+        """Ask the task to stop; the first reason stays."""
         self.reason = self.reason or reason
 
 
 @contextmanager
 def heeding(notice: Notice, reasons: dict[signal.Signals, str]) -> Iterator[None]:
-    """Within it these signals give notice, each with its reason. For the main thread alone."""
+    """Let these signals give notice, each with its reason; only for the main thread."""
     before = {
         number: signal.signal(number, lambda *_, reason=reason: notice.give(reason))
         for number, reason in reasons.items()

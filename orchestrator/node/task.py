@@ -1,10 +1,10 @@
-"""What each task computes: the one file where torch meets the store. Runs on the node.
+"""Compute a task on the node: the one file where torch meets the store.
 
-Values come as parsed canonical text with keys for what they read. What comes back is a row, to
-be committed by the worker.
+A job's canonical text is decoded to a typed value (`Run`, `Mask` or a measurement). What it
+reads stands in it as a `Ref`: a key, by which the store has the weights or the mask. A task
+gives a row, which the worker commits.
 """
 
-import json
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,24 +25,30 @@ from tasks.rehearse import rehearse
 from tasks.training.distributed import Others, train_on
 from tasks.training.train import EVALUATION, train
 from tasks.values import catalog
-from tasks.values.key import decode
-from tasks.values.records import GemMiner, Init, Network, OnExamples, Score
+from tasks.values.key import changed, parse
+from tasks.values.measurements import Barrier, Graphs, Latency
+from tasks.values.records import Mask, Run, State
+from tasks.values.scores import Score
+from tasks.values.training import Init, Network
 from tombola.errors import StoreError
 from tombola.store import artifacts, layout, repeats, results
-from tombola.store.node_cache import Nearby
+from tombola.store.node_cache import NodeCache
 from tombola.store.publish import File
 from tombola.store.tensors import Arrays
 
-Value = dict[str, Any]
-
-Found = tuple[results.Row, list[File]]
-"""What a task computed, and files to be published before it counts."""
+Result = tuple[results.Row, list[File]]
+"""The row of a task, and files to publish before the row is committed."""
 
 
 def measure_mask(store: Path, key: str) -> tuple[list[results.Row], list[results.Row]]:
-    """What is measured of a mask on request: its layers as graphs, and its forms' latencies.
+    """Measure a mask on request: its layers as graphs, and the latencies of its forms.
 
-    The latencies are of the network at initialization; they do not depend on its weights.
+    The latencies are those of the network at initialization: they do not depend on its weights.
+
+    Raises
+    ------
+    StoreError
+        When the store has no such mask, or one of a network that this version does not know.
     """
     from tasks.measures import effective_sparsity, latency
 
@@ -50,7 +56,8 @@ def measure_mask(store: Path, key: str) -> tuple[list[results.Row], list[results
     if row is None or row["kind"] != "mask":
         raise StoreError(f"{key[:12]} is no finished mask of this store")
     try:
-        network = decode(json.loads(row["value"])["network"])
+        mask: Mask = parse(row["value"])
+        network = mask.network
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
         raise StoreError(f"{key[:12]} is no mask of a network that this version knows") from None
     arrays = artifacts.read_mask(store, key)
@@ -58,14 +65,14 @@ def measure_mask(store: Path, key: str) -> tuple[list[results.Row], list[results
     dead = effective_sparsity.dead_units(kept)
     layers = []
     for layer in measure.layers(network, kept):
-        found = graph_quantities(kept[layer.layer])
-        layers.append({**asdict(layer), "dead_units": dead[layer.layer], **found})
+        quantities = graph_quantities(kept[layer.layer])
+        layers.append({**asdict(layer), "dead_units": dead[layer.layer], **quantities})
     weights = initial_weights(network, Init(seed=0))
-    return layers, [asdict(one) for one in latency.latencies(network, weights, kept)]
+    return layers, [asdict(form) for form in latency.latencies(network, weights, kept)]
 
 
 def graph_quantities(kept: torch.Tensor) -> dict[str, float | None]:
-    """Ramanujan quantities of a layer's mask by name; null where they say nothing."""
+    """Return the Ramanujan quantities of a layer's mask by name; null where undefined."""
     from tasks.measures.ramanujan import Ramanujan, ramanujan
 
     graph = ramanujan(kept)
@@ -73,9 +80,19 @@ def graph_quantities(kept: torch.Tensor) -> dict[str, float | None]:
 
 
 class _Scoring(NamedTuple):
-    """What masks of one score share, by what they are `named`; they differ in density or scope."""
+    """What masks of one score share. Such masks differ in density, scope or ablation alone.
 
-    named: str
+    Attributes
+    ----------
+    same : tuple of str
+        Keys of the network, the score, the weights and the mask within: equal for them all.
+    scores : dict of str to Tensor, or None
+        None where the scores depend on the density.
+    moments : dict of str to (float, float)
+        Mean and standard deviation of the scores by layer.
+    """
+
+    same: tuple[str | None, ...]
     network: Network
     score: Score
     weights: Weights | None
@@ -86,22 +103,22 @@ class _Scoring(NamedTuple):
 
 
 def _total(counts: list[int | None]) -> int | None:
-    """Their sum; None where one is not known."""
+    """Return the sum of the counts; None where a count is unknown."""
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
 
 
 class Computing:
-    """Computes a pack's tasks on its device; masks of one score share what they read.
+    """Computes a pack's tasks on its device. Masks of one score share what they read.
 
-    Where there are `others` each training divides its batches among them.
+    Where there are `others` (a process group), they divide each training's batches among them.
     """
 
     def __init__(
         self,
         pack: Pack,
         store: Path,
-        nearby: Nearby | None,
+        nearby: NodeCache | None,
         others: Others | None,
         notice: Notice,
         report: Report,
@@ -110,46 +127,47 @@ class Computing:
         self._others, self._notice, self._report = others, notice, report
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self._shared: _Scoring | None = None
-        self._verbs = {
-            "run": self._train,
-            "mask": self._prune,
-            "barrier": self._interpolate,
-            "graphs": self._connect,
-            "latency": self._time,
-        }
 
-    def compute(self, job: Job) -> Found:
-        """A task's result, and artifacts to be published before it."""
-        return self._verbs[job.kind](job, json.loads(job.value))
+    def compute(self, job: Job) -> Result:
+        """Compute a task: its row, and artifacts to publish before the row."""
+        match parse(job.value):
+            case Run() as run:
+                return self._train(job, run)
+            case Mask() as mask:
+                return self._prune(job, mask)
+            case Barrier() as barrier:
+                return self._interpolate(job, barrier)
+            case Graphs() as graphs:
+                return self._connect(job, graphs)
+            case Latency() as latency:
+                return self._time(job, latency)
+        raise ValueError(f"no task of kind {job.kind}")
 
     def rehearse(self, job: Job) -> float:
-        """Go through the motions, inputs from the store made up; see tasks.rehearse."""
-        value = json.loads(job.value)
-        made_up = {"start", "mask", "of", "within"}
-        given = {n: v for n, v in value.items() if n not in made_up}
-        named = "start" if value["kind"] == "run" else "of"
-        drawn = value["kind"] == "mask" and value["of"] is None
-        fresh = {named: None if drawn else {"kind": "init", "version": 1, "seed": 0}}
-        return rehearse(decode({**given, **fresh}), self.device)
+        """Rehearse a run or a mask on fresh weights, without the store; see tasks.rehearse."""
+        value: Run | Mask = parse(job.value)
+        fresh = Init(seed=0)
+        if isinstance(value, Run):
+            return rehearse(changed(value, start=fresh, mask=None), self.device)
+        of = None if value.of is None else fresh
+        return rehearse(changed(value, of=of, within=None), self.device)
 
     # ------------------------------------------------------------ train
 
-    def _train(self, job: Job, value: Value) -> Found:
-        network, dataset = decode(value["network"]), decode(value["dataset"])
-        recipe = decode(value["recipe"])
-        kept = self._kept(value["mask"])
+    def _train(self, job: Job, run: Run) -> Result:
+        network, dataset, recipe = run.network, run.dataset, run.recipe
+        kept = self._kept(run.mask)
         if kept is not None:
             kept = measure.fitted(network, kept)
-        start = self._weights(network, value["start"])
-        every = self._pack.checkpoint_seconds
-        first = value["first_step"]
-        kept_on_the_way = RunCheckpoints(self._store, job, every, self._notice, self._report, first)
-        how = {
-            "order_seed": value["order_seed"],
-            "first_step": value["first_step"],
+        start = self._weights(network, run.start)
+        every, first = self._pack.checkpoint_seconds, run.first_step
+        checkpoints = RunCheckpoints(self._store, job, every, self._notice, self._report, first)
+        how: dict[str, Any] = {
+            "order_seed": run.order_seed,
+            "first_step": first,
             "last_step": job.last_step,
             "save": job.save,
-            "checkpoints": kept_on_the_way,
+            "checkpoints": checkpoints,
         }
         if self._others is not None:
             given = network, recipe, dataset, start, kept
@@ -159,82 +177,84 @@ class Computing:
         for step, weights in trained.states.items():
             arrays = {name: tensor.cpu().numpy() for name, tensor in weights.items()}
             artifacts.write_state(self._store, job.key, step, arrays, self._nearby)
-        steps = job.last_step - value["first_step"]
+        steps = job.last_step - first
         row = {
             **self._row(job, network, measure.layers(network, kept)),
             "evals": [asdict(e) for e in trained.evals],
             "evaluation": EVALUATION,
-            "first_step": value["first_step"],
+            "first_step": first,
             "last_step": job.last_step,
             "epochs": steps / catalog.steps_per_epoch(dataset, recipe.batch_size),
             "distance": measure.distance(network, start, trained.weights, kept),
             "diverged_at": trained.diverged_at,
-            "resumed_step": kept_on_the_way.resumed_step,
-            "requested_density": self._requested(value["mask"]),
+            "resumed_step": checkpoints.resumed_step,
+            "requested_density": self._requested(run.mask),
         }
         return row, []
 
-    def _requested(self, mask_key: str | None) -> float | None:
-        row = results.find(self._store, mask_key) if mask_key else None
+    def _requested(self, mask: Mask | None) -> float | None:
+        row = results.find(self._store, mask.key) if mask else None
         return row["requested_density"] if row else None
 
     # ------------------------------------------------------------ prune
 
-    def _prune(self, job: Job, value: Value) -> Found:
-        shared = self._scoring(value)
-        found = prune(
-            shared.network,
-            shared.score,
+    def _prune(self, job: Job, mask: Mask) -> Result:
+        shared = self._scoring(mask)
+        selection = prune(
+            mask.network,
+            mask.score,
             shared.weights,
-            value["density"],
+            mask.density,
             data=shared.data,
-            scope=value["scope"],
+            scope=mask.scope,
             within=shared.within,
-            ablation=decode(value["ablation"]),
-            keep_dense=tuple(value.get("keep_dense", ())),
-            pattern=decode(value.get("pattern")),
-            rates=decode(value.get("rates", [])),
+            ablation=mask.ablation,
+            keep_dense=mask.keep_dense,
+            pattern=mask.pattern,
+            rates=mask.rates,
             scores=shared.scores,
         )
-        arrays = {name: tensor.cpu().numpy() for name, tensor in found.kept.items()}
-        layers = measure.layers(shared.network, found.kept)
-        rows = self._layers(shared, layers, found.kept)
+        arrays = {name: tensor.cpu().numpy() for name, tensor in selection.kept.items()}
+        layers = measure.layers(mask.network, selection.kept)
+        rows = self._layers(shared, layers, selection.kept)
         row = {
-            **self._row(job, shared.network, layers),
+            **self._row(job, mask.network, layers),
             "layers": rows,
             "effective_kept": _total([row["effective"] for row in rows]),
-            "ties": found.ties,
-            "requested_density": value["density"],
+            "ties": selection.ties,
+            "requested_density": mask.density,
         }
         if job.repeat:
             return {**row, repeats.MOVED: self._moved(job.key, arrays)}, []
         return row, [artifacts.mask_file(self._store, job.key, arrays)]
 
-    def _scoring(self, value: Value) -> _Scoring:
-        """What the mask has in common with others, of which it may be the first of this pack.
+    def _scoring(self, mask: Mask) -> _Scoring:
+        """Return what the mask shares with the one before it, or compute it anew.
 
-        Scores that depend on the density are not shared, and nothing is of what they change.
+        Scores that depend on the density are not shared, nor is what goes with them.
         """
-        named = json.dumps([value[name] for name in ("network", "score", "of", "within")])
-        if self._shared is None or self._shared.named != named or self._shared.scores is None:
-            self._shared = self._scored(named, value)
+        of, within = mask.of, mask.within
+        same = (
+            mask.network.key,
+            mask.score.key,
+            of.key if of else None,
+            within.key if within else None,
+        )
+        if self._shared is None or self._shared.same != same or self._shared.scores is None:
+            self._shared = self._scored(same, mask)
         return self._shared
 
-    def _scored(self, named: str, value: Value) -> _Scoring:
-        network, score = decode(value["network"]), decode(value["score"])
-        of, within = value["of"], self._kept(value["within"])
-        weights = self._weights(network, of) if of else None
-        data = None
-        if isinstance(score, OnExamples):
-            data = load(score.examples.dataset, self.device)
-        elif isinstance(score, GemMiner):
-            data = load(score.dataset, self.device)
+    def _scored(self, same: tuple[str | None, ...], mask: Mask) -> _Scoring:
+        network, score = mask.network, mask.score
+        within = self._kept(mask.within)
+        weights = self._weights(network, mask.of) if mask.of else None
+        data = load(score.reads, self.device) if score.reads else None
         scores = one_shot_scores(network, score, weights, data=data, within=within)
-        moments = {name: measure.moments(one) for name, one in (scores or {}).items()}
-        return _Scoring(named, network, score, weights, within, data, scores, moments)
+        moments = {name: measure.moments(tensor) for name, tensor in (scores or {}).items()}
+        return _Scoring(same, network, score, weights, within, data, scores, moments)
 
     def _moved(self, key: str, again: Arrays) -> int | None:
-        """Weights that only one of the stored mask and this one keeps."""
+        """Count the weights that either the stored mask keeps or this one, but not both."""
         if not (self._store / layout.mask(key)).exists():
             return None
         stored = artifacts.read_mask(self._store, key)
@@ -254,21 +274,17 @@ class Computing:
 
     # ------------------------------------------------------------ measure
 
-    def _interpolate(self, job: Job, value: Value) -> Found:
-        """The error on the way between two runs: theirs is the network, the data and the mask."""
-        row = results.find(self._store, value["one"]["run"])
-        if row is None:
-            raise StoreError(f"run {value['one']['run'][:12]} is gone; launch again")
-        run = json.loads(row["value"])
-        network, dataset = decode(run["network"]), decode(run["dataset"])
-        ends = [self._weights(network, value[end]) for end in ("one", "other")]
-        data = load(dataset, self.device)
-        precision = run["recipe"].get("precision", "float32")
-        found = barrier(network, ends[0], ends[1], data, value["points"], precision)
+    def _interpolate(self, job: Job, value: Barrier) -> Result:
+        """Measure the error between two runs. Network, data and arithmetic are the first's."""
+        run: Run = self._value(value.one.run, "run")
+        first, last = (self._weights(run.network, end) for end in (value.one, value.other))
+        data = load(run.dataset, self.device)
+        precision = run.recipe.precision
+        line = barrier(run.network, first, last, data, value.points, precision)
         rows = []
         for split, errors, height in (
-            ("train", found.train_errors, found.train),
-            ("test", found.test_errors, found.test),
+            ("train", line.train_errors, line.train),
+            ("test", line.test_errors, line.test),
         ):
             for point, error in enumerate(errors):
                 alpha = point / (len(errors) - 1)
@@ -276,27 +292,25 @@ class Computing:
             rows.append({"name": "barrier", "split": split, "value": height})
         return {**self._labels(job), "measurements": rows}, []
 
-    def _connect(self, job: Job, value: Value) -> Found:
+    def _connect(self, job: Job, value: Graphs) -> Result:
+        """Measure a mask's layers as bipartite graphs."""
         rows = [
             {"name": name, "layer": layer, "value": quantity}
-            for layer, kept in paced((self._kept(value["mask"]) or {}).items())
+            for layer, kept in paced((self._kept(value.mask) or {}).items())
             for name, quantity in graph_quantities(kept).items()
         ]
         return {**self._labels(job), "measurements": rows}, []
 
-    def _time(self, job: Job, value: Value) -> Found:
-        """What the network takes without its pruned units: bytes, and time on this machine."""
+    def _time(self, job: Job, value: Latency) -> Result:
+        """Measure a network without its pruned units: bytes, and time on this machine."""
         from tasks.measures.latency import latencies
 
-        row = results.find(self._store, value["mask"])
-        if row is None:
-            raise StoreError(f"mask {value['mask'][:12]} is gone; launch again")
-        network = decode(json.loads(row["value"])["network"])
-        kept = self._kept(value["mask"]) or {}
-        drawn = initial_weights(network, Init(seed=0))
+        mask: Mask = self._value(value.mask, "mask")
+        kept = self._kept(value.mask) or {}
+        drawn = initial_weights(mask.network, Init(seed=0))
         weights = {name: tensor.to(self.device) for name, tensor in drawn.items()}
-        timed = latencies(network, weights, kept, batch_size=value["batch_size"])
-        forms = {one.form: one for one in timed}
+        timed = latencies(mask.network, weights, kept, batch_size=value.batch_size)
+        forms = {form.form: form for form in timed}
         dense, shrunk = forms["dense"], forms["shrunk"]
         sizes = {"bytes": shrunk.bytes, "dense_bytes": dense.bytes}
         row = {
@@ -309,20 +323,25 @@ class Computing:
 
     # ------------------------------------------------------------ what jobs read
 
-    def _weights(self, network: Network, start: Value) -> Weights:
-        if start["kind"] == "state":
-            named = start["run"], start["step"]
-            arrays = artifacts.read_state(self._store, *named, self._nearby)
-            weights = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+    def _value(self, reference: Run | Mask, kind: str) -> Any:
+        """Read what a reference stands for, as its result has it."""
+        row = results.find(self._store, reference.key)
+        if row is None:
+            raise StoreError(f"{kind} {reference.key[:12]} is gone; launch again")
+        return parse(row["value"])
+
+    def _weights(self, network: Network, start: Init | State) -> Weights:
+        if isinstance(start, Init):
+            weights = initial_weights(network, start)
         else:
-            init: Init = decode(start)
-            weights = initial_weights(network, init)
+            arrays = artifacts.read_state(self._store, start.run.key, start.step, self._nearby)
+            weights = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
         return {name: tensor.to(self.device) for name, tensor in weights.items()}
 
-    def _kept(self, mask_key: str | None) -> Kept | None:
-        if mask_key is None:
+    def _kept(self, mask: Mask | None) -> Kept | None:
+        if mask is None:
             return None
-        arrays = artifacts.read_mask(self._store, mask_key, self._nearby)
+        arrays = artifacts.read_mask(self._store, mask.key, self._nearby)
         return {name: torch.from_numpy(array).to(self.device) for name, array in arrays.items()}
 
     # ------------------------------------------------------------ what is recorded

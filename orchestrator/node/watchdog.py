@@ -1,4 +1,4 @@
-"""Limits on how long a task may take, and may stand still, kept by the worker that runs it."""
+"""Stop a task that takes too long or makes no progress, within the worker that runs it."""
 
 import faulthandler
 import signal
@@ -11,13 +11,14 @@ from types import FrameType
 from tombola.errors import TaskStalled, TaskTimeout
 
 GRACE_SECONDS = 60.0
-"""What a task stuck in C code gets beyond its limit, before its worker ends itself."""
+"""Seconds beyond its limit that a task stuck in C code gets, before its worker exits."""
 
 
 class Pulse:
-    """Watches a task's loops (tasks.heartbeat). Only what has shown a sign of life can be missed.
+    """Receives the heartbeats of a task's loops (tasks.heartbeat), and raises if they stop.
 
-    Between loops a task rests: what comes there may take long, up to the task's limit.
+    A task can be declared stalled only after its first heartbeat, and not between its loops.
+    Outside loops only the limit of the whole task counts.
     """
 
     def __init__(self, seconds: float, stall: float) -> None:
@@ -28,22 +29,22 @@ class Pulse:
         self._loops = 0
 
     def begin(self) -> None:
-        """A loop begins; until something in it has shown a sign of life it may take long."""
+        """Begin a loop; there is no limit until its first heartbeat."""
         self._loops += 1
 
     def beat(self) -> None:
-        """A turn is done, and the next is to follow soon."""
+        """Note a heartbeat: one turn of a loop is done."""
         self._last = time.monotonic()
         if self._last >= self._put_off:
-            self._look_later()
+            self._set_alarm()
 
     def rest(self) -> None:
-        """What comes now may take long, up to the task's limit."""
+        """Suspend the limit between heartbeats, for work that may take long."""
         self._last = inf
-        self._look_later()
+        self._set_alarm()
 
     def end(self) -> None:
-        """A loop is over; the one around it, if any, is to go on soon."""
+        """End a loop; the loop around it, if any, continues."""
         self._loops -= 1
         if self._loops:
             self.beat()
@@ -51,33 +52,33 @@ class Pulse:
             self.rest()
 
     def ring(self, _signal: int, _frame: FrameType | None) -> None:
-        """Raise what is due, or look again later."""
+        """Raise TaskTimeout or TaskStalled if due, else set the next alarm (a signal handler)."""
         now = time.monotonic()
         if now >= self._end:
             raise TaskTimeout(f"took longer than its limit of {self._seconds:,.0f} s")
         if now - self._last >= self._stall:
-            raise TaskStalled(f"no sign of life in {self._stall:,.0f} s (--stall)")
-        self._look_later()
+            raise TaskStalled(f"no progress in {self._stall:,.0f} s (--stall)")
+        self._set_alarm()
 
     def arm(self) -> None:
-        """Begin to look."""
+        """Start the alarms."""
         self._armed = True
-        self._look_later()
+        self._set_alarm()
 
     def disarm(self) -> None:
-        """Look no more."""
+        """Stop the alarms."""
         self._armed = False
         faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def _look_later(self) -> None:
-        """Beats put the alarm off before it rings: C code may take it for an error."""
+    def _set_alarm(self) -> None:
+        """Set the next alarm. Heartbeats postpone it, as C code may fail on an interrupt."""
         if not self._armed:
             return
         now = time.monotonic()
         self._put_off = -inf if self._last == inf else now + self._stall / 4
         seconds = max(min(self._end, self._last + self._stall) - now, 1e-3)
-        # faulthandler's thread must not take the alarm: seen to be lost where it rang there
+        # an alarm that arrives in faulthandler's thread can get lost, so the thread blocks it
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
         faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -86,12 +87,12 @@ class Pulse:
 
 @contextmanager
 def deadline(seconds: float | None, stall: float = inf) -> Iterator[Pulse]:
-    """Raise TaskTimeout in this context after so many seconds; None is no limit.
+    """Raise TaskTimeout in this context after `seconds`; None is no limit.
 
-    TaskStalled is raised so many seconds after the last beat of the pulse, unless it rests. The
-    alarm reaches Python code, sleeps and system calls. A hang inside C code cannot be raised
-    through: a minute after the process should have looked it prints where it is and exits, and
-    whoever runs it has lost a worker. Signals reach the main thread alone, so this belongs there.
+    TaskStalled is raised `stall` seconds after the last heartbeat, unless the task rests. The
+    alarm interrupts Python code, sleeps and system calls. It cannot interrupt C code: a minute
+    after a missed alarm the process prints its traceback and exits, and counts as a lost
+    worker. Use this only in the main thread, which alone receives signals.
     """
     pulse = Pulse(inf if seconds is None else seconds, stall)
     if seconds is None:

@@ -1,7 +1,7 @@
-"""A worker: runs a pack of jobs on the node, and commits what they come to.
+"""Run a pack of jobs in a worker process, and commit their results.
 
-Artifacts are published first, then the result that commits them; whatever a job raises becomes
-its outcome. What a job computes is in `computing`. One torch thread for each worker.
+Artifacts are published first, then the result that commits them. An error of a job becomes its
+outcome. What a job computes is in `task.py`. Each worker uses one torch thread.
 """
 
 import json
@@ -32,17 +32,18 @@ from tombola.errors import DamagedFile, DeterminismAlarm, TaskStalled, TaskTimeo
 from tombola.store import layout, repeats, results
 from tombola.store.clock import now
 from tombola.store.location import locate, remote, remove
-from tombola.store.node_cache import Reads, nearby
+from tombola.store.node_cache import Reads, open_cache
 from tombola.store.publish import File, publish_all
 from tombola.version import __version__
 
 HOLD_SECONDS = 1.0
-"""Since a task began, how long its result may wait for others: what short tasks came to is
-committed together, for a disk takes about as long for many files as for one. A worker that
-is killed loses no more than that beside the task that it is at."""
+"""Seconds, from the start of a task, that its result may wait to be committed with others.
+
+A disk syncs many files in about the time of one, so results of short tasks are committed
+together. A killed worker loses at most this much work beside its current task."""
 
 AWAY_SECONDS = 2.0
-"""How long a task waits whose store is away, times its attempt, before it is tried again."""
+"""Seconds, times its attempt, that a task waits after an error of the store."""
 
 
 def run_pack(
@@ -53,12 +54,12 @@ def run_pack(
     notice: Notice | None = None,
     report: Report = lambda _key, _step: None,
 ) -> list[Outcome]:
-    """Run a pack's jobs in order; an outcome for each but those whose needs failed here.
+    """Run the jobs of a pack in order, and return their outcomes.
 
-    `limited` keeps the jobs' timeouts, for which this process may have to end itself. Where
-    there are `others` each training divides its batches among them. Given notice, a training
-    stops at a checkpoint, and jobs that had not begun have no outcome. Where trainings are is
-    told by `report`, at each iteration.
+    Jobs whose inputs failed here are skipped, without an outcome. `limited` enforces the
+    timeouts of jobs; this process may exit then. With `others`, each training divides its
+    batches among them. Upon `notice`, a training stops at a checkpoint, and later jobs have no
+    outcome. `report` is called at each iteration of a training.
     """
     process.prepare()
     notice = notice or Notice()
@@ -68,7 +69,7 @@ def run_pack(
 
     def note(ended: list[Outcome]) -> None:
         outcomes.extend(ended)
-        failed.update(one.key for one in ended if one.failure)
+        failed.update(outcome.key for outcome in ended if outcome.failure)
 
     for job in pack.jobs:
         if notice.reason is not None:
@@ -84,9 +85,9 @@ def run_pack(
 
 
 class _Computed(NamedTuple):
-    """A task's result, not committed yet, and artifacts to be published before it.
+    """The result of a job, not committed yet, and the artifacts to publish before it.
 
-    It was begun at so many seconds of time.perf_counter.
+    `began` is the start of the job, in seconds of time.perf_counter.
     """
 
     job: Job
@@ -96,26 +97,26 @@ class _Computed(NamedTuple):
 
 
 class _Worker:
-    """One call's work: the pack, and what waits to be committed."""
+    """Runs one pack, and holds the results that wait to be committed."""
 
     def __init__(
         self, pack: Pack, limited: bool, others: Others | None, notice: Notice, report: Report
     ) -> None:
         self._pack, self._limited = pack, limited
         self._store = locate(pack.store, patient=True)
-        self._nearby = nearby(pack.launch, pack.node_cache)
-        self._computing = Computing(pack, self._store, self._nearby, others, notice, report)
+        self._cache = open_cache(pack.launch, pack.node_cache)
+        self._computing = Computing(pack, self._store, self._cache, others, notice, report)
         self._device = self._computing.device
         self._gang = others.size if others is not None else None
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._computed: list[_Computed] = []
 
     def run(self, job: Job) -> list[Outcome]:
-        """Compute one job; its outcome, unless that is still to be committed (see `commit`)."""
+        """Compute one job; return its outcome, unless its result waits for `commit`."""
         began, clock = now(), time.perf_counter()
         meter = resource_meter.Meter(self._device)
-        if self._nearby is not None:
-            self._nearby.reads = Reads()
+        if self._cache is not None:
+            self._cache.reads = Reads()
         try:
             timeout = job.timeout if self._limited else None
             with deadline(timeout, self._pack.stall_seconds) as pulse, watched(pulse):
@@ -123,35 +124,35 @@ class _Worker:
                     memory = self._computing.rehearse(job)
                     seconds = time.perf_counter() - clock
                     return [Outcome(job.key, self._name, seconds, memory=memory)]
-                found, files = self._computing.compute(job)
+                computed, files = self._computing.compute(job)
             seconds = time.perf_counter() - clock
-            row = {**found, **self._provenance(job, began, seconds), **meter.read(seconds)}
-            if self._nearby is not None:
-                read = self._nearby.reads
-                row |= {"node_reads": read.node, "store_reads": read.store}
+            row = {**computed, **self._provenance(job, began, seconds), **meter.read(seconds)}
+            if self._cache is not None:
+                reads = self._cache.reads
+                row |= {"node_reads": reads.node, "store_reads": reads.store}
             if job.kind == "run":
                 row["images_per_second"] = self._images(job, row) / seconds
                 row["gang"] = self._gang
         except BaseException as error:
-            if not self._is_told(error):
+            if not self._is_outcome(error):
                 raise
-            return self._fallen(error, [(job, time.perf_counter() - clock)])
+            return self._failed(error, [(job, time.perf_counter() - clock)])
         self._computed.append(_Computed(job, row, files, clock))
         return []
 
     def is_commit_due(self, job: Job) -> bool:
-        """Whether what is computed must not wait until this job is, too."""
+        """Whether computed results must be committed before this job runs."""
         if not self._computed:
             return False
         if time.perf_counter() - self._computed[0].began > HOLD_SECONDS:
             return True
-        return bool(job.needs) and any(one.job.key in job.needs for one in self._computed)
+        return bool(job.needs) and any(computed.job.key in job.needs for computed in self._computed)
 
     def commit(self) -> list[Outcome]:
-        """Publish together what was computed, each task's artifacts before its result."""
+        """Publish all computed results together, artifacts before results; return outcomes."""
         computed, self._computed = self._computed, []
         outcomes: list[Outcome] = []
-        ready = [(one.job, one.row["seconds"]) for one in computed]
+        ready = [(result.job, result.row["seconds"]) for result in computed]
         artifacts: list[File] = []
         committing: list[File] = []
         try:
@@ -163,21 +164,22 @@ class _Worker:
                     artifacts += files
                     ready.append((job, row["seconds"]))
                 except Exception as error:
-                    outcomes += self._fallen(error, [(job, row["seconds"])])
+                    outcomes += self._failed(error, [(job, row["seconds"])])
             publish_all(artifacts, committing)
-            if self._nearby is not None:
+            if self._cache is not None:
                 for file in artifacts:
-                    self._nearby.keep(*file)
+                    self._cache.keep(*file)
             runs = [job.key for job, _ in ready if job.kind == "run"]
             remove(self._store / layout.checkpoint(key) for key in runs)
         except Exception as error:
-            return outcomes + self._fallen(error, ready)
+            return outcomes + self._failed(error, ready)
         return outcomes + [Outcome(job.key, self._name, seconds) for job, seconds in ready]
 
-    def _is_told(self, error: BaseException) -> bool:
-        """Whether an error is the job's: of those that end a process, what a user's code raised.
+    def _is_outcome(self, error: BaseException) -> bool:
+        """Whether an error becomes the outcome of the job, rather than ending this process.
 
-        Ctrl-C reaches this process where jobs have no limits; elsewhere it is given as notice.
+        This includes SystemExit and the like, if user code raised it. Ctrl-C reaches this
+        process only if jobs are not `limited`; otherwise it arrives as notice.
         """
         if isinstance(error, Exception):
             return True
@@ -185,19 +187,19 @@ class _Worker:
             self._limited or not isinstance(error, KeyboardInterrupt)
         )
 
-    def _fallen(self, error: BaseException, jobs: list[tuple[Job, float]]) -> list[Outcome]:
-        """Outcomes of jobs, and how long they took, that came to nothing for one error."""
+    def _failed(self, error: BaseException, jobs: list[tuple[Job, float]]) -> list[Outcome]:
+        """Return outcomes of jobs (with their seconds) that failed for one error."""
         if isinstance(error, DamagedFile):
             with suppress(OSError):
-                error.path.unlink(missing_ok=True)  # it is computed again; see study.run
+                error.path.unlink(missing_ok=True)  # it is computed again; see study.StudyRun
         failure = _failure(error)
         if failure is Failure.STORE and remote(self._store):
-            time.sleep(AWAY_SECONDS * jobs[0][0].attempt)  # at once, all tries would be lost
-        said = self._message(error), "".join(traceback.format_exception(error))
-        return [Outcome(job.key, self._name, seconds, failure, *said) for job, seconds in jobs]
+            time.sleep(AWAY_SECONDS * jobs[0][0].attempt)  # otherwise all tries would fail at once
+        details = self._message(error), "".join(traceback.format_exception(error))
+        return [Outcome(job.key, self._name, seconds, failure, *details) for job, seconds in jobs]
 
     def _message(self, error: BaseException) -> str:
-        """One line, the same for all that failed alike; the traceback tells where."""
+        """Return one line, the same for all jobs that failed alike."""
         if not isinstance(error, Exception):
             return user_code.ended(error)
         if isinstance(error, OSError) and error.strerror and not user_code.is_users(error):
@@ -207,7 +209,7 @@ class _Worker:
     def _committing(
         self, job: Job, row: results.Row, earlier: Callable[[str], results.Row | None]
     ) -> list[File]:
-        """The file that commits a result, where it is the first one, and of a whole run."""
+        """Return the file that commits a result; no file for a repeat or a part of a run."""
         if job.repeat:
             repeats.record(self._store, row)
         elif job.kind == "run" and row["last_step"] != json.loads(job.value)["recipe"]["steps"]:
@@ -243,7 +245,7 @@ class _Worker:
 
 
 def _failure(error: BaseException) -> Failure:
-    """The class of a failure. No error of a user's code is the store's."""
+    """Return the class of a failure; an error of user code is never one of the store."""
     users = user_code.is_users(error)
     if isinstance(error, user_code.OwnError):
         error = error.__cause__ or error

@@ -1,1 +1,1 @@
-"""The least work that answers a sweep. Pure."""
+"""Plan the least work that answers a sweep, and estimate its cost. Pure functions."""

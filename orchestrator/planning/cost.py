@@ -10,17 +10,9 @@ from orchestrator.planning.planner import Kind, Plan, Task, Trained, trained
 from orchestrator.scheduling.graph import Graph, Node
 from tasks.values import catalog
 from tasks.values.measurements import Barrier, Graphs, Latency, Measurement
-from tasks.values.records import (
-    GemMiner,
-    Grasp,
-    Mask,
-    Network,
-    OnExamples,
-    Run,
-    Snip,
-    Synflow,
-    is_one_shot,
-)
+from tasks.values.records import Mask, Run
+from tasks.values.scores import GemMiner, OnExamples
+from tasks.values.training import Network
 
 Rates = Mapping[tuple[str, str], float]
 """Seconds per unit by (network, what): of an iteration, or of a mask by its score's kind."""
@@ -80,11 +72,12 @@ class Costs:
         score, rate, iteration = mask.score, _FLOPS[self.device], _ITERATION[self.device]
         if isinstance(score, GemMiner):
             return 0.01 + score.steps * (iteration + 6 * flops * score.batch_size / rate)
-        passes = score.iterations if isinstance(score, Snip | Grasp | Synflow) else 1
         examples = (
             score.examples.per_class * mask.network.classes if isinstance(score, OnExamples) else 1
         )
-        return 0.01 + passes * (2.5 * iteration + 2e-8 * weights + 12 * flops * examples / rate)
+        return 0.01 + score.rounds * (
+            2.5 * iteration + 2e-8 * weights + 12 * flops * examples / rate
+        )
 
     def _measuring(self, value: Measurement) -> float:
         """Every point evaluates all examples; a layer's singular values take (weights)^1.5."""
@@ -194,7 +187,7 @@ def _back(plan: Plan, ends: Mapping[str, float]) -> list[Task]:
 def _group(task: Task) -> str:
     """Masks that share a score like one worker: it scores once for every density."""
     value = task.value
-    if not isinstance(value, Mask) or not is_one_shot(value.score):
+    if not isinstance(value, Mask) or not value.score.is_one_shot:
         return ""
     of, within = value.of, value.within
     return f"{value.score.key}/{of.key if of else ''}/{within.key if within else None}"

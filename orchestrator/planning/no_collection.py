@@ -1,4 +1,4 @@
-"""Millions of values that outlive everything, and the garbage collector beside them."""
+"""Disable Python's garbage collector while millions of records are built."""
 
 import atexit
 import gc
@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _MANY = 1_000_000
-"""Objects from which on looking at them once takes longer than anybody should wait."""
+"""Number of new objects from which one garbage collection takes too long."""
 
 
 @contextmanager
 def without_collection() -> Iterator[None]:
-    """No garbage collection: it would look at millions of new objects again and again.
+    """Disable garbage collection, which would scan millions of new objects again and again.
 
-    Where there are so many it does not look at them afterwards either, until Python ends: with
-    the next object made it would look at all of them, and so twice more until they count as old.
+    If _MANY objects or more were created, they stay excluded from collection until Python ends.
+    Otherwise the next collection would scan all of them, and two later ones again.
     """
     was = gc.isenabled()
     gc.disable()
@@ -24,5 +24,5 @@ def without_collection() -> Iterator[None]:
         if was:
             if gc.get_count()[0] >= _MANY:
                 gc.freeze()
-                atexit.register(gc.unfreeze)  # or extension modules would complain of leaks
+                atexit.register(gc.unfreeze)  # else extension modules would report leaks
             gc.enable()

@@ -1,7 +1,7 @@
-"""The least work that answers a sweep: trials to undone tasks, with the reason for each.
+"""Plan the least work that answers a sweep: from trials to missing tasks, each with its reason.
 
-Pure: what the store holds comes in as an inventory. Equal expressions have equal keys, so
-all sharing is one dictionary.
+The functions are pure: an inventory tells them what the store holds. Equal expressions have
+equal keys, so one dictionary finds all shared work.
 """
 
 from collections import Counter
@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple, Protocol, TypeAlias, cast
 from orchestrator.sweep.trials import Trial
 from tasks.values import catalog
 from tasks.values.measurements import Barrier, Measurement
-from tasks.values.records import Init, Mask, Run, State
+from tasks.values.records import Mask, Run, State
+from tasks.values.training import Init
 
 Kind = Literal["run", "mask", "barrier", "graphs", "latency"]
 Value: TypeAlias = Run | Mask | Measurement
@@ -24,7 +25,7 @@ _STOOD_ON = "results that are stored stand on it"
 
 
 class Holdings(Protocol):
-    """What a store holds already (tombola.store.results.Inventory)."""
+    """Contents of a store (tombola.store.results.Inventory): keys, and (run key, step) pairs."""
 
     @property
     def results(self) -> frozenset[str]: ...
@@ -44,10 +45,11 @@ class Nothing:
 
 
 class Task(NamedTuple):
-    """train(run) up to `last_step`, saving the states others need; prune(mask); or measure.
+    """Train a run up to `last_step` and save the states that others need; prune; or measure.
 
-    `needs` are the keys of tasks in the same plan; `trial` is the first that asked for it.
-    A `repeat` is done already and done once more, to see whether it comes out the same.
+    `needs` are the keys of tasks in the same plan that must finish first. `trial` is the number
+    of the first trial that needs the task. A `repeat` has a result already and is done again to
+    compare the results.
     """
 
     value: Value
@@ -60,22 +62,22 @@ class Task(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Key of the value."""
+        """Key of the task's value."""
         return self.value.key
 
     @property
     def kind(self) -> Kind:
-        """Run, mask, or what is measured."""
+        """Kind of the value: "run", "mask" or a measurement."""
         return cast("Kind", self.value.kind)
 
     @property
     def steps(self) -> int:
-        """Iterations that the task trains; 0 where it is no run."""
+        """Number of iterations that the task trains; 0 if its value is no run."""
         return self.last_step - self.value.first_step if isinstance(self.value, Run) else 0
 
 
 class Trained(NamedTuple):
-    """How much is trained: iterations, and passes over the training data."""
+    """Amount of training: iterations, and epochs (passes over the training data)."""
 
     steps: int
     epochs: float
@@ -83,7 +85,10 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """Undone tasks by key, needs before those who need them, and what they answer."""
+    """Missing tasks by key, each after its needs, and the trials they answer.
+
+    `done` is the number of trials whose results are all in the store.
+    """
 
     trials: list[Trial]
     tasks: dict[str, Task]
@@ -91,25 +96,28 @@ class Plan:
 
     @property
     def trained(self) -> Trained:
-        """What is to be trained."""
+        """Amount of training in all tasks."""
         tasks = ((task.value, task.steps) for task in self.tasks.values())
         return trained((value, steps) for value, steps in tasks if isinstance(value, Run))
 
 
 def datasets(planned: Plan) -> list[str]:
-    """Names of the datasets that the tasks read, sorted."""
+    """Return the names of the datasets that runs and masks read, sorted."""
     names = set()
     for task in planned.tasks.values():
-        read = getattr(task.value, "dataset", None)
-        score = getattr(task.value, "score", None)
-        read = read or getattr(getattr(score, "examples", score), "dataset", None)
-        if read is not None:
-            names.add(read.name)
+        value = task.value
+        if isinstance(value, Run):
+            names.add(value.dataset.name)
+        elif isinstance(value, Mask) and value.score.reads:
+            names.add(value.score.reads.name)
     return sorted(names)
 
 
 def plan(trials: list[Trial], held: Holdings, only: Set[int] | None = None) -> Plan:
-    """The tasks that the store lacks for these trials, or for those of them with a number."""
+    """Return the tasks that the store lacks for these trials.
+
+    `only` restricts the plan to trials with these numbers (places in the list).
+    """
     wanted = _Wanted(held)
     done = 0
     for number, trial in enumerate(trials):
@@ -119,22 +127,22 @@ def plan(trials: list[Trial], held: Holdings, only: Set[int] | None = None) -> P
 
 
 def answers(trial: Trial) -> list[Value]:
-    """What answers a trial: its measurements, its run and its mask."""
-    asked: list[Value] = [*trial.measured]
+    """Return the values that answer a trial: its measurements, its run and its mask."""
+    values: list[Value] = [*trial.measured]
     if trial.trained:
-        asked.append(trial.run)
+        values.append(trial.run)
     if mask := trial.run.mask:
-        asked.append(mask)
-    return asked
+        values.append(mask)
+    return values
 
 
 def repeats(
     trials: list[Trial], held: Holdings, fraction: float, only: Set[int] | None = None
 ) -> Plan:
-    """A fraction of the trials' finished tasks, drawn by their keys, to be done once more.
+    """Plan to repeat a fraction (0 to 1) of the trials' finished tasks, drawn by their keys.
 
-    Those whose inputs are not stored any more are left out. With `only`, of the trials with
-    these numbers.
+    Tasks whose inputs are no longer stored are left out. `only` restricts the draw to trials
+    with these numbers.
     """
     tasks: dict[str, Task] = {}
     for number, trial in enumerate(trials):
@@ -150,11 +158,11 @@ def repeats(
 
 
 def only_for(planned: Plan, trials: Set[int]) -> frozenset[str]:
-    """Keys of the tasks that nothing but these trials (by number) needs."""
+    """Return the keys of the tasks that only these trials (by number) need."""
     tasks = planned.tasks
     others = (trial for number, trial in enumerate(planned.trials) if number not in trials)
     unexplored = [value.key for trial in others for value in answers(trial) if value.key in tasks]
-    unexplored += [  # answers do not lead there: what needs it is stored
+    unexplored += [  # not reached from answers, since the results that need it are stored
         key for key, task in tasks.items() if task.reason == _STOOD_ON and task.trial not in trials
     ]
     needed: set[str] = set()
@@ -167,7 +175,7 @@ def only_for(planned: Plan, trials: Set[int]) -> frozenset[str]:
 
 
 def all_for(planned: Plan, trials: Set[int]) -> frozenset[str]:
-    """Keys of the tasks that these trials (by number) need."""
+    """Return the keys of the tasks that these trials (by number) need."""
     return frozenset(planned.tasks) - only_for(planned, set(range(len(planned.trials))) - trials)
 
 
@@ -178,10 +186,11 @@ def _held(held: Holdings, needed: State | Mask) -> bool:
 
 
 def alone(trials: Iterable[Trial]) -> Iterator[tuple[Run, int]]:
-    """What a trial-by-trial script trains: each trial with all that it stands on, anew.
+    """Yield the runs that a script without sharing trains, each with its iterations.
 
-    Yields runs with their iterations, those of trials of one shape together with the first's;
-    a run that only lends its weights at step k is trained to k.
+    Such a script trains each trial with all runs that it depends on. Trials of one shape cost
+    the same: the iterations of the first one's runs are multiplied by their number. A run of
+    which only the weights at step k are needed is trained to k.
     """
     known: dict[str, _Lineage] = {}
     for trial, times in _shapes(trials):
@@ -190,20 +199,21 @@ def alone(trials: Iterable[Trial]) -> Iterator[tuple[Run, int]]:
             if len(known) == _LINEAGES:
                 known.clear()
             known[mask.key] = _lineage(inputs(mask), known, {})
-        found = known[mask.key].copy() if mask else {}
-        asked = [needed for value in trial.measured for needed in inputs(value)]
+        lineage = known[mask.key].copy() if mask else {}
+        needed = [item for value in trial.measured for item in inputs(value)]
         if trial.trained:
-            found[run.key] = run, run.recipe.steps
+            lineage[run.key] = run, run.recipe.steps
             if isinstance(run.start, State):
-                asked.append(run.start)
-        for one, last_step in _lineage(asked, known, found).values():
-            yield one, (last_step - one.first_step) * times
+                needed.append(run.start)
+        for ancestor, last_step in _lineage(needed, known, lineage).values():
+            yield ancestor, (last_step - ancestor.first_step) * times
 
 
 def together(trials: Iterable[Trial]) -> Trained:
-    """What is trained for these trials where nothing is stored yet: equal work once.
+    """Return the training that these trials need with an empty store, equal work counted once.
 
-    Runs of different replicates differ, so those of the first count as often as there are others.
+    Runs of different replicates differ, but cost the same. Only the first trial of each shape
+    is planned, and its training is multiplied by the number of trials of that shape.
     """
     shapes = list(_shapes(trials))
     tasks = plan([trial for trial, _ in shapes], Nothing()).tasks.values()
@@ -215,7 +225,7 @@ def together(trials: Iterable[Trial]) -> Trained:
 
 
 def _shapes(trials: Iterable[Trial]) -> Iterable[tuple[Trial, int]]:
-    """The first trial of each shape, and how many have it."""
+    """Return the first trial of each shape, and the number of trials of that shape."""
     first: dict[int, Trial] = {}
     times: Counter[int] = Counter()
     for trial in trials:
@@ -225,7 +235,7 @@ def _shapes(trials: Iterable[Trial]) -> Iterable[tuple[Trial, int]]:
 
 
 def trained(runs: Iterable[tuple[Run, int]]) -> Trained:
-    """Iterations and epochs of runs that each train so many iterations."""
+    """Add up runs, each with its number of iterations, in iterations and epochs."""
     steps: Counter[tuple[str, int]] = Counter()
     first: dict[tuple[str, int], Run] = {}
     for run, n in runs:
@@ -243,7 +253,7 @@ def trained(runs: Iterable[tuple[Run, int]]) -> Trained:
 
 
 class _Wanted:
-    """Everything undone that was asked for so far, and what that stands on in turn."""
+    """The missing tasks of all trials so far, and of all values that these depend on."""
 
     def __init__(self, held: Holdings) -> None:
         self._results, self._masks, self._states = held.results, held.masks, held.states
@@ -252,29 +262,29 @@ class _Wanted:
         self._complete: set[str] = set()
 
     def answer(self, trial: Trial, number: int) -> bool:
-        """Ask for a trial's run, mask and measurements; whether the store had them all."""
-        asked = answers(trial)
-        lacking = [value for value in asked if value.key not in self._results]
+        """Add the missing tasks of a trial; return whether the store has all its results."""
+        values = answers(trial)
+        lacking = [value for value in values if value.key not in self._results]
         for value in lacking[::-1]:  # a mask before its run
             if value.key not in self._tasks:
                 self._place(value, number, _UNKNOWN)
         if self._results:
-            self._complete_lineage(asked, number)
+            self._complete_lineage(values, number)
         return not lacking
 
-    def _complete_lineage(self, asked: list[Value], number: int) -> None:
-        """Ask for whatever these stand on and has no result, though what reads it has one."""
-        while asked:
-            value = asked.pop()
+    def _complete_lineage(self, values: list[Value], number: int) -> None:
+        """Add tasks for all ancestors without a result, even where their descendants have one."""
+        while values:
+            value = values.pop()
             if value.key in self._complete:
                 continue
             self._complete.add(value.key)
             if value.key not in self._results and value.key not in self._tasks:
                 self._place(value, number, _STOOD_ON)
-            asked += [item.run if isinstance(item, State) else item for item in inputs(value)]
+            values += [item.run if isinstance(item, State) else item for item in inputs(value)]
 
     def _place(self, wanted: Value, number: int, why: str) -> None:
-        """Put a task after those of what it needs: depth first, without recursion."""
+        """Add a task after the tasks that it needs: depth first, without recursion."""
         path: list[tuple[Value, str]] = [(wanted, why)]
         while path:
             value, reason = path[-1]
@@ -282,9 +292,9 @@ class _Wanted:
             missing: list[tuple[Value, str]] = []
             for item in inputs(value):
                 if lacking := self._lacking(item):
-                    made = lacking[0].key
-                    needs[made] = None
-                    if made not in self._tasks:
+                    key = lacking[0].key
+                    needs[key] = None
+                    if key not in self._tasks:
                         missing.append(lacking)
             if missing:
                 path += missing
@@ -294,9 +304,10 @@ class _Wanted:
             path.pop()
 
     def tasks(self) -> dict[str, Task]:
-        """All tasks, needs before those who need them.
+        """Return all tasks, each after its needs.
 
-        A run saves its weights at the steps at which others need them; a finished one ends there.
+        A run saves its weights at the steps that others need. A finished run is trained again
+        only up to the last of these steps.
         """
         for key, steps in self._saves.items():
             task = self._tasks[key]
@@ -305,59 +316,62 @@ class _Wanted:
         return self._tasks
 
     def _lacking(self, needed: State | Mask) -> tuple[Run | Mask, str] | None:
-        """What makes something and why it is to be done; None where the store has it.
+        """Return the value that produces a state or mask, and a reason; None if it is stored.
 
-        Artifacts appear before the result that commits them: without it they do not count.
+        Files of states and masks appear before the result that commits them. Without the result
+        they do not count.
         """
         if isinstance(needed, Mask):
-            told = needed.key in self._results
-            if told and needed.key in self._masks:
+            committed = needed.key in self._results
+            if committed and needed.key in self._masks:
                 return None
-            return needed, "its file is missing" if told else _UNKNOWN
+            return needed, "its file is missing" if committed else _UNKNOWN
         run, step = needed.run, needed.step
-        told = run.key in self._results
-        if told and (run.key, step) in self._states:
+        committed = run.key in self._results
+        if committed and (run.key, step) in self._states:
             return None
         self._saves.setdefault(run.key, set()).add(step)
-        if told:
+        if committed:
             return run, f"weights at step {step} are needed and not stored"
         return run, _UNKNOWN
 
 
 def inputs(value: Value) -> list[State | Mask]:
-    """The stored things that a task of this value reads."""
-    around: tuple[Init | State | Mask | None, ...]
+    """Return the states and masks that a task of this value reads from the store."""
+    references: tuple[Init | State | Mask | None, ...]
     if isinstance(value, Run):
-        around = value.start, value.mask
+        references = value.start, value.mask
     elif isinstance(value, Mask):
-        around = value.of, value.within
+        references = value.of, value.within
     elif isinstance(value, Barrier):
-        around = value.one, value.other
+        references = value.one, value.other
     else:
-        around = (value.mask,)
-    return [item for item in around if isinstance(item, _STORED)]
+        references = (value.mask,)
+    return [item for item in references if isinstance(item, _STORED)]
 
 
 _STORED = State, Mask
 
 
 _Lineage: TypeAlias = dict[str, tuple[Run, int]]
-"""Runs by key, each with the last step that is needed of it."""
+"""Runs by key, each with the last step of it that is needed."""
 
 _LINEAGES = 10_000
-"""Masks whose lineage is remembered: levels that follow one another stand on each other."""
+"""Number of masks whose lineage is cached: each level depends on the level before."""
 
 
-def _lineage(items: list[State | Mask], known: Mapping[str, _Lineage], found: _Lineage) -> _Lineage:
-    """All runs that these stand on, added to those found; `known` says it of some masks."""
+def _lineage(
+    items: list[State | Mask], known: Mapping[str, _Lineage], lineage: _Lineage
+) -> _Lineage:
+    """Add to `lineage` all runs that the items depend on; `known` has those of some masks."""
     if not items:
-        return found
+        return lineage
     masks: set[str] = set()
 
     def reach(run: Run, step: int) -> bool:
-        before = found.get(run.key)
+        before = lineage.get(run.key)
         if before is None or before[1] < step:
-            found[run.key] = run, step
+            lineage[run.key] = run, step
         return before is None
 
     while items:
@@ -371,4 +385,4 @@ def _lineage(items: list[State | Mask], known: Mapping[str, _Lineage], found: _L
         elif item.key not in masks:
             masks.add(item.key)
             items += inputs(item)
-    return found
+    return lineage

@@ -1,1 +1,1 @@
-"""One launch of a sweep, and what steers it."""
+"""Run a sweep: launches, their progress, and requests to them."""

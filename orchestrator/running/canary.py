@@ -1,23 +1,24 @@
-"""A canary for each kind of task: what goes down into the mine before the grid does.
+"""Pick one task of each kind, a canary, to try before a long launch.
 
-A bad recipe, a missing dataset or a broken method of one's own is so known in the first
-minute of a long launch, and not when the last of its trials fails.
+A bad recipe, a missing dataset or a broken user function then shows in the first minute of the
+launch, and not when its last trial fails.
 """
 
 from orchestrator.planning.planner import Plan, Task
-from tasks.values.records import Mask, OnExamples, Run
+from tasks.values.records import Mask, Run
+from tasks.values.scores import OnExamples
 
 WORTH_SECONDS = 300.0
-"""Launches that are expected to be over sooner are their own canary."""
+"""Launches with fewer expected seconds run without canaries."""
 
 
 def canaries(plan: Plan) -> list[Task]:
-    """One task of the plan for each network, dataset and way to train or to score."""
-    found: dict[tuple[object, ...], Task] = {}
+    """Return one task for each combination of network, dataset, and way to train or score."""
+    picked: dict[tuple[object, ...], Task] = {}
     for task in plan.tasks.values():
         if isinstance(task.value, Run | Mask):
-            found.setdefault(_kind(task.value), task)
-    return list(found.values())
+            picked.setdefault(_kind(task.value), task)
+    return list(picked.values())
 
 
 def _kind(value: Run | Mask) -> tuple[object, ...]:

@@ -1,8 +1,8 @@
-"""The kill test as a command: a sweep run in peace and under fire, and its tables compared.
+"""Run a sweep undisturbed and with killed processes, and compare the results.
 
-Two stores are filled by `tombola run` in processes of its own. In the second one drivers,
-workers and whole nodes are killed (-9) at moments drawn from a seed: each time after so many
-more results. What is left must be the same tables, digest by digest.
+Two stores are filled by `tombola run` in other processes. During the second run, drivers,
+workers and whole nodes are killed (SIGKILL) after random numbers of new results. Both stores
+must hold the same results, compared by digest.
 """
 
 import os
@@ -29,7 +29,7 @@ _LOOK_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was killed, and how the tables compare."""
+    """The processes killed, and the digests of both runs."""
 
     killed: Mapping[Victim, int]
     digests: dict[str, str]
@@ -38,12 +38,12 @@ class Verdict:
 
     @property
     def survived(self) -> bool:
-        """Whether nothing was lost, added, changed or damaged."""
+        """Whether no result was lost, added, changed or damaged."""
         return self.digests == self.expected and not self.damage
 
     @property
     def differing(self) -> int:
-        """Results that are missing, more than there should be, or other ones."""
+        """Number of results that are missing, extra or different."""
         return len(set(self.digests.items()) ^ set(self.expected.items()))
 
 
@@ -57,38 +57,38 @@ def chaos(
     strike: Callable[[Victim], bool] | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Verdict:
-    """Run a sweep twice, killing in the second run, and compare.
+    """Run a sweep twice, kill processes in the second run, and compare the results.
 
     Parameters
     ----------
     words
-        What follows `tombola run`: the sweep file and options, without a store.
+        Arguments of `tombola run`: the sweep file and options, without a store.
     folder
-        Where the two stores go.
+        Folder for the two stores.
     strike
-        Kills a worker or a node of a cluster; by default those of the local Ray that the
-        killed driver started. False where there was none.
+        Kills a worker or a node of a cluster, and returns False if there was none. By default
+        it kills processes of the local Ray that the driver started.
 
     Raises
     ------
     TombolaError
-        When the sweep does not even run in peace.
+        When the undisturbed run fails.
     """
-    peace, war = folder / "undisturbed", folder / "disturbed"
-    tell(f"running it undisturbed, into {peace}")
-    _finish(words, peace)
-    expected = digests(peace)
+    undisturbed, disturbed = folder / "undisturbed", folder / "disturbed"
+    tell(f"running it undisturbed, into {undisturbed}")
+    _finish(words, undisturbed)
+    expected = digests(undisturbed)
     dice, killed = random.Random(seed), Counter[Victim]()  # noqa: S311 (moments, no secrets)
-    while killed.total() < kills and len(_live(war)) < len(expected):
-        killed += _round(words, war, dice, len(expected), kills, victims, strike, tell)
-    _finish(words, war)
-    # What a killed process was writing is left over and named by verify; it is no damage.
-    damage = [found for found in verify(war) if not found.leftover]
-    return Verdict(killed, digests(war), expected, len(damage))
+    while killed.total() < kills and len(_live(disturbed)) < len(expected):
+        killed += _round(words, disturbed, dice, len(expected), kills, victims, strike, tell)
+    _finish(words, disturbed)
+    # Unfinished files of killed processes are no damage.
+    damage = [finding for finding in verify(disturbed) if not finding.leftover]
+    return Verdict(killed, digests(disturbed), expected, len(damage))
 
 
 def digests(store: Path) -> dict[str, str]:
-    """The digest of each result of a store, by key: of what was computed, not where or when."""
+    """Return the digest of each result of a store, by key; digests exclude provenance."""
     held = results.inventory(store).results
     rows = {key: results.find(store, key) for key in held}
     return {key: row["digest"] for key, row in rows.items() if row}
@@ -104,7 +104,7 @@ def _round(
     strike: Callable[[Victim], bool] | None,
     tell: Callable[[str], None],
 ) -> Counter[Victim]:
-    """One driver: shots at it and what it started, until it is dead or done."""
+    """Run one driver, and kill it or its processes until it is dead or done."""
     killed: Counter[Victim] = Counter()
     process = _start(words, store)
     shoot = strike or (lambda victim: _strike_here(process.pid, victim))
@@ -124,7 +124,7 @@ def _round(
         killed[victim] += 1
         tell(f"killed the {victim} at {len(_live(store))} of {total} results")
         if victim == "node" and strike is None:
-            process.wait()  # it was the only one
+            process.wait()  # the local cluster has one node
         if killed.total() >= kills:
             break
     process.wait()
@@ -141,8 +141,9 @@ def _finish(words: list[str], store: Path) -> None:
     command = [sys.executable, "-m", "tombola.cli", "run", *words, "--store", str(store)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode:
-        said = (ended.stderr.strip() or ended.stdout.strip()).splitlines()
-        raise TombolaError(f"tombola run ended with {ended.returncode}: {said[-1] if said else ''}")
+        lines = (ended.stderr.strip() or ended.stdout.strip()).splitlines()
+        last = lines[-1] if lines else ""
+        raise TombolaError(f"tombola run ended with {ended.returncode}: {last}")
 
 
 def _live(store: Path) -> frozenset[str]:
@@ -153,7 +154,7 @@ def _live(store: Path) -> frozenset[str]:
 
 
 def _strike_here(session: int, victim: Victim) -> bool:
-    """Kill a worker at work, or the raylet, of the Ray that a session's driver started."""
+    """Kill a busy worker, or the raylet, of the Ray that the driver of a session started."""
     wanted = b"ray::run_pack" if victim == "worker" else b"/raylet"
     for pid, command in _processes(session):
         if wanted in command.split(b"\0")[0]:

@@ -1,7 +1,6 @@
-"""What people ask of a launch that runs, as events for its scheduler. Pure.
+"""Turn requests to a running launch into events for its scheduler. Pure.
 
-A trial's tasks are those that it needs; where others need them too, they are not cancelled or
-held back for it.
+A request names trials. It cancels or pauses only tasks that no other trial needs.
 """
 
 from collections import Counter
@@ -23,7 +22,7 @@ Statuses = Mapping[str, Status]
 
 
 class Steering:
-    """The trials that nobody wants any more, and those that are held back, so far."""
+    """The trials that are cancelled or paused so far."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -31,7 +30,7 @@ class Steering:
         self._held: set[int] = set()
 
     def events(self, request: Request) -> list[Event]:
-        """What the scheduler is to do about a request."""
+        """Return the events for the scheduler."""
         match request.verb:
             case "cancel":
                 self._unwanted |= request.trials
@@ -47,23 +46,25 @@ class Steering:
         return [Resumed(frozenset(self._plan.tasks) - held), Paused(held)]
 
     def held(self) -> frozenset[str]:
-        """Keys of the tasks that are held back, those included that wait or run."""
+        """Return the keys of all tasks of paused trials, waiting and running ones too."""
         return only_for(self._plan, self._held) if self._held else frozenset()
 
 
 def paused(held: frozenset[str], now: Statuses) -> int:
-    """Tasks that will not start before they are resumed."""
+    """Count the tasks that do not start before they are resumed."""
     return sum(now[key] in (Status.PAUSED, Status.WAITING) for key in held)
 
 
-def told(request: Request, steering: Steering, before: Statuses, now: Statuses) -> str:
-    """What a request came to, in words."""
-    changed = Counter((before[key], one) for key, one in now.items() if one is not before[key])
+def describe(request: Request, steering: Steering, before: Statuses, now: Statuses) -> str:
+    """Describe the effect of a request."""
+    changed = Counter(
+        (before[key], status) for key, status in now.items() if status is not before[key]
+    )
     if request.verb == "retry":
-        freed = sum(n for (was, one), n in changed.items() if was in FALLEN and one not in FALLEN)
+        freed = sum(n for (old, new), n in changed.items() if old in FALLEN and new not in FALLEN)
         return f"{freed:,} tasks are tried again"
     if request.verb == "cancel":
-        count = sum(n for (_, one), n in changed.items() if one is Status.CANCELLED)
+        count = sum(n for (_, new), n in changed.items() if new is Status.CANCELLED)
         return f"{count:,} tasks are cancelled{_running(steering.events(request)[0], now)}"
     held = steering.held()
     return f"{paused(held, now):,} tasks are paused{_running(Paused(held), now)}"
@@ -72,4 +73,4 @@ def told(request: Request, steering: Steering, before: Statuses, now: Statuses) 
 def _running(event: Event, now: Statuses) -> str:
     keys = event.keys if isinstance(event, Cancelled | Paused) else ()
     running = sum(now[key] is Status.RUNNING for key in keys)
-    return f"; {running:,} that run go on to their end" if running else ""
+    return f"; {running:,} running tasks finish" if running else ""

@@ -1,4 +1,4 @@
-"""A launch: the only loop. Commands of the scheduler become packs, arrivals become events."""
+"""Run a plan: the only loop. It turns scheduler commands into packs, and arrivals into events."""
 
 import secrets
 import subprocess
@@ -13,11 +13,11 @@ from orchestrator.planning.cost import Costs, graph
 from orchestrator.planning.no_collection import without_collection
 from orchestrator.planning.planner import Plan, Task
 from orchestrator.running.canary import WORTH_SECONDS, canaries
-from orchestrator.running.control import Steering, paused, told
+from orchestrator.running.control import Steering, describe, paused
 from orchestrator.running.progress import Snapshot, Tracker
 from orchestrator.scheduling import scheduler
 from orchestrator.scheduling.failures import Failure
-from orchestrator.scheduling.node_health import Cleared, Fenced, Fuses, Suspected
+from orchestrator.scheduling.node_health import CircuitBreakers, Cleared, Fenced, Suspected
 from orchestrator.scheduling.scheduler import (
     FALLEN,
     Ended,
@@ -44,23 +44,22 @@ from tombola.store.requests import Inbox
 WAIT_SECONDS = 0.5
 
 TIMEOUT_FACTOR = 20.0
-"""A task counts as hung after so many times its expected seconds, and the least timeout."""
+"""A task gets at least this many times its expected seconds before it counts as hung."""
 
 
 NODE_CACHE_BYTES = 4 << 30
-"""What a node keeps of weights and masks where the store is in object storage."""
+"""Default size of the node cache for a store in object storage."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a launch allows, in seconds but for `node_cache`.
+    """The limits of a launch, in seconds except `node_cache`.
 
-    A task that takes longer than `timeout`, and 20 times what was expected, is stopped and
-    tried once more; so is one that does not get through a turn of a loop (a batch) in `stall`.
-    A training keeps a checkpoint every `checkpoint`. Once a launch is told to end, what runs
-    has `grace` to keep a checkpoint or to finish. A node keeps `node_cache` bytes of weights
-    and masks on its own disk; by default some GiB where the store is in object storage, and
-    else nothing.
+    A task is stopped and tried once more if it takes longer than `timeout` and 20 times its
+    expected time, or makes no progress (a batch, a turn of a loop) for `stall`. A training
+    writes a checkpoint every `checkpoint` seconds. When a launch is asked to stop, running tasks
+    have `grace` to write a checkpoint or finish. A node caches `node_cache` bytes of weights
+    and masks on its own disk: by default NODE_CACHE_BYTES for object storage, else nothing.
     """
 
     timeout: float = 3600.0
@@ -72,7 +71,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Failed:
-    """A task without a result, and why."""
+    """A task that failed, and why."""
 
     task: Task
     why: Failure
@@ -82,11 +81,11 @@ class Failed:
 
 @dataclass
 class Progress:
-    """How far a launch is; passed to its observer after each change.
+    """The progress of a launch; passed to its observer after each change.
 
-    `launch` is its name in the store's tables, `running` what was sent to workers, `now` how far
-    it is once the first task was sent. `stopped` is that it was asked to end before its
-    time, with `kept` trainings at checkpoints.
+    `launch` is its name in the store's tables. `running` are tasks that were sent to workers.
+    `now` is a snapshot, from the first task on. `stopped` tells that the launch was asked to
+    stop early; `kept` is the number of trainings that stopped at checkpoints.
     """
 
     total: int
@@ -104,7 +103,7 @@ class Progress:
 
     @property
     def settled(self) -> int:
-        """Tasks that are done, failed, blocked or cancelled."""
+        """Number of tasks that are done, failed, blocked or cancelled."""
         given_up = len(self.failures) + len(self.blocked) + len(self.cancelled)
         return len(self.done) + given_up
 
@@ -125,17 +124,17 @@ def launch(
     canary: bool = True,
     inbox: Inbox | None = None,
 ) -> Progress:
-    """Run a plan's tasks on an executor until each is done, failed or blocked.
+    """Run the tasks of a plan on an executor until each is done, failed or blocked.
 
-    Whatever ends this process, launching the same sweep again goes on from the store. Before a
-    launch of some minutes a `canary` of each kind of task is tried on a few examples; where one
-    fails nothing is started. What people ask in the `inbox` is heeded meanwhile. Once the
-    executor is told to drain nothing more is started.
+    However this process ends, the next launch of the sweep continues from the store. With
+    `canary`, a long launch first tries each kind of task on a few examples; if one fails, no
+    task starts. Requests in the `inbox` are carried out during the launch. When the executor
+    drains, no more tasks start.
     """
     with without_collection():
         launched = _Launch(plan, store, executor, costs or Costs(), observe, limits, inbox)
-    if canary and launched.expected >= WORTH_SECONDS and (fallen := launched.rehearse()):
-        return fallen
+    if canary and launched.expected >= WORTH_SECONDS and (failed := launched.rehearse()):
+        return failed
     return launched.run()
 
 
@@ -168,18 +167,18 @@ class _Launch:
         self._node_cache = by_default if limits.node_cache is None else limits.node_cache
         self._stop_by: float | None = None
         self._last: dict[str, Failed] = {}
-        self._fuses = Fuses()
+        self._breakers = CircuitBreakers()
         self._inbox, self._steering = inbox, Steering(plan)
         self._code = code_version()
 
     @property
     def expected(self) -> float:
-        """Seconds that all tasks take on the executor's slots."""
+        """Expected seconds of all tasks on the executor's slots."""
         return self._work / self._size[0]
 
     def run(self) -> Progress:
         try:
-            self._obey()
+            self._handle()
             while not self._scheduler.finished and not self._stopped():
                 for arrival in self._executor.wait(WAIT_SECONDS):
                     match arrival:
@@ -188,13 +187,13 @@ class _Launch:
                             self._watch(node, outcomes)
                         case WorkerLost(pack, reason, why):
                             self._lost(pack, reason, why)
-                self._heed()
+                self._handle_requests()
                 self._resize()
                 self._journal.flush()
                 self._compaction.tend(len(self._progress.done))
                 self._show()
                 if not self._progress.running and not self._scheduler.finished:
-                    time.sleep(WAIT_SECONDS)  # all that is left is paused
+                    time.sleep(WAIT_SECONDS)  # all other tasks are paused
             self._journal.flush(force=True)
             self._compaction.finish(len(self._progress.done))
         finally:
@@ -204,9 +203,9 @@ class _Launch:
         return self._progress
 
     def _show(self) -> None:
-        """Tell whoever observes, here or elsewhere, how far it is."""
+        """Publish the progress to the observer, and to other machines."""
         progress = self._progress
-        failed = [one.task for one in progress.failures]
+        failed = [failure.task for failure in progress.failures]
         progress.now = self._tracker.look(
             progress.done,
             [*failed, *progress.blocked, *progress.cancelled],
@@ -226,7 +225,7 @@ class _Launch:
         self._observe(progress)
 
     def _stopped(self) -> bool:
-        """Whether it was asked to end, and what ran came back or had its time."""
+        """Whether the launch was asked to stop, and all packs came back or the grace is over."""
         if not self._executor.draining:
             return False
         self._progress.stopped = True
@@ -235,16 +234,16 @@ class _Launch:
         return not self._in_flight or now >= self._stop_by
 
     def _resize(self) -> None:
-        """Nodes join and leave; packs turn out to need less of a device."""
+        """Tell the scheduler when the number of slots has changed."""
         size = self._executor.slots, self._executor.widest
         if size != self._size:
             self._size = size
-            self._obey(Resized(*size))
+            self._handle(Resized(*size))
 
     def rehearse(self) -> Progress | None:
-        """Try a canary of each kind of task; the progress of a launch that is over if one fell.
+        """Try a canary of each kind of task; return the progress of the launch if one failed.
 
-        As many packs share a GPU from then on as its memory holds of the largest canary.
+        Afterwards, as many packs share a GPU as the memory of the largest canary allows.
         """
         memory = 0.0
         tasks = {task.key: task for task in canaries(self._plan)}
@@ -257,28 +256,29 @@ class _Launch:
                 waiting -= 1
                 if isinstance(arrival, WorkerLost):
                     task = tasks[arrival.pack.keys[0]]
-                    self._fall(Failed(task, arrival.why, arrival.reason))
+                    self._fail(Failed(task, arrival.why, arrival.reason))
                     continue
                 for outcome in arrival.outcomes:
                     memory = max(memory, outcome.memory)
                     if outcome.failure is not None:
-                        said = outcome.message, outcome.traceback
-                        self._fall(Failed(tasks[outcome.key], outcome.failure, *said))
+                        details = outcome.message, outcome.traceback
+                        self._fail(Failed(tasks[outcome.key], outcome.failure, *details))
             self._observe(self._progress)
         self._journal.flush(force=True)
         self._executor.fit(memory)
         self._resize()
         return self._progress if self._progress.failures else None
 
-    def _fall(self, failed: Failed) -> None:
+    def _fail(self, failed: Failed) -> None:
+        """Record the failure of a canary."""
         failed = replace(failed, message=f"canary: {failed.message}")
         self._progress.failures.append(failed)
-        said = {"message": failed.message, "traceback": failed.traceback}
-        self._note("failed", failed.task, failure=failed.why.word, **said)
+        details = {"message": failed.message, "traceback": failed.traceback}
+        self._note("failed", failed.task, failure=failed.why.word, **details)
 
     # ------------------------------------------------------------ commands
 
-    def _obey(self, *events: Event) -> None:
+    def _handle(self, *events: Event) -> None:
         for command in self._scheduler.handle(*events):
             match command:
                 case Start(keys, width, near):
@@ -332,7 +332,7 @@ class _Launch:
                 traceback=failed.traceback,
             )
             if failed.why is Failure.STORE:
-                check_writable(self._store)  # where nothing can be kept nothing more is begun
+                check_writable(self._store)  # ends the launch if the store cannot be written
         else:
             self._progress.blocked.append(task)
             self._note("blocked", task, message=f"needs {because}, which failed")
@@ -341,7 +341,7 @@ class _Launch:
 
     def _returned(self, pack: Pack, outcomes: tuple[Outcome, ...], node: str) -> None:
         events: list[Event] = []
-        keeper = node if self._node_cache else ""
+        cached_on = node if self._node_cache else ""
         for outcome in outcomes:
             task = self._plan.tasks[outcome.key]
             self._progress.running.pop(task.key, None)
@@ -352,23 +352,22 @@ class _Launch:
                 "seconds": outcome.seconds,
             }
             if outcome.failure is None:
-                events.append(Finished(task.key, keeper))
+                events.append(Finished(task.key, cached_on))
                 self._progress.done.append(task)
                 self._note("finished", task, **details)
                 continue
             events.append(scheduler.Failed(task.key, outcome.failure))
             self._progress.kept += outcome.failure is Failure.PREEMPTED
-            said = outcome.message, outcome.traceback
-            self._last[task.key] = Failed(task, outcome.failure, *said)
+            self._last[task.key] = Failed(task, outcome.failure, outcome.message, outcome.traceback)
             if outcome.failure.tries > 1:
                 why = outcome.failure.word
                 self._note("retried", task, **details, failure=why, message=outcome.message)
-        self._forget(pack)
-        self._obey(*events, Ended(pack.keys, keeper))
+        self._release(pack)
+        self._handle(*events, Ended(pack.keys, cached_on))
 
     def _lost(self, pack: Pack, reason: str, why: Failure) -> None:
-        """Some of the pack may be committed: the store knows."""
-        self._forget(pack)
+        """Handle a lost worker. The store tells which tasks of its pack are committed."""
+        self._release(pack)
         committed = [key for key in pack.keys if self._committed(self._plan.tasks[key])]
         for key in committed:
             self._progress.done.append(self._plan.tasks[key])
@@ -377,59 +376,63 @@ class _Launch:
             task = self._plan.tasks[key]
             self._last[key] = Failed(task, why, reason)
             self._note("retried", task, pack=pack.identity, failure=why.word, message=reason)
-        self._obey(*(Finished(key) for key in committed), Lost(pack.keys, why))
+        self._handle(*(Finished(key) for key in committed), Lost(pack.keys, why))
 
     def _watch(self, node: str, outcomes: tuple[Outcome, ...]) -> None:
-        """Suspect a node on which different tasks fail one after another (see fuse.py)."""
+        """Pass outcomes to the circuit breaker of their node (node_health.py)."""
         if not node:
             return
         for outcome in outcomes:
             final = self._scheduler.status[outcome.key] is Status.FAILED
             failed = outcome.failure is not None
-            match self._fuses.note(node, outcome.key, failed=failed, final=final):
+            match self._breakers.note(node, outcome.key, failed=failed, final=final):
                 case Suspected(suspect, probe):
-                    if self._executor.avoid(frozenset(self._fuses.avoided)):
+                    if self._executor.avoid(frozenset(self._breakers.avoided)):
                         self._change(Retried(frozenset({probe})))
                     else:
-                        self._fuses.trust(suspect)
+                        self._breakers.trust(suspect)
                 case Fenced(bad, keys):
                     self._progress.fenced.append(bad)
                     self._journal.note("fenced", message=f"node {bad}: {len(keys)} tasks failed")
                     self._change(Retried(keys))
                 case Cleared():
-                    self._executor.avoid(frozenset(self._fuses.avoided))
+                    self._executor.avoid(frozenset(self._breakers.avoided))
 
-    # ------------------------------------------------------------ what is asked again
+    # ------------------------------------------------------------ requests
 
-    def _heed(self) -> None:
-        """Do what people ask of this launch."""
+    def _handle_requests(self) -> None:
+        """Carry out new requests to this launch."""
         if self._inbox is None:
             return
         for request in self._inbox.new():
             before = self._change(*self._steering.events(request))
             now = self._scheduler.status
-            said = told(request, self._steering, before, now)
+            answer = describe(request, self._steering, before, now)
             self._progress.paused = paused(self._steering.held(), now)
-            self._inbox.answer(request, f"launch {self._identity}: {said}")
+            self._inbox.answer(request, f"launch {self._identity}: {answer}")
 
     def _change(self, *events: Event) -> dict[str, Status]:
-        """Obey events that may cancel tasks or free what fell; the statuses before."""
+        """Handle events that cancel or retry tasks; return the statuses before them."""
         before, now = dict(self._scheduler.status), self._scheduler.status
-        self._obey(*events)
+        self._handle(*events)
         for key, status in now.items():
             if status is Status.CANCELLED and before[key] is not status:
                 self._note("cancelled", self._plan.tasks[key])
             elif before[key] in FALLEN and status not in FALLEN:
                 self._note("retried", self._plan.tasks[key], message="asked for again")
         progress, tasks = self._progress, self._plan.tasks
-        progress.failures = [one for one in progress.failures if now[one.task.key] in FALLEN]
+        progress.failures = [
+            failed for failed in progress.failures if now[failed.task.key] in FALLEN
+        ]
         progress.blocked = [task for task in progress.blocked if now[task.key] in FALLEN]
-        progress.cancelled = [tasks[k] for k, one in now.items() if one is Status.CANCELLED]
+        progress.cancelled = [
+            tasks[key] for key, status in now.items() if status is Status.CANCELLED
+        ]
         return before
 
     # ------------------------------------------------------------ shared
 
-    def _forget(self, pack: Pack) -> None:
+    def _release(self, pack: Pack) -> None:
         self._in_flight -= 1
         for key in pack.keys:
             self._progress.running.pop(key, None)
@@ -467,11 +470,11 @@ def _job(task: Task, attempt: int, timeout: float | None = None) -> Job:
 
 
 def code_version() -> str | None:
-    """The commit of this code, with + where it was modified; None outside a checkout."""
+    """Return the commit of this code, with + if modified; None outside a checkout."""
     here = Path(__file__).parent
     command = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--abbrev=12"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except OSError:
         return None
-    return found.stdout.strip() or None
+    return result.stdout.strip() or None

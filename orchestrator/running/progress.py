@@ -1,8 +1,8 @@
-"""How far a launch is, and how long it may still take. Pure: what happened in, numbers out.
+"""Measure the progress of a launch, and forecast the time that is left. Pure.
 
-Work is counted in the seconds that the plan expects of each task (`cost`), a running training's
-by the iterations that it has done. How fast such seconds pass is observed; nothing is
-foretold before enough was seen (see `Pace.left`).
+Work is counted in the seconds that the plan expects for each task (`cost`); a running training
+counts by its iterations. The pace of work is measured during the launch, and there is no
+forecast before enough of it was measured (see `Pace.left`).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,27 +14,27 @@ from orchestrator.scheduling.graph import Graph
 from tasks.values.records import Run
 
 WATCHED_SECONDS = 10.0
-"""How long the work must have been watched before anything is said of its end, at the least."""
+"""Seconds of work to measure before the first forecast, at least."""
 
 WATCHED_SHARE = 0.05
-"""How much of all work must have been seen by then."""
+"""Share of all work to measure before the first forecast."""
 
 ENOUGH_SECONDS = 120.0
-"""After so long any share will do: of a launch of days it is what its first minutes show."""
+"""Seconds after which any share is enough, for launches that take days."""
 
 ALIKE = 1.25
-"""Two forecasts that differ by no more than this factor are told as one."""
+"""Two forecasts within this factor are shown as one."""
 
 _MOMENTS = 256
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A launch at a moment: what the live view, its plain lines and `status` say of it.
+    """The state of a launch at one moment, for the live view, plain lines and `status`.
 
-    `running` are tasks that a worker is at; what waits in a queue of the cluster is not. `steps`
-    are iterations trained, those of running trainings included. Times are seconds; `planned` is
-    what the plan expects in all, and `least` to `most` what is left, where that can be told.
+    `running` counts tasks on workers, without those in a queue of the cluster. `steps` counts
+    trained iterations, also of running trainings. Times are seconds: `planned` is the expected
+    time of the whole launch; `least` to `most` is the time left, or None if not known yet.
     """
 
     settled: int
@@ -52,20 +52,20 @@ class Snapshot:
     paused: int = 0
 
     def numbers(self) -> dict[str, float | None]:
-        """The fields by name, for JSON."""
+        """Return the fields by name, for JSON."""
         return asdict(self)
 
     @classmethod
     def of(cls, numbers: Mapping[str, Any]) -> "Snapshot":
-        """The snapshot that has these numbers; a ValueError or TypeError where it has others."""
+        """Build a snapshot from its numbers; raise ValueError or TypeError if they are invalid."""
         known = {name.name: numbers[name.name] for name in fields(cls) if name.name in numbers}
         if not all(value is None or isinstance(value, int | float) for value in known.values()):
-            raise ValueError("no numbers")
+            raise ValueError("not numbers")
         return cls(**known)
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words: 0.4 s, 12 s, 3 min 05 s, 2 h 10 min, 3 d 4 h."""
+    """Return seconds as text: 0.4 s, 12 s, 3 min 05 s, 2 h 10 min, 3 d 4 h."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -79,7 +79,7 @@ def duration(seconds: float) -> str:
 
 
 def sentence(now: Snapshot) -> str:
-    """A snapshot in a line."""
+    """Describe a snapshot in one line."""
     parts = [f"{now.settled:,}/{now.total:,} tasks", f"{now.running:,} running"]
     if now.all_steps:
         parts.append(f"{now.steps:,}/{now.all_steps:,} iterations")
@@ -105,7 +105,7 @@ def _left(now: Snapshot) -> str:
 
 
 class _Moment(NamedTuple):
-    """At a time: work done so far, and the core seconds that went by since work began."""
+    """A measurement at time `at`: work done (`paid`), and core seconds since the first work."""
 
     at: float
     paid: float
@@ -113,7 +113,7 @@ class _Moment(NamedTuple):
 
 
 class Pace:
-    """How fast work was done, from what was noted of it."""
+    """The pace of work, from measurements over time."""
 
     def __init__(self) -> None:
         self._moments: list[_Moment] = []
@@ -121,9 +121,9 @@ class Pace:
         self._running = 0
 
     def note(self, at: float, paid: float, running: int) -> None:
-        """At this time so much work was done, and so many tasks run from now on.
+        """Add a measurement: work done at this time, and tasks that run from now on.
 
-        Nothing is counted before the first work: what a cluster takes to start is no pace.
+        Time before the first work is not counted, as it is the start-up of the cluster.
         """
         if self._now is None:
             if paid > 0:
@@ -138,11 +138,11 @@ class Pace:
         self._running = running
 
     def left(self, work: float, path: float) -> tuple[float, float] | None:
-        """Least and most seconds that are left of so much work; None before that means something.
+        """Return the least and most seconds left for `work`, or None before enough was measured.
 
-        It does once 10 s of work and 5 % of it were seen, or two minutes. `path` is the work
-        that must be done one after another. There is a forecast by the pace since the beginning
-        and by that of the last half and quarter of the time: a machine may be shared.
+        Enough is 10 s and 5 % of the work, or two minutes. `path` is the work that must be done
+        one task after another. Forecasts use the pace of the whole time, of its last half and of
+        its last quarter, as other users may share the machine.
         """
         if self._now is None or self._now.at == self._moments[0].at:
             return None
@@ -152,16 +152,16 @@ class Pace:
         if not enough and watched < ENOUGH_SECONDS:
             return None
         starts = (
-            next(one for one in self._moments if one.at >= first.at + part * watched)
+            next(moment for moment in self._moments if moment.at >= first.at + part * watched)
             for part in (0.0, 0.5, 0.75)
         )
-        told = [_seconds(start, now, work, path) for start in starts]
-        known = [seconds for seconds in told if seconds is not None]
+        forecasts = [_seconds(start, now, work, path) for start in starts]
+        known = [seconds for seconds in forecasts if seconds is not None]
         return (min(known), max(known)) if known else None
 
 
 def _seconds(start: _Moment, now: _Moment, work: float, path: float) -> float | None:
-    """How long the work takes at the pace between two moments."""
+    """Return the seconds that the work takes at the pace between two measurements."""
     paid, busy, watched = now.paid - start.paid, now.busy - start.busy, now.at - start.at
     if paid <= 0 or busy <= 0 or watched <= 0:
         return None
@@ -169,7 +169,7 @@ def _seconds(start: _Moment, now: _Moment, work: float, path: float) -> float | 
 
 
 class Tracker:
-    """Snapshots of a launch of these tasks, which keep count from one to the next."""
+    """Takes snapshots of a launch, and counts its work between them."""
 
     def __init__(self, graph: Graph, tasks: Mapping[str, Task], at: float, slots: int) -> None:
         self._graph, self._tasks, self._began = graph, tasks, at
@@ -192,18 +192,18 @@ class Tracker:
         at: float,
         **counts: int,
     ) -> Snapshot:
-        """The launch at a time.
+        """Take a snapshot at time `at`.
 
         Parameters
         ----------
         done, given_up, in_flight
-            Tasks with a result, those that get none, and keys of those that were sent.
+            Tasks with a result, tasks that get none, and keys of tasks that were sent.
         steps
-            Where running trainings are, by key.
+            Iterations of running trainings, by key.
         cores
-            How many tasks are being worked at.
+            Number of tasks on workers.
         ready
-            The longest path of what could be sent.
+            Longest path of the tasks that are ready to be sent.
         counts
             Further fields of the snapshot.
         """
@@ -233,7 +233,7 @@ class Tracker:
         )
 
     def _share(self, key: str, step: int) -> float:
-        """How much of a training is done at a step."""
+        """Return the share of a training that is done at a step."""
         task = self._tasks[key]
         first = task.value.first_step if isinstance(task.value, Run) else 0
         return min(1.0, max(0.0, (step - first) / max(1, task.steps)))

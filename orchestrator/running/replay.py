@@ -1,4 +1,4 @@
-"""A recorded launch beside the same tasks in the simulator: what the scheduler lost on the way."""
+"""Simulate the tasks of a recorded launch, to see what time the real launch lost."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ WHERE launch = ? ORDER BY began, key
 
 @dataclass(frozen=True)
 class Replay:
-    """A launch of `tasks` as it was, in seconds, and as simulated on as many workers."""
+    """A recorded launch and its simulation on the same number of workers; times in seconds."""
 
     tasks: int
     makespan: float
@@ -25,15 +25,15 @@ class Replay:
 
     @property
     def utilisation(self) -> float:
-        """Share of the workers' time that was spent on tasks, from the first to the last."""
+        """Share of the workers' time spent on tasks, from the first start to the last end."""
         return self.simulated.work / (self.simulated.workers * self.makespan)
 
 
 def replay(rows: Iterable[tuple[str, str, float, float]], overhead: float = 0.0) -> Replay:
     """Simulate a launch from its rows: key, canonical value, start and duration in seconds.
 
-    As many workers as ever worked at once; each task takes what it took. What a task needs is
-    what its value names among the launch's tasks.
+    The number of workers is the most that were busy at once; each task takes its recorded time.
+    A task needs the tasks of the launch that its value names.
 
     Raises
     ------
@@ -50,12 +50,12 @@ def replay(rows: Iterable[tuple[str, str, float, float]], overhead: float = 0.0)
     ]
     spans = [(began, began + seconds) for _, _, began, seconds in recorded]
     makespan = max(end for _, end in spans) - min(began for began, _ in spans)
-    found = simulate(Graph(nodes), _at_once(spans), overhead=overhead)
-    return Replay(len(nodes), makespan, found)
+    simulated = simulate(Graph(nodes), _at_once(spans), overhead=overhead)
+    return Replay(len(nodes), makespan, simulated)
 
 
 def _at_once(spans: list[tuple[float, float]]) -> int:
-    """The most intervals that overlap."""
+    """Return the largest number of intervals that overlap."""
     changes = sorted([(end, -1) for _, end in spans] + [(began, 1) for began, _ in spans])
     running = most = 0
     for _, change in changes:
@@ -65,7 +65,7 @@ def _at_once(spans: list[tuple[float, float]]) -> int:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text in a JSON value."""
+    """Yield every string in a JSON value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

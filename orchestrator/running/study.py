@@ -1,10 +1,11 @@
-"""The Python face of a sweep: read it, plan it, run it. The command line is a skin over this.
+"""Read a sweep file, plan it and run it. The command line calls this module.
 
 study = read("sweeps/quickstart.yaml")
-result = run(study, "store", InlineExecutor())
+progress = run(study, "store", InlineExecutor())
 """
 
-from collections.abc import Set
+from collections.abc import Callable, Set
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from orchestrator.executors.base import Executor
 from orchestrator.planning.cost import Costs, Device, Rates
 from orchestrator.planning.no_collection import without_collection
 from orchestrator.planning.planner import Nothing, Plan, answers, plan, repeats
-from orchestrator.running.launch import Observer, Progress, launch
+from orchestrator.running.launch import DEFAULTS, Limits, Observer, Progress, launch
 from orchestrator.scheduling.failures import Failure
-from orchestrator.sweep import schema as sweep_file
+from orchestrator.sweep import schema
 from orchestrator.sweep.schema import Sweep
 from orchestrator.sweep.trials import Trial, trials
 from orchestrator.sweep.yaml_source import Source
@@ -27,12 +28,12 @@ from tombola.store.requests import Inbox
 from tombola.store.schema import ANSWERS
 
 ROUNDS = 3
-"""Launches of one run at the most: more than one where files are found damaged."""
+"""The most launches of one run. A launch that removes damaged files is followed by another."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """A sweep file and the trials it means."""
+    """A sweep file, parsed, and the trials that it asks for."""
 
     path: Path
     sweep: Sweep
@@ -41,53 +42,53 @@ class Study:
 
     @property
     def name(self) -> str:
-        """The sweep's name, by which the store knows it."""
+        """The name under which the store registers the sweep."""
         return self.sweep.name
 
 
 def read(
     path: str | Path,
     overrides: tuple[str, ...] = (),
-    also: sweep_file.Check = lambda _: [],
+    also: schema.Check = lambda _: [],
 ) -> Study:
-    """A study from its sweep file, with `key=value` overrides.
+    """Read a study from its sweep file, with `key=value` overrides.
 
-    `also` finds further mistakes: those of figures, which analysis knows.
+    `also` returns further mistakes. Figures are checked by it, as only analysis knows them.
 
     Raises
     ------
     SweepError
-        With a line for every mistake in the file.
+        With a line for each mistake in the file.
     """
-    parsed, source = sweep_file.read(Path(path), overrides, also)
+    parsed, source = schema.read(Path(path), overrides, also)
     with without_collection():
         return Study(Path(path), parsed, source, trials(parsed, source))
 
 
 def as_stored(study: Study, root: Path) -> Study:
-    """The same study, with a user's code named as this store knows it.
+    """Return the study with the digests of user code under which this store has results.
 
-    Earlier versions knew it by the bytes of its file. Where the store has results under that
-    digest of a file which is still the same, they count, and new ones join them.
+    Earlier versions identified user code by the bytes of its file. If the store has results under
+    that digest, and the file is still the same, the study goes on with that digest.
     """
     older = [
         name
         for name in own_names(study.sweep)
         if user_code.depends_on(name).of_bytes not in {None, user_code.depends_on(name).digest}
     ]
-    held = results.inventory(root).results if older else frozenset()
-    if not held:
+    stored = results.inventory(root).results if older else frozenset()
+    if not stored:
         return study
     first = study.sweep.model_copy(update={"replicates": study.sweep.replicates[:1]})
 
     def answered(names: list[str]) -> int:
         with user_code.as_bytes(names):
-            return sum(v.key in held for trial in trials(first) for v in answers(trial))
+            return sum(value.key in stored for trial in trials(first) for value in answers(trial))
 
     if answered(older) <= answered([]):
         return study
     for name in list(older):
-        others = [one for one in older if one != name]
+        others = [other for other in older if other != name]
         if answered(others) >= answered(older):
             older = others
     with user_code.as_bytes(older), without_collection():
@@ -95,7 +96,7 @@ def as_stored(study: Study, root: Path) -> Study:
 
 
 def own_names(sweep: Sweep) -> list[str]:
-    """Networks, datasets and methods of the user's own that a sweep names."""
+    """Return the names of the user's own networks, datasets and methods in a sweep."""
     choices, datasets = [*sweep.network], [*sweep.dataset]
     for grid in sweep.grids:
         choices += [*(grid.network or ()), *grid.method]
@@ -107,9 +108,9 @@ def own_names(sweep: Sweep) -> list[str]:
 def plan_for(
     study: Study, store: str | Path, device: Device = "cpu", only: Set[int] | None = None
 ) -> tuple[Plan, Costs]:
-    """What the store lacks for the study, or `only` these trials, and what that should cost.
+    """Plan what the store lacks for the study, or for `only` these trials; with expected costs.
 
-    A store that does not exist yet holds nothing.
+    A store that does not exist yet is an empty store.
     """
     root = locate(store)
     if not root.exists():
@@ -124,22 +125,22 @@ def plan_for(
 def repeats_for(
     study: Study, store: str | Path, fraction: float, only: Set[int] | None = None
 ) -> Plan:
-    """That fraction of the study's finished tasks, the same ones each time, to be done again.
+    """Plan a fraction of the study's finished tasks again, always the same tasks.
 
-    With `only`, of these trials.
+    With `only`, tasks of these trials.
     """
-    study = as_stored(study, open_store(locate(store)))
-    held = results.inventory(locate(store))
-    return repeats(study.trials, held, fraction, only)
+    root = open_store(locate(store))
+    study = as_stored(study, root)
+    return repeats(study.trials, results.inventory(root), fraction, only)
 
 
 def register(study: Study, store: str | Path) -> str:
-    """Tell the store which trials the study asks for; the revision by which it knows them."""
+    """Register the trials of the study in the store; return the identifier of this revision."""
     return sweeps.register(locate(store), registration(study, store))
 
 
 def registration(study: Study, store: str | Path) -> sweeps.Registration:
-    """What `register` would put into the store."""
+    """Return the file that `register` writes into the store."""
     root = locate(store)
     study = as_stored(study, root)
     rows = (_row(study, number, trial) for number, trial in enumerate(study.trials))
@@ -147,10 +148,11 @@ def registration(study: Study, store: str | Path) -> sweeps.Registration:
 
 
 def no_longer_asked(study: Study, store: str | Path) -> int:
-    """How many trials that the store has under the study's name the study does not ask for."""
+    """Count the trials that the store has under this name and the study no longer has."""
     rows = (_row(study, number, trial) for number, trial in enumerate(study.trials))
-    asked = {tuple(row.get(key) for key in ANSWERS) for row in rows}
-    return sum(row not in asked for row in sweeps.current_answers(locate(store), study.name))
+    current = {tuple(row.get(key) for key in ANSWERS) for row in rows}
+    stored = sweeps.current_answers(locate(store), study.name)
+    return sum(answers not in current for answers in stored)
 
 
 def run(
@@ -160,22 +162,75 @@ def run(
     *,
     observe: Observer = lambda _: None,
 ) -> Progress:
-    """Do what the store lacks for the study, on an executor.
-
-    A file that a task found damaged is gone by then: what it held is planned and done again.
-    """
+    """Register a study in a store and run what the store lacks for it."""
     root = open_store(locate(store), create=True)
     inbox = Inbox(root, study.name, register(study, root))
-    for _ in range(ROUNDS):
-        planned, costs = plan_for(study, root)
-        progress = launch(planned, root, executor, costs=costs, observe=observe, inbox=inbox)
-        if not met_damage(progress):
-            break
-    return progress
+    launches = StudyRun(study, root, executor, inbox, watch=lambda _: nullcontext(observe))
+    return launches.run(*plan_for(study, root))
 
 
-def met_damage(progress: Progress) -> bool:
-    """Whether a task failed for a damaged file, which planning again would cure."""
+@dataclass(frozen=True)
+class StudyRun:
+    """The launches of one study on one executor.
+
+    `watch` opens the display of a launch and yields its observer; `tell` takes messages for the
+    user. With `only`, the numbers of the trials to answer.
+    """
+
+    study: Study
+    root: Path
+    executor: Executor
+    inbox: Inbox | None = None
+    limits: Limits = DEFAULTS
+    canary: bool = True
+    only: Set[int] | None = None
+    watch: Callable[[Plan], AbstractContextManager[Observer]] = lambda _: nullcontext(_ignore)
+    tell: Callable[[str], None] = lambda _: None
+
+    def run(self, planned: Plan, costs: Costs) -> Progress:
+        """Launch a plan, and again where tasks removed damaged files, at most `ROUNDS` times."""
+        for _ in range(ROUNDS):
+            progress = self._launch(planned, costs, canary=self.canary)
+            if progress.stopped or not _met_damage(progress):
+                break
+            self.tell("Damaged files were removed. Their results are computed again.")
+            planned, costs = plan_for(self.study, self.root, only=self.only)
+        return progress
+
+    def repeat(self, fraction: float, costs: Costs) -> Progress:
+        """Do a fraction of the finished tasks again and compare (see the table `repeats`).
+
+        The failures of the progress include the tasks that came out differently.
+        """
+        planned = repeats_for(self.study, self.root, fraction, self.only)
+        count = len(planned.tasks)
+        if not count:
+            return Progress(0)
+        self.tell(f"{count:,} finished tasks are repeated, to compare")
+        progress = self._launch(planned, costs, canary=False)
+        self.tell(f"{len(progress.done):,} of {count:,} came out the same; see table repeats")
+        return progress
+
+    def _launch(self, planned: Plan, costs: Costs, *, canary: bool) -> Progress:
+        with self.watch(planned) as observe:
+            return launch(
+                planned,
+                self.root,
+                self.executor,
+                costs=costs,
+                observe=observe,
+                limits=self.limits,
+                canary=canary,
+                inbox=self.inbox,
+            )
+
+
+def _ignore(_: Progress) -> None:
+    """Observe nothing."""
+
+
+def _met_damage(progress: Progress) -> bool:
+    """Whether a task failed because of a damaged file; a new plan computes that file again."""
     return any(failed.why is Failure.DAMAGED_FILE for failed in progress.failures)
 
 
@@ -187,5 +242,5 @@ def _row(study: Study, number: int, trial: Trial) -> dict[str, Any]:
         "run_key": trial.run.key if trial.trained else None,
         "mask_key": trial.mask.key if trial.mask else None,
         "dense_key": trial.dense.key if trial.trained else None,
-        **{f"{asked.kind}_key": asked.key for asked in trial.measured},
+        **{f"{value.kind}_key": value.key for value in trial.measured},
     }

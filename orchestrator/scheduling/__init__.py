@@ -1,1 +1,1 @@
-"""In which order tasks run, and what follows a failure. Pure."""
+"""The order of tasks, and the reaction to failures. Pure functions and state machines."""

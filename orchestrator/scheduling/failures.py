@@ -1,14 +1,15 @@
-"""Why a task has no result, and how often it is worth trying again."""
+"""Classes of failures of a task, and the number of tries that each allows."""
 
 from enum import Enum
 
 
 class Failure(Enum):
-    """A class of failure: its name in the store, and how many tries it is given.
+    """A class of failure: its name in the store, and the number of tries.
 
-    What a trial does by itself it does again; what a machine did to it may not happen twice.
-    A task that failed once runs alone after it, so that it takes no other with it. One that
-    ran out of memory gets twice the share of the device, and a try more for each doubling.
+    A failure that the task's own code causes will happen again, so it allows one try. A failure
+    that the machine causes may not happen again. After a failure a task runs alone in its pack,
+    where it cannot harm other tasks. A task that ran out of memory gets twice the share of the
+    device, and one more try for each doubling.
     """
 
     RAISED = "raised", 1
@@ -28,12 +29,12 @@ class Failure(Enum):
 
     @classmethod
     def named(cls, word: str) -> "Failure":
-        """The class of a name in the store."""
-        return next(one for one in cls if one.word == word)
+        """Return the class with a name in the store."""
+        return next(failure for failure in cls if failure.word == word)
 
 
 class WorkerGone(Exception):
-    """Another process that a task needed did not come back, and why."""
+    """Another process that a task needs is gone; `why` is the class of failure."""
 
     def __init__(self, message: str, why: Failure) -> None:
         super().__init__(message)

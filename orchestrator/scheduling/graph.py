@@ -1,11 +1,11 @@
-"""Tasks as a scheduler knows them, and what follows from them whatever happens."""
+"""The graph of tasks as a scheduler knows it, and the quantities that do not change."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
 
 class Node(NamedTuple):
-    """A task as the scheduler knows it; tasks of one `group` like to share a worker."""
+    """A task as the scheduler knows it; tasks of one `group` are placed in one pack if possible."""
 
     key: str
     seconds: float
@@ -14,16 +14,17 @@ class Node(NamedTuple):
 
 
 class Graph:
-    """Tasks that need one another; what schedulers of the same plan share.
+    """Tasks and their dependencies; schedulers of the same plan share one graph.
 
     Attributes
     ----------
     nodes : dict
-        By key, in the order given. Every need is among them.
+        Tasks by key, in the order given, all needs included.
     children : dict
-        Keys of those that need a task.
+        For each key, the keys of the tasks that need it.
     remaining : dict
-        Seconds from the start of each task to the end of all that needs it.
+        For each key, seconds of the longest path from the start of the task to the end of the
+        graph.
     """
 
     def __init__(self, nodes: Iterable[Node]) -> None:

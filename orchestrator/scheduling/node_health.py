@@ -1,20 +1,21 @@
-"""A fuse for each node: where different tasks fail one after another, is it the node?
+"""A circuit breaker for each node: find nodes on which all tasks fail. Pure.
 
-Pure. A peer's users lost 470 of 500 runs to one bad machine. When a fuse blows, nothing goes
-to that node while one of the tasks that failed there is tried elsewhere: if it succeeds, it
-was the node, and all of them are tried again; if it fails, it was the tasks, and the node is
-trusted again.
+A user of a similar tool lost 470 of 500 runs to one bad machine. When different tasks fail one
+after another on a node, its circuit breaker opens: the node gets no tasks, and one of the failed
+tasks runs on another node as a probe. If the probe succeeds, the node was the cause: it stays
+excluded, and all tasks that failed there run again. If the probe fails, the tasks were the
+cause, and the node is used again.
 """
 
 from dataclasses import dataclass, field
 
 STREAK = 5
-"""Different tasks that fail on a node, one after another, until it is suspected."""
+"""Number of different tasks that fail on a node one after another before it is suspected."""
 
 
 @dataclass(frozen=True)
 class Suspected:
-    """Avoid the node, and try this task elsewhere."""
+    """Verdict: avoid the node for now, and run the task `probe` on another node."""
 
     node: str
     probe: str
@@ -22,7 +23,7 @@ class Suspected:
 
 @dataclass(frozen=True)
 class Fenced:
-    """It is the node: avoid it from now on, and try these tasks again."""
+    """Verdict: the node is the cause; avoid it from now on, and run these tasks again."""
 
     node: str
     keys: frozenset[str]
@@ -30,7 +31,7 @@ class Fenced:
 
 @dataclass(frozen=True)
 class Cleared:
-    """It is not the node."""
+    """Verdict: the node is not the cause."""
 
     node: str
 
@@ -39,17 +40,21 @@ Verdict = Suspected | Fenced | Cleared
 
 
 @dataclass
-class Fuses:
-    """What failed on each node since its last success, and who is under suspicion."""
+class CircuitBreakers:
+    """The circuit breakers of all nodes.
+
+    `streaks` are the tasks that failed on each node since its last success. `probes` maps the
+    key of a probe to the node under suspicion. `avoided` are the nodes that get no tasks.
+    """
 
     streaks: dict[str, list[str]] = field(default_factory=dict)
     probes: dict[str, str] = field(default_factory=dict)
     avoided: set[str] = field(default_factory=set)
 
     def note(self, node: str, key: str, *, failed: bool, final: bool) -> Verdict | None:
-        """Take in how a task ended on a node; what follows, if anything.
+        """Take in the end of a task on a node; return a verdict, or None if nothing changes.
 
-        `final` is whether a task that failed was given up.
+        `final` tells whether a failed task has no tries left.
         """
         if key in self.probes and node not in self.avoided:
             return self._judge(self.probes.pop(key), failed=failed)
@@ -70,7 +75,7 @@ class Fuses:
         return Suspected(node, streak[0])
 
     def trust(self, node: str) -> None:
-        """There is no other node: take this one as it is."""
+        """Use a node again whatever failed there, for example because there is no other."""
         self.avoided.discard(node)
         self.streaks.pop(node, None)
         self.probes = {key: of for key, of in self.probes.items() if of != node}

@@ -1,9 +1,9 @@
 """The scheduler: a pure state machine. Events come in, commands go out, nothing else happens.
 
-Six states: waiting (for needs), ready, running, done, failed, blocked (a need failed), and two
-that people ask for: paused (ready, but held back) and cancelled. Ready tasks leave one heap,
-longest remaining path first. Short tasks leave together, as a pack that one worker runs in
-order; a pack may hold a task and what needs it.
+A task has one of eight states: waiting (for its needs), ready, running, done, failed, blocked (a
+need failed), and on a user's request paused (ready, but held back) or cancelled. Ready tasks
+leave one heap, longest remaining path first. Short tasks leave together, as a pack that one
+worker runs in order. A pack may hold a task together with tasks that need it.
 """
 
 import heapq
@@ -17,21 +17,25 @@ from orchestrator.scheduling.failures import Failure
 from orchestrator.scheduling.graph import Graph
 
 PACK_SECONDS = 1.0
-PACK_TASKS = 64
-AHEAD_SECONDS = 10.0
-"""Packs shorter than this are queued ahead of free workers, to hide the way there and back. A
-longer one would make more urgent tasks wait behind it that become ready meanwhile."""
+"""Seconds of tasks that a pack holds; a longer task runs alone."""
 
+PACK_TASKS = 64
+"""Most tasks in a pack."""
+
+AHEAD_SECONDS = 10.0
+"""Packs shorter than this are queued before a worker is free, to hide the time of transfer.
+
+A longer pack in the queue would delay more urgent tasks that become ready meanwhile."""
 
 ALIKE = 0.95
-"""Ready tasks whose remaining paths differ by less than this factor are as urgent as each other."""
+"""Ready tasks whose remaining paths differ by less than this factor count as equally urgent."""
 
 _LOOKED_AT = 64
-"""So many ready tasks at most are asked whether what they need lies on the node that is free."""
+"""Most ready tasks that are searched for one whose inputs lie on the free node."""
 
 
 class Status(Enum):
-    """Where a task stands."""
+    """State of a task."""
 
     WAITING = "waiting"
     READY = "ready"
@@ -44,7 +48,7 @@ class Status(Enum):
 
 
 FALLEN = frozenset({Status.FAILED, Status.BLOCKED, Status.CANCELLED})
-"""Where a task stays until it is asked for again."""
+"""States that a task leaves only when a user asks for it again."""
 
 
 # ---------------------------------------------------------------- events and commands
@@ -52,7 +56,7 @@ FALLEN = frozenset({Status.FAILED, Status.BLOCKED, Status.CANCELLED})
 
 @dataclass(frozen=True)
 class Finished:
-    """The task's result is committed; its `node`, where that matters, keeps what it made."""
+    """The result of a task is committed. `node` holds its files, or "" if that does not matter."""
 
     key: str
     node: str = ""
@@ -60,7 +64,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The task came to nothing, while its worker lives."""
+    """A task failed, and its worker is alive."""
 
     key: str
     why: Failure = Failure.RAISED
@@ -68,9 +72,9 @@ class Failed:
 
 @dataclass(frozen=True)
 class Ended:
-    """A worker call returned; what it did not settle of its pack (skipped) is settled now.
+    """A worker returned; tasks of its pack without an event were skipped and are ready again.
 
-    Its `node`, where that matters, has a slot free.
+    `node` has a free slot, or is "" if that does not matter.
     """
 
     keys: tuple[str, ...]
@@ -79,7 +83,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Lost:
-    """A worker died with this pack; what it had not committed is to be done again."""
+    """A worker died with this pack; its tasks that are not committed must run again."""
 
     keys: tuple[str, ...]
     why: Failure = Failure.WORKER_LOST
@@ -87,14 +91,14 @@ class Lost:
 
 @dataclass(frozen=True)
 class Cancelled:
-    """Nobody wants these tasks, nor what needs them. Those that run may end."""
+    """These tasks and their descendants are no longer wanted. Running tasks finish."""
 
     keys: frozenset[str]
 
 
 @dataclass(frozen=True)
 class Paused:
-    """Start none of these tasks for now."""
+    """These tasks are held back for now."""
 
     keys: frozenset[str]
 
@@ -108,14 +112,14 @@ class Resumed:
 
 @dataclass(frozen=True)
 class Retried:
-    """Those of these tasks that failed or were cancelled get all their tries again."""
+    """The failed and cancelled tasks among these get all their tries again."""
 
     keys: frozenset[str]
 
 
 @dataclass(frozen=True)
 class Resized:
-    """So many packs run side by side from now on, `widest` on one device."""
+    """From now on `slots` packs run side by side, `widest` of them on one device."""
 
     slots: int
     widest: int = 1
@@ -128,9 +132,9 @@ Event: TypeAlias = (
 
 @dataclass(frozen=True)
 class Start:
-    """Run these tasks in order, on one worker of `width` times the usual share of a device.
+    """Run these tasks in order on one worker with `width` times the usual share of a device.
 
-    What the first needs was made on the node that is `near`, if that is not busy.
+    The inputs of the first task lie on the node `near`, which is preferred if it is free.
     """
 
     keys: tuple[str, ...]
@@ -140,7 +144,7 @@ class Start:
 
 @dataclass(frozen=True)
 class GiveUp:
-    """The task will not run: it failed for good, or `because` it needs one that did."""
+    """A task will not run: it has no tries left, or it needs the task `because`, which failed."""
 
     key: str
     because: str | None = None
@@ -150,16 +154,16 @@ Command: TypeAlias = Start | GiveUp
 
 
 class Scheduler:
-    """Decides what runs next. All change goes through `handle`.
+    """The state of all tasks. Only `handle` changes it.
 
     Parameters
     ----------
     graph
         The tasks.
     slots
-        Workers that run packs side by side. A few short packs more are kept in flight.
+        Number of packs that run side by side. A few more short packs are queued.
     widest
-        Slots that a whole device or node has.
+        Number of slots of a whole device or node.
     """
 
     def __init__(self, graph: Graph, slots: int, widest: int = 1) -> None:
@@ -183,16 +187,16 @@ class Scheduler:
 
     @property
     def finished(self) -> bool:
-        """Nothing runs, and nothing can be started or waits for someone to resume it."""
+        """True if no task is running, ready or paused."""
         return not self._packs and not self._ready and not self._paused()
 
     @property
     def ready_path(self) -> float:
-        """Seconds of the longest path that begins with a ready task; 0 where none is ready."""
+        """Seconds of the longest path that begins with a ready task; 0 if no task is ready."""
         return -self._ready[0][0] if self._ready else 0.0
 
     def handle(self, *events: Event) -> list[Command]:
-        """Take in what happened; what to do about it, and what to start next."""
+        """Take in events; return the commands that follow, among them the packs to start next."""
         commands: list[Command] = []
         free = ""
         for event in events:
@@ -261,7 +265,7 @@ class Scheduler:
         return commands
 
     def _fail(self, key: str, why: Failure) -> list[Command]:
-        """Give up on a running task that had all its tries; else the end of its pack frees it."""
+        """Give up on a running task without tries left; else it is ready when its pack ends."""
         if self.status[key] is not Status.RUNNING:
             return []
         self._failed[key, why] += 1
@@ -277,7 +281,7 @@ class Scheduler:
                 if not self._unmet[key]:
                     self._make_ready(key)
 
-    # ------------------------------------------------------------ what people ask for
+    # ------------------------------------------------------------ requests of users
 
     def _cancel(self, keys: frozenset[str]) -> None:
         self._withdraw(keys)
@@ -296,7 +300,7 @@ class Scheduler:
             self._make_ready(key)
 
     def _retry(self, keys: frozenset[str]) -> None:
-        """Free what fell, and what was blocked by nothing else."""
+        """Make failed and cancelled tasks run again, and the tasks that only these blocked."""
         freed = [key for key in keys if self.status[key] in FALLEN - {Status.BLOCKED}]
         for key in freed:
             self.status[key] = Status.WAITING
@@ -315,7 +319,7 @@ class Scheduler:
                     freed.append(child)
 
     def _withdraw(self, keys: frozenset[str]) -> None:
-        """Take from the heap what is ready."""
+        """Remove ready tasks from the heap."""
         ready = {key for key in keys if self.status[key] is Status.READY}
         if not ready:
             return
@@ -347,7 +351,7 @@ class Scheduler:
         return commands
 
     def _put_first_what_is_near(self, node: str) -> None:
-        """Among the most urgent ready tasks, the first one whose need was made on that node."""
+        """Move to the top the first of the most urgent tasks whose inputs lie on that node."""
         if not self._near:
             return
         urgent = self._ready[0][0] * ALIKE
@@ -361,16 +365,17 @@ class Scheduler:
             heapq.heappush(self._ready, entry)
 
     def _room(self) -> int:
-        """Packs that may be in flight, for the most urgent ready task to be among them.
+        """Return the number of packs that may be in flight when the next task starts.
 
-        What some node has what it needs for waits until one is free, to choose with it in view.
+        A task whose inputs lie on some node is not queued ahead: it waits for a free slot, and
+        the choice then considers the node of that slot.
         """
         key = self._ready[0][3]
         ahead = self.nodes[key].seconds < AHEAD_SECONDS and key not in self._near
         return self._window if ahead else self._slots
 
     def _width(self, key: str) -> int:
-        """Twice as much of the device each time that a task ran out of its memory."""
+        """Return the width of a task: doubled each time that it ran out of memory."""
         width: int = 2 ** self._failed[key, Failure.OUT_OF_MEMORY]
         return min(width, self._widest)
 
@@ -383,13 +388,13 @@ class Scheduler:
         return self._slots + max(1, self._slots // 2)
 
     def _next_pack(self) -> list[str]:
-        """The most urgent ready task, and more until the pack lasts about a second.
+        """Take the most urgent ready task, and more until the pack lasts about PACK_SECONDS.
 
-        What becomes ready inside the pack (its needs are in it) competes with the heap. One
-        that lasts longer runs alone, since results are told when a pack ends. So does one
-        that failed before, so that a task which kills its worker takes no other with it
-        again, and what is near another node than the first task is. Near the end packs shrink,
-        to share the work.
+        Tasks that become ready inside the pack, because their needs are in it, compete with the
+        heap. A longer task runs alone, since results are reported when a pack ends. A task that
+        failed before also runs alone: if it kills its worker, no other task is lost. A task whose
+        inputs lie on another node than those of the first task is not added. Near the end of
+        the launch packs become smaller, to divide the work among workers.
         """
         enough = min(PACK_SECONDS, self._ready_seconds / (2 * self._slots))
         pack: list[str] = []

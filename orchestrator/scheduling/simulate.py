@@ -1,7 +1,7 @@
-"""A launch under a virtual clock: the scheduler's own decisions, on any number of workers.
+"""Simulate a launch under a virtual clock on any number of workers. Pure.
 
-Pure. The same state machine that drives a launch decides here; only time and workers are made
-up, so that a thousand GPUs can be tried on one core before any is paid for.
+The state machine that drives a launch makes the decisions; only time and workers are virtual.
+One core can therefore simulate a thousand GPUs before anyone pays for them.
 """
 
 import heapq
@@ -44,21 +44,21 @@ class Simulated:
 
     @property
     def lower_bound(self) -> float:
-        """Seconds that no schedule on so many workers can beat."""
+        """Seconds that any schedule on this number of workers needs at least."""
         return max(self.work / self.workers, self.critical_path)
 
     @property
     def utilisation(self) -> float:
-        """Share of the workers' time that is spent on tasks, 0 to 1."""
+        """Share of the workers' time spent on tasks, 0 to 1."""
         return self.work / (self.workers * self.makespan) if self.makespan else 1.0
 
     @property
     def beyond_bound(self) -> float:
-        """How much longer than the lower bound, as a fraction of it."""
+        """Excess of the makespan over the lower bound, as a fraction of the bound."""
         return max(0.0, self.makespan / self.lower_bound - 1) if self.lower_bound else 0.0
 
     def busy(self, bins: int) -> list[float]:
-        """Utilisation in each of so many equal parts of the makespan, 0 to 1."""
+        """Return the utilisation, 0 to 1, in each of `bins` equal parts of the makespan."""
         width = self.makespan / bins
         if not width:
             return [0.0] * bins
@@ -72,7 +72,7 @@ class Simulated:
 
 
 def simulate(graph: Graph, workers: int, *, overhead: float = 0.0) -> Simulated:
-    """Run the tasks on so many workers, each pack taking `overhead` seconds besides."""
+    """Simulate the tasks on a number of workers; each pack costs `overhead` seconds in addition."""
     scheduler = Scheduler(graph, workers)
     free = list(range(workers))
     waiting: deque[tuple[str, ...]] = deque()

@@ -18,10 +18,10 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 
-from orchestrator.sweep.yaml_source import nearest
 from tasks.values import catalog, user_code
-from tasks.values.records import LARGEST
 from tasks.values.torchvision_names import PREFIX, torchvision_networks
+from tasks.values.training import LARGEST
+from tombola.text import nearest
 
 
 def listed(value: Any) -> list[Any]:

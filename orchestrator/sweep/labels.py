@@ -6,7 +6,9 @@ from typing import Any
 from orchestrator.sweep.methods import OF_THE_START, Choices, Setting, method
 from orchestrator.sweep.schema import Grid, MethodChoice, Sweep
 from tasks.values.key import values
-from tasks.values.records import Init, Network, Recipe, Run, Schedule, Shuffled, StepDecay
+from tasks.values.records import Run
+from tasks.values.scores import Shuffled
+from tasks.values.training import Init, Network, Recipe, Schedule, StepDecay
 
 Labels = dict[str, Any]
 

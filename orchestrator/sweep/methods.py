@@ -7,40 +7,28 @@ recipe with which training goes on. An ablation is a change of the ticket.
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
-from orchestrator.sweep.yaml_source import nearest
-from tasks.values import user_code
-from tasks.values.key import changed, varying
-from tasks.values.records import (
-    Dataset,
+from tasks.values import methods, user_code
+from tasks.values.key import changed, fields_of, varying
+from tasks.values.methods import EXAMPLES
+from tasks.values.records import Mask, Run, State, at, prune
+from tasks.values.scores import (
     Examples,
     GemMiner,
-    Grasp,
-    Init,
     Inverted,
     LayerRate,
-    Magnitude,
-    Mask,
-    Network,
     NofM,
-    Obd,
-    Option,
     Own,
     Pattern,
     Random,
-    Recipe,
-    Run,
     Score,
     Shuffled,
-    Snip,
-    State,
-    Synflow,
     Units,
-    at,
-    prune,
 )
+from tasks.values.training import Dataset, Init, Network, Option, Recipe
+from tombola.text import nearest
 
 AblationName = Literal["none", "reinit", "shuffle", "shuffle_global", "invert"]
 Scope = Literal["global", "layerwise"]
@@ -206,7 +194,7 @@ def gem_miner(s: Setting, c: Choices) -> list[Ticket]:
         raise ValueError(
             "gem_miner takes steps and period: how long it searches, how often it prunes"
         )
-    score = GemMiner(dataset=s.dataset, seed=s.score_seed, **c.options)
+    score = _score(GemMiner, s, c.options)
     return [
         Ticket(prune(s.network, score, of=s.init, density=d.value), s.init, s.recipe)
         for d in c.densities
@@ -295,7 +283,7 @@ Tickets = Callable[[Setting, Choices], list[Ticket]]
 
 @dataclass(frozen=True)
 class Method:
-    """A method by name: what makes its tickets, and what a grid may say about it."""
+    """A method of a sweep file: what makes its tickets, and what a grid may say about it."""
 
     tickets: Tickets
     takes: frozenset[str] = frozenset()
@@ -308,7 +296,7 @@ class Method:
         Raises
         ------
         ValueError
-            For an option that the method has not.
+            When the method has no such option.
         """
         shared = {option: value for option, value in given.items() if option in self.options}
         others = {option: value for option, value in given.items() if option not in shared}
@@ -319,31 +307,30 @@ class Method:
             raise ValueError(f"{name} has no option {option!r}; {hint}")
         return shared
 
-
-_EARLY = frozenset({"prune_step", "keep_dense", "layer_rates"})
-_AFTER = frozenset({"finetune", "rewind_step", "keep_dense", "layer_rates"})
-_EXAMPLES = frozenset({"per_class", "draw", "augment", "batch_size"})
-_GRADIENT = _EXAMPLES | {"batch_norm", "iterations", "precision"}
-
-
-def _examples(s: Setting, options: Options) -> Options:
-    """Options of a score on examples, with the examples themselves."""
-    rest = {name: v for name, v in options.items() if name not in _EXAMPLES | _NOT_OF_SCORES}
-    chosen = {name: v for name, v in options.items() if name in _EXAMPLES}
-    return {**rest, "examples": Examples(dataset=s.dataset, seed=s.score_seed, **chosen)}
+    def finetunes(self, options: Options) -> bool:
+        """Whether training goes on at the last learning rate after pruning."""
+        default = "weights" if "prune_fraction" in self.takes else "finetune"
+        return "finetune" in self.takes and options.get("retrain", default) == "finetune"
 
 
-_NOT_OF_SCORES = frozenset({"retrain", "score", "m", "norm"})
+def _score(record: type[Score], s: Setting, options: Options) -> Score:
+    """Make a score: its options by name, seed and data of the replicate."""
+    fields = fields_of(record)
+    given: Options = {name: value for name, value in options.items() if name in fields}
+    if "examples" in fields:
+        drawn = {name: value for name, value in options.items() if name in EXAMPLES}
+        given["examples"] = Examples(dataset=s.dataset, seed=s.score_seed, **drawn)
+    if "dataset" in fields:
+        given["dataset"] = s.dataset
+    if "seed" in fields:
+        given["seed"] = s.score_seed
+    return record(**given)
 
 
-def _imp_score(s: Setting, options: Options) -> Score:
-    match options.get("score", "magnitude"):
-        case "magnitude":
-            return Magnitude()
-        case "obd":
-            return Obd(**_examples(s, options))
-        case other:
-            raise ValueError(f"score takes magnitude or obd, not {other!r}")
+def _pattern(record: type[Pattern] | None) -> MakePattern:
+    if record is NofM:
+        return _n_of_m
+    return _units if record is Units else _unstructured
 
 
 def _n_of_m(density: float, options: Options) -> Pattern | None:
@@ -359,58 +346,34 @@ def _units(_: float, options: Options) -> Pattern:
     return Units(norm=options.get("norm", "l1"))
 
 
-def _magnitude(*_: Any) -> Score:
-    return Magnitude()
+def _imp_score(s: Setting, options: Options) -> Score:
+    entry = methods.METHODS["imp"]
+    scores = {score.kind: score for score in (entry.score, *entry.other_scores)}
+    name = options.get("score", entry.score.kind)
+    if name not in scores:
+        raise ValueError(f"score takes {' or '.join(scores)}, not {name!r}")
+    return _score(scores[name], s, options)
 
 
-_UNSTRUCTURED = frozenset({"keep_dense", "layer_rates"})
-_N_OF_M = frozenset({"m"})
-_RETRAIN = frozenset({"retrain"})
+def _made(entry: methods.Method) -> Method:
+    """Return a built-in method by its entry."""
+    score, pattern = partial(_score, entry.score), _pattern(entry.pattern)
+    tickets: dict[methods.Procedure, Tickets] = {
+        "early": early(score, pattern),
+        "after_training": after_training(score, pattern),
+        "levels": imp,
+        "search": gem_miner,
+    }
+    return Method(tickets[entry.procedure], entry.takes, entry.options)
 
-METHODS: dict[str, Method] = {
-    "random": Method(
-        early(lambda s, o: Random(seed=s.score_seed, **o)), _EARLY, frozenset({"layers"})
-    ),
-    "magnitude": Method(early(_magnitude), _EARLY),
-    "snip": Method(early(lambda s, o: Snip(**_examples(s, o))), _EARLY, _GRADIENT | {"total"}),
-    "grasp": Method(
-        early(lambda s, o: Grasp(**_examples(s, o))),
-        _EARLY,
-        _GRADIENT | {"temperature", "absolute"},
-    ),
-    "synflow": Method(
-        early(lambda _, o: Synflow(**o)), _EARLY, frozenset({"iterations", "schedule", "precision"})
-    ),
-    "n_of_m": Method(early(_magnitude, _n_of_m), frozenset({"prune_step"}), _N_OF_M),
-    "structured": Method(early(_magnitude, _units), frozenset({"prune_step"}), frozenset({"norm"})),
-    "gem_miner": Method(
-        gem_miner,
-        options=frozenset({"steps", "period", "lr", "momentum", "batch_size", "regularization"}),
-    ),
-    "magnitude_after_training": Method(after_training(_magnitude), _AFTER, _RETRAIN),
-    "obd_after_training": Method(
-        after_training(lambda s, o: Obd(**_examples(s, o))),
-        _AFTER,
-        _EXAMPLES | _RETRAIN | {"hessian"},
-    ),
-    "n_of_m_after_training": Method(
-        after_training(_magnitude, _n_of_m), _AFTER - _UNSTRUCTURED, _N_OF_M | _RETRAIN
-    ),
-    "structured_after_training": Method(
-        after_training(_magnitude, _units), _AFTER - _UNSTRUCTURED, _RETRAIN | {"norm"}
-    ),
-    "imp": Method(
-        imp,
-        _AFTER | {"prune_fraction"},
-        _RETRAIN | _EXAMPLES | {"score", "hessian"},
-    ),
-}
+
+METHODS = {name: _made(entry) for name, entry in methods.METHODS.items()}
 
 
 def _users(name: str) -> Method:
     """A user's score. Its own options come before those of its examples, of the same name."""
     source, found = user_code.digest(name), user_code.signature_of(name, "score")
-    examples = _EXAMPLES - (found.options if found else {}).keys()
+    examples = EXAMPLES - (found.options if found else {}).keys()
 
     def score(s: Setting, options: Options) -> Score:
         typed = {option: v for option, v in options.items() if option not in examples}
@@ -420,12 +383,12 @@ def _users(name: str) -> Method:
             name=name,
             source=source,
             options=tuple(Option(name=option, value=value) for option, value in written),
-            **_examples(s, of_examples),
+            examples=Examples(dataset=s.dataset, seed=s.score_seed, **of_examples),
         )
 
     return Method(
         early(score),
-        _EARLY,
+        METHODS["magnitude"].takes,
         frozenset(examples),
         lambda given: user_code.options(name, "score", given),
     )

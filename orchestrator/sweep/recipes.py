@@ -8,8 +8,8 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.sweep.yaml_source import nearest
 from tasks.values import user_code
+from tombola.text import nearest
 
 Fields = dict[str, Any]
 

@@ -47,9 +47,9 @@ from orchestrator.sweep.fields import (
 )
 from orchestrator.sweep.methods import METHODS, AblationName, Density, Scope
 from orchestrator.sweep.methods import method as find_method
-from orchestrator.sweep.yaml_source import Loc, Source, nearest
+from orchestrator.sweep.yaml_source import Loc, Source
 from tasks.values import user_code
-from tasks.values.records import (
+from tasks.values.training import (
     NUMBERS_OF_RECIPES,
     InitScheme,
     LinearScheme,
@@ -57,7 +57,7 @@ from tasks.values.records import (
     check_number,
 )
 from tombola.errors import SweepError
-from tombola.text import MOST_TAGS, SWEEP_NAME, TAG_NAME
+from tombola.text import MOST_TAGS, SWEEP_NAME, TAG_NAME, nearest
 
 
 class _Model(BaseModel):

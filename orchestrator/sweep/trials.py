@@ -25,25 +25,19 @@ from tasks.values import catalog
 from tasks.values.key import changed
 from tasks.values.key import values as fields_of
 from tasks.values.measurements import Barrier, Graphs, Latency, Measurement
-from tasks.values.records import (
+from tasks.values.records import Mask, Run, State, at
+from tasks.values.replicates import reseeded
+from tasks.values.scores import GemMiner, LayerRate, OnExamples
+from tasks.values.training import (
     SPLITS,
     Constant,
     Cosine,
     Dataset,
-    GemMiner,
-    Grasp,
     Init,
-    LayerRate,
-    Mask,
     Recipe,
-    Run,
     Schedule,
-    Snip,
-    State,
     StepDecay,
-    at,
 )
-from tasks.values.replicates import reseeded
 from tombola.errors import SweepError
 
 MOST_TRIALS = 2_000_000
@@ -222,7 +216,8 @@ def _check_batches(setting: Setting, recipe: Recipe | None) -> None:
 def _check_scoring(mask: Mask | None) -> None:
     """Refuse a score whose last batch batch norm cannot take in training."""
     score = mask.score if mask else None
-    if isinstance(score, Snip | Grasp) and score.batch_norm == "train" and mask:
+    in_training = getattr(score, "batch_norm", "eval") == "train"
+    if isinstance(score, OnExamples) and in_training and mask:
         examples = score.examples
         drawn = examples.per_class * mask.network.classes
         size = examples.batch_size or drawn
@@ -410,13 +405,9 @@ def _schedule(rate: RateSchedule, per_epoch: int) -> Schedule:
     return Cosine() if rate.kind == "cosine" else Constant()
 
 
-_BY_DEFAULT = {"imp": "weights"}
-
-
 def _finetune(recipe: Recipe, grid: Grid, chosen: MethodChoice, per_epoch: int) -> Recipe | None:
     """Fine-tuning: the recipe's last learning rate, held, for as long again (Renda 2020)."""
-    retrain = chosen.options.get("retrain", _BY_DEFAULT.get(chosen.name, "finetune"))
-    if "finetune" not in method(chosen.name).takes or retrain != "finetune":
+    if not method(chosen.name).finetunes(chosen.options):
         if grid.finetune is not None:
             raise ValueError(f"finetune does not apply to {chosen.name} that retrains otherwise")
         return None
@@ -433,5 +424,5 @@ def _finetune(recipe: Recipe, grid: Grid, chosen: MethodChoice, per_epoch: int) 
 
 
 def _rewinds(chosen: MethodChoice) -> bool:
-    retrain = chosen.options.get("retrain", _BY_DEFAULT.get(chosen.name, "finetune"))
-    return "rewind_step" in method(chosen.name).takes and retrain != "finetune"
+    found = method(chosen.name)
+    return "rewind_step" in found.takes and not found.finetunes(chosen.options)

@@ -1,6 +1,5 @@
 """YAML files with the place of every value, so that a mistake can be shown where it is."""
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,12 +51,6 @@ def load(path: Path, overrides: tuple[str, ...] = ()) -> Source:
     for override in overrides:
         source = _set(source, override)
     return source
-
-
-def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
-    """`did you mean …?`, or the known words."""
-    match = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
-    return f"did you mean {match[0]}?" if match else f"known: {', '.join(sorted(known))}"
 
 
 def _load(path: Path, ancestors: tuple[Path, ...]) -> Source:

@@ -1,1 +1,1 @@
-"""Datasets, batches and augmentation."""
+"""Datasets: their files, checks, batches and augmentation."""

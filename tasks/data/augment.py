@@ -1,4 +1,4 @@
-"""Augmentation on the device, from draws made on the CPU: the same on every device."""
+"""Augmentation on the device, from draws made on the CPU, so it is the same on each device."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, pad
 
 from tasks import random_streams
-from tasks.values.records import Augment
+from tasks.values.training import Augment
 
 PADDING = 4
 """Pixels of zeros around an image before it is cropped (He et al. 2016, section 4.2)."""
@@ -16,9 +16,10 @@ PADDING = 4
 
 @dataclass(frozen=True)
 class Draws:
-    """How the images of one batch are augmented: a function of seed, purpose and index.
+    """Random choices of the augmentation of one batch, by seed, purpose and index.
 
-    Of the whole batch's draws, those of each `stride`-th image from the `first` are given.
+    They are drawn for the whole batch of `size` images. Methods return those of each
+    `stride`-th image, beginning with the `first`.
     """
 
     how: Augment
@@ -30,15 +31,15 @@ class Draws:
     stride: int = 1
 
     def uniform(self, each: int) -> random_streams.FloatArray:
-        """(each, images) draws from [0, 1)."""
+        """Return draws (each, images) from [0, 1)."""
         drawn = random_streams.uniform(each * self.size, self.seed, self.purpose, self.index)
         return drawn.reshape(each, self.size)[:, self.first :: self.stride]
 
     def boxes(self) -> random_streams.FloatArray:
-        """(4, images): top, left, height and width of a random crop, fractions of the image.
+        """Return random crops (4, images): top, left, height, width, as fractions of the image.
 
-        A tenth to all of the area, sides in a ratio of 3/4 to 4/3 (Szegedy et al. 2015,
-        section 6; OpenLTH's scale); a side that would be longer than the image is the image's.
+        A crop covers 0.1 to 1 of the area, with sides in a ratio of 3/4 to 4/3 (Szegedy et al.
+        2015, section 6; OpenLTH's scale). A side is at most that of the image.
         """
         area, ratio, top, left, _ = self.uniform(5)
         area, ratio = 0.1 + 0.9 * area, np.exp(np.log(4 / 3) * (2 * ratio - 1))
@@ -46,18 +47,18 @@ class Draws:
         return np.stack([top * (1 - height), left * (1 - width), height, width])
 
     def offsets(self) -> random_streams.IntArray:
-        """(2, images): top and left of a crop within the padded image, in pixels."""
+        """Return top and left (2, images) of crops within the padded images, in pixels."""
         return (self.uniform(3)[:2] * (2 * PADDING + 1)).astype(np.int64)
 
     def flips(self) -> np.ndarray:
-        """(images,) bool: half of the images are mirrored."""
+        """Return which images are mirrored, (images,) bool, each with probability 1/2."""
         each = {"flip": 1, "crop_flip": 3, "resized_crop_flip": 5}[self.how]
         flips: np.ndarray = self.uniform(each)[-1] < 0.5
         return flips
 
 
 def augmented(images: Tensor, draws: Draws) -> Tensor:
-    """`images` (examples, channels, height, width), floats, each augmented by its own draw."""
+    """Return images (examples, channels, height, width), floats, each augmented by its draws."""
     flips = torch.from_numpy(draws.flips()).to(images.device)
     if draws.how == "crop_flip":
         images = _cropped(images, draws)
@@ -67,7 +68,7 @@ def augmented(images: Tensor, draws: Draws) -> Tensor:
 
 
 def _cropped(images: Tensor, draws: Draws) -> Tensor:
-    """Padded with zeros and cropped to the same size, all at once by index arithmetic."""
+    """Pad images with zeros and crop them to their size, all at once by index arithmetic."""
     examples, _, height, width = images.shape
     top, left = torch.from_numpy(draws.offsets()).to(images.device)
     rows = top[:, None] + torch.arange(height, device=images.device)
@@ -79,7 +80,7 @@ def _cropped(images: Tensor, draws: Draws) -> Tensor:
 
 
 def _resized(images: Tensor, draws: Draws) -> Tensor:
-    """Crops of any size brought back to the image's, bilinearly."""
+    """Resize random crops to the size of the image, bilinearly."""
     top, left, height, width = torch.from_numpy(draws.boxes()).float().to(images.device)
     theta = torch.zeros(len(images), 2, 3, device=images.device)
     theta[:, 0, 0], theta[:, 0, 2] = width, 2 * left + width - 1

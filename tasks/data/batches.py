@@ -1,7 +1,8 @@
-"""Datasets on the device: pixels as they are stored, normalised when a batch is taken.
+"""Datasets on the device: pixels as stored, normalised when a batch is taken.
 
-Small sets lie on the device as uint8; ImageNet's files are read as they are asked for
-(tasks.data.readers). Validation examples are drawn from the training split by a fixed seed.
+Small datasets lie on the device as uint8. The files of ImageNet are read when a batch needs
+them (tasks.data.readers). Validation examples are drawn from the training split by a fixed
+seed.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ from tasks.data.checks import checked
 from tasks.heartbeat import paced
 from tasks.values import catalog, user_code
 from tasks.values.catalog import DatasetFacts
-from tasks.values.records import Dataset, Examples, Recipe
+from tasks.values.scores import Examples
+from tasks.values.training import Dataset, Recipe
 
 
 class Images(Protocol):
@@ -30,13 +32,16 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def take(self, chosen: Tensor, draws: Draws | None) -> Tensor:
-        """Float32 (examples, channels, height, width), augmented."""
+        """Return float32 images (examples, channels, height, width), augmented by the draws."""
         ...
 
 
 @dataclass(frozen=True)
 class InMemory:
-    """`pixels` (examples, channels, height, width): uint8, or float32 as the network takes them."""
+    """Images in memory, `pixels` (examples, channels, height, width): uint8, or float32.
+
+    Float32 pixels are normalised already.
+    """
 
     pixels: Tensor
 
@@ -52,9 +57,9 @@ class InMemory:
 
 @dataclass(frozen=True)
 class Batch:
-    """`images` (examples, channels, height, width) float32, normalised; `labels` (examples,).
+    """Normalised `images` (examples, channels, height, width) float32, `labels` (examples,).
 
-    It is part of a batch of `whole` examples where several devices share one; else 0.
+    `whole` is the number of examples of the whole batch if several devices share it, else 0.
     """
 
     images: Tensor
@@ -66,7 +71,8 @@ class Batch:
 class Split:
     """Images and their labels (examples,) int64.
 
-    `mean` and `std` (channels, 1, 1) normalise what `source` gives, if it is not so already.
+    `mean` and `std` (channels, 1, 1) normalise the images of `source`, unless they are already
+    `normalised`.
     """
 
     source: Images
@@ -79,21 +85,21 @@ class Split:
         return len(self.labels)
 
     def batch(self, chosen: Tensor, draws: Draws | None = None) -> Batch:
-        """The chosen examples, normalised; augmented where there are draws."""
+        """Return the examples with the chosen numbers, normalised, and augmented by the draws."""
         images = self.source.take(chosen, draws).to(self.labels.device)
         if not self.normalised:
             images = (images - self.mean) / self.std
         return Batch(images, self.labels[chosen])
 
     def part(self, chosen: Tensor) -> "Split":
-        """Some of the examples as a split of their own."""
+        """Return the examples with the chosen numbers as a split."""
         source = Part(self.source, chosen)
         return Split(source, self.labels[chosen], self.mean, self.std, self.normalised)
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some of other images, by number."""
+    """The images of `whole` with the chosen numbers."""
 
     whole: Images
     chosen: Tensor
@@ -107,36 +113,36 @@ class Part:
 
 @dataclass(frozen=True)
 class Data:
-    """A dataset's splits, on one device; `val` where some of train is held out."""
+    """The splits of a dataset on one device; `val` holds the examples held out of train."""
 
     train: Split
     test: Split
     val: Split | None = None
 
     def split(self, name: str) -> Split:
-        """A split by name.
+        """Return a split by name: "train", "test" or "val".
 
         Raises
         ------
         ValueError
-            When nothing was held out for validation.
+            When no examples were held out for validation.
         """
-        found: Split | None = getattr(self, name)
-        if found is None:
+        split: Split | None = getattr(self, name)
+        if split is None:
             raise ValueError("val is evaluated but no training examples are held out for it")
-        return found
+        return split
 
 
 @lru_cache(maxsize=8)
 def load(dataset: Dataset, device: str = "cpu") -> Data:
-    """The dataset on a device; loaded once per process.
+    """Load a dataset on a device, once per process.
 
     Raises
     ------
     ValueError
-        When there is no dataset of that name, or what it gives is not what its facts say.
+        When no dataset has that name, or its data differ from its facts.
     FileNotFoundError
-        When its files are not there; says the command that fetches them.
+        When its files are missing; the message names the command that fetches them.
     """
     facts = catalog.dataset_facts(dataset.name)
     mean, std = (
@@ -148,7 +154,7 @@ def load(dataset: Dataset, device: str = "cpu") -> Data:
         floats = False
         if isinstance(images, Tensor):
             floats = images.is_floating_point()
-            if floats:  # once for all, and exactly
+            if floats:  # normalised once, in float64
                 images = ((images.double() - mean) / std).float()
             images = InMemory(images.to(device))
         means, deviations = mean.float().to(device), std.float().to(device)
@@ -166,26 +172,29 @@ def load(dataset: Dataset, device: str = "cpu") -> Data:
 
 
 def _read(dataset: Dataset, facts: DatasetFacts, split: str) -> tuple[Any, Tensor]:
-    """A split as it is given, compared with the facts; files of shipped ones have checksums."""
+    """Read the images and labels of a split, and compare them with the facts.
+
+    Examples of shipped datasets are not counted, since their files have checksums.
+    """
     users = ":" in dataset.name
     if users:
-        found = user_code.call(dataset.name, split, source=dataset.source)
+        examples = user_code.call(dataset.name, split, source=dataset.source)
     else:
-        found = readers.reader(dataset.name)(split)
+        examples = readers.reader(dataset.name)(split)
     counted = getattr(facts, split) if users else None
     try:
-        return checked(found, facts, counted=counted)
+        return checked(examples, facts, counted=counted)
     except ValueError as error:
         raise ValueError(f"{dataset.name}, {split}: {error}") from None
 
 
 def scoring_batches(data: Data, examples: Examples) -> list[Batch]:
-    """The training examples that a score looks at, drawn by seed; in class order if balanced.
+    """Return the training examples of a score, drawn by seed; in the order of classes if balanced.
 
     Raises
     ------
     ValueError
-        When a class has fewer than are asked for.
+        When a class has fewer examples than `per_class`.
     """
     labels = data.train.labels.cpu().numpy()
     if examples.draw == "balanced":
@@ -218,11 +227,11 @@ def training_batches(
     last_step: int,
     part: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
-    """The batch of every step from `first_step` to `last_step`, each epoch in a new order.
+    """Yield the batch of each step from `first_step` to `last_step`, each epoch in a new order.
 
-    A function of the seed and the step alone. `part` (n, of) gives the n-th of so many parts
-    of each batch. While images are read from files, the next
-    batch is read beside the step that trains on this one.
+    A batch depends on the seed and the step alone. `part` (rank, size) selects every size-th
+    example of each batch, beginning with number rank. If images are read from files, a thread
+    reads the next batch during the current step.
     """
     if isinstance(split.source, InMemory | Part):
         yield from _batches(split, recipe, order_seed, first_step, last_step, part)
@@ -251,9 +260,9 @@ def _batches(
             drawn = random_streams.permutation(len(split), order_seed, "order", epoch)
             order = torch.from_numpy(drawn).to(split.labels.device)
         chosen = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
-        how = recipe.augment
-        drawn_for = how, len(chosen), order_seed, "augment", step
-        draws = None if how == "none" else Draws(*drawn_for, *part)
+        draws = None
+        if recipe.augment != "none":
+            draws = Draws(recipe.augment, len(chosen), order_seed, "augment", step, *part)
         yield replace(split.batch(chosen[part[0] :: part[1]], draws), whole=len(chosen))
 
 

@@ -1,7 +1,7 @@
-"""Compare what a dataset gives with its facts, once, when it is loaded.
+"""Compare the images and labels of a dataset with its facts, once, when it is loaded.
 
 A dataset function returns images and labels. Images are an array or tensor (examples, channels,
-height, width) of bytes, or of floats from 0 to 1; floats that are normalised already have facts
+height, width) of bytes, or of floats from 0 to 1. Floats that are normalised already need facts
 with mean 0 and std 1. Labels are an array, tensor or list of whole numbers from 0 to classes - 1.
 """
 
@@ -15,16 +15,16 @@ from torch import Tensor
 from tasks.values.catalog import DatasetFacts
 
 SLACK = 1e-3
-"""Floats may leave 0 to 1 by this much: resizing overshoots by rounding."""
+"""Distance by which floats may lie outside 0 to 1: resizing overshoots by rounding."""
 
 NORMALISED = 64.0
-"""No normalised pixel is this far from its mean; those of 0 to 255 are."""
+"""Bound of the absolute value of normalised pixels; pixels from 0 to 255 exceed it."""
 
 
 def checked(found: Any, facts: DatasetFacts, *, counted: int | None) -> tuple[Any, Tensor]:
-    """Images as a tensor (or `Images` that are read as asked for) and labels (examples,) int64.
+    """Return images as a tensor (or `Images` read from files) and labels (examples,) int64.
 
-    `counted` examples are expected; None where no number is.
+    `counted` is the expected number of examples; None accepts any.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def checked(found: Any, facts: DatasetFacts, *, counted: int | None) -> tuple[An
         When they do not fit each other or the facts; the message says what would be right.
     """
     if not isinstance(found, tuple | list) or len(found) != 2:
-        raise ValueError(f"gives {_kind(found)}; right: two things, images and labels")
+        raise ValueError(f"gives {_kind(found)}; right: a pair, images and labels")
     images, labels = found[0], _labels(found[1], facts.classes)
     if isinstance(images, np.ndarray | Tensor):
         images = _pixels(images, facts)
@@ -99,7 +99,7 @@ def _check_shape(pixels: Tensor, facts: DatasetFacts) -> None:
 
 
 def _check_floats(pixels: Tensor, facts: DatasetFacts) -> None:
-    low, high = (float(one) for one in torch.aminmax(pixels))
+    low, high = (float(bound) for bound in torch.aminmax(pixels))
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError("gives images that are not finite everywhere (nan or infinity)")
     standard = all(m == 0 for m in facts.mean) and all(s == 1 for s in facts.std)

@@ -1,4 +1,4 @@
-"""Where the files of shipped datasets lie, and whether they are there. Imports nothing heavy."""
+"""Locations of the files of shipped datasets. Imports nothing heavy."""
 
 import os
 from pathlib import Path
@@ -12,19 +12,19 @@ FOLDERS = {
     "tiny_imagenet": "tiny-imagenet-200",
     "imagenet": "train",
 }
-"""What a dataset's own folder holds at the least; digits are part of scikit-learn."""
+"""A file or folder that each dataset's folder must hold; digits are part of scikit-learn."""
 
 
 def root() -> Path:
-    """The folder of the datasets' files."""
+    """Return the folder of all datasets' files: TOMBOLA_DATA, or `data`."""
     return Path(os.environ.get("TOMBOLA_DATA", "data"))
 
 
 def missing(name: str) -> str | None:
-    """The sentence to say where a shipped dataset's files are not there, else None."""
+    """Return a message if the files of a shipped dataset are missing, else None."""
     if name not in FOLDERS or (root() / name / FOLDERS[name]).exists():
         return None
     return (
         f"the files of {name} are not in {root()}/{name}: fetch them with "
-        f"`tombola data fetch {name}`, or say where they are in TOMBOLA_DATA"
+        f"`tombola data fetch {name}`, or set TOMBOLA_DATA to their folder"
     )

@@ -1,7 +1,6 @@
-"""Reading datasets through torchvision's classes, and fetching them only when asked.
+"""Read datasets through torchvision's classes, and fetch them on request.
 
-Files lie in the folder that TOMBOLA_DATA names, or `data`. Nothing is downloaded unless
-`fetch` is called.
+Files lie in the folder that TOMBOLA_DATA names, or `data`. Only `fetch` downloads.
 """
 
 import os
@@ -29,12 +28,12 @@ TINY_IMAGENET_MD5 = "90528d7ca1a48142e341f4ef8d21d0de"
 
 
 def reader(name: str) -> Reader:
-    """What reads a split ("train" or "test"): pixels (or `Images`) and labels.
+    """Return a function that reads a split ("train" or "test"): pixels (or `Images`) and labels.
 
     Raises
     ------
     ValueError
-        When there is no dataset of that name.
+        When no dataset has that name.
     """
     if name not in _READERS:
         raise ValueError(f"no dataset {name!r}; there are {', '.join(_READERS)}")
@@ -42,21 +41,22 @@ def reader(name: str) -> Reader:
 
 
 def fetch(name: str) -> Path:
-    """Download a dataset into `root()`, its checksums compared; where its files lie.
+    """Download a dataset, compare its checksums, and return the folder of all datasets.
 
-    What is there already is not downloaded again.
+    Existing files are not downloaded again.
 
     Raises
     ------
     ValueError
-        When it cannot be fetched: ImageNet needs an account of one's own.
+        When it cannot be fetched: ImageNet needs an account.
     OSError
         When the download fails, or a checksum differs.
     """
     if name == "imagenet":
         raise ValueError(
-            "ImageNet cannot be fetched: get ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and "
-            f"ILSVRC2012_devkit_t12.tar.gz from image-net.org into {root()}/imagenet"
+            "ImageNet cannot be fetched: download ILSVRC2012_img_train.tar, "
+            "ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz from image-net.org into "
+            f"{root()}/imagenet"
         )
     if name not in _READERS:
         raise ValueError(f"no dataset {name!r}; there are {', '.join(_READERS)}")
@@ -66,13 +66,13 @@ def fetch(name: str) -> Path:
         elif name != "digits":
             for split in ("train", "test"):
                 _torchvision(name, split, download=True)
-    except RuntimeError as error:  # torchvision's word for a checksum that differs
+    except RuntimeError as error:  # torchvision raises it when a checksum differs
         raise OSError(str(error)) from None
     return root()
 
 
 def present(name: str) -> bool:
-    """Whether a dataset's files are there and whole."""
+    """Return whether all files of a dataset exist and are intact."""
     try:
         if name == "tiny_imagenet":
             return (_tiny_imagenet() / "val" / "val_annotations.txt").is_file()
@@ -89,9 +89,9 @@ def present(name: str) -> bool:
 
 
 def _digits(_: str, split: str) -> tuple[Tensor, npt.NDArray[np.int64]]:
-    """scikit-learn's digits (UCI optdigits' test part): 1,797 real 8 × 8 images, 16 greys.
+    """Read scikit-learn's digits (test part of UCI optdigits): 1,797 8 × 8 images, 17 greys.
 
-    Test is a fixed fifth of each class.
+    The test split is a fixed fifth of each class.
     """
     pixels, labels = _optdigits()
     test = np.zeros(len(labels), dtype=bool)
@@ -105,9 +105,9 @@ def _digits(_: str, split: str) -> tuple[Tensor, npt.NDArray[np.int64]]:
 
 
 def _optdigits() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Pixels (1797, 64), 0 to 16, and labels (1797,), as load_digits gives them.
+    """Return pixels (1797, 64), 0 to 16, and labels (1797,), as scikit-learn's load_digits does.
 
-    Its file is read as it lies in scikit-learn: to import the package takes seconds.
+    The file is read without importing scikit-learn, which takes seconds.
     """
     package = find_spec("sklearn")
     folders = package.submodule_search_locations if package else None
@@ -134,15 +134,15 @@ def _torchvision(name: str, split: str, *, download: bool) -> Any:
 
 def _in_memory(name: str, split: str) -> tuple[npt.NDArray[np.uint8], Any]:
     try:
-        found = _torchvision(name, split, download=False)
+        dataset = _torchvision(name, split, download=False)
     except RuntimeError:
         raise _missing(name) from None
-    pixels = np.asarray(found.data)
+    pixels = np.asarray(dataset.data)
     if pixels.ndim == 3:  # MNIST: (examples, height, width)
         pixels = pixels[:, None]
     elif pixels.shape[-1] == 3:  # CIFAR: channels last
         pixels = pixels.transpose(0, 3, 1, 2)
-    labels = found.labels if name == "svhn" else found.targets
+    labels = dataset.labels if name == "svhn" else dataset.targets
     return np.ascontiguousarray(pixels), labels
 
 
@@ -160,7 +160,10 @@ def _fetch_tiny_imagenet() -> None:
 
 
 def _read_tiny_imagenet(name: str, split: str) -> tuple[npt.NDArray[np.uint8], list[int]]:
-    """100,000 training images and, as test, the 10,000 of its `val` folder (test has no labels)."""
+    """Read 100,000 training images, or as test the 10,000 of its `val` folder.
+
+    The images of its `test` folder have no labels.
+    """
     from torchvision.datasets import ImageFolder
 
     if not present(name):
@@ -186,10 +189,10 @@ def _read_imagenet(name: str, split: str) -> tuple["Streamed", list[int]]:
     if not present(name):
         raise _missing(name)
     try:
-        found = ImageNet(str(root() / name), split="train" if split == "train" else "val")
+        dataset = ImageNet(str(root() / name), split="train" if split == "train" else "val")
     except RuntimeError as error:
         raise FileNotFoundError(str(error).splitlines()[0]) from None
-    return Streamed([path for path, _ in found.samples]), found.targets
+    return Streamed([path for path, _ in dataset.samples]), dataset.targets
 
 
 def _decoded(path: str) -> npt.NDArray[np.uint8]:
@@ -200,10 +203,10 @@ def _decoded(path: str) -> npt.NDArray[np.uint8]:
 
 
 class Streamed:
-    """ImageNet's files, decoded by threads as batches ask for them.
+    """The files of ImageNet, which threads decode when a batch needs them.
 
-    Training images are cropped at random and resized to 224; without draws, the side is
-    resized to 256 and the middle 224 are taken (He et al. 2016, section 3.4).
+    Training images are cropped at random and resized to 224 × 224. Without draws, the shorter
+    side is resized to 256 and the middle 224 × 224 are taken (He et al. 2016, section 3.4).
     """
 
     SIDE = 224
@@ -216,7 +219,7 @@ class Streamed:
         return len(self._paths)
 
     def take(self, chosen: Tensor, draws: Draws | None) -> Tensor:
-        """Float32 (examples, 3, 224, 224) on the scale of 0 to 1."""
+        """Return float32 images (examples, 3, 224, 224) from 0 to 1."""
         boxes: Any = [None] * len(chosen) if draws is None else draws.boxes().T
         flips = np.zeros(len(chosen), dtype=bool) if draws is None else draws.flips()
         images = self._pool.map(self._image, chosen.tolist(), boxes, flips)
@@ -238,11 +241,11 @@ class Streamed:
 
 
 def _missing(name: str) -> FileNotFoundError:
-    """The error where files are missing, or are not those of the dataset."""
+    """Build the error for files that are missing or were altered."""
     return FileNotFoundError(
         missing(name)
-        or f"the files of {name} in {root()}/{name} are not all there, or altered: "
-        f"fetch them anew with `tombola data fetch {name}`"
+        or f"the files of {name} in {root()}/{name} are incomplete or altered: "
+        f"fetch them again with `tombola data fetch {name}`"
     )
 
 

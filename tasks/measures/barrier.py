@@ -1,4 +1,4 @@
-"""Whether two trained networks lie in one linearly connected valley, and how far apart.
+"""Error barrier on the line between two trained networks, and the distance between them.
 
 Frankle, Dziugaite, Roy and Carbin 2020, "Linear Mode Connectivity and the Lottery Ticket
 Hypothesis", section 2.
@@ -13,16 +13,16 @@ from tasks.data.batches import Data
 from tasks.heartbeat import paced
 from tasks.networks.build import Weights, build
 from tasks.networks.random_layers import drawing
-from tasks.training.train import evaluate
-from tasks.values.records import Arithmetic, Network
+from tasks.training.evaluation import evaluate
+from tasks.values.training import Arithmetic, Network
 
 
 @dataclass(frozen=True)
 class Barrier:
-    """Top-1 errors, as fractions, from the first network to the second, and their barriers.
+    """Top-1 errors (points,), as fractions, from the first network to the second.
 
-    A barrier is the largest error on the path minus the mean error of its two ends. The
-    paper calls two networks linearly connected where it is below 0.02.
+    The barrier of a split is the largest error on the path minus the mean error of its two
+    ends. The paper calls two networks linearly connected if it is below 0.02.
     """
 
     train_errors: tuple[float, ...]
@@ -30,10 +30,12 @@ class Barrier:
 
     @property
     def train(self) -> float:
+        """Barrier of the training error."""
         return _height(self.train_errors)
 
     @property
     def test(self) -> float:
+        """Barrier of the test error."""
         return _height(self.test_errors)
 
 
@@ -45,21 +47,21 @@ def barrier(
     points: int = 30,
     precision: Arithmetic = "float32",
 ) -> Barrier:
-    """Errors at `points` evenly spaced weights (1 − α) first + α second, both ends included.
+    """Measure errors at `points` evenly spaced weights (1 − α) first + α second, ends included.
 
-    Batch norm's running statistics are interpolated with the weights, not measured anew.
-    Weights may lie on any device; they are evaluated on that of the data, in the precision in
-    which they were trained.
+    The running statistics of batch norm are interpolated with the weights, not measured again.
+    Weights may lie on any device. They are evaluated on the device of the data, in the
+    `precision` in which they were trained.
 
     Raises
     ------
     ValueError
-        When there are fewer than 2 points, or the two networks' tensors differ in name.
+        When there are fewer than 2 points, or the tensors of the two networks differ in name.
     """
     if points < 2:
         raise ValueError(f"points takes at least 2, the two ends, not {points}")
     if first.keys() != second.keys():
-        raise ValueError("the two networks do not have the same tensors")
+        raise ValueError("the two networks do not have tensors of the same names")
     module, device = build(network), data.train.labels.device
     first, second = ({n: t.to(device) for n, t in end.items()} for end in (first, second))
     errors: dict[str, list[float]] = {"train": [], "test": []}
@@ -73,11 +75,11 @@ def barrier(
 
 
 def distance(first: Weights, second: Weights, names: Collection[str]) -> tuple[float, float]:
-    """L2 distance and cosine distance (1 − cosine, from 0 to 2) over the named tensors.
+    """Return the L2 and the cosine distance (1 − cosine, from 0 to 2) over the named tensors.
 
-    Each network's tensors are taken as one vector, in float64. The cosine distance is half
-    the squared distance of the unit vectors, which keeps its digits where 1 − cosine would
-    lose them; it is NaN where a vector is 0.
+    The tensors of each network form one vector, in float64. The cosine distance is computed as
+    half the squared distance of the unit vectors, since 1 − cosine would lose digits. It is
+    NaN if a vector is 0.
     """
     a, b = (
         torch.cat([end[name].detach().flatten().double() for name in names])
@@ -89,7 +91,10 @@ def distance(first: Weights, second: Weights, names: Collection[str]) -> tuple[f
 
 @torch.no_grad()
 def _between(first: Weights, second: Weights, alpha: float) -> Weights:
-    """Exact at both ends; counters, which evaluation does not read, are the first's."""
+    """Interpolate the weights, exactly at both ends.
+
+    Counters, which evaluation does not read, are those of the first network.
+    """
     return {
         name: torch.lerp(tensor, second[name], alpha) if tensor.is_floating_point() else tensor
         for name, tensor in first.items()

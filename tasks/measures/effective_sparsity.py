@@ -1,8 +1,8 @@
-"""Which kept weights can matter: those on a path of kept weights from input to output.
+"""Effective sparsity: kept weights count only on a path of kept weights from input to output.
 
 Vysogorets and Kempe 2023, "Connectivity Matters: Neural Network Pruning Through the Lens of
-Effective Sparsity". Units die long before a layer empties, so that the effective density of
-a very sparse mask can be far below the density that was asked for.
+Effective Sparsity". Units die long before a layer is empty. The effective density of a very
+sparse mask can therefore be far below its density.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -18,10 +18,10 @@ from tasks.networks.build import call, prunable
 
 
 class _Saturate(torch.autograd.Function):
-    """1 where positive, forwards of activations and backwards of gradients.
+    """Replace positive values by 1: activations in the forward pass, gradients in the backward.
 
-    A product of hundreds of fan-ins, or of their inverses, leaves float64's range; whether
-    it is zero is all that is asked.
+    Only whether a value is zero matters. Products of hundreds of fan-ins, or of their
+    inverses, would leave the range of float64.
     """
 
     @staticmethod
@@ -34,15 +34,15 @@ class _Saturate(torch.autograd.Function):
 
 
 def effective(paths: nn.Module, kept: Kept, input_shape: tuple[int, ...]) -> Kept:
-    """The kept weights on some path of kept weights from an input pixel to an output.
+    """Return the mask of kept weights on a path of kept weights from input pixel to output.
 
-    SynFlow's pass in float64 over the mask itself (Vysogorets and Kempe 2023): every kept
-    weight is 1, batch norm neutral, biases 0 and the input, (channels, height, width), ones.
-    All values are then non-negative, so none cancel, and a weight is on a path just where
-    its gradient is not 0. Paths are those of single pixels: a kernel entry that meets
-    nothing but padding is on none. A unit that emits only its bias counts as dead.
+    It is SynFlow's pass in float64 over the mask itself (Vysogorets and Kempe 2023): each kept
+    weight is 1, batch norm is neutral, biases are 0, and the input (channels, height, width) is
+    all ones. No value is negative, so none cancel, and a weight is on a path exactly if its
+    gradient is not 0. Paths are those of single pixels: a kernel entry that only meets padding
+    is on no path. A unit that emits only its bias counts as dead.
 
-    `paths` is the architecture as `connections` made it, for the device that the mask is on.
+    `paths` is the architecture that `connections` built, on the device of the mask.
     """
     live = {name: mask.to(torch.float64).requires_grad_() for name, mask in kept.items()}
     device = next(iter(live.values())).device
@@ -56,35 +56,35 @@ def effective(paths: nn.Module, kept: Kept, input_shape: tuple[int, ...]) -> Kep
 
 
 def _exact_convolutions(device: torch.device) -> AbstractContextManager[None]:
-    """Without cuDNN, which may choose transforms that leave 1e-17 where products sum to 0."""
+    """Switch cuDNN off, whose transforms may leave 1e-17 where products sum to 0."""
     return torch.backends.cudnn.flags(enabled=False) if device.type == "cuda" else nullcontext()
 
 
 def dead_units(kept: Kept) -> dict[str, int]:
-    """How many output units (rows, or filters) of each layer keep no input weight."""
+    """Count the output units (rows or filters) of each layer that keep no input weight."""
     return {name: int((~k.flatten(1).any(dim=1)).sum()) for name, k in kept.items()}
 
 
 def _neutral(name: str, tensor: Tensor, device: torch.device | str) -> Tensor:
-    """Biases, running means and positions 0; batch norm's scale and running variance 1."""
+    """Return 1 for batch norm's scale and running variance, 0 for other floating-point tensors."""
     if not tensor.is_floating_point():
         return torch.zeros_like(tensor, device=device) if tensor.is_meta else tensor.to(device)
-    one = name.endswith(("weight", "running_var"))
-    return torch.full(tensor.shape, 1.0 if one else 0.0, dtype=torch.float64, device=device)
+    value = 1.0 if name.endswith(("weight", "running_var")) else 0.0
+    return torch.full(tensor.shape, value, dtype=torch.float64, device=device)
 
 
 def connections(module: nn.Module, device: torch.device | str = "cpu") -> nn.Module:
-    """Turn an architecture into one that passes 1 or 0 between layers, forth and back.
+    """Turn an architecture into one whose layers pass only 0 or 1, forward and backward.
 
-    Its activations must be 0 at 0 and rise, its poolings be modules: MaxPool2d or averages.
-    Layer norms are left out. All its tensors but the prunable ones get neutral values; whole
-    numbers, which may be places in a table, are kept where there are any.
+    Its activations must be 0 at 0 and increasing, and its poolings modules: MaxPool2d or
+    averages. Layer norms are removed. All tensors that are not prunable get neutral values;
+    integer tensors, which may be indices, keep theirs if they have any.
 
     Raises
     ------
     ValueError
-        When a max pooling is dilated, or a layer is gated (recurrent) or weighs by softmax
-        (attention): its gradients may cancel.
+        When a max pooling is dilated, or a layer is recurrent or attention: its gradients may
+        cancel.
     """
     module.eval()
     for parent in list(module.modules()):
@@ -109,7 +109,10 @@ def _saturated(_module: nn.Module, _inputs: object, output: Tensor) -> Any:
 
 
 def _averaging(pool: nn.MaxPool2d) -> nn.AvgPool2d:
-    """Average pooling of the same windows: max pooling sends the gradient to one position."""
+    """Build average pooling over the same windows.
+
+    Max pooling would send the gradient to one position of each window.
+    """
     if pool.dilation not in (1, (1, 1)):
         raise ValueError(f"max pooling with dilation {pool.dilation} has no average pooling")
     return nn.AvgPool2d(pool.kernel_size, pool.stride, pool.padding, pool.ceil_mode)

@@ -1,4 +1,4 @@
-"""What is recorded of a mask: per layer, how much is kept and what it would cost."""
+"""Measures of the layers of a network under a mask: sizes, kept weights, multiply-adds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from tasks.networks.build import Weights, build, example_weights, loaded, prunab
 from tasks.networks.counts import Share
 from tasks.networks.products import Products
 from tasks.networks.random_layers import drawing
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One prunable tensor. `flops` are multiply-adds of one dense example."""
+    """One prunable tensor. `flops` are the multiply-adds of one example, all weights kept."""
 
     layer: str
     position: int
@@ -31,26 +31,28 @@ class Layer:
 
 @lru_cache(maxsize=256)
 def dense_layers(network: Network) -> tuple[Layer, ...]:
-    """The prunable layers in the order in which an example meets them, all weights kept.
+    """List the prunable layers of the dense network, in the order of the forward pass.
 
-    Multiply-adds are those of the matrix products and convolutions that read a tensor, however
-    the network's code calls them; where it is read by none, one for each of its weights.
+    Multiply-adds are those of all matrix products and convolutions that read a tensor, whether
+    a layer or a function of the network's code computes them. A tensor that none reads counts
+    one for each of its weights.
     """
     weights = example_weights(network)
     module = loaded(network, weights).eval()
     names = prunable(module)
     sizes = {name: weights[name].numel() for name in names}
-    # On the CPU: torch works out batch norm on the meta device by its compiler, which takes
-    # seconds to import; so does a mode that sees operations, where layers need not be looked for.
+    # On the CPU: on the meta device, torch computes batch norm with its compiler, which takes
+    # seconds to import. `Products` imports it as well, so networks made of layers only do
+    # without it.
     example = torch.zeros(1, *network.input_shape)
     if network.semantics == 1:
-        found = _by_layers(module, names, example)
+        counts = _by_layers(module, names, example)
     else:
         products = Products({name: module.get_parameter(name) for name in names})
         with torch.no_grad(), drawing(network, 0, "shapes"), products:
             module(example)
-        found = products.found
-    flops = {**found, **{n: sizes[n] for n in names if n not in found}}
+        counts = products.counts
+    flops = {**counts, **{n: sizes[n] for n in names if n not in counts}}
     return tuple(
         Layer(name, position, sizes[name], sizes[name], count)
         for position, (name, count) in enumerate(flops.items())
@@ -58,13 +60,13 @@ def dense_layers(network: Network) -> tuple[Layer, ...]:
 
 
 def _by_layers(module: nn.Module, names: list[str], example: Tensor) -> dict[str, int]:
-    """Multiply-adds of convolutions and linear layers that are called as such, in order."""
-    found: dict[str, int] = {}
+    """Return the multiply-adds of convolutions and linear layers, in the order of the pass."""
+    counts: dict[str, int] = {}
 
     def record(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         def hook(child: nn.Module, _: Any, output: Tensor) -> None:
             weight = child.get_parameter("weight")
-            found[name] = weight.numel() * (output[0].numel() // weight.shape[0])
+            counts[name] = weight.numel() * (output[0].numel() // weight.shape[0])
 
         return hook
 
@@ -73,11 +75,11 @@ def _by_layers(module: nn.Module, names: list[str], example: Tensor) -> dict[str
         owner.register_forward_hook(record(name))
     with torch.no_grad():
         module(example)
-    return found
+    return counts
 
 
 def layers(network: Network, kept: Kept | None) -> list[Layer]:
-    """The prunable layers in order, with what the mask keeps of each."""
+    """List the prunable layers in order, with the number of weights the mask keeps of each."""
     return [
         Layer(
             dense.layer,
@@ -92,13 +94,13 @@ def layers(network: Network, kept: Kept | None) -> list[Layer]:
 
 @lru_cache(maxsize=256)
 def parameters(network: Network) -> int:
-    """All trainable parameters, biases and batch norm included."""
+    """Count the trainable parameters, including biases and norms."""
     return sum(p.numel() for p in build(network).parameters() if p.requires_grad)
 
 
 @lru_cache(maxsize=256)
 def share(network: Network) -> Share:
-    """What of all parameters can be pruned, of any network, by building it."""
+    """Return the prunable share of the parameters of any network, by building it."""
     module = build(network)
     names = set(prunable(module))
     sizes = {name: parameter.numel() for name, parameter in module.named_parameters()}
@@ -114,7 +116,7 @@ _KINDS = ("biases", "norms")
 
 
 def _kind(module: nn.Module, name: str) -> str:
-    """What a parameter is that is not prunable: a kind, or its name."""
+    """Return the kind of a parameter that is not prunable: "norms", "biases" or its name."""
     owner, _, leaf = name.rpartition(".")
     if "Norm" in type(module.get_submodule(owner)).__name__:
         return "norms"
@@ -122,19 +124,19 @@ def _kind(module: nn.Module, name: str) -> str:
 
 
 def fitted(network: Network, kept: Kept) -> Kept:
-    """A mask found on another dataset's shapes: layers of another shape are dense here."""
+    """Fit a mask from another dataset's shapes: layers whose shape differs become dense."""
     module = build(network)
     fit: Kept = {}
     for name in prunable(module):
-        shape, found = module.get_parameter(name).shape, kept.get(name)
+        shape, mask = module.get_parameter(name).shape, kept.get(name)
         device = next(iter(kept.values())).device
-        fits = found is not None and found.shape == shape
+        fits = mask is not None and mask.shape == shape
         fit[name] = kept[name] if fits else torch.ones(shape, dtype=torch.bool, device=device)
     return fit
 
 
 def distance(network: Network, start: Weights, end: Weights, kept: Kept | None) -> float | None:
-    """L2 distance that the prunable, kept weights moved; None where the run diverged."""
+    """Return the L2 distance that the prunable, kept weights moved; None if the run diverged."""
     squares = 0.0
     for name in prunable(build(network)):
         moved = (end[name].double() - start[name].to(end[name].device).double()).square()
@@ -143,24 +145,24 @@ def distance(network: Network, start: Weights, end: Weights, kept: Kept | None) 
 
 
 def moments(scores: Tensor) -> tuple[float, float]:
-    """Mean and standard deviation (ddof 0) of a layer's scores, in double precision."""
+    """Return mean and standard deviation (ddof 0) of a layer's scores, computed in float64."""
     values = scores.double()
     return float(values.mean()), float(values.std(correction=0))
 
 
 def effective_kept(network: Network, kept: Kept) -> dict[str, int | None]:
-    """How many kept weights of each layer lie on a path from input to output.
+    """Count the kept weights of each layer that lie on a path from input to output.
 
-    None of a network of somebody else's in which paths of single weights cannot be followed.
+    The counts are None for a user's network whose paths of single weights cannot be followed.
     """
     device = next(iter(kept.values())).device
     try:
-        found = effective(_paths(network, device), kept, network.input_shape)
+        on_path = effective(_paths(network, device), kept, network.input_shape)
     except (RuntimeError, ValueError, TypeError):
         if network.semantics == 1:
             raise
         return dict.fromkeys(kept)
-    return {name: int(tensor.sum()) for name, tensor in found.items()}
+    return {name: int(tensor.sum()) for name, tensor in on_path.items()}
 
 
 @lru_cache(maxsize=16)

@@ -1,14 +1,14 @@
-"""How well a layer's mask connects, as a bipartite graph.
+"""Ramanujan scores: how well the mask of a layer connects, as a bipartite graph.
 
 Hoang, Liu, Marculescu and Wang 2023, "Revisiting Pruning at Initialization through the Lens
-of Ramanujan Graph" (ICLR). The left nodes are a layer's inputs, for a convolution each
-(channel, row, column) of its kernel; the right nodes are its output units; each kept weight
-is an edge.
+of Ramanujan Graph" (ICLR). The left nodes are the inputs of a layer, for a convolution each
+(channel, row, column) of its kernel. The right nodes are its output units. Each kept weight is
+an edge.
 
-The eigenvalues of a bipartite graph's adjacency matrix are plus and minus the singular
-values of its biadjacency matrix, (left, right), and zeros. So its largest is the first
-singular value, and its third largest in absolute value, the largest nontrivial one, is the
-second.
+The eigenvalues of a bipartite graph's adjacency matrix are plus and minus the singular values
+of its biadjacency matrix (left, right), and zeros. The largest eigenvalue is therefore the
+first singular value. The largest nontrivial eigenvalue, third in absolute value, is the second
+singular value.
 """
 
 from collections.abc import Iterator
@@ -19,22 +19,22 @@ import torch
 from torch import Tensor
 
 LEAST_DEGREE = 3
-"""Mean degree from which Ramanujan graphs are defined, and the least size of a subgraph."""
+"""Least mean degree for which Ramanujan graphs are defined, and least size of a subgraph."""
 
 
 @dataclass(frozen=True)
 class Ramanujan:
-    """Scores of one layer's graph; pure numbers, larger is a better expander.
+    """Scores of one layer's graph, without units; a larger score is a better expander.
 
-    delta_regular   Δr = √(d_l − 1) + √(d_r − 1) − μ̂, d the sides' mean degrees; the graph is
-                    Ramanujan where this is not negative
+    delta_regular   Δr = √(d_l − 1) + √(d_r − 1) − μ̂, where d are the mean degrees of the two
+                    sides; the graph is Ramanujan if Δr is not negative
     delta_spectral  Δs = 2 √(μ₀ − 1) − μ̂
     imdb            iterative mean difference of bound: mean Δr of the left-regular subgraphs
-    imdb_normalised the same mean of Δr divided by its bound √(d_l − 1) + √(d_r − 1)
-    random_bound    normalised random coefficient (NaRC); at most 0 is a random graph
+    imdb_normalised mean of Δr divided by its bound √(d_l − 1) + √(d_r − 1), over the same
+    random_bound    normalised random coefficient (NaRC); a random graph has at most 0
 
-    μ₀ and μ̂ are the largest and the largest nontrivial eigenvalue. The two IMDB are None
-    where no subgraph is large enough.
+    μ₀ and μ̂ are the largest and the largest nontrivial eigenvalue. The two IMDB scores are
+    None if no subgraph is large enough.
     """
 
     delta_regular: float
@@ -46,7 +46,7 @@ class Ramanujan:
 
 @dataclass(frozen=True)
 class _Graph:
-    """A biadjacency matrix without nodes of degree 0, summed up."""
+    """Sizes and eigenvalues of a biadjacency matrix without nodes of degree 0."""
 
     left: int
     right: int
@@ -60,10 +60,11 @@ class _Graph:
 
 
 def ramanujan(kept: Tensor) -> Ramanujan | None:
-    """The scores of a bool mask (outputs, inputs) or (outputs, channels, height, width).
+    """Score a bool mask (outputs, inputs) or (outputs, channels, height, width).
 
-    Nodes without an edge are left out. None when the mean degree of a side is below 3,
-    where the bounds say nothing. Singular values in float64, exact to about 1e-13 × μ₀.
+    Nodes without an edge are ignored. The result is None if the mean degree of a side is below
+    3, where the bounds are not defined. Singular values are computed in float64, exact to about
+    1e-13 × μ₀.
     """
     biadjacency = kept.flatten(1).T.double()
     graph = _graph(biadjacency)
@@ -82,11 +83,11 @@ def ramanujan(kept: Tensor) -> Ramanujan | None:
 
 
 def _graph(biadjacency: Tensor) -> _Graph | None:
-    """None when the mean degree of a side, of the nodes that have edges, is below 3."""
+    """Summarise a graph; None if a side's nodes with edges have a mean degree below 3."""
     live = biadjacency[biadjacency.any(dim=1)][:, biadjacency.any(dim=0)]
     left, right = live.shape
     edges = int(live.sum())
-    # A mean degree of 3 takes three nodes on the other side: two singular values exist.
+    # A mean degree of 3 needs three nodes on the other side, so two singular values exist.
     if edges == 0 or edges < LEAST_DEGREE * max(left, right):
         return None
     largest, nontrivial = torch.linalg.svdvals(live)[:2].tolist()
@@ -94,7 +95,7 @@ def _graph(biadjacency: Tensor) -> _Graph | None:
 
 
 def _left_regular(biadjacency: Tensor) -> Iterator[Tensor]:
-    """The left nodes of each degree above 0 that three or more share, with all right nodes."""
+    """Yield, for each degree that three or more left nodes share, their rows of the matrix."""
     degrees = biadjacency.sum(dim=1)
     for degree, nodes in zip(*torch.unique(degrees, return_counts=True), strict=True):
         if degree > 0 and nodes >= LEAST_DEGREE:
@@ -102,11 +103,11 @@ def _left_regular(biadjacency: Tensor) -> Iterator[Tensor]:
 
 
 def _random_bound(graph: _Graph, inputs: int, outputs: int) -> float:
-    """((μ̂²/4 + 1) √(n_l n_r) − |E − (d_l / outputs) n_l n_r|) / (inputs × outputs).
+    """Return ((μ̂²/4 + 1) √(n_l n_r) − |E − (d_l / outputs) n_l n_r|) / (inputs × outputs).
 
-    n counts nodes with edges; inputs and outputs count all. E counts each edge from both of
-    its ends, as the authors' code does: counted once, the second term would be 0 wherever
-    every output unit has an edge.
+    n counts nodes with edges; inputs and outputs count all nodes. E counts each edge at both
+    of its ends, as the authors' code does. Counted once, the second term would be 0 whenever
+    each output unit has an edge.
     """
     mixing = (graph.nontrivial**2 / 4 + 1) * sqrt(graph.left * graph.right)
     expected = graph.edges / outputs * graph.right

@@ -1,4 +1,4 @@
-"""What a task used of its machine: peak memory, and energy where the device counts it."""
+"""Resources that a task used: peak memory, and energy as counted by the device or estimated."""
 
 import resource
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import torch
 
 CPU_WATTS, GPU_WATTS = 15.0, 300.0
-"""Of one busy core of a server and of a busy GPU, about: what estimates are made with."""
+"""Approximate power of a busy server core and of a busy GPU, for estimates of energy."""
 
 
 class Meter:
-    """Started with a task, read at its end."""
+    """A meter of memory and energy; build it at the start of a task and read it at the end."""
 
     def __init__(self, device: str) -> None:
         self._gpu = device == "cuda"
@@ -19,7 +19,10 @@ class Meter:
             torch.cuda.reset_peak_memory_stats()
 
     def read(self, seconds: float) -> dict[str, Any]:
-        """Columns of schema.TASKS. A GPU's energy is all it used, whoever shared it."""
+        """Return columns of schema.TASKS: bytes, joules and the source of the joules.
+
+        The energy of a GPU includes that of other tasks that share it.
+        """
         joules = _joules() if self._joules is not None else None
         if joules is not None and self._joules is not None:
             energy, source = joules - self._joules, "nvml"
@@ -34,12 +37,12 @@ class Meter:
 
 
 def _joules() -> float | None:
-    """What the GPU has used since its driver was loaded, J; None where it does not count."""
+    """Return the joules the GPU has used since its driver was loaded, or None if unknown."""
     try:
         import pynvml
 
         pynvml.nvmlInit()
         handle = pynvml.nvmlDeviceGetHandleByIndex(torch.cuda.current_device())
         return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000
-    except Exception:  # noqa: BLE001 -- no library or no counter: an estimate is made instead
+    except Exception:  # noqa: BLE001 -- no library or no counter: the energy is estimated
         return None

@@ -1,1 +1,1 @@
-"""Architectures, by name."""
+"""Architectures by name, and their weights at step 0."""

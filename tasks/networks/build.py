@@ -1,9 +1,9 @@
-"""From a `Network` to a module without weights, and from an `Init` to its weights.
+"""Build a module without weights from a `Network`, and weights from an `Init`.
 
 A module here is architecture only: its parameters and buffers lie on the meta device, and
-`call` gives it those of a run, so no weights hide in it and runs cannot touch each other.
-A network of somebody else is constructed for real, on the CPU, since its code may look at
-values; then its tensors are put aside.
+`call` passes it those of a run. It holds no weights, so runs cannot affect each other. A user's
+network is constructed on the CPU, since its code may read values. Then its tensors are moved to
+the meta device.
 """
 
 from collections.abc import Callable
@@ -25,14 +25,14 @@ from tasks.networks.resnet import resnet_cifar, resnet_imagenet, wide_resnet
 from tasks.networks.vgg import vgg_bn, vgg_bn_three_linear
 from tasks.networks.vit import vit_small
 from tasks.values import user_code
-from tasks.values.records import Init, Network
+from tasks.values.training import Init, Network
 
-# Attention in evaluation computes as in training does, not by a kernel that no hook sees and
-# that has no derivative.
+# Attention must compute in evaluation as in training. PyTorch's fast kernel calls no hooks and
+# has no derivative.
 torch.backends.mha.set_fastpath_enabled(False)
 
 Weights = dict[str, Tensor]
-"""A network's parameters and buffers by name, each once; also buffers that are in no state dict."""
+"""Parameters and buffers by name, each once, including buffers that no state dict holds."""
 
 Builder = Callable[[Network], nn.Module]
 
@@ -59,16 +59,16 @@ BUILDERS: dict[str, Builder] = {
 
 
 def build(network: Network, *, in_place: bool = False) -> nn.Module:
-    """The architecture, its parameters and buffers on the meta device; call it by `call`.
+    """Build the architecture with parameters and buffers on the meta device; use it by `call`.
 
-    `in_place` leaves activations that overwrite their input as they are: the same values with
-    half the memory traffic, for training. Scores differentiate twice through every
-    activation, which needs its input.
+    With `in_place`, activations may overwrite their input: the same values with half the memory
+    traffic, for training. Scores differentiate twice through each activation and need its
+    input.
 
     Raises
     ------
     ValueError
-        When no architecture has that name, or it cannot take such images.
+        When no architecture has that name, or it cannot take images of that shape.
     """
     module = _described(network, _on_meta(network))
     for child in module.modules():
@@ -78,21 +78,21 @@ def build(network: Network, *, in_place: bool = False) -> nn.Module:
 
 
 def loaded(network: Network, weights: Weights, *, in_place: bool = False) -> nn.Module:
-    """The network with copies of these weights, on their device: it runs when it is called."""
+    """Build the network with copies of these weights, on their device: a callable module."""
     module = build(network, in_place=in_place)
     tensors.replace(module, lambda name, _: weights[name].detach().clone())
     return module
 
 
 def call(module: nn.Module, weights: Weights, images: Tensor) -> Tensor:
-    """The logits that a module of `build` computes with these weights.
+    """Return the logits (examples, classes) of a module from `build` with these weights.
 
-    Buffers that it changes are changed in `weights`.
+    Changes of buffers, such as batch norm's statistics, are made in `weights`.
 
     Raises
     ------
     ValueError
-        When it gives anything but one tensor.
+        When the network returns anything but one tensor.
     """
     others: dict[str, str] = module.__dict__.get(_OTHERS, {})
     given = {**weights, **{other: weights[name] for other, name in others.items()}}
@@ -102,20 +102,20 @@ def call(module: nn.Module, weights: Weights, images: Tensor) -> Tensor:
         weights.update({name: given[name] for name in weights})
     if not isinstance(logits, Tensor):
         raise ValueError(
-            f"a network gives one tensor of logits (examples, classes), not {type(logits).__name__}"
-            ": leave out its auxiliary outputs"
+            f"the network returns {type(logits).__name__}; right: one tensor of logits "
+            "(examples, classes), without auxiliary outputs"
         )
     return logits
 
 
 def prunable(module: nn.Module) -> list[str]:
-    """Names of the prunable tensors of a module in sorted order, each once."""
+    """Return the names of the prunable tensors of a module, sorted, each once."""
     known: list[str] | None = module.__dict__.get(_PRUNABLE)
     return tensors.usual(module) if known is None else list(known)
 
 
 def initial_weights(network: Network, init: Init) -> Weights:
-    """Weights and buffers at step 0, drawn on the CPU from the seed."""
+    """Draw the weights and buffers at step 0 on the CPU from the seed."""
     if network.semantics == 1 and init.weights != "own":
         return _named(network, init)
     module = _constructed(network, init.seed)
@@ -131,14 +131,14 @@ def initial_weights(network: Network, init: Init) -> Weights:
 
 
 def example_weights(network: Network) -> Weights:
-    """Weights and buffers with which the network runs, where only shapes matter."""
+    """Return weights and buffers with which the network runs, for uses where only shapes matter."""
     if network.semantics > 1:
         return initial_weights(network, Init(seed=0, weights="own"))
     return {n: torch.zeros(t.shape, dtype=t.dtype) for n, t in build(network).state_dict().items()}
 
 
 _PRUNABLE, _OTHERS = "_tombola_prunable", "_tombola_other_names"
-"""Attributes of a built module: what is prunable, and further names of its tensors."""
+"""Attributes of a built module: its prunable tensors, and further names of its tensors."""
 
 _STORED = frozenset({torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
                      torch.float16, torch.float32, torch.float64})  # fmt: skip
@@ -158,7 +158,7 @@ def _on_meta(network: Network) -> nn.Module:
 
 
 def _constructed(network: Network, seed: int) -> nn.Module:
-    """The network as its own code makes it, on the CPU, what that draws seeded."""
+    """Construct a network by its own code, on the CPU, with seeded random generators."""
     with seeded(seed, "own initialization"), torch.device("cpu"):
         module = _made(network)
         if any(isinstance(child, LazyModuleMixin) for child in module.modules()):
@@ -178,11 +178,11 @@ def _made(network: Network) -> nn.Module:
 
 
 def _check(network: Network, module: nn.Module) -> None:
-    """Refuse what would be silently wrong, or cannot be stored."""
+    """Refuse modules that would compute wrong results silently, or cannot be stored."""
     for name, tensor in _tensors(module).items():
         if tensor.dtype not in _STORED:
             raise ValueError(
-                f"{network.name}: {name} is of type {tensor.dtype}, which no store holds"
+                f"{network.name}: {name} is of type {tensor.dtype}, which a store cannot hold"
             )
     owners: dict[int, str] = {}
     for name, parameter in module.named_parameters():
@@ -190,14 +190,14 @@ def _check(network: Network, module: nn.Module) -> None:
         if other != name:
             raise ValueError(
                 f"{network.name}: {other} and {name} share memory but are two parameters; "
-                "tie them by making them one (b.weight = a.weight)"
+                "to tie them, make them one parameter (b.weight = a.weight)"
             )
     if getattr(module, "aux_logits", False):
         raise ValueError(f"{network.name} has auxiliary outputs, which are not trained here")
 
 
 def _described(network: Network, module: nn.Module) -> nn.Module:
-    """The module with what is said about its tensors."""
+    """Store in the module which tensors are prunable and which have further names."""
     names = tensors.usual(module) if network.semantics > 1 else _plain(module)
     if network.prunable:
         names = tensors.chosen(module, network.prunable, names)
@@ -209,7 +209,7 @@ def _described(network: Network, module: nn.Module) -> nn.Module:
 
 
 def _plain(module: nn.Module) -> list[str]:
-    """Names of the weights of Conv2d and Linear, which are those of the first semantics."""
+    """Return the names of the weights of Conv2d and Linear: prunable in semantics version 1."""
     return sorted(
         f"{name}.weight" if name else "weight"
         for name, child in module.named_modules()
@@ -233,19 +233,18 @@ def _builder(name: str) -> Builder:
 
 
 def _own(network: Network) -> nn.Module:
-    """A user's network, by the function that builds it."""
+    """Build a user's network by the user's function."""
     options = tuple((option.name, option.value) for option in network.options)
     module = user_code.call(network.name, network, source=network.source, options=options)
     if not isinstance(module, nn.Module):
         raise ValueError(
-            f"{network.name} returned {type(module).__name__}; "
-            "the function of a network returns a torch.nn.Module"
+            f"{network.name} returned {type(module).__name__}; right: a torch.nn.Module"
         )
     return module
 
 
 def _torchvision(network: Network) -> nn.Module:
-    """A network of torchvision's by name, without weights, for the dataset's classes."""
+    """Build a network of torchvision by name, without weights, for the dataset's classes."""
     from torchvision import models
 
     name = network.name.partition(":")[2]
@@ -261,10 +260,11 @@ def _torchvision(network: Network) -> nn.Module:
 
 
 def _named(network: Network, init: Init) -> Weights:
-    """Float32 weights and buffers by the names that tensors have, one stream each.
+    """Draw float32 weights and buffers by their names, each from its own stream.
 
-    Scales of norms are 1 (or drawn, of batch norm), biases and running means 0; any other
-    parameter, such as a transformer's positions, is N(0, 0.02²) (Dosovitskiy et al. 2021).
+    Scales of norms are 1 (those of batch norm may be drawn), biases and running means are 0.
+    Any other parameter, such as a transformer's positions, is drawn from N(0, 0.02²)
+    (Dosovitskiy et al. 2021).
     """
     module = build(network)
     drawn = set(_plain(module))

@@ -1,16 +1,16 @@
-"""Plain convolutional networks: the Conv-2/4/6 of the lottery ticket, and a small one."""
+"""Plain convolutional networks: Conv-2/4/6 of the lottery ticket hypothesis, and a small one."""
 
 from collections.abc import Callable
 
 from torch import nn
 
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 
 def conv2_bn(network: Network) -> nn.Module:
-    """Two 3 × 3 convolutions (16 and 32 channels, batch norm, pooling), one linear layer.
+    """Build two 3 × 3 convolutions (16, 32 channels, batch norm, pooling) and a linear layer.
 
-    A small network of the VGG form, for images of at least 4 × 4.
+    It is a small network of the VGG form, for images of at least 4 × 4.
     """
     channels, height, width = network.input_shape
     return nn.Sequential(
@@ -31,11 +31,11 @@ def _block(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
 
 
 def conv(convolutions: int) -> Callable[[Network], nn.Module]:
-    """Conv-2, 4 or 6: pairs of 3 × 3 convolutions of 64, 128 and 256 channels, each pooled.
+    """Return a builder of Conv-2, 4 or 6 (Frankle and Carbin 2019, fig. 2).
 
-    Two linear layers of 256 units and the output follow (Frankle and Carbin 2019, fig. 2:
-    4.3M and 2.4M weights on CIFAR-10; their 1.7M of Conv-6 is
-    2.26M by the layers they list, as in OpenLTH).
+    Pairs of 3 × 3 convolutions have 64, 128 and 256 channels, each pair pooled. Two linear
+    layers of 256 units and the output follow. On CIFAR-10 Conv-2 has 4.3M and Conv-4 2.4M
+    weights. The paper's 1.7M of Conv-6 is 2.26M by the layers it lists, as in OpenLTH.
     """
 
     def build(network: Network) -> nn.Module:

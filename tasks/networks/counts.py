@@ -1,7 +1,8 @@
-"""How many parameters a network has and which can be pruned, by arithmetic.
+"""Count the parameters of a shipped network and its prunable ones, without building it.
 
-A plan says it, and the modules of tasks.networks take seconds to import; a test compares their
-layers with these. Networks of others are counted when they are built (tasks.measures.layers.share).
+`tombola plan` shows these numbers, and the modules of tasks.networks take seconds to import. A
+test compares the layers here with those of the modules. Users' networks are counted by building
+them (tasks.measures.layers.share).
 """
 
 from collections.abc import Callable
@@ -10,14 +11,14 @@ from functools import lru_cache
 from itertools import pairwise
 
 from tasks.networks.widths import scaled
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
 class Share:
-    """`prunable` of all `parameters`; `others` names what the rest is."""
+    """Numbers of prunable weights and of all parameters; `others` names the kinds of the rest."""
 
     prunable: int
     parameters: int
@@ -25,13 +26,13 @@ class Share:
 
     @property
     def percent(self) -> str:
-        """The share, 100 % only where it is all."""
-        found = f"{self.prunable / max(1, self.parameters):.1%}"
-        return ">99.9%" if found == "100.0%" and self.others else found
+        """The prunable share in per cent; "100.0%" only if all parameters are prunable."""
+        share = f"{self.prunable / max(1, self.parameters):.1%}"
+        return ">99.9%" if share == "100.0%" and self.others else share
 
     @property
     def without(self) -> str:
-        """What cannot be pruned, in words."""
+        """The names of the parameters that cannot be pruned, at most MOST_NAMED of them."""
         named = ", ".join(self.others[:MOST_NAMED])
         left = len(self.others) - MOST_NAMED
         return f"{named} and {left} more" if left > 0 else named
@@ -39,7 +40,7 @@ class Share:
 
 @lru_cache(maxsize=256)
 def share(network: Network) -> Share | None:
-    """What of a network that is here can be pruned; None where that takes building it."""
+    """Return the prunable share of a shipped network; None if it must be built to count."""
     count = _NETWORKS.get(network.name)
     if count is None or network.prunable:
         return None
@@ -51,34 +52,37 @@ def share(network: Network) -> Share | None:
 
 
 class _Layers:
-    """Sums over layers as they are added; a convolution is one of 3 × 3 unless it says so."""
+    """Counts of weights and other parameters; each method adds a layer and returns its outputs.
+
+    `side` is the side of a convolution's kernel.
+    """
 
     def __init__(self) -> None:
         self.weights = 0
         self.others = {"0.position": 0, "biases": 0, "norms": 0}
 
     def linear(self, *sizes: int) -> int:
-        """Linear layers with biases from the first size to the last, which is returned."""
+        """Add linear layers with biases from the first size to the last."""
         for inputs, outputs in pairwise(sizes):
             self.biased(inputs, outputs, 1)
         return sizes[-1]
 
     def biased(self, inputs: int, outputs: int, side: int = 3) -> int:
-        """A convolution with a bias; its outputs."""
+        """Add a convolution with a bias."""
         self.others["biases"] += outputs
         return self.plain(inputs, outputs, side)
 
     def plain(self, inputs: int, outputs: int, side: int = 3, groups: int = 1) -> int:
-        """A convolution without a bias; its outputs."""
+        """Add a convolution without a bias."""
         self.weights += inputs // groups * outputs * side**2
         return outputs
 
     def normed(self, inputs: int, outputs: int, side: int = 3, groups: int = 1) -> int:
-        """A convolution and a norm of its outputs, which are returned."""
+        """Add a convolution without a bias and a norm of its outputs."""
         return self.norm(self.plain(inputs, outputs, side, groups))
 
     def norm(self, channels: int) -> int:
-        """A scale and a shift of each channel."""
+        """Add a norm: a scale and a shift of each channel."""
         self.others["norms"] += 2 * channels
         return channels
 

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from tasks.networks.widths import scaled
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 
 class _Dense(nn.Module):
-    """A layer whose output channels join its input's."""
+    """A layer that appends its output channels to its input channels."""
 
     def __init__(self, inputs: int, growth: int) -> None:
         super().__init__()
@@ -23,9 +23,9 @@ class _Dense(nn.Module):
 
 
 def densenet_40(network: Network) -> nn.Module:
-    """Three blocks of 12 layers that each add 12 channels (Huang et al. 2017, section 3).
+    """Build three blocks of 12 layers that each add 12 channels (Huang et al. 2017, section 3).
 
-    The plain form without bottlenecks: 1.0M parameters (their table 2).
+    It is the plain form without bottlenecks, with 1.0M parameters (their table 2).
     """
     growth = scaled(12, network.width)
     channels = 16

@@ -1,14 +1,14 @@
-"""LeNets, with ReLU in place of their squashing functions."""
+"""LeNets, with ReLU in place of their sigmoid-like activations."""
 
 from torch import nn
 
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 
 def lenet_300_100(network: Network) -> nn.Module:
-    """Two hidden layers of 300 and 100 units (266,200 weights on MNIST's 28 × 28).
+    """Build two hidden layers of 300 and 100 units (266,200 weights on MNIST's 28 × 28).
 
-    The fully-connected network of LeCun et al. 1998, section III.
+    It is the fully-connected network of LeCun et al. 1998, section III.
     """
     channels, height, width = network.input_shape
     return nn.Sequential(
@@ -22,9 +22,9 @@ def lenet_300_100(network: Network) -> nn.Module:
 
 
 def lenet_5(network: Network) -> nn.Module:
-    """5 × 5 convolutions of 6 and 16 channels, then 120 and 84 units (LeCun et al. 1998, fig. 2).
+    """Build 5 × 5 convolutions of 6 and 16 channels, then linear layers of 120 and 84 units.
 
-    28 × 28 images are padded to the paper's 32 × 32.
+    LeCun et al. 1998, fig. 2. Images of 28 × 28 are padded to the paper's 32 × 32.
     """
     channels, height, width = network.input_shape
     padding = 2 if height == width == 28 else 0
@@ -40,9 +40,9 @@ def lenet_5(network: Network) -> nn.Module:
 
 
 def lenet_5_caffe(network: Network) -> nn.Module:
-    """5 × 5 convolutions of 20 and 50 channels, then 500 units: 430,500 weights on MNIST.
+    """Build 5 × 5 convolutions of 20 and 50 channels, then 500 units (430,500 weights on MNIST).
 
-    Caffe's form, the "LeNet-5" of Han et al. 2015 (table 1: 431K) and Lee et al. 2019.
+    It is Caffe's form, the "LeNet-5" of Han et al. 2015 (table 1: 431K) and Lee et al. 2019.
     """
     channels, height, width = network.input_shape
     rows, columns = (_left(side) for side in (height, width))
@@ -56,8 +56,8 @@ def lenet_5_caffe(network: Network) -> nn.Module:
 
 
 def _left(side: int) -> int:
-    """Pixels of a side after two 5 × 5 convolutions, each pooled by 2."""
+    """Return the pixels of a side after two 5 × 5 convolutions, each pooled by 2."""
     left = ((side - 4) // 2 - 4) // 2
     if left < 1:
-        raise ValueError(f"LeNet-5 takes images of at least 16 x 16, not {side} pixels a side")
+        raise ValueError(f"LeNet-5 takes images of at least 16 x 16, not of a side of {side}")
     return left

@@ -3,16 +3,16 @@
 from torch import nn
 
 from tasks.networks.widths import scaled
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 _BLOCKS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *((512, 1),) * 5)
 _LAST = ((1024, 2), (1024, 1))
 
 
 def mobilenet_v1(network: Network) -> nn.Module:
-    """Thirteen depthwise-separable blocks (Howard et al. 2017, table 1).
+    """Build thirteen depthwise-separable blocks (Howard et al. 2017, table 1).
 
-    The stem has stride 1, so that 32 × 32 images end at 2 × 2, not 1 × 1.
+    The stem has stride 1, so 32 × 32 images end at 2 × 2 and not at 1 × 1.
     """
     channels = scaled(32, network.width)
     layers = [*_conv(network.input_shape[0], channels, 3, 1, 1)]

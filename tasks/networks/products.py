@@ -1,4 +1,4 @@
-"""Multiply-adds with given tensors, as torch sees the operations of a forward pass."""
+"""Count multiply-adds with given tensors in the operations of a forward pass."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,15 +10,15 @@ _PRODUCTS = frozenset({"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", 
 
 
 class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the multiply-adds that each tensor takes part in, while it is entered.
+    """Count the multiply-adds that each tensor takes part in, within the context.
 
-    `found` has them by name, in the order in which tensors are first met. Parts and transposes
-    of a tensor count as the tensor.
+    `counts` holds them by name, in the order in which the pass first reads the tensors. Parts
+    and transposes of a tensor count as the tensor.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.found: dict[str, int] = {}
+        self.counts: dict[str, int] = {}
         self._names = {_place(tensor): name for name, tensor in tensors.items()}
 
     def __torch_dispatch__(
@@ -26,13 +26,15 @@ class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         result = function(*args, **(kwargs or {}))
         operation = function.name().partition(".")[0]
-        given = [one for arg in args for one in (arg if isinstance(arg, list | tuple) else [arg])]
-        for tensor in given:
+        operands = [
+            operand for arg in args for operand in (arg if isinstance(arg, list | tuple) else [arg])
+        ]
+        for tensor in operands:
             name = self._names.get(_place(tensor)) if isinstance(tensor, Tensor) else None
             if name is not None:
                 count = _multiply_adds(operation, tensor, args, result)
                 if count is not None:
-                    self.found[name] = self.found.get(name, 0) + count
+                    self.counts[name] = self.counts.get(name, 0) + count
         return result
 
 
@@ -41,13 +43,13 @@ def _place(tensor: Tensor) -> int:
 
 
 def _multiply_adds(operation: str, weight: Tensor, args: Any, result: Any) -> int | None:
-    """Of an operation that reads a weight; None where it is no product."""
+    """Return the multiply-adds of an operation that reads a weight; None if it is no product."""
     if operation in _PRODUCTS:
         left, right = args[-2:]
         return int(left.numel()) * (int(right.shape[-1]) if right.dim() > 1 else 1)
     if operation == "aten::convolution":
-        given, transposed = args[0], args[6]
-        positions = given if transposed else result
+        images, transposed = args[0], args[6]
+        positions = images if transposed else result
         return weight.numel() * int(positions.numel() // weight.shape[0])
     if operation == "aten::_trilinear":
         return weight.numel() * int(result.numel() // result.shape[-1])

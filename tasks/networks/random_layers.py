@@ -1,8 +1,8 @@
-"""Seeds of the random numbers that a module draws itself: dropout, stochastic depth, torch.rand.
+"""Seeds for random numbers that a module draws itself: dropout, stochastic depth, torch.rand.
 
-Such code draws from generators of the whole process. They are seeded anew before each of its
-forward passes, by a run's seed and step: a draw does not depend on what was drawn before it,
-on a stop in between or on other runs of the process. Afterwards they are as they were.
+Such code draws from generators that belong to the whole process. They are seeded before each
+forward pass by the seed and step of the run, and restored afterwards. A draw therefore does not
+depend on earlier draws, on an interruption or on other runs of the process.
 """
 
 import hashlib
@@ -14,12 +14,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import numpy as np
 import torch
 
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 _CPU = torch.device("cpu")
 
 _LOCK = threading.RLock()
-"""Held from a seed to the end of the pass that draws: threads share the generators."""
+"""Held from the seeding to the end of the forward pass, since threads share the generators."""
 
 
 def drawing(
@@ -29,9 +29,9 @@ def drawing(
     index: int | str = 0,
     device: torch.device = _CPU,
 ) -> AbstractContextManager[None]:
-    """What a pass of a network for this purpose is made within.
+    """Return a context in which a forward pass of the network draws by this seed and purpose.
 
-    Networks of the first semantics draw nothing: for them it does nothing.
+    It does nothing for networks of semantics version 1, which draw nothing.
     """
     return seeded(seed, purpose, index, device) if network.semantics > 1 else nullcontext()
 
@@ -40,15 +40,15 @@ def drawing(
 def seeded(
     seed: int, purpose: str, index: int | str = 0, device: torch.device = _CPU
 ) -> Iterator[None]:
-    """Let torch, numpy and Python's random draw from their start for this seed and purpose."""
+    """Seed torch, numpy and Python's random by a seed, purpose and index; restore them after."""
     name = f"{seed}/{purpose}/{index}".encode()
     words = int.from_bytes(hashlib.sha256(name).digest()[:8], "little")
     devices = [device] if device.type == "cuda" else []
     with _LOCK, torch.random.fork_rng(devices):
-        before = np.random.get_state(), random.getstate()  # noqa: NPY002 (that of a user's code)
+        before = np.random.get_state(), random.getstate()  # noqa: NPY002 (user code draws from it)
         torch.default_generator.manual_seed(words)
-        for one in devices:
-            torch.cuda.default_generators[_number(one)].manual_seed(words)
+        for gpu in devices:
+            torch.cuda.default_generators[_number(gpu)].manual_seed(words)
         np.random.seed(words % 2**32)  # noqa: NPY002
         random.seed(words)
         try:

@@ -1,15 +1,15 @@
-"""Residual networks: He et al. 2016 for CIFAR, wide ones, and torchvision's with a small stem."""
+"""Residual networks: those for CIFAR, wide ones, and torchvision's, also with a small stem."""
 
 from collections.abc import Callable
 
 from torch import Tensor, nn
 
 from tasks.networks.widths import scaled
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 
 class _Residual(nn.Module):
-    """relu(branch(x) + shortcut(x)), or their sum where the branch begins with norm and relu."""
+    """last(branch(x) + shortcut(x)), where `last` is ReLU or the identity."""
 
     def __init__(self, branch: nn.Module, shortcut: nn.Module, last: nn.Module) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ def _conv3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
 
 
 def _shortcut(inputs: int, outputs: int, stride: int, *, norm: bool) -> nn.Module:
-    """The identity, or a 1 × 1 convolution (option B) where the shape changes."""
+    """Build the identity, or a 1 × 1 convolution (option B) if the shape changes."""
     if stride == 1 and inputs == outputs:
         return nn.Identity()
     conv = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
@@ -61,10 +61,11 @@ def _stages(
 
 
 def resnet_cifar(depth: int) -> Callable[[Network], nn.Module]:
-    """ResNet-20 to 110: 6n + 2 layers of 16, 32 and 64 channels (He et al. 2016, section 4.2).
+    """Return a builder of ResNet-20 to 110 for CIFAR (He et al. 2016, section 4.2).
 
-    Shortcuts that change the shape are 1 × 1 convolutions, as in OpenLTH and the code of
-    Missing the Mark (the paper's option A has no weights): 270,896 weights at depth 20.
+    It has 6n + 2 layers of 16, 32 and 64 channels. Shortcuts that change the shape are 1 × 1
+    convolutions, as in OpenLTH and the code of Missing the Mark (the paper's option A has no
+    weights). Depth 20 has 270,896 weights.
     """
 
     def build(network: Network) -> nn.Module:
@@ -81,9 +82,10 @@ def resnet_cifar(depth: int) -> Callable[[Network], nn.Module]:
 
 
 def wide_resnet(depth: int, factor: int) -> Callable[[Network], nn.Module]:
-    """WRN-depth-factor: 6n + 4 layers, norm before convolution (Zagoruyko and Komodakis 2016).
+    """Return a builder of WRN-depth-factor (Zagoruyko and Komodakis 2016).
 
-    36.5M parameters at 28-10 (their table 5).
+    It has 6n + 4 layers, with norm before convolution. WRN-28-10 has 36.5M parameters (their
+    table 5).
     """
 
     def build(network: Network) -> nn.Module:
@@ -97,11 +99,11 @@ def wide_resnet(depth: int, factor: int) -> Callable[[Network], nn.Module]:
 
 
 def resnet_imagenet(name: str, *, small_stem: bool = False) -> Callable[[Network], nn.Module]:
-    """ResNet-18, 34 or 50 from torchvision (He et al. 2016, table 1).
+    """Return a builder of torchvision's ResNet-18, 34 or 50 (He et al. 2016, table 1).
 
-    With a small stem, a 3 × 3 convolution of stride 1 and no pooling stand in for the
-    7 × 7 of stride 2 and the pooling: the "modified" form for CIFAR and Tiny ImageNet
-    (Tanaka et al. 2020; 11,164,352 weights of ResNet-18 on CIFAR-10).
+    A small stem is a 3 × 3 convolution of stride 1 without pooling, in place of the 7 × 7 of
+    stride 2 with pooling. It is the "modified" form for CIFAR and Tiny ImageNet (Tanaka et al.
+    2020). ResNet-18 then has 11,164,352 weights on CIFAR-10.
     """
 
     def build(network: Network) -> nn.Module:

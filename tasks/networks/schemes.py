@@ -1,6 +1,6 @@
-"""How a tensor is drawn at step 0, by the schemes that an `Init` names.
+"""Initialization schemes: draw a tensor at step 0 by the scheme that an `Init` names.
 
-Each tensor has a stream of its own, so that a draw does not depend on the other tensors.
+Each tensor has its own random stream, so a draw does not depend on the other tensors.
 """
 
 from math import sqrt
@@ -10,20 +10,26 @@ from torch import Tensor
 from torch.special import ndtr, ndtri
 
 from tasks import random_streams
-from tasks.values.records import Init
+from tasks.values.training import Init
 
 _SPREAD = 0.87962566103423978
-"""Standard deviation of N(0, 1) cut off at two of its own."""
+"""Standard deviation of N(0, 1) truncated at ±2."""
 
 
 def weight(name: str, shape: torch.Size, init: Init, fans: tuple[int, int] | None = None) -> Tensor:
     """Draw the weight of a convolution (outputs, inputs, ...) or linear layer (outputs, inputs).
 
-    `fans` are its fan-in and fan-out where its dimensions have another order.
+    `fans` are fan-in and fan-out, given if the dimensions have another order.
 
-    He et al. 2015 and Glorot and Bengio 2010 are normal. `lecun_truncated_normal` has the
-    variance 1 / fan-in, cut off at two standard deviations (TensorFlow's variance scaling).
-    Linear layers go by `init.linear` where it names a scheme.
+    The schemes of He et al. 2015 and of Glorot and Bengio 2010 draw from a normal distribution.
+    `lecun_truncated_normal` has the variance 1 / fan-in and is truncated at two standard
+    deviations (TensorFlow's variance scaling). Linear layers use `init.linear` if it names a
+    scheme.
+
+    Raises
+    ------
+    ValueError
+        When the scheme is "own": then the network's code draws its weights itself.
     """
     receptive = shape[2:].numel()
     fan_in, fan_out = fans or (shape[1] * receptive, shape[0] * receptive)
@@ -45,17 +51,17 @@ def weight(name: str, shape: torch.Size, init: Init, fans: tuple[int, int] | Non
         case "pytorch":
             return _uniform(name, shape, 1 / sqrt(fan_in), init)
         case "own":
-            raise ValueError("what a network's own code draws has no scheme")
+            raise ValueError("weights that a network's own code draws have no scheme")
 
 
 def scale(name: str, shape: torch.Size, init: Init) -> Tensor:
-    """Draw a batch norm's scale, U(0, 1)."""
+    """Draw the scale of a batch norm from U(0, 1)."""
     draws = random_streams.uniform(shape.numel(), init.seed, "batch norm", name)
     return torch.from_numpy(draws).float().reshape(shape)
 
 
 def bias(name: str, shape: torch.Size, fan_in: int, init: Init) -> Tensor:
-    """Draw the bias of a layer whose outputs look at `fan_in` inputs: 0 but in PyTorch's scheme."""
+    """Draw the bias of a layer with `fan_in` inputs: 0, except in PyTorch's scheme."""
     scheme = init.weights if init.linear == "as_weights" else init.linear
     if scheme != "pytorch":
         return torch.zeros(shape)
@@ -68,7 +74,10 @@ def _normal(name: str, shape: torch.Size, std: float, init: Init) -> Tensor:
 
 
 def _uniform(name: str, shape: torch.Size, bound: float, init: Init) -> Tensor:
-    """U(-bound, bound); PyTorch's kaiming_uniform_ with a = √5 has the bound 1/√fan-in."""
+    """Draw from U(-bound, bound).
+
+    PyTorch's kaiming_uniform_ with a = √5 has the bound 1/√fan-in.
+    """
     draws = random_streams.uniform(shape.numel(), init.seed, "weights", name)
     return torch.from_numpy(bound * (2 * draws - 1)).float().reshape(shape)
 

@@ -1,4 +1,4 @@
-"""The tensors of a module: which can be pruned, which are one under several names."""
+"""The tensors of a module: which are prunable, and which have several names."""
 
 from collections.abc import Callable
 from difflib import SequenceMatcher
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 USUAL = "default"
-"""Among patterns, stands for all tensors that are prunable without them."""
+"""The pattern that stands for all tensors that are prunable without patterns."""
 
 _ATTENTION = frozenset({"in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"})
 
@@ -17,15 +17,15 @@ _KINDS: tuple[tuple[type | tuple[type, ...], Callable[[str], bool]], ...] = (
     ((nn.RNNBase, nn.RNNCellBase), lambda name: name.startswith("weight_")),
     (nn.MultiheadAttention, _ATTENTION.__contains__),
 )
-"""Layers whose weights are prunable, and which of their parameters those are."""
+"""Layers with prunable weights, each with a test for the names of those weights."""
 
 
 class PatternError(ValueError):
-    """Patterns do not fit the network that they are said of."""
+    """The `prunable` patterns do not fit the network."""
 
 
 def shared(module: nn.Module) -> dict[str, str]:
-    """Further names of tensors that a module has under several, each with the first."""
+    """Map the further names of tensors that have several names to their first name."""
     first: dict[int, str] = {}
     for name, tensor in _named(module):
         first.setdefault(id(tensor), name)
@@ -33,36 +33,36 @@ def shared(module: nn.Module) -> dict[str, str]:
 
 
 def usual(module: nn.Module) -> list[str]:
-    """Names of the prunable tensors in sorted order, each once.
+    """Return the names of the tensors prunable by default, sorted, each once.
 
-    Trainable weights with two or more dimensions of convolutions (transposed too), linear,
-    bilinear, recurrent and attention layers.
+    These are the trainable weights with two or more dimensions of convolutions (transposed ones
+    included), linear, bilinear, recurrent and attention layers.
     """
     others = shared(module)
-    found: set[str] = set()
+    names: set[str] = set()
     for path, child in module.named_modules():
         for leaf, parameter in child.named_parameters(recurse=False):
             if parameter.ndim > 1 and parameter.requires_grad and _is_weight(child, leaf):
                 name = f"{path}.{leaf}" if path else leaf
-                found.add(others.get(name, name))
-    return sorted(found)
+                names.add(others.get(name, name))
+    return sorted(names)
 
 
 def chosen(module: nn.Module, patterns: tuple[str, ...], default: list[str]) -> list[str]:
-    """Names of the tensors that patterns make prunable, in sorted order.
+    """Return the names of the tensors that patterns make prunable, sorted.
 
-    A pattern adds the parameters of two or more dimensions whose names match it, as a shell
-    does (`*`, `?`); with `-` before it takes them out. `default` adds what is prunable
-    without patterns, and is understood where all of them take out.
+    A pattern adds the parameters of two or more dimensions whose names match it (`*` and `?` as
+    in a shell). A pattern that begins with `-` removes them. The pattern "default" stands for
+    the names in `default`. If all patterns remove, they remove from `default`.
 
     Raises
     ------
     PatternError
-        When a pattern matches none of them, or nothing is left.
+        When a pattern matches no parameter, or no name is left.
     """
     known = sorted(n for n, p in module.named_parameters() if p.ndim > 1)
     others = shared(module)
-    found = set(default) if all(p.startswith("-") for p in patterns) else set[str]()
+    selected = set(default) if all(p.startswith("-") for p in patterns) else set[str]()
     for pattern in patterns:
         bare = pattern.removeprefix("-")
         names = {*known, *(other for other, first in others.items() if first in known)}
@@ -73,17 +73,17 @@ def chosen(module: nn.Module, patterns: tuple[str, ...], default: list[str]) -> 
                 f"prunable: {pattern!r} matches no weight of two or more dimensions; "
                 f"{_nearest(bare, known)}"
             )
-        found = found - matched if pattern.startswith("-") else found | matched
-    if not found:
+        selected = selected - matched if pattern.startswith("-") else selected | matched
+    if not selected:
         raise PatternError(f"prunable: {', '.join(patterns)} leaves nothing to prune")
-    return sorted(found)
+    return sorted(selected)
 
 
 def fans(module: nn.Module, name: str) -> tuple[int, int] | None:
-    """Inputs and outputs of a weight, as He et al. 2015 count them; None where neither is known."""
+    """Return fan-in and fan-out of a weight (He et al. 2015), or None if they are not defined."""
     path, _, leaf = name.rpartition(".")
     owner = module.get_submodule(path)
-    tensor = owner._parameters.get(leaf)  # noqa: SLF001 (a buffer is none of them)
+    tensor = owner._parameters.get(leaf)  # noqa: SLF001 (buffers excluded)
     if tensor is None or tensor.ndim < 2 or not _is_weight(owner, leaf):
         return None
     if isinstance(owner, nn.Bilinear):
@@ -94,31 +94,31 @@ def fans(module: nn.Module, name: str) -> tuple[int, int] | None:
 
 
 def inputs_first(module: nn.Module, name: str) -> bool:
-    """Whether the first dimension of a weight is that of its inputs, as of a transposed one."""
+    """Return whether the first dimension of a weight counts inputs (transposed convolutions)."""
     return isinstance(module.get_submodule(name.rpartition(".")[0]), _ConvTransposeNd)
 
 
 def is_convolution(module: nn.Module, name: str) -> bool:
-    """Whether a weight is a convolution's."""
+    """Return whether a weight belongs to a convolution."""
     return isinstance(module.get_submodule(name.rpartition(".")[0]), _ConvNd)
 
 
 def replace(module: nn.Module, change: Callable[[str, Tensor], Tensor]) -> None:
-    """Put another tensor in the place of each parameter and buffer; what was one stays one."""
-    made: dict[int, Tensor] = {}
+    """Replace each parameter and buffer by `change(name, tensor)`; shared tensors stay shared."""
+    replaced: dict[int, Tensor] = {}
     for name, tensor in list(_named(module)):
-        if id(tensor) not in made:
+        if id(tensor) not in replaced:
             new = change(name, tensor)
             if isinstance(tensor, nn.Parameter):
                 new = nn.Parameter(new, requires_grad=tensor.requires_grad)
-            made[id(tensor)] = new
+            replaced[id(tensor)] = new
         path, _, leaf = name.rpartition(".")
-        # By attribute, not in its dictionaries: recurrent layers keep a list of their weights.
-        setattr(module.get_submodule(path), leaf, made[id(tensor)])
+        # By attribute, not in its dictionaries: recurrent layers also list their weights.
+        setattr(module.get_submodule(path), leaf, replaced[id(tensor)])
 
 
 def _named(module: nn.Module) -> list[tuple[str, Tensor]]:
-    """All parameters and buffers by all of their names."""
+    """List all parameters and buffers under all of their names."""
     return [
         *module.named_parameters(remove_duplicate=False),
         *module.named_buffers(remove_duplicate=False),
@@ -130,7 +130,7 @@ def _is_weight(child: nn.Module, leaf: str) -> bool:
 
 
 def _nearest(pattern: str, names: list[str], most: int = 5) -> str:
-    """The names that are most like a pattern, in whole or in a part; the first where none is."""
+    """Return a clause with the names most similar to a pattern, or else with the first names."""
     letters = pattern.translate(str.maketrans("", "", "*?[]!"))
 
     def likeness(name: str) -> float:
@@ -140,6 +140,6 @@ def _nearest(pattern: str, names: list[str], most: int = 5) -> str:
     alike = {name: likeness(name) for name in names}
     near = sorted((n for n in names if alike[n] > 0.6), key=lambda n: -alike[n])[:most]
     if near:
-        return f"near it are {', '.join(near)}"
+        return f"similar names are {', '.join(near)}"
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"there are {', '.join(names[:most])}{more}"
+    return f"the names are {', '.join(names[:most])}{more}"

@@ -5,18 +5,19 @@ from collections.abc import Callable, Iterator
 from torch import nn
 
 from tasks.networks.widths import scaled
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 _CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 _CHANNELS = (64, 128, 256, 512, 512)
 
 
 def vgg_bn(depth: int) -> Callable[[Network], nn.Module]:
-    """3 × 3 convolutions in five stages of 64 to 512 channels (Simonyan and Zisserman 2015).
+    """Return a builder of VGG with one linear layer (Simonyan and Zisserman 2015).
 
-    Stages are separated by 2 × 2 max pooling while there is more than one pixel, and the
-    last is averaged over its pixels, as in OpenLTH (Synaptic-Flow takes their maximum).
-    14,715,584 weights at depth 16 on CIFAR-10.
+    It has 3 × 3 convolutions in five stages of 64 to 512 channels. A 2 × 2 max pooling stands
+    between two stages while there is more than one pixel. The last stage is averaged over its
+    pixels, as in OpenLTH (Synaptic-Flow takes their maximum). Depth 16 has 14,715,584 weights
+    on CIFAR-10.
     """
 
     def build(network: Network) -> nn.Module:
@@ -36,10 +37,15 @@ def vgg_bn(depth: int) -> Callable[[Network], nn.Module]:
 
 
 def vgg_bn_three_linear(depth: int) -> Callable[[Network], nn.Module]:
-    """The same convolutions, each stage pooled, then three linear layers with dropout.
+    """Return a builder of VGG with pooling after each stage, three linear layers and dropout.
 
-    Synaptic-Flow's VGG for Tiny ImageNet (Models/tinyimagenet_vgg.py): the hidden layers have
-    half as many units as the last stage has values. 18,060,992 weights at depth 16.
+    It is Synaptic-Flow's VGG for Tiny ImageNet (Models/tinyimagenet_vgg.py): the hidden layers
+    have half as many units as the last stage has values. Depth 16 has 18,060,992 weights.
+
+    Raises
+    ------
+    ValueError
+        When the builder is called for images below 32 × 32.
     """
 
     def build(network: Network) -> nn.Module:
@@ -69,7 +75,7 @@ def _linear(inputs: int, outputs: int) -> nn.Linear:
 
 
 def _stages(depth: int, network: Network) -> Iterator[list[nn.Module]]:
-    """Give the five stages of 3 × 3 convolutions, each with batch norm and ReLU."""
+    """Yield the five stages of 3 × 3 convolutions, each with batch norm and ReLU."""
     channels = network.input_shape[0]
     for repeats, outputs in zip(_CONVOLUTIONS[depth], _CHANNELS, strict=True):
         layers = list[nn.Module]()

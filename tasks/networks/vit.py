@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from tasks.networks.widths import scaled
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 
 class _Attention(nn.Module):
-    """Self-attention in plain operations, since scores need its second derivatives."""
+    """Self-attention in plain operations: scores need its second derivatives."""
 
     def __init__(self, size: int, heads: int) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class _Mlp(nn.Module):
 
 
 class _Tokens(nn.Module):
-    """Patches as tokens, with a learned position each."""
+    """Patches as tokens, each with a learned position."""
 
     def __init__(self, channels: int, size: int, patch: int, tokens: int) -> None:
         super().__init__()
@@ -59,9 +59,9 @@ class _Mean(nn.Module):
 
 
 def vit_small(network: Network) -> nn.Module:
-    """Six blocks of 192 units and three heads on an 8 × 8 grid of patches (ViT-Ti's width).
+    """Build six blocks of 192 units and three heads on 8 × 8 patches (the width of ViT-Ti).
 
-    Dosovitskiy et al. 2021, with the tokens' mean in place of a class token (Beyer et al.
+    Dosovitskiy et al. 2021, with the mean of the tokens in place of a class token (Beyer et al.
     2022, "Better plain ViT baselines").
     """
     channels, height, width = network.input_shape

@@ -2,5 +2,5 @@
 
 
 def scaled(channels: int, width: float) -> int:
-    """Channels of a layer in a network `width` times as wide; at least one."""
+    """Return the channels of a layer in a network `width` times as wide, at least one."""
     return max(1, round(channels * width))

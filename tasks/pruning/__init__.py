@@ -1,1 +1,1 @@
-"""Scores, masks and sparsity patterns."""
+"""Scores of weights, and masks made from them: methods and sparsity patterns."""

@@ -1,7 +1,7 @@
-"""Gem-Miner: a mask learnt on data while the weights stay at their initial values.
+"""Gem-Miner: learn a mask on data while the weights keep their initial values.
 
 Sreenivasan et al. 2022, "Rare Gems: Finding Lottery Tickets at Initialization", algorithm 1,
-with the choices of their released code.
+with the choices of the authors' released code.
 """
 
 from dataclasses import dataclass
@@ -18,12 +18,13 @@ from tasks.masks import Kept, select
 from tasks.networks.build import Weights, build, call, prunable
 from tasks.networks.random_layers import drawing
 from tasks.training.precision import arithmetic
-from tasks.values.records import GemMiner, Network, Recipe
+from tasks.values.scores import GemMiner
+from tasks.values.training import Network, Recipe
 
 
 @dataclass(frozen=True)
 class Mined:
-    """The mask, and after each freezing the step, weights left and the training loss."""
+    """A learned mask, and its history: step, kept weights and training loss of each freezing."""
 
     kept: Kept
     history: tuple[tuple[int, int, float], ...]
@@ -33,18 +34,18 @@ class Mined:
 def mine(
     network: Network, weights: Weights, data: Data, density: float, settings: GemMiner
 ) -> Mined:
-    """Learn which weights to keep; exactly round(density × size) are.
+    """Learn a mask that keeps exactly round(density × size) weights.
 
-    Each prunable weight has a score p in [0, 1], drawn uniformly. The network computes with
-    θ ⊙ 1[p > 0.5] ⊙ flag, whose gradient passes straight to p; the loss has λ‖p‖² beside it.
-    Every `period` steps the lowest scores among the flagged are frozen out, the same share
-    each time; what is flagged at the end is the mask (in the released code, too, weights
-    that the penalty rounded off but did not freeze come back).
+    Each prunable weight has a score p in [0, 1], at first drawn uniformly. The network computes
+    with θ ⊙ 1[p > 0.5] ⊙ flag, whose gradient passes to p unchanged. λ‖p‖² is added to the
+    loss. Every `period` steps the lowest flagged scores are frozen: their flags become 0, the
+    same share each time. The flags at the end are the mask. As in the released code, this
+    includes weights with p ≤ 0.5 that were never frozen.
 
     Raises
     ------
     ValueError
-        When the scores are not finite any more: the search diverged.
+        When a score is not finite: the search diverged.
     """
     module, names = build(network), prunable(build(network))
     frozen = {n: t.detach().clone() for n, t in weights.items()}
@@ -91,7 +92,7 @@ def mine(
 
 
 def _rounded(score: Tensor) -> Tensor:
-    """1 where the score is above a half, with the gradient of the score itself (Bengio 2013)."""
+    """Return 1 if the score is above 0.5, else 0; the gradient is the score's (Bengio 2013)."""
     return score + ((score > 0.5).to(score) - score).detach()
 
 

@@ -1,4 +1,4 @@
-"""N:M sparsity: in every block of m weights the n best are kept (Mishra et al. 2021)."""
+"""N:M sparsity: keep the n best of each block of m weights (Mishra et al. 2021)."""
 
 import torch
 from torch import Tensor
@@ -7,12 +7,12 @@ from tasks.masks import Kept, Scores
 
 
 def n_of_m(scores: Scores, n: int, m: int) -> tuple[Kept, tuple[str, ...]]:
-    """Keep the n largest scores of each m along the inputs, ties to the lower index.
+    """Keep the n largest scores of each block of m along the inputs, ties to the lower index.
 
-    Blocks run over input features of a linear layer, and over input channels of a
-    convolution at each position of its kernel: the dimension that sparse tensor cores
-    reduce. A tensor whose inputs do not divide by m stays dense and is named in the second
-    value, such as a first convolution on three channels.
+    Blocks run over the input features of a linear layer, and over the input channels of a
+    convolution at each position of its kernel. This is the dimension that sparse tensor cores
+    reduce. A tensor whose number of inputs is no multiple of m stays dense, such as a first
+    convolution on three channels. The second value names these tensors.
     """
     whole = tuple(name for name in sorted(scores) if scores[name].shape[1] % m)
     kept = {

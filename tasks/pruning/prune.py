@@ -17,27 +17,21 @@ from tasks.networks.random_layers import drawing
 from tasks.pruning import scores as scoring
 from tasks.training.precision import arithmetic
 from tasks.values import user_code
-from tasks.values.records import (
+from tasks.values.scores import (
     Ablation,
     GemMiner,
-    Grasp,
     Inverted,
     LayerRate,
-    Magnitude,
-    Network,
     NofM,
-    Obd,
     OnExamples,
     Own,
     Pattern,
     Random,
     Score,
     Shuffled,
-    Snip,
-    Synflow,
     Units,
-    is_one_shot,
 )
+from tasks.values.training import Network
 
 Scope = Literal["global", "layerwise"]
 
@@ -55,7 +49,7 @@ def one_shot_scores(
     `weights` may be None for random scores and `data` for those that look at no examples.
     In float32 whatever the runs that are pruned were trained in.
     """
-    if not is_one_shot(score):
+    if not score.is_one_shot:
         return None
     return _scorer(network, score, weights or {}, data)(within)
 
@@ -94,7 +88,7 @@ def prune(
         found = _units(network, weights or {}, density, scope, pattern, inverted)
     elif isinstance(score, GemMiner):
         found = _mined(network, score, weights or {}, density, data)
-    elif not is_one_shot(score):
+    elif not score.is_one_shot:
         scorer = _scorer(network, score, weights or {}, data)
         found = _iterative(scorer, score, density, scope, within, fixed, inverted)
     else:
@@ -163,24 +157,12 @@ def _scores(
     kept: Kept | None,
     batches: list[Batch],
 ) -> Scores:
-    match score:
-        case Random():
-            return scoring.random(score, module)
-        case Magnitude():
-            return scoring.magnitude(module, weights)
-        case Snip():
-            return scoring.snip(score, module, weights, kept, batches)
-        case Grasp():
-            return scoring.grasp(score, module, weights, kept, batches)
-        case Obd():
-            return scoring.obd(score, module, weights, kept, batches)
-        case Synflow():
-            shape = network.input_shape
-            return scoring.synflow(module, weights, kept, shape, score.precision)
-        case Own():
-            return _own_scores(network, score, module, weights, kept, batches)
-        case GemMiner():
-            raise ValueError("gem_miner learns its mask; it has no scores of its own")
+    if isinstance(score, Own):
+        return _own_scores(network, score, module, weights, kept, batches)
+    if type(score) not in scoring.FUNCTIONS:
+        raise ValueError(f"{score.kind} learns its mask; it has no scores of its own")
+    subject = scoring.Subject(network, module, weights, kept, batches)
+    return scoring.FUNCTIONS[type(score)](score, subject)
 
 
 def _own_scores(
@@ -224,10 +206,6 @@ def _batches(score: OnExamples, data: Data | None) -> list[Batch]:
     return scoring_batches(data, score.examples)
 
 
-def _iterations(score: Score) -> int:
-    return score.iterations if isinstance(score, Snip | Grasp | Synflow) else 1
-
-
 def _iterative(
     scorer: Scorer,
     score: Score,
@@ -239,8 +217,8 @@ def _iterative(
 ) -> Selection:
     """Prune a little, score anew: density falls in steps, exponentially unless linear."""
     kept, found = within, None
-    start, iterations = 1.0 if within is None else _density(within), _iterations(score)
-    linear = isinstance(score, Synflow) and score.schedule == "linear"
+    start, iterations = 1.0 if within is None else _density(within), score.rounds
+    linear = getattr(score, "schedule", "exponential") == "linear"
     for iteration in paced(range(1, iterations + 1)):
         done = iteration / iterations
         target = start * (density / start) ** done

@@ -1,9 +1,12 @@
-"""Scores of every prunable weight; larger is kept. Each beside its paper's equation.
+"""Score every prunable weight: a function for each score, beside its paper's equation.
 
-They are functions of tensors; schedules and densities are those of tasks.pruning.prune.
+The largest scores are kept. Functions take and give tensors; tasks.pruning.prune turns scores
+into masks, and scores anew while the density falls.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +20,22 @@ from tasks.heartbeat import paced
 from tasks.masks import Kept, Scores
 from tasks.networks.build import Weights, call, prunable
 from tasks.pruning.second_derivatives import DifferentiableTwice
-from tasks.values.records import Grasp, Obd, Random, Snip
+from tasks.values.scores import Grasp, Magnitude, Obd, Random, Score, Snip, Synflow
+from tasks.values.training import Network
 
 EXAMPLES_AT_ONCE = 16
-"""Of single examples' gradients that are held together."""
+"""How many examples' own gradients are held in memory together."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is scored: a network with its weights, those `kept` so far, and scoring batches."""
+
+    network: Network
+    module: nn.Module
+    weights: Weights
+    kept: Kept | None
+    batches: list[Batch]
 
 
 def random(score: Random, module: nn.Module) -> Scores:
@@ -157,6 +172,19 @@ def synflow(
         name: live[name].detach().mul_(gradient).abs_()
         for name, gradient in zip(names, gradients, strict=True)
     }
+
+
+FUNCTIONS: dict[type[Score], Callable[[Any, Subject], Scores]] = {
+    Random: lambda score, s: random(score, s.module),
+    Magnitude: lambda _, s: magnitude(s.module, s.weights),
+    Snip: lambda score, s: snip(score, s.module, s.weights, s.kept, s.batches),
+    Grasp: lambda score, s: grasp(score, s.module, s.weights, s.kept, s.batches),
+    Obd: lambda score, s: obd(score, s.module, s.weights, s.kept, s.batches),
+    Synflow: lambda score, s: synflow(
+        s.module, s.weights, s.kept, s.network.input_shape, score.precision
+    ),
+}
+"""The function of each score by its record."""
 
 
 def _directions(score: Obd, logits: Tensor, labels: Tensor) -> Iterable[Tensor]:

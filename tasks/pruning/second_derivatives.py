@@ -1,7 +1,7 @@
-"""Operations whose second derivative torch lacks, as others that have one.
+"""Replace operations without a second derivative in torch by equivalent ones that have it.
 
-Hardsigmoid is in MobileNetV3 and in many networks with squeeze and excitation, distances in
-radial basis functions. What is in none of them is refused by torch's own words.
+Hardsigmoid occurs in MobileNetV3 and in many networks with squeeze and excitation, distances
+(cdist) in radial basis functions. For any other such operation torch raises its own error.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class DifferentiableTwice(TorchFunctionMode):
-    """While it lasts, these operations are made of others: the same values and gradients."""
+    """Context in which these operations are composed of others: same values and gradients."""
 
     def __torch_function__(
         self,
@@ -24,7 +24,7 @@ class DifferentiableTwice(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Compute an operation as it is, or as others."""
+        """Compute an operation itself, or its replacement."""
         del types
         return _OTHERS.get(func, func)(*args, **(kwargs or {}))
 
@@ -39,7 +39,7 @@ def _cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> 
         return torch.cdist(x1, x2, p)
     del compute_mode
     powers = (x1.unsqueeze(-2) - x2.unsqueeze(-3)).abs().pow(p).sum(-1)
-    apart = powers > 0  # the root of 0 has no derivative; torch takes 0
+    apart = powers > 0  # the root has no derivative at 0; torch's cdist uses 0
     return torch.where(apart, torch.where(apart, powers, 1.0).pow(1 / p), 0.0)
 
 

@@ -1,7 +1,7 @@
-"""Whole neurons and channels: which to prune, and the network really made smaller.
+"""Prune whole units (neurons and channels), and build the smaller network.
 
-What must go together (a filter, its bias and norm, the inputs of its readers, whatever a
-residual sum couples) is worked out by torch-pruning's dependency graph.
+torch-pruning's dependency graph finds the parts that must be removed together: a filter, its
+bias and norm, the inputs of the layers that read it, and the units that a residual sum couples.
 """
 
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tasks.masks import Kept
 from tasks.measures import layers
 from tasks.networks.build import Weights, loaded, prunable
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 
 def unit_mask(
@@ -22,12 +22,12 @@ def unit_mask(
     norm: Literal["l1", "l2"] = "l1",
     scope: Literal["global", "layerwise"] = "global",
 ) -> Kept:
-    """The weights that stay when the weakest units go (Li et al. 2017, section 3.1).
+    """Return the mask of the weights of the strongest units (Li et al. 2017, section 3.1).
 
-    A unit's strength is the norm of its incoming weights, summed over the layers that a
-    residual sum couples; globally it is divided by the root of their number, so that layers
-    compare. `density` is the share of units kept, in each group or overall, at least one
-    in each. The logits are never pruned.
+    The strength of a unit is the norm of its incoming weights, summed over the layers that a
+    residual sum couples. With the global scope it is divided by the root of their number, to
+    make layers comparable. `density` is the share of units kept, in each group or overall; each
+    group keeps at least one. The logits are never pruned.
     """
     graph = _Graph(network, weights)
     strengths = [_strength(group, norm, scale=scope == "global") for group in graph.groups]
@@ -42,10 +42,10 @@ def unit_mask(
 
 
 def shrink(network: Network, weights: Weights, kept: Kept) -> tuple[nn.Module, Weights]:
-    """The network without the units that keep no incoming weight, on the CPU.
+    """Return the network without the units that keep no incoming weight, on the CPU.
 
-    Its outputs in evaluation are those of the masked network whose removed units also have
-    no bias, scale or shift.
+    In evaluation it gives the outputs of the masked network with the bias, scale and shift of
+    the removed units set to 0.
     """
     graph = _Graph(network, weights)
     with torch.no_grad():
@@ -63,7 +63,7 @@ def shrink(network: Network, weights: Weights, kept: Kept) -> tuple[nn.Module, W
 
 
 class _Graph:
-    """A network with weights, and its groups of units that go together."""
+    """A network with weights, and its groups of units that must be removed together."""
 
     def __init__(self, network: Network, weights: Weights) -> None:
         import torch_pruning
@@ -82,11 +82,11 @@ class _Graph:
         )
 
     def outputs(self, group: Any) -> list[tuple[Any, str]]:
-        """Items of a group that are output units of a prunable tensor, with its name."""
+        """List the items of a group that are output units of a prunable tensor, with its name."""
         return [(item, name) for item, name in self._prunable(group) if self._is_output(item)]
 
     def cut(self, kept: Kept, group: Any, units: list[int]) -> None:
-        """Mask a group's units: their filters, and what reads them."""
+        """Mask units of a group: their filters, and the inputs of the layers that read them."""
         if not units:
             return
         for item, name in self._prunable(self._part(group, units)):
@@ -96,7 +96,7 @@ class _Graph:
                 kept[name][:, item.idxs] = False
 
     def remove(self, group: Any, units: list[int]) -> None:
-        """Take a group's units out of the network."""
+        """Remove units of a group from the network."""
         self._part(group, units).prune()
 
     def _part(self, group: Any, units: list[int]) -> Any:
@@ -119,7 +119,7 @@ def _units(group: Any) -> int:
 
 
 def _strength(group: Any, norm: Literal["l1", "l2"], *, scale: bool) -> Tensor:
-    """Strength of each unit of a group, by its place in the group's root."""
+    """Return the strength of each unit of a group, in the order of the group's first layer."""
     total, numbers = torch.zeros(_units(group), dtype=torch.float64), 0
     for item in group:
         layer = item.dep.target.module
@@ -143,17 +143,15 @@ def _layerwise(strengths: list[Tensor], density: float) -> list[Tensor]:
 
 
 def _global(strengths: list[Tensor], density: float) -> list[Tensor]:
-    """The strongest of all, and of each group at least its best."""
+    """Select the strongest units of all groups, and at least the best of each group."""
     first = [_best(s, 1) for s in strengths]
-    everyone = torch.cat(
-        [s.masked_fill(f, torch.inf) for s, f in zip(strengths, first, strict=True)]
-    )
-    keep = max(len(strengths), round(density * len(everyone)))
-    return list(torch.split(_best(everyone, keep), [len(s) for s in strengths]))
+    units = torch.cat([s.masked_fill(f, torch.inf) for s, f in zip(strengths, first, strict=True)])
+    keep = max(len(strengths), round(density * len(units)))
+    return list(torch.split(_best(units, keep), [len(s) for s in strengths]))
 
 
 def _best(strengths: Tensor, keep: int) -> Tensor:
-    """Bool of the `keep` strongest, ties to the lower index."""
+    """Return a bool tensor of the `keep` strongest units, ties to the lower index."""
     order = torch.sort(strengths, descending=True, stable=True).indices
     chosen = torch.zeros(len(strengths), dtype=torch.bool)
     chosen[order[:keep]] = True

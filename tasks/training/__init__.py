@@ -1,1 +1,1 @@
-"""The training loop and what acts inside it."""
+"""The training loop, optimizers, precision, evaluation, and training on several devices."""

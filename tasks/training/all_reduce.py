@@ -1,6 +1,7 @@
-"""Sums over all members of a gang: of gradients, and of what batch norm looks at.
+"""Sums over all processes of a group: of gradients, and of batch norm's moments.
 
-So a run that is divided is the run, but for the order of those sums.
+A run that is divided among processes therefore equals the undivided run, up to the order of
+these additions.
 """
 
 from collections.abc import Sequence
@@ -15,18 +16,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class MemberLost(RuntimeError):
-    """What all members add up came to nothing: one of them is gone."""
+    """A sum over all processes failed, because one of them is gone."""
 
 
 @dataclass(frozen=True)
-class Gang:
-    """The place of this process among `size` that train one run (tasks.training.train.Group)."""
+class ProcessGroup:
+    """The place of this process among `size` that train one run (tasks.training.group.Group)."""
 
     rank: int
     size: int
 
     def sum(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its sum over all members; they have one dtype."""
+        """Replace each tensor by its sum over all processes; the tensors have one dtype."""
         flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
         _add_up(flat)
         parts = torch.split(flat, [tensor.numel() for tensor in tensors])
@@ -34,7 +35,7 @@ class Gang:
             tensor.detach().copy_(part.view_as(tensor))
 
     def prepare(self, module: nn.Module) -> None:
-        """Let batch norm see the whole batch."""
+        """Make batch norm compute its moments over the whole batch."""
         for child in module.modules():
             if isinstance(child, _BatchNorm):
                 child.forward = partial(_normalised, child)  # type: ignore[method-assign]
@@ -44,11 +45,11 @@ def _add_up(tensor: Tensor) -> None:
     try:
         dist.all_reduce(tensor)
     except RuntimeError as error:
-        raise MemberLost(f"a member of the gang is gone: {error}") from error
+        raise MemberLost(f"a member of the process group is gone: {error}") from error
 
 
 class _Summed(torch.autograd.Function):
-    """The sum over all members, forwards of values and backwards of gradients."""
+    """Sum over all processes: of values in the forward pass, of gradients in the backward pass."""
 
     @staticmethod
     def forward(_: Any, value: Tensor) -> Tensor:
@@ -69,7 +70,10 @@ def _summed(value: Tensor) -> Tensor:
 
 
 def _normalised(norm: _BatchNorm, x: Tensor) -> Tensor:
-    """Batch norm (Ioffe and Szegedy 2015) over the whole batch; as PyTorch's in evaluation."""
+    """Apply batch norm (Ioffe and Szegedy 2015) over the whole batch.
+
+    In evaluation mode it is PyTorch's own.
+    """
     if not norm.training:
         return type(norm).forward(norm, x)
     dims = [0, *range(2, x.dim())]

@@ -1,13 +1,14 @@
-"""One run on several devices, on one machine or more: each batch is divided, the run is the same.
+"""Train one run on several devices, on one machine or more: each batch is divided among them.
 
-A training is a function of its key, not of how many devices did it. So gradients, batch
-norm's moments, losses and evaluations are sums over the whole batch, whoever computed which
-part (all_reduce.py); what is left is the order of those sums, which shows in the last digits
-of a float.
+The result of a training depends on its key, and not on the number of devices. All processes
+together therefore compute sums over the whole batch: of gradients, of batch norm's moments, of
+losses and of evaluations (all_reduce.py). Only the order of these additions differs, which
+shows in the last digits of a float.
 
-Who starts the other processes, and notices when one is gone, is told by `Others`; nothing of
-that is known here. They meet in a store of torch.distributed that the first one keeps, and
-listen on the addresses that they are told, and on no other: nobody is asked there who they are.
+The caller starts the other processes and notices when one of them dies (`Others`). All of
+them connect through a key-value store of torch.distributed, which rank 0 opens. torch.distributed
+does not authenticate its peers, so each process listens on the address it is given and on no
+other.
 """
 
 import os
@@ -27,44 +28,46 @@ from tasks import process
 from tasks.data.batches import load
 from tasks.masks import Kept
 from tasks.networks.build import Weights
-from tasks.training.all_reduce import Gang, MemberLost
+from tasks.training.all_reduce import MemberLost, ProcessGroup
 from tasks.training.train import Checkpoint, Checkpoints, Trained, train
-from tasks.values.records import Dataset, Network, Recipe
+from tasks.values.training import Dataset, Network, Recipe
 
-if TYPE_CHECKING:  # as PyTorch documents them, and where it declares them
+if TYPE_CHECKING:  # where PyTorch declares them; below, where it documents them
     from torch._C._distributed_c10d import Store, TCPStore
 else:
     from torch.distributed import Store, TCPStore
 
 
 CONNECT_SECONDS = 60.0
-"""What a member gets to reach the first one, which listens before any other is started."""
+"""Time limit for a process to reach rank 0, which listens before any other is started."""
 
 _READY, _FAILED = "ready", "failed"
-_LOOK_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 
 
 class Others(Protocol):
-    """The processes that train a run together with this one; somebody else looks after them."""
+    """The other processes of the group that trains a run together with this one (rank 0)."""
 
     @property
     def size(self) -> int:
-        """How many train together, this one included."""
+        """Number of processes in the group, this one included."""
         ...
 
     @property
     def address(self) -> str:
-        """The IP address at which the others reach this process."""
+        """IP address at which the others reach this process."""
         ...
 
     def working(
-        self, part: Callable[..., None], *told: Any
+        self, part: Callable[..., None], *arguments: Any
     ) -> AbstractContextManager[Callable[[], bool]]:
-        """Within it each of the others runs part(rank, address, *told), `address` being its own.
+        """Run `part(rank, address, *arguments)` on each other process within the context.
 
-        It gives what tells whether one of them came to grief. All have ended after it. Where it
-        is left by a RuntimeError while one came to grief, that is raised from it; where nobody
-        else could end a wait for one that is gone, this process is ended.
+        `address` is the IP address of the process that `part` runs on. The context yields a
+        function that returns True once another process has failed. All of them have ended
+        when the context ends. If it is left by a RuntimeError after another process failed,
+        the failure of that process is raised from it. If a process is lost and the others
+        would block for ever, this process exits.
         """
         ...
 
@@ -79,32 +82,32 @@ def train_on(
     kept: Kept | None = None,
     *,
     checkpoints: Checkpoints | None = None,
-    **how: Any,
+    **options: Any,
 ) -> Trained:
-    """`train.train`, divided among this process and others; `device` is each one's own.
+    """Divide `train.train` among this process and others, each on its own `device`.
 
-    `weights`, `kept` and what the checkpoints hold may lie anywhere; what is returned lies on
-    this process's device.
+    `weights`, `kept` and the tensors of checkpoints may lie on any device. The result lies on
+    the device of this process. `options` are further arguments of `train.train`.
 
     Raises
     ------
     MemberLost
-        When another process is gone, and `others` does not say why; besides what they say, and
-        what `train` raises.
+        When another process is gone and `others` does not say why. The failures that `others`
+        reports and the errors of `train` are raised as they are.
     """
     last = checkpoints.last() if checkpoints else None
-    given = network, recipe, dataset, _home(weights), _home(kept) if kept else None
-    load(dataset, device)  # first, so that from here on this process waits or trains
-    store = _listening(others.address, others.size)
-    place = _Place(others.address, store.port, others.size, device)
-    going = _Going(last, checkpoints)
-    with others.working(_member, place, given, last, how) as fallen:
-        return _take_part(0, others.address, store, place, given, going, how, fallen)
+    run = network, recipe, dataset, _on_cpu(weights), _on_cpu(kept) if kept else None
+    load(dataset, device)  # first: from here on this process only waits or trains
+    store = _open_store(others.address, others.size)
+    meeting = _Meeting(others.address, store.port, others.size, device)
+    shared = _SharedCheckpoints(last, checkpoints)
+    with others.working(_member, meeting, run, last, options) as lost:
+        return _take_part(0, others.address, store, meeting, run, shared, options, lost)
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where members meet: the first one's address and port, how many they are, on which device."""
+class _Meeting:
+    """Address and port of rank 0, number of processes, and the device of each."""
 
     host: str
     port: int
@@ -112,117 +115,124 @@ class _Place:
     device: str
 
 
-_Given = tuple[Network, Recipe, Dataset, Weights, Kept | None]
+_RunArguments = tuple[Network, Recipe, Dataset, Weights, Kept | None]
 
 
 def _member(
     rank: int,
     address: str,
-    place: _Place,
-    given: _Given,
+    meeting: _Meeting,
+    run: _RunArguments,
     last: Checkpoint | None,
-    how: dict[str, Any],
+    options: dict[str, Any],
 ) -> None:
-    """What another process does: as the first, but nothing is saved or kept there.
+    """Take part as a rank above 0, which stores neither states nor checkpoints.
 
-    When one is lost the others merely end; whoever looks after them knows which it was.
+    When another process is lost, this one ends without an error: the caller of `train_on`
+    knows which process was lost.
 
     Raises
     ------
     RuntimeError
-        When this one cannot reach the first; besides what it comes to otherwise.
+        When this process cannot reach rank 0. Other errors of training are raised as they are.
     """
     process.prepare()
     try:
-        patience = timedelta(seconds=CONNECT_SECONDS)
-        store = TCPStore(place.host, place.port, place.size, timeout=patience)
+        timeout = timedelta(seconds=CONNECT_SECONDS)
+        store = TCPStore(meeting.host, meeting.port, meeting.size, timeout=timeout)
     except dist.DistError as error:
         raise RuntimeError(
-            f"{socket.gethostname()} cannot reach the first of a gang at {place.host}:"
-            f"{place.port}; let TCP pass between the nodes on all unprivileged ports"
+            f"{socket.gethostname()} cannot reach the first process of its group at "
+            f"{meeting.host}:{meeting.port}; let TCP pass between the nodes on all "
+            "unprivileged ports"
         ) from error
     with suppress(MemberLost, dist.DistNetworkError):
-        going = _Going(last, None)
-        _take_part(rank, address, store, place, given, going, {**how, "save": ()})
+        shared = _SharedCheckpoints(last, None)
+        _take_part(rank, address, store, meeting, run, shared, {**options, "save": ()})
 
 
 def _take_part(
     rank: int,
     address: str,
     store: Store,
-    place: _Place,
-    given: _Given,
+    meeting: _Meeting,
+    run: _RunArguments,
     checkpoints: Checkpoints,
-    how: dict[str, Any],
-    fallen: Callable[[], bool] = lambda: False,
+    options: dict[str, Any],
+    lost: Callable[[], bool] = lambda: False,
 ) -> Trained:
-    network, recipe, dataset, weights, kept = given
-    with _telling(store, rank):
-        data = load(dataset, place.device)
+    network, recipe, dataset, weights, kept = run
+    with _reporting_readiness(store, rank):
+        data = load(dataset, meeting.device)
         name = interface(address)
     os.environ.update(GLOO_SOCKET_IFNAME=name, NCCL_SOCKET_IFNAME=f"={name}")
-    _meet(rank, store, place, fallen)
+    _connect(rank, store, meeting, lost)
     try:
-        group = Gang(rank, place.size)
+        group = ProcessGroup(rank, meeting.size)
         return train(
-            network, recipe, data, weights, kept, checkpoints=checkpoints, group=group, **how
+            network, recipe, data, weights, kept, checkpoints=checkpoints, group=group, **options
         )
     finally:
         dist.destroy_process_group()
 
 
-def _listening(address: str, size: int) -> TCPStore:
-    """A store for members to meet in; one made without a socket would listen on all addresses."""
+def _open_store(address: str, size: int) -> TCPStore:
+    """Open a key-value store on one address.
+
+    TCPStore listens on all addresses unless it is given a socket.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listening = socket.create_server((address, 0), family=family)
-    port = listening.getsockname()[1]
+    listener = socket.create_server((address, 0), family=family)
+    port = listener.getsockname()[1]
     return TCPStore(
         address,
         port,
         size,
         is_master=True,
         wait_for_workers=False,
-        master_listen_fd=listening.detach(),
+        master_listen_fd=listener.detach(),
     )
 
 
 @contextmanager
-def _telling(store: Store, rank: int) -> Iterator[None]:
-    """Tell all whether this member is ready: they would wait for one that could not begin."""
-    said = _FAILED
+def _reporting_readiness(store: Store, rank: int) -> Iterator[None]:
+    """Tell the other processes whether this one could start; without it they would wait."""
+    status = _FAILED
     try:
         yield
-        said = _READY
+        status = _READY
     finally:
-        store.set(f"member {rank}", said)
+        store.set(f"member {rank}", status)
 
 
-def _meet(rank: int, store: Store, place: _Place, fallen: Callable[[], bool]) -> None:
-    """Connect all members with each other once they are ready."""
-    members = [f"member {rank}" for rank in range(place.size)]
+def _connect(rank: int, store: Store, meeting: _Meeting, lost: Callable[[], bool]) -> None:
+    """Connect all processes with each other once all are ready."""
+    members = [f"member {rank}" for rank in range(meeting.size)]
     while not store.check(members):
-        if fallen():
-            raise MemberLost("a member of the gang could not begin")
-        time.sleep(_LOOK_SECONDS)
+        if lost():
+            raise MemberLost("a member of the process group could not start")
+        time.sleep(_POLL_SECONDS)
     if any(store.get(member).decode() != _READY for member in members):
-        raise MemberLost("a member of the gang could not begin")
-    backend = "nccl" if torch.device(place.device).type == "cuda" else "gloo"
+        raise MemberLost("a member of the process group could not start")
+    backend = "nccl" if torch.device(meeting.device).type == "cuda" else "gloo"
     try:
-        dist.init_process_group(backend, store=store, rank=rank, world_size=place.size)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=meeting.size)
     except RuntimeError as error:
-        raise MemberLost(f"a gang of {place.size} never met: {error}") from error
+        raise MemberLost(f"a process group of {meeting.size} could not connect: {error}") from error
 
 
 def interface(address: str) -> str:
-    """The network interface that has an IP address; a host's name may lead elsewhere.
+    """Return the name of the network interface that has an IP address.
+
+    The name of a host may resolve to another interface.
 
     Raises
     ------
     ValueError
-        When none has it.
+        When no interface has the address.
     """
     for name, addresses in psutil.net_if_addrs().items():
-        if any(one.address.partition("%")[0] == address for one in addresses):
+        if any(entry.address.partition("%")[0] == address for entry in addresses):
             return str(name)
     raise ValueError(
         f"no network interface of {socket.gethostname()} has the address {address}, by which Ray "
@@ -231,8 +241,8 @@ def interface(address: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Going:
-    """All members go on from one checkpoint; the first keeps later ones."""
+class _SharedCheckpoints:
+    """Checkpoints of a group: all continue from one; only rank 0 stores later ones."""
 
     begun: Checkpoint | None
     kept_by: Checkpoints | None
@@ -248,5 +258,5 @@ class _Going:
             self.kept_by.keep(checkpoint)
 
 
-def _home(tensors: Weights) -> Weights:
+def _on_cpu(tensors: Weights) -> Weights:
     return {name: tensor.detach().cpu() for name, tensor in tensors.items()}

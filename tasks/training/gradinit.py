@@ -1,8 +1,8 @@
-"""Layer-wise re-scaled initialization: a scale for each tensor, learned before training.
+"""Layer-wise rescaled initialization: learn a scale for each tensor before training.
 
 Jaiswal et al. 2022 (ToST), section 3, by the algorithm of Zhu et al. 2021 ("GradInit",
-algorithm 1): the scales for which one step of the optimizer leaves the least loss, while the
-gradient's norm stays bounded. The shape of each layer's weights, and its mask, are kept.
+algorithm 1). The scales minimise the loss after one step of the optimizer, while the norm of
+the gradient stays bounded. Within a tensor the ratios of weights, and the mask, do not change.
 """
 
 from collections.abc import Iterator
@@ -17,16 +17,20 @@ from tasks.heartbeat import paced
 from tasks.masks import Kept
 from tasks.networks.build import Weights, build, call
 from tasks.networks.random_layers import drawing
-from tasks.values.records import Network, Recipe
+from tasks.values.training import Network, Recipe
 
 RATE = 0.01
 STEP = 0.1
 LARGEST_NORM = 1.0
 SMALLEST_SCALE = 0.01
-"""ToST's command line: rate of the scales, η of the step looked at, γ, and the floor."""
+"""Defaults of ToST's command line.
+
+Learning rate of the scales; η, the size of the optimizer's step; γ, the bound of the gradient's
+norm; and the smallest scale.
+"""
 
 
-def rescaled(
+def rescale_weights(
     network: Network,
     recipe: Recipe,
     data: Data,
@@ -35,11 +39,11 @@ def rescaled(
     *,
     order_seed: int,
 ) -> Weights:
-    """The weights, masked, each parameter tensor times its learned scale.
+    """Return the masked weights, each parameter tensor multiplied by its learned scale.
 
-    `recipe.rescale_steps` iterations of Adam on the scales, over the first batches of
-    training: each looks at the step on one batch, and at the loss on another that shares
-    half of it.
+    Adam updates the scales for `recipe.rescale_steps` iterations over the first batches of
+    training. Each iteration takes the optimizer's step on one batch and the loss after it on
+    another batch, which shares half of the first one's examples.
     """
     module = build(network).train()
     base = {n: t.detach() * kept[n] if kept and n in kept else t for n, t in weights.items()}
@@ -74,7 +78,7 @@ def rescaled(
 
 
 def _stepped(recipe: Recipe, scaled: Weights, gradients: tuple[Tensor, ...]) -> Weights:
-    """One step of the optimizer: along the gradient, or for Adam its signs."""
+    """Return the weights after one step of the optimizer: along the gradient, for Adam its sign."""
     signs = recipe.optimizer == "adam"
     return {
         name: tensor - STEP * (gradient.sign() if signs else gradient)
@@ -83,7 +87,7 @@ def _stepped(recipe: Recipe, scaled: Weights, gradients: tuple[Tensor, ...]) -> 
 
 
 def _pairs(data: Data, recipe: Recipe, order_seed: int) -> Iterator[tuple[Batch, Batch]]:
-    """Each batch, and another made of half of it and half of the next one."""
+    """Yield each batch with another one, made of half of it and half of the next batch."""
     batches = training_batches(data.train, recipe, order_seed, 0, recipe.rescale_steps + 1)
     last = next(batches)
     for batch in batches:

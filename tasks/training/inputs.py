@@ -1,8 +1,8 @@
-"""What a lane reads, filled ahead for several iterations: the same bits as `batches`.
+"""Inputs of a lane, prepared for several iterations at once: the same bits as `batches`.
 
-On the device lie the pixels as bytes, padded where they are cropped, and what each byte is
-worth as a number. Which images, how they are augmented, and the learning rates come from the
-host, some iterations at once, drawn from the streams that the training loop draws from.
+The device holds the pixels as bytes (padded if they are cropped) and a table of the number that
+each byte stands for. The host sends the choice of images, their augmentation and the learning
+rates for several iterations at once. It draws them from the random streams of the training loop.
 """
 
 from dataclasses import dataclass
@@ -18,18 +18,18 @@ from tasks.data.augment import PADDING, Draws
 from tasks.data.batches import InMemory, Part, Split
 from tasks.training.optimizers import Adam
 from tasks.training.train import learning_rate
-from tasks.values.records import Recipe
+from tasks.values.training import Recipe
 
 AUGMENTATIONS = ("none", "flip", "crop_flip")
-"""What can be done by choosing pixels."""
+"""Augmentations that only choose pixels and compute no new ones."""
 
 
 class Pixels:
     """A split's images as stored, on their device; lanes share them.
 
-    `stored` (examples, height, width, channels), padded where the recipe crops. `table`
-    (channels × 256,) is what each byte is worth in each channel, by the operations by which
-    a batch is normalised; None where the pixels are stored as the network takes them.
+    `stored` (examples, height, width, channels) is padded if the recipe crops. `table`
+    (channels × 256,) holds the normalised number of each byte in each channel, computed by the
+    operations that normalise a batch. It is None if the pixels are stored as floats.
     """
 
     def __init__(self, split: Split, recipe: Recipe) -> None:
@@ -48,7 +48,7 @@ class Pixels:
                 self.table = self.table.bfloat16()
         device = self.labels.device
         self.channels_last = recipe.precision != "float32" or (self.crops and device.type == "cpu")
-        """As a network is called in training: what a convolution computes may depend on it."""
+        """Memory layout of a training batch; the bits of a convolution may depend on it."""
         self.channel = torch.arange(self.channels, device=device) * 256
         self.x = torch.arange(self.width, device=device)
         self.mirrored_x = self.x.flip(0)
@@ -63,7 +63,7 @@ class Pixels:
 
 
 def _resolved(split: Split) -> Tensor:
-    """(examples, channels, height, width), of a part of a split too."""
+    """Return the pixels (examples, channels, height, width) of a split or of a part of one."""
     source, chosen = split.source, None
     while isinstance(source, Part):
         chosen = source.chosen if chosen is None else source.chosen[chosen]
@@ -74,10 +74,11 @@ def _resolved(split: Split) -> Tensor:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some iterations' choices: `whole` (4, iterations, batch) int32 and `real` (3, iterations).
+    """Choices of some iterations: `whole` (4, iterations, batch) int32, `real` (3, iterations).
 
-    `whole` are image numbers, crops' tops and lefts, and whether images are mirrored; `real`
-    are the learning rate and Adam's two corrections, float32.
+    The rows of `whole` are the image numbers, the tops and the lefts of crops, and whether
+    images are mirrored. The rows of `real`, float32, are the learning rate and Adam's two
+    corrections.
     """
 
     whole: Tensor
@@ -85,7 +86,7 @@ class Chunk:
 
     @classmethod
     def empty(cls, iterations: int, batch: int, device: torch.device | None = None) -> "Chunk":
-        """On a device; or on the host, in memory that a GPU can read by itself."""
+        """Build a chunk of zeros on a device, or else in host memory that a GPU can read."""
         pinned = device is None and torch.cuda.is_available()
         where = "cpu" if device is None else device
         return cls(
@@ -94,14 +95,14 @@ class Chunk:
         )
 
     def take(self, other: "Chunk") -> None:
-        """Copy another's choices, beside what else the host does."""
+        """Copy the choices of another chunk, without making the host wait."""
         self.whole.copy_(other.whole, non_blocking=True)
         self.real.copy_(other.real, non_blocking=True)
 
     def fill(
         self, recipe: Recipe, examples: int, order_seed: int, steps: range, updates: int
     ) -> None:
-        """Write the choices of these steps; `updates` were made by the optimizer before them."""
+        """Write the choices of these steps; the optimizer made `updates` updates before them."""
         whole, real = self.whole.numpy(), self.real.numpy()
         per_epoch, size = -(-examples // recipe.batch_size), recipe.batch_size
         for at, step in enumerate(steps):
@@ -119,7 +120,7 @@ class Chunk:
                 real[1:, at] = Adam.corrections(updates + at + 1)
 
     def batch(self, pixels: Pixels, at: int, size: int) -> tuple[Tensor, Tensor]:
-        """Images and labels of one iteration."""
+        """Return the images and labels of the iteration at place `at`."""
         numbers, tops, lefts, flips = self.whole[:, at, :size]
         stored = pixels.stored
         if pixels.mirrors:
@@ -133,21 +134,21 @@ class Chunk:
         if pixels.table is not None:
             taken = torch.take(pixels.table, taken + pixels.channel)
         images = taken.permute(0, 3, 1, 2)
-        if not pixels.channels_last:  # strides too, which of one channel have two names
+        if not pixels.channels_last:  # strides too: with one channel both layouts look alike
             images = images.reshape(size, -1).view(images.shape)
         return images, pixels.labels[numbers]
 
 
 @lru_cache(maxsize=64)
 def _order(examples: int, seed: int, epoch: int) -> random_streams.IntArray:
-    """The order of an epoch; runs of one replicate share it."""
+    """Return the order of the examples in an epoch; runs of one replicate share it."""
     order = random_streams.permutation(examples, seed, "order", epoch)
     order.flags.writeable = False
     return order
 
 
 def steps_until_short(recipe: Recipe, examples: int, step: int) -> int:
-    """Iterations from a step on that have whole batches, before the next short one."""
+    """Return the number of whole batches from a step on, before the next short batch."""
     per_epoch, short = -(-examples // recipe.batch_size), examples % recipe.batch_size
     if not short:
         return np.iinfo(np.int64).max

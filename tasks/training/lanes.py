@@ -1,10 +1,11 @@
-"""Several runs side by side on one device, each as if it were alone.
+"""Train several runs side by side on one device, each to the bits that it has alone.
 
-A lane is one run's tensors, a CUDA stream, and its iterations recorded as CUDA graphs. No kernel
-of one lane reads or writes another's tensors, and none is chosen by what another does: so a
-run's bits are those that it has alone. What is recorded is first computed without recording and
-compared; where the bits differ, or nothing can be recorded, the lane computes without, and says
-why (`mode`). On a CPU it always does. A lane computes what `tasks.training.train.train` computes.
+A lane holds the tensors of one run, a CUDA stream, and the run's iterations recorded as CUDA
+graphs. No kernel of a lane reads or writes the tensors of another lane, and no lane affects the
+choice of another's kernels. Each recording is compared with the same computation without
+recording. Where the bits differ, or recording fails, the lane computes without recordings and
+says why (`mode`). On a CPU it never records. A lane gives the bits of
+`tasks.training.train.train`.
 """
 
 import os
@@ -23,6 +24,7 @@ from tasks.data.batches import Batch, Data, InMemory, Part
 from tasks.heartbeat import paced
 from tasks.masks import Kept
 from tasks.networks.build import Weights, build, prunable
+from tasks.training.evaluation import Eval, evaluation, evaluation_batch
 from tasks.training.inputs import AUGMENTATIONS, Chunk, Pixels, steps_until_short
 from tasks.training.optimizers import optimizer, update
 from tasks.training.precision import Callee, arithmetic, laid_out
@@ -30,36 +32,33 @@ from tasks.training.train import (
     NEVER,
     Checkpoint,
     Checkpoints,
-    Eval,
     Trained,
     beginning,
     check_masks,
     copied,
-    evaluation,
-    evaluation_batch,
     first_non_finite,
     loss_of,
 )
-from tasks.values.records import Network, Recipe
+from tasks.values.training import Network, Recipe
 
 MOST = 32
-"""Lanes of one process: PyTorch has as many streams, and two lanes must not share one."""
+"""Most lanes of a process: PyTorch has 32 streams, and two lanes must not share one."""
 
 LENGTHS = (32, 8, 1)
-"""Iterations of one recording; a run is put together from these."""
+"""Numbers of iterations of one recording; a run is composed of these."""
 
 DEEP = 8
-"""Layers from which 8 iterations are long enough that the host's part does not show."""
+"""Number of layers from which 8 iterations take long enough to hide the host's work."""
 
 AHEAD = 3
-"""Chunks of iterations that the host fills before the device has begun with the first."""
+"""Chunks of iterations that the host fills before the device has begun the first."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Lap:
-    """One run through a lane; what `train` takes besides network, recipe and data."""
+    """One run in a lane: the arguments of `train` besides network, recipe and data."""
 
     weights: Weights
     kept: Kept | None
@@ -71,7 +70,7 @@ class Lap:
 
 
 def why_alone(network: Network, recipe: Recipe, data: Data) -> str | None:
-    """Why a run of this shape cannot be in a lane; None where it can."""
+    """Return the reason why a run of this shape cannot be in a lane, or None if it can."""
     source = data.train.source
     while isinstance(source, Part):
         source = source.whole
@@ -82,17 +81,17 @@ def why_alone(network: Network, recipe: Recipe, data: Data) -> str | None:
     if recipe.ghosts != "none":
         return "ghosts change with each step"
     if network.semantics > 1:
-        return "its passes may draw random numbers"
+        return "its forward passes may draw random numbers"
     return None
 
 
 class Lane:
-    """Where one run at a time is trained: tensors that stay, and recordings that use them.
+    """Tensors in which one run at a time is trained, and recordings that use them.
 
     Attributes
     ----------
     mode : str
-        "recorded", or "eager: " and why.
+        "recorded", or "eager: " and the reason.
     """
 
     def __init__(self, network: Network, recipe: Recipe, data: Data, pixels: Pixels) -> None:
@@ -134,9 +133,9 @@ class Lane:
     # ------------------------------------------------------------ one run
 
     def turns(self, lap: Lap, pool: ThreadPoolExecutor | None) -> Iterator[Trained | None]:
-        """Train a run, by turns: None after each, and at last what came of it.
+        """Train a run in turns; yield None after each turn and the result after the last.
 
-        A turn gives the device some iterations to do, or looks whether it has done them.
+        A turn gives the device some iterations, or checks whether it has finished them.
         """
         recipe, first = self._recipe, lap.first_step
         last = recipe.steps if lap.last_step is None else lap.last_step
@@ -169,12 +168,15 @@ class Lane:
             yield None
         for future in filled:
             future.cancel()
-        for asked in lap.save:
-            states.setdefault(asked, self._copied(step))
+        for unreached in lap.save:
+            states.setdefault(unreached, self._copied(step))
         yield Trained(evals, states, self._copied(step), diverged_at)
 
     def _plan(self, step: int, last: int, save: Collection[int]) -> Iterator[tuple[range, int]]:
-        """Steps of each chunk, and its batches' size: events fall between chunks."""
+        """Yield the steps of each chunk and the size of its batches.
+
+        Evaluations and saved states fall between chunks.
+        """
         recipe, examples = self._recipe, len(self._data.train)
         stops = iter(sorted(at for at in {*save, last} if step < at <= last))
         stop = next(stops)
@@ -183,7 +185,7 @@ class Lane:
             whole = steps_until_short(recipe, examples, step)
             size = recipe.batch_size if whole else examples % recipe.batch_size
             left = min(stop - step, evaluated - step, max(1, whole))
-            length = next(one for one in self._lengths if one <= left)
+            length = next(length for length in self._lengths if length <= left)
             yield range(step, step + length), size
             step += length
             if step == stop:
@@ -192,22 +194,22 @@ class Lane:
     def _fill(
         self, piece: tuple[range, int], order_seed: int, pool: ThreadPoolExecutor | None
     ) -> "Future[_Slot]":
-        """The next slot, filled by a helper, or at once where there is none."""
+        """Fill the next slot in a thread of the pool, or at once if there is no pool."""
         steps, size = piece
         slot = self._slots.pop(0)
         self._slots.append(slot)
         slot.free()
         slot.steps, slot.size = steps, size
         examples, made = len(self._data.train), self._made + steps.start - self._begun.step
-        told = self._recipe, examples, order_seed, steps, made
+        arguments = self._recipe, examples, order_seed, steps, made
         if pool is not None:
-            return pool.submit(slot.filled, *told)
+            return pool.submit(slot.filled, *arguments)
         future: Future[_Slot] = Future()
-        future.set_result(slot.filled(*told))
+        future.set_result(slot.filled(*arguments))
         return future
 
     def _run(self, slot: "_Slot") -> None:
-        """Give the device a chunk of iterations to do."""
+        """Start a chunk of iterations on the device."""
         length, size = len(slot.steps), slot.size
         with self._own():
             self._inputs.take(slot.chunk)
@@ -237,9 +239,9 @@ class Lane:
     # ------------------------------------------------------------ recordings
 
     def _do(self, name: object, compute: Callable[[], list[Tensor]], changes: list[Tensor]) -> None:
-        """Compute by replaying its recording, or as it is; record it the first time.
+        """Compute by replaying a recording, which the first call makes; or without one.
 
-        `compute` gives what it writes, of which `changes` is what it also reads.
+        `compute` returns the tensors that it writes; `changes` are those that it also reads.
         """
         if self.mode == "recorded" and name not in self._recordings:
             self._record(name, compute, changes)
@@ -253,7 +255,7 @@ class Lane:
     def _record(
         self, name: object, compute: Callable[[], list[Tensor]], changes: list[Tensor]
     ) -> None:
-        """Record, if a replay gives the bits that are computed without; else say why not."""
+        """Keep a recording if its replay gives the same bits; else set `mode` to the reason."""
         count, before = self._updates.count, [tensor.detach().clone() for tensor in changes]
         wanted = [tensor.detach().clone() for tensor in compute()]
         _put(before, changes)
@@ -278,7 +280,7 @@ class Lane:
         _put(before, changes)
 
     def _mutable(self) -> list[Tensor]:
-        """What an iteration changes and reads again."""
+        """Return the tensors that an iteration changes and the next one reads."""
         state = [t for n, t in self._state.items() if n not in self._counters]
         buffers = [t for t in self._updates.state() if t.dim() or t.is_cuda]
         return [*state, *buffers, *self._callee.copies]
@@ -286,7 +288,7 @@ class Lane:
     # ------------------------------------------------------------ between iterations
 
     def _load(self, begun: Checkpoint, kept: Kept | None) -> None:
-        """Put a run's beginning, or a checkpoint, in place of the run before."""
+        """Load the beginning of a run, or its checkpoint, in place of the previous run."""
         with self._own(), torch.no_grad():
             for name, tensor in begun.weights.items():
                 self._state[name].copy_(tensor)
@@ -305,7 +307,7 @@ class Lane:
         self._settle()
 
     def _measure(self, first: int, step: int) -> "_Reading":
-        """Have everything evaluated, and masks and losses checked, without waiting for it."""
+        """Start an evaluation and a check of masks and losses, without waiting for them."""
         with self._own():
             self._do("evaluation", self._evaluate, [])
             finite = torch.isfinite(self._history[first:step]).all()[None]
@@ -320,12 +322,12 @@ class Lane:
         return [self._measures]
 
     def _stray(self) -> Tensor:
-        """How many pruned weights and momenta are not zero; NaN belongs to a diverged run."""
-        found = torch.zeros((), dtype=torch.float64, device=self._device)
+        """Count the pruned weights and momenta that are not zero; NaN is a diverged run's."""
+        count = torch.zeros((), dtype=torch.float64, device=self._device)
         for i, mask in self._masked:
             for tensor in (self._tensors[i], self._updates.buffers[i]):
-                found += ((mask == 0) & (tensor != 0) & ~tensor.isnan()).sum()
-        return found
+                count += ((mask == 0) & (tensor != 0) & ~tensor.isnan()).sum()
+        return count
 
     def _evals(self, step: int, values: Tensor) -> list[Eval]:
         return [
@@ -336,7 +338,7 @@ class Lane:
         ]
 
     def _diverged(self, first: int, step: int, values: Tensor) -> int | None:
-        """Where the loss stopped being finite; raises where a mask is broken."""
+        """Return the first step whose loss is not finite, or None; raise if a mask is broken."""
         if values[-2]:
             check_masks(
                 self._state,
@@ -373,13 +375,13 @@ class Lane:
         return torch.cuda.stream(self._stream) if self._stream else nullcontext()
 
     def _settle(self) -> None:
-        """Wait for everything: what other streams do may depend on it."""
+        """Wait for the device, since other streams may depend on its results."""
         if self._stream:
             torch.cuda.synchronize(self._device)
 
 
 class _Slot:
-    """A chunk on the host: filled, then copied to the device, then filled again."""
+    """A chunk in host memory: filled, copied to the device, then filled again."""
 
     def __init__(self, length: int, batch: int) -> None:
         self.chunk = Chunk.empty(length, batch)
@@ -387,22 +389,22 @@ class _Slot:
         self._copy = _event() if torch.cuda.is_available() else None
 
     def free(self) -> None:
-        """Wait until the device has what was filled in last."""
+        """Wait until the device has copied the previous contents."""
         if self._copy:
             self._copy.synchronize()
 
-    def filled(self, *told: Any) -> "_Slot":
-        self.chunk.fill(*told)
+    def filled(self, *arguments: Any) -> "_Slot":
+        self.chunk.fill(*arguments)
         return self
 
     def taken(self) -> None:
-        """The copy was asked for on this stream."""
+        """Take in that this stream has begun to copy the contents."""
         if self._copy:
             self._copy.record()
 
 
 class _Reading:
-    """Numbers on their way from the device."""
+    """Numbers that are being copied from the device."""
 
     def __init__(self, values: Tensor) -> None:
         self._arrived = _event() if values.is_cuda else None
@@ -417,12 +419,12 @@ class _Reading:
 
 
 def lanes(network: Network, recipe: Recipe, data: Data, count: int) -> list[Lane]:
-    """So many lanes for runs of one shape, which share the pixels.
+    """Build `count` lanes for runs of one shape; they share the pixels.
 
     Raises
     ------
     ValueError
-        When there are more than MOST, or such runs cannot be in a lane.
+        When `count` is above MOST, or such runs cannot be in a lane.
     """
     if not 1 <= count <= MOST:
         raise ValueError(f"a process takes 1 to {MOST} lanes, not {count}")
@@ -436,9 +438,9 @@ def lanes(network: Network, recipe: Recipe, data: Data, count: int) -> list[Lane
 def train_side_by_side(
     laps: Iterable[tuple[T, Lap]], lanes: list[Lane], recipe: Recipe
 ) -> Iterator[tuple[T, Trained | Exception]]:
-    """Train runs, as many at once as there are lanes; each as soon as it is done, by its name.
+    """Train runs, one in each lane at a time; yield the name and result of each when it ends.
 
-    What a run raises comes in place of its result, and the others go on.
+    If a run raises an error, the error is yielded as its result and the other runs continue.
     """
     waiting, free = iter(laps), list(lanes)
     going: dict[Lane, tuple[T, Iterator[Trained | None]]] = {}
@@ -461,14 +463,14 @@ def train_side_by_side(
 def _first_done(
     going: dict[Lane, tuple[T, Iterator[Trained | None]]],
 ) -> tuple[Lane, Trained | Exception]:
-    """Let each lane have a turn, again and again, until one has ended."""
+    """Give each lane a turn, round after round, until the run of one lane ends."""
     for _ in paced(iter(int, 1)):
         for lane, (_, turns) in going.items():
             try:
                 trained = next(turns)
             except torch.cuda.OutOfMemoryError:
                 raise
-            except Exception as error:  # noqa: BLE001 -- of this run; the others go on
+            except Exception as error:  # noqa: BLE001 -- of this run; the others continue
                 return lane, error
             if trained is not None:
                 return lane, trained
@@ -484,7 +486,7 @@ def _event() -> torch.cuda.Event:
 
 
 def _counters(module: nn.Module) -> set[str]:
-    """Names of the counts of batches, which are the number of iterations: known on the host."""
+    """Return the names of batch norm's counters, whose values the host knows (iterations)."""
     return {
         f"{owner}.num_batches_tracked"
         for owner, child in module.named_modules()
@@ -499,10 +501,10 @@ def _put(values: list[Tensor], tensors: list[Tensor]) -> None:
         tensor.copy_(value)
 
 
-def _same(wanted: list[Tensor], found: list[Tensor]) -> bool:
-    """Whether all bits agree, NaN's too."""
-    pairs = zip(wanted, found, strict=True)
-    return all(torch.equal(_bytes(one), _bytes(other)) for one, other in pairs)
+def _same(expected: list[Tensor], actual: list[Tensor]) -> bool:
+    """Return whether all bits agree, those of NaN included."""
+    pairs = zip(expected, actual, strict=True)
+    return all(torch.equal(_bytes(first), _bytes(second)) for first, second in pairs)
 
 
 def _bytes(tensor: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""SGD and Adam as PyTorch has them, as directions: what the learning rate multiplies.
+"""SGD and Adam as in PyTorch, as directions that the learning rate multiplies.
 
-A pruned weight's gradient is zero, so its buffers and its direction are.
+The gradient of a pruned weight is zero, so its buffers and its direction are zero as well.
 """
 
 from math import sqrt
@@ -9,17 +9,17 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from tasks.values.records import Recipe
+from tasks.values.training import Recipe
 
 Number: TypeAlias = float | Tensor
-"""A number; or where an update is recorded, a 0-dim tensor that holds it when it is replayed."""
+"""A number, or a 0-dim tensor that a recorded update reads each time it is replayed."""
 
 Corrections: TypeAlias = tuple[Number, Number]
-"""What Adam divides its first moment and the root of its second by."""
+"""Adam's divisors of the first moment and of the root of the second moment."""
 
 
 class Sgd:
-    """Momentum, Nesterov's if asked (Sutskever et al. 2013, in PyTorch's form)."""
+    """SGD with momentum, or Nesterov's (Sutskever et al. 2013, in PyTorch's form)."""
 
     def __init__(self, recipe: Recipe, tensors: list[Tensor]) -> None:
         self._recipe = recipe
@@ -27,19 +27,19 @@ class Sgd:
         self.count = 0
 
     def state(self) -> list[Tensor]:
-        """All that the next direction depends on besides its gradient."""
+        """Return all tensors that the next direction depends on besides its gradient."""
         return self.buffers
 
     def restore(self, state: list[Tensor]) -> None:
-        """Go on from a state that this optimizer gave."""
+        """Continue from a state that `state` returned."""
         self.buffers = state
 
     def put(self, state: list[Tensor]) -> None:
-        """Go on from such a state in the tensors that are there."""
+        """Copy a state that `state` returned into the existing tensors."""
         torch._foreach_copy_(self.buffers, state)
 
     def direction(self, gradients: list[Tensor], _: Corrections | None = None) -> list[Tensor]:
-        """The direction of the next update; may be written into `gradients`."""
+        """Return the direction of the next update; it may overwrite `gradients`."""
         torch._foreach_mul_(self.buffers, self._recipe.momentum)
         torch._foreach_add_(self.buffers, gradients)
         if not self._recipe.nesterov:
@@ -59,24 +59,27 @@ class Adam:
         self.count = 0
 
     def state(self) -> list[Tensor]:
-        """All that the next direction depends on besides its gradient."""
+        """Return all tensors that the next direction depends on besides its gradient."""
         return [*self.buffers, *self._second, torch.tensor(self.count)]
 
     def restore(self, state: list[Tensor]) -> None:
-        """Go on from a state that this optimizer gave."""
+        """Continue from a state that `state` returned."""
         half = len(self.buffers)
         self.buffers, self._second = state[:half], state[half : 2 * half]
         self.count = int(state[-1])
 
     def put(self, state: list[Tensor]) -> None:
-        """Go on from such a state in the tensors that are there."""
+        """Copy a state that `state` returned into the existing tensors."""
         torch._foreach_copy_([*self.buffers, *self._second], state[:-1])
         self.count = int(state[-1])
 
     def direction(
         self, gradients: list[Tensor], corrections: Corrections | None = None
     ) -> list[Tensor]:
-        """The direction of the next update; `corrections` are those of `count` + 1 if not given."""
+        """Return the direction of the next update.
+
+        `corrections` are by default those of update number `count` + 1.
+        """
         self.count += 1
         first, second = corrections or self.corrections(self.count)
         torch._foreach_lerp_(self.buffers, gradients, 1 - self.BETA1)
@@ -91,12 +94,12 @@ class Adam:
 
     @classmethod
     def corrections(cls, count: int) -> tuple[float, float]:
-        """The corrections of the `count`-th update."""
+        """Return the corrections of update number `count`, from 1."""
         return 1 - cls.BETA1**count, sqrt(1 - cls.BETA2**count)
 
 
 def optimizer(recipe: Recipe, tensors: list[Tensor]) -> Sgd | Adam:
-    """The recipe's, with buffers at zero."""
+    """Build the recipe's optimizer, with buffers at zero."""
     return Adam(tensors) if recipe.optimizer == "adam" else Sgd(recipe, tensors)
 
 
@@ -110,23 +113,27 @@ def update(
     rate: Number,
     corrections: Corrections | None = None,
 ) -> None:
-    """Move the tensors by one iteration; `masked` are masks, each with its tensor's position.
+    """Update the tensors by one iteration, in place.
 
-    A rate that is a tensor is read when the update happens, which may be a replay.
+    Each of `masked` is the position of a tensor and its mask. A rate that is a tensor is read
+    when the update runs, which may be in a replay.
     """
     if recipe.weight_decay:
         torch._foreach_add_(gradients, tensors, alpha=recipe.weight_decay)
     if masked:
         torch._foreach_mul_([gradients[i] for i, _ in masked], [mask for _, mask in masked])
     directions = updates.direction(gradients, corrections)
-    if isinstance(rate, Tensor):  # to the bit what it is with alpha
+    if isinstance(rate, Tensor):  # the same bits as with alpha
         _subtract(tensors, directions, rate)
     else:
         torch._foreach_add_(tensors, directions, alpha=-rate)
 
 
 def _subtract(tensors: list[Tensor], directions: list[Tensor], rate: Tensor) -> None:
-    """Plain SGD without momentum: the one update of many tensors whose rate may be a tensor."""
+    """Subtract `rate` × direction from each tensor.
+
+    Only the fused SGD of PyTorch updates many tensors at once by a rate that is a tensor.
+    """
     torch._fused_sgd_(
         tensors,
         directions,

@@ -1,8 +1,7 @@
-"""How floats are computed: IEEE float32, TF32 or bfloat16, wherever a run is computed.
+"""Precision of floating-point computation: IEEE float32, TF32 or bfloat16.
 
-What PyTorch takes for granted differs: on a GPU, convolutions of float32 are TF32 unless
-somebody says otherwise. So everything that computes with weights does it within `arithmetic`,
-and calls its network through `Callee`.
+PyTorch's defaults depend on the device: on a GPU, float32 convolutions use TF32. All code that
+computes with weights therefore runs within `arithmetic` and calls its network through `Callee`.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tasks.networks.build import call
-from tasks.values.records import Arithmetic, Network, Recipe
+from tasks.values.training import Arithmetic, Network, Recipe
 
 Weights = dict[str, Tensor]
 P = ParamSpec("P")
@@ -23,9 +22,9 @@ T = TypeVar("T")
 
 @contextmanager
 def arithmetic(precision: Arithmetic) -> Iterator[None]:
-    """Set every global switch that decides how floats are rounded; restore them at the end.
+    """Set all global switches that affect rounding, and restore them at the end.
 
-    Algorithms are the deterministic ones, and none is chosen by timing.
+    Algorithms are deterministic, and none is chosen by timing.
     """
     before = [read() for read, _ in _SWITCHES]
     tf32 = precision == "tf32"
@@ -53,7 +52,7 @@ _SWITCHES: list[tuple[Callable[[], Any], Callable[[Any], None]]] = [
     _attribute(torch.backends.cudnn, "deterministic"),
     _attribute(torch.backends.cuda.matmul, "allow_bf16_reduced_precision_reduction"),
 ]
-if torch.cuda.is_available():  # loads torch's compiler, and changes nothing of ours on a CPU
+if torch.cuda.is_available():  # it loads torch's compiler, and has no effect on a CPU
     _SWITCHES += [
         (
             torch.are_deterministic_algorithms_enabled,
@@ -66,7 +65,7 @@ if torch.cuda.is_available():  # loads torch's compiler, and changes nothing of 
 def in_its_precision(
     compute: Callable[Concatenate[Network, Recipe, P], T],
 ) -> Callable[Concatenate[Network, Recipe, P], T]:
-    """Compute within the arithmetic of the recipe."""
+    """Decorate a function to compute within the precision of its recipe."""
 
     def within(network: Network, recipe: Recipe, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with arithmetic(recipe.precision):
@@ -77,19 +76,19 @@ def in_its_precision(
 
 
 class Callee:
-    """A network as it is called: by its float32 weights, or by bfloat16 copies of some.
+    """A network with the weights it is called with: float32, or bfloat16 copies of some.
 
-    In bfloat16, inputs and weights of convolutions and linear layers are rounded to it, and so
-    is what they give; `weights`, norms' statistics and the loss stay float32. Where another
-    kind of layer belongs is autocast's to say. Images and kernels lie in memory channels last,
-    but in float32 on a GPU channels first.
+    In bfloat16, the inputs, weights and outputs of convolutions and linear layers are rounded
+    to bfloat16. `weights`, the statistics of norms and the loss stay float32. For other layers
+    autocast decides. Images and kernels lie in memory channels last; in float32 on a GPU they
+    lie channels first.
 
     Attributes
     ----------
     differentiated : list of Tensor
-        What the loss is differentiated by: each parameter, or its copy.
+        Tensors by which the loss is differentiated: each parameter, or its bfloat16 copy.
     copies : list of Tensor
-        Weights in bfloat16, if any.
+        Copies of weights in bfloat16, if any.
     """
 
     def __init__(self, module: nn.Module, weights: Weights, precision: Arithmetic) -> None:
@@ -107,29 +106,29 @@ class Callee:
         self._wide: list[Tensor] = []
 
     def logits(self, images: Tensor) -> Tensor:
-        """Float32 (examples, classes)."""
+        """Return the logits (examples, classes) in float32."""
         if self._precision == "float32":
             images = images.contiguous() if images.is_cuda else images
         else:
             dtype = torch.bfloat16 if self._precision == "bfloat16" else None
             images = images.to(dtype=dtype, memory_format=torch.channels_last)
         with self._casting(images.device.type):
-            found = call(self._module, self._called, images)
-        return found if self._precision == "float32" else found.float()
+            logits = call(self._module, self._called, images)
+        return logits if self._precision == "float32" else logits.float()
 
     def gradients(self, loss: Tensor) -> list[Tensor]:
-        """Float32 gradients, laid out as the parameters are."""
-        found = list(torch.autograd.grad(loss, self.differentiated, materialize_grads=True))
-        found = [_as(gradient, p) for gradient, p in zip(found, self._parameters, strict=True)]
+        """Return float32 gradients in the memory layout of the parameters."""
+        computed = torch.autograd.grad(loss, self.differentiated, materialize_grads=True)
+        gradients = [_as(g, p) for g, p in zip(computed, self._parameters, strict=True)]
         if self._copied:
             self._wide = self._wide or [torch.empty_like(tensor) for tensor in self._originals]
-            torch._foreach_copy_(self._wide, [found[i] for i in self._copied])
+            torch._foreach_copy_(self._wide, [gradients[i] for i in self._copied])
             for i, wide in zip(self._copied, self._wide, strict=True):
-                found[i] = wide
-        return found
+                gradients[i] = wide
+        return gradients
 
     def refresh(self) -> None:
-        """Round the weights again, after they changed."""
+        """Round the weights to bfloat16 again after they changed."""
         if self._copied:
             with torch.no_grad():
                 torch._foreach_copy_(self.copies, self._originals)
@@ -141,14 +140,14 @@ class Callee:
 
 
 def laid_out(tensor: Tensor, precision: Arithmetic) -> Tensor:
-    """The tensor in the memory layout in which a precision computes."""
+    """Return the tensor in the memory layout in which a precision computes."""
     if precision == "float32" or tensor.dim() != 4:
         return tensor
     return tensor.contiguous(memory_format=torch.channels_last)
 
 
 def _rounded(module: nn.Module) -> set[str]:
-    """Names of the parameters of convolutions and linear layers."""
+    """Return the names of the parameters of convolutions and linear layers."""
     return {
         f"{owner}.{name}" if owner else name
         for owner, child in module.named_modules()
@@ -158,10 +157,10 @@ def _rounded(module: nn.Module) -> set[str]:
 
 
 def _as(gradient: Tensor, weight: Tensor) -> Tensor:
-    """The gradient with the weight's strides, without a copy where the bytes are in order.
+    """Return the gradient with the strides of the weight, copied only where bytes must move.
 
-    PyTorch updates a list of tensors at once only where all strides agree, and a 1 × 1
-    kernel's have two names for one layout.
+    PyTorch updates a list of tensors at once only if all strides agree. The strides of a 1 × 1
+    kernel can name one layout in two ways.
     """
     if gradient.stride() == weight.stride():
         return gradient

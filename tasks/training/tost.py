@@ -1,6 +1,7 @@
-"""Sparse-training tricks that act early and then vanish (Jaiswal et al. 2022, section 3).
+"""Ghost neurons and ghost skips of ToST (Jaiswal et al. 2022, section 3).
 
-They live in the module, not in its weights: nothing is added to what is counted or pruned.
+They change how the network computes early in training and then disappear. They live in the
+module and add no weight, so nothing is added to the weights that are counted or pruned.
 """
 
 from typing import Any
@@ -8,44 +9,44 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tasks.values.records import Recipe
+from tasks.values.training import Recipe
 
 
 class Ghosts:
-    """Soft neurons and skips in a module, while training is younger than `ghost_steps`.
+    """Soft neurons and skip connections in a module during the first `ghost_steps` steps.
 
-    Soft neurons are x · sigmoid(β x) in place of ReLU, with β rising from 1 until they are
-    nearly ReLU. Skips add a convolution's input to its output where the shapes agree, with
-    a weight that falls linearly to 0; the authors' own are 1 × 1 convolutions, which would
-    be extra weights.
+    A soft neuron computes x · sigmoid(β x) in place of ReLU. β rises from 1 to SHARPEST, where
+    it is nearly ReLU. A skip adds a convolution's input to its output where the shapes agree,
+    with a weight that falls linearly from 1 to 0. The authors' skips are 1 × 1 convolutions,
+    which would add weights.
     """
 
     SHARPEST = 20.0
 
     def __init__(self, module: nn.Module, recipe: Recipe) -> None:
-        self._steps, self._left = recipe.ghost_steps, 0.0
+        self._steps, self._strength = recipe.ghost_steps, 0.0
         for child in module.modules():
             if recipe.ghosts in {"neurons", "both"} and isinstance(child, nn.ReLU):
                 child.register_forward_hook(self._soften)
             if recipe.ghosts in {"skips", "both"} and _keeps_shape(child):
                 child.register_forward_hook(self._skip)
 
-    def haunt(self, step: int | None) -> None:
-        """Set how strong they are at a step; None is evaluation, where there are none."""
-        young = self._steps and step is not None
-        self._left = max(0.0, 1 - (step or 0) / self._steps) if young else 0.0
+    def set_step(self, step: int | None) -> None:
+        """Set the strength for a training step; None is evaluation, where it is 0."""
+        active = self._steps and step is not None
+        self._strength = max(0.0, 1 - (step or 0) / self._steps) if active else 0.0
 
     def _soften(self, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        if not self._left:
+        if not self._strength:
             return output
-        beta = self.SHARPEST ** (1 - self._left)
+        beta = self.SHARPEST ** (1 - self._strength)
         x: Tensor = inputs[0]
         return torch.mul(x, torch.sigmoid(beta * x))
 
     def _skip(self, _: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        if not self._left or inputs[0].shape != output.shape:
+        if not self._strength or inputs[0].shape != output.shape:
             return output
-        return torch.add(output, inputs[0], alpha=self._left)
+        return torch.add(output, inputs[0], alpha=self._strength)
 
 
 def _keeps_shape(child: nn.Module) -> bool:

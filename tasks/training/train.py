@@ -1,65 +1,44 @@
-"""What one train task computes: the one training loop, flat and without global state.
+"""The training loop: what one train task computes, flat and without global state.
 
-Plain tensors in, plain tensors out; the module holds no weights. Nothing outside the loop
-is read or written, so that many trials of one shape can later be trained side by side.
+Plain tensors go in, plain tensors come out; the module holds no weights. The loop reads and
+writes nothing outside itself. lanes.py trains several runs side by side, each to the same bits.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from math import cos, isfinite, pi
 from typing import Protocol
-from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from tasks.data.batches import Batch, Data, Split, training_batches
+from tasks.data.batches import Batch, Data, training_batches
 from tasks.heartbeat import paced
 from tasks.masks import Kept
-from tasks.networks.build import Weights, build, call
+from tasks.networks.build import Weights, build
 from tasks.networks.random_layers import drawing
-from tasks.training.gradinit import rescaled
+from tasks.training.evaluation import EVALUATION, Eval, evaluate
+from tasks.training.gradinit import rescale_weights
+from tasks.training.group import ALONE, Group
 from tasks.training.optimizers import optimizer, update
 from tasks.training.precision import Callee, arithmetic, in_its_precision, laid_out
 from tasks.training.tost import Ghosts
-from tasks.values.records import Arithmetic, Cosine, Network, Recipe, StepDecay
+from tasks.values.training import Cosine, Network, Recipe, StepDecay
 
-EVALUATION = 2
-"""Which way of adding up losses `evaluate` has: it rises with the order of its additions."""
-
-EXAMPLES_AT_ONCE = {"cpu": 512, "cuda": 4096}
-"""Of an evaluation, at most."""
-
-VALUES_AT_ONCE = {"cpu": 2**20, "cuda": 2**26}
-"""Of the largest activation of an evaluation. On a CPU 4 MiB, so that activations stay in the
-cache (measured: ResNet-20 and Conv-2 on two kinds of CPU, tests/benchmarks/RESULTS.md)."""
+__all__ = ["EVALUATION", "Checkpoint", "Checkpoints", "Eval", "MaskViolation", "Trained", "train"]
 
 
 class MaskViolation(RuntimeError):
-    """A pruned weight was found to be non-zero: the run's results are void."""
-
-
-@dataclass(frozen=True)
-class Eval:
-    """Loss (mean cross-entropy, nats), top-1 and top-5 accuracy (fractions) of one split."""
-
-    step: int
-    split: str
-    loss: float
-    accuracy: float
-    top5: float
-
-    @classmethod
-    def of(cls, step: int, split: str, size: int, sums: Tensor) -> "Eval":
-        """From the sums over a split of so many examples."""
-        loss, correct, among = sums.tolist()
-        return cls(step, split, loss / size, correct / size, among / size)
+    """A pruned weight is not zero: the results of the run are void."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A run's metrics, states asked for, last weights, and where its loss stopped being finite."""
+    """Result of training a run: metrics, saved states by step, and the last weights.
+
+    `diverged_at` is the first step whose loss was not finite; None if there is none.
+    """
 
     evals: list[Eval]
     states: dict[int, Weights]
@@ -69,10 +48,10 @@ class Trained:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run cut after `step` iterations, before that step's evaluation.
+    """A run interrupted after `step` iterations, before the evaluation of that step.
 
-    `optimizer` is its state, `losses` (steps,) those of the iterations so far, `states` what
-    was to be saved up to here.
+    `optimizer` is the optimizer's state, empty before its first update. `losses` (steps,) holds
+    the losses of the iterations so far, `states` the states saved so far.
     """
 
     step: int
@@ -84,45 +63,23 @@ class Checkpoint:
 
 
 class Checkpoints(Protocol):
-    """Where a run that may be cut goes on from, and what is kept of it on the way."""
+    """Storage for the checkpoints of one run."""
 
     def last(self) -> Checkpoint | None:
-        """The last one that was kept of this very run, if any."""
+        """Return the last checkpoint of this run, or None."""
         ...
 
     def due(self) -> bool:
-        """Whether it is time for another."""
+        """Return whether it is time for another checkpoint."""
         ...
 
     def keep(self, checkpoint: Checkpoint) -> None:
-        """Keep it, in place of the one before."""
-        ...
-
-
-class Group(Protocol):
-    """The place of this process among those that train one run together."""
-
-    @property
-    def rank(self) -> int:
-        """Which of them it is."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """How many they are."""
-        ...
-
-    def sum(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its sum over all of them."""
-        ...
-
-    def prepare(self, module: nn.Module) -> None:
-        """Let layers that look at a batch look at all of it."""
+        """Store a checkpoint in place of the one before."""
         ...
 
 
 class _Never:
-    """No checkpoints: the run is made in one go."""
+    """No checkpoints: the run is trained without interruption."""
 
     def last(self) -> None:
         return None
@@ -134,22 +91,8 @@ class _Never:
         raise NotImplementedError
 
 
-class _Alone:
-    """No others: all sums are those of this process."""
-
-    rank, size = 0, 1
-
-    def sum(self, tensors: Sequence[Tensor]) -> None:
-        pass
-
-    def prepare(self, module: nn.Module) -> None:
-        pass
-
-
 NEVER: Checkpoints = _Never()
-"""No checkpoints are there, and none are kept."""
-
-_ALONE: Group = _Alone()
+"""No checkpoint exists, and none is stored."""
 
 
 @in_its_precision
@@ -165,16 +108,27 @@ def train(
     last_step: int | None = None,
     save: Collection[int] = (),
     checkpoints: Checkpoints = NEVER,
-    group: Group = _ALONE,
+    group: Group = ALONE,
 ) -> Trained:
-    """Train from `first_step` to `last_step` (the recipe's end) and evaluate on the way.
+    """Train from `first_step` to `last_step` (default: the recipe's end) and evaluate.
 
-    SGD and Adam as in PyTorch: weight decay joins the gradient, buffers start at zero. Both
-    are masked before they meet the weights, so that a pruned weight is exactly zero at every
-    step; this is checked at each evaluation. A non-finite loss ends training at the next
-    evaluation: the states still asked for are then those of that moment. A run that goes on
-    from one of its `checkpoints` is, bit for bit, the run. In a `group` each process trains
-    on its part of every batch.
+    SGD and Adam are those of PyTorch: weight decay is added to the gradient, and buffers start
+    at zero. Gradients and buffers are masked before they change the weights, so a pruned weight
+    is exactly zero at every step; each evaluation checks this. A non-finite loss ends training
+    at the next evaluation, whose weights then stand for all states still to be saved. A run
+    that continues from one of its `checkpoints` gives the same bits as one without
+    interruption. In a `group` each process trains on its part of every batch.
+
+    Parameters
+    ----------
+    weights
+        Parameters and buffers at `first_step`, by name, on any device.
+    kept
+        Bool tensors, True where a weight is kept, by name; None is the dense network.
+    order_seed
+        Seed of the order of the examples and of their augmentation.
+    save
+        Steps at which the state is returned.
 
     Raises
     ------
@@ -196,8 +150,8 @@ def train(
     updates = optimizer(recipe, tensors)
     ghosts = Ghosts(module, recipe)
     if cut.optimizer:
-        there = (tensor.to(device, copy=True) for tensor in cut.optimizer)
-        updates.restore([laid_out(tensor, recipe.precision) for tensor in there])
+        buffers = (tensor.to(device, copy=True) for tensor in cut.optimizer)
+        updates.restore([laid_out(tensor, recipe.precision) for tensor in buffers])
     losses = cut.losses.to(device, copy=True)
     evals, states = list(cut.evals), dict(cut.states)
     batches = training_batches(
@@ -217,7 +171,7 @@ def train(
         due = step in (first_step, last_step) or step % recipe.evaluate_every == 0
         if due:
             check_masks(state, dict(zip(params, updates.buffers, strict=True)), masks)
-            ghosts.haunt(None)
+            ghosts.set_step(None)
             splits = recipe.evaluate
             with drawing(network, order_seed, "evaluation", f"{step} {group.rank}", device):
                 evals += evaluate(module, state, data, step, splits, group, recipe.precision)
@@ -230,7 +184,7 @@ def train(
         batch = next(batches)
         if not module.training:
             module.train()
-        ghosts.haunt(step)
+        ghosts.set_step(step)
         with drawing(network, order_seed, "training", f"{step} {group.rank}", device):
             logits = called.logits(batch.images)
         gradients = called.gradients(loss := loss_of(logits, batch, recipe))
@@ -247,12 +201,15 @@ def train(
 
 
 def copied(state: Weights) -> Weights:
-    """A run's weights as they are now, in PyTorch's usual layout."""
+    """Return a copy of a run's weights, in PyTorch's usual memory layout."""
     return {n: t.detach().clone(memory_format=torch.contiguous_format) for n, t in state.items()}
 
 
 def loss_of(logits: Tensor, batch: Batch, recipe: Recipe) -> Tensor:
-    """Mean cross-entropy; of a part of a batch, what it adds to the whole batch's mean."""
+    """Return the mean cross-entropy of a batch.
+
+    Of a part of a batch, return its share of the mean of the whole batch.
+    """
     smoothing = recipe.label_smoothing
     if batch.whole in (0, len(batch.labels)):
         return cross_entropy(logits, batch.labels, label_smoothing=smoothing)
@@ -270,16 +227,16 @@ def beginning(
     first_step: int,
     last_step: int,
 ) -> Checkpoint:
-    """Before the first iteration; an empty `optimizer` is one that has seen none."""
+    """Return the checkpoint before the first iteration, its weights rescaled if the recipe asks."""
     if recipe.rescale_steps and first_step == 0:
-        here = {n: t.to(data.train.labels.device) for n, t in weights.items()}
-        with arithmetic("float32"):  # as scores are: it is an initialization
-            weights = rescaled(network, recipe, data, here, kept, order_seed=order_seed)
+        moved = {n: t.to(data.train.labels.device) for n, t in weights.items()}
+        with arithmetic("float32"):  # part of the initialization, so in the precision of scores
+            weights = rescale_weights(network, recipe, data, moved, kept, order_seed=order_seed)
     return Checkpoint(first_step, weights, [], torch.zeros(last_step), [], {})
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """The rate at which the weights after `step` iterations are updated."""
+    """Return the learning rate of the update that follows `step` iterations."""
     rate = recipe.lr
     match recipe.schedule:
         case StepDecay(at=at, factor=factor):
@@ -289,91 +246,32 @@ def learning_rate(recipe: Recipe, step: int) -> float:
     return rate * min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else rate
 
 
-@torch.no_grad()
-def evaluate(
-    module: nn.Module,
-    weights: Weights,
-    data: Data,
-    step: int,
-    splits: Collection[str] = ("train", "test"),
-    group: Group = _ALONE,
-    precision: Arithmetic = "float32",
-) -> list[Eval]:
-    """Loss and accuracy on all of each split, unaugmented, batch norm in evaluation."""
-    module.eval()
-    evals = []
-    with arithmetic(precision):
-        called = Callee(module, weights, precision)
-        for name in splits:
-            split = data.split(name)
-            numbers = torch.arange(len(split), device=split.labels.device)
-            own = numbers[group.rank :: group.size]
-            parts = torch.split(own, evaluation_batch(module, weights, split))
-            sums = evaluation(called, split, parts)
-            group.sum([sums])
-            evals.append(Eval.of(step, name, len(split), sums))
-    return evals
-
-
-@torch.no_grad()
-def evaluation(called: Callee, split: Split, parts: Sequence[Tensor]) -> Tensor:
-    """Sums (3,) float64 over numbered examples: loss, answers right, right among the best five."""
-    answers: list[tuple[Tensor, Tensor, Tensor]] = []
-    for chosen in paced(parts):
-        batch = split.batch(chosen)
-        logits = called.logits(batch.images)
-        best = logits.topk(min(5, logits.shape[1])).indices
-        answers.append(
-            (
-                cross_entropy(logits, batch.labels, reduction="none"),
-                logits.argmax(1) == batch.labels,
-                (best == batch.labels[:, None]).any(1),
-            )
-        )
-    columns = [torch.cat(column) for column in zip(*answers, strict=True)]
-    return torch.stack([column.sum(dtype=torch.float64) for column in columns])
-
-
-def evaluation_batch(module: nn.Module, weights: Weights, split: Split) -> int:
-    """Examples at a time: so many that each activation stays in the cache."""
-    device = split.labels.device
-    if module not in _largest:
-        example = split.batch(torch.zeros(1, dtype=torch.int64, device=device)).images
-        _largest[module] = _largest_activation(module, weights, example)
-    kind = device.type if device.type in EXAMPLES_AT_ONCE else "cpu"
-    return max(1, min(EXAMPLES_AT_ONCE[kind], VALUES_AT_ONCE[kind] // _largest[module]))
-
-
-_largest: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
-
-
-def _largest_activation(module: nn.Module, weights: Weights, example: Tensor) -> int:
-    """Values of the largest tensor that goes into or out of a layer, for one example."""
-    sizes = [example.numel()]
-
-    def note(_: nn.Module, __: object, output: object) -> None:
-        if isinstance(output, Tensor):
-            sizes.append(output.numel())
-
-    hooks = [child.register_forward_hook(note) for child in module.modules()]
-    call(module, weights, example)
-    for hook in hooks:
-        hook.remove()
-    return max(sizes)
-
-
 def masks_of(network: Network, state: Weights, kept: Kept | None) -> Weights:
-    """What each weight is multiplied by; every mask must be of a tensor that is computed with."""
-    if strange := sorted(kept.keys() - state.keys() if kept else ()):
-        raise MaskViolation(f"{network.name} computes with no tensor {', '.join(strange)}")
+    """Return each mask in the type and on the device of its tensor, to multiply it by.
+
+    Raises
+    ------
+    MaskViolation
+        When a mask has the name of no tensor of the network.
+    """
+    if unknown := sorted(kept.keys() - state.keys() if kept else ()):
+        raise MaskViolation(f"{network.name} has no tensor {', '.join(unknown)} to mask")
     return {name: mask.to(state[name]) for name, mask in kept.items()} if kept else {}
 
 
 def check_masks(state: Weights, momenta: Weights, masks: Weights) -> None:
-    """Look at what the forward pass computes with: `state` has each of its tensors, once."""
+    """Check that pruned weights and their momenta are zero.
+
+    `state` holds each tensor that the forward pass computes with, once.
+
+    Raises
+    ------
+    MaskViolation
+        When one of them is not zero.
+    """
     for name, mask in masks.items():
         pruned, weight = mask == 0, state[name].detach()
-        momentum = momenta.get(name, torch.zeros_like(weight))  # that of a frozen one
+        momentum = momenta.get(name, torch.zeros_like(weight))  # a frozen weight has none
         # NaN weights belong to a diverged run, which is a result and not a broken mask.
         stray = int(torch.count_nonzero(weight[pruned].nan_to_num(0.0)))
         if stray or torch.count_nonzero(momentum[pruned].nan_to_num(0.0)):
@@ -381,7 +279,7 @@ def check_masks(state: Weights, momenta: Weights, masks: Weights) -> None:
 
 
 def first_non_finite(losses: Tensor, first: int, last: int) -> int | None:
-    """The first of these steps whose loss is not finite, if any."""
+    """Return the first step in [first, last) whose loss is not finite, or None."""
     if first == last or isfinite(float(losses[first:last].sum())):
         return None
     bad = torch.nonzero(~torch.isfinite(losses[first:last])).flatten()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.values import user_code
-from tasks.values.records import Dataset, InitScheme, Network, Option
 from tasks.values.torchvision_names import PREFIX
+from tasks.values.training import Dataset, InitScheme, Network, Option
 
 Shape = tuple[int, int, int]
 

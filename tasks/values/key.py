@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -33,14 +34,45 @@ def added(*, default: Any) -> Any:
     return dataclasses.field(default=default, metadata={_LEFT_OUT: default})
 
 
+@dataclasses.dataclass(frozen=True)
+class Ref:
+    """A reference to a record that has results of its own: its key, and nothing else.
+
+    `decode` puts it where canonical text has a key. It stands in the field of the record
+    that it refers to, and has the `key` alone. The store has the rest, under that key.
+
+    Raises
+    ------
+    ValueError
+        When the key is not 64 hex digits.
+    """
+
+    key: str
+
+    def __post_init__(self) -> None:
+        if not _KEY.fullmatch(self.key):
+            raise ValueError(f"a key has 64 digits (0-9, a-f), not {self.key[:80]!r}")
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"{name} of {self.key[:12]} is not known here: read it from the store")
+
+
+_KEY = re.compile("[0-9a-f]{64}")
+
+
+def known(record: object) -> bool:
+    """Return whether a record is at hand, and not its key alone (`Ref`)."""
+    return not isinstance(record, Ref)
+
+
 @dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(added,))
 class Record:
     """A frozen value with a key.
 
     Subclasses declare annotated fields, a `kind` that is unique among all records, and a
-    semantics `version` (raised when the same fields come to mean another result). Fields
-    may be int, float, bool, str, a Literal, a tuple of these, another record, or a union
-    of these with None.
+    semantics `version` (raised when the same fields come to mean another result). A subclass
+    without a `kind` is a base of others. Fields may be int, float, bool, str, a Literal, a
+    tuple of these, another record, or a union of these with None.
 
     Attributes
     ----------
@@ -66,11 +98,16 @@ class Record:
 
     key: str = dataclasses.field(init=False)
 
-    def __init_subclass__(cls, *, kind: str, version: int = 1, referenced: bool = False) -> None:
+    def __init_subclass__(
+        cls, *, kind: str = "", version: int = 1, referenced: bool = False
+    ) -> None:
         if kind in Record.kinds:
             raise TypeError(f"two records of kind {kind!r}")
-        cls.kind, cls.version, cls.referenced, cls._fields = kind, version, referenced, None
         dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+        cls.kind, cls.version, cls.referenced, cls._fields = kind, version, referenced, None
+        if not kind:  # a base of records
+            cls.kind = f"a {cls.__name__.lower()}"
+            return
         Record.kinds[kind] = cls
         cls.seeds = frozenset(name for name, hint in cls.__annotations__.items() if hint == Seed)
         _WRITERS[cls] = _reference if referenced else _written
@@ -100,7 +137,10 @@ class Record:
         return _canonical(self) if written is None else written
 
     def check(self) -> None:
-        """Refuse impossible combinations of fields (for subclasses)."""
+        """Refuse impossible combinations of fields (for subclasses).
+
+        A check that looks into a referenced record asks first whether it is `known`.
+        """
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Record) and self.key == other.key
@@ -163,12 +203,15 @@ def template(record: Record, places: Mapping[str, str]) -> str:
 
 
 def decode(data: Any) -> Any:
-    """Rebuild a written-out record from parsed canonical JSON (the inverse of `canonical`).
+    """Rebuild a record from parsed canonical JSON (the inverse of `canonical`).
+
+    Where the text has the key of a referenced record, the field holds a `Ref`. Fields that
+    the text leaves out have the value that they are left out with. The key is the same.
 
     Raises
     ------
-    ValueError
-        For an unknown kind, or a version this code does not compute.
+    ValueError, TypeError, KeyError
+        For an unknown kind, a version this code does not compute, or an impossible field.
     """
     if isinstance(data, list):
         return tuple(decode(item) for item in data)
@@ -179,7 +222,28 @@ def decode(data: Any) -> Any:
     cls = Record.kinds.get(kind)
     if cls is None or cls.version != version:
         raise ValueError(f"no {kind!r} of version {version} in this code")
-    return cls(**{name: decode(value) for name, value in fields.items()})
+    declared = cls._fields or _resolve_fields(cls)
+    references = {field.name for field in declared if field.refers}
+    return cls(
+        **{
+            name: Ref(value) if name in references and isinstance(value, str) else decode(value)
+            for name, value in fields.items()
+        }
+    )
+
+
+def parse(text: str) -> Any:
+    """Rebuild a record from canonical text, as `decode` does.
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        As of `decode`, and when the text is no JSON object.
+    """
+    data = json.loads(text)
+    if not isinstance(data, dict):
+        raise ValueError("the text of a record is a JSON object")
+    return decode(data)
 
 
 def digest(text: str) -> str:
@@ -195,6 +259,11 @@ def values(record: Record) -> dict[str, Any]:
     return {f.name: getattr(record, f.name) for f in _dataclass_fields(type(record)) if f.init}
 
 
+def fields_of(cls: type[Record]) -> frozenset[str]:
+    """Return the names of a kind of record's fields."""
+    return frozenset(field.name for field in _dataclass_fields(cls) if field.init)
+
+
 def _named(record: Record, names: Iterable[str]) -> "list[_Field]":
     wanted = set(names)
     found = [field for field in type(record)._fields or () if field.name in wanted]
@@ -208,7 +277,8 @@ class _Field(typing.NamedTuple):
     """A field; values of an `exact` type are taken as they are, others coerced.
 
     `before` it, even where it is left out, stands what every record of its kind has (kind or
-    version); its value stands after its `label`, which begins with that.
+    version); its value stands after its `label`, which begins with that. A field that
+    `refers` holds a referenced record, whose key stands in the text.
     """
 
     name: str
@@ -217,6 +287,7 @@ class _Field(typing.NamedTuple):
     left_out: Any
     before: str
     label: str
+    refers: bool
 
 
 _KEEP = object()
@@ -233,7 +304,9 @@ def _resolve_fields(cls: type[Record]) -> tuple[_Field, ...]:
             before = "".join(constants.pop(name) + "," for name in due)
             hint, left_out = hints[f.name], f.metadata.get(_LEFT_OUT, _KEEP)
             label = f'{before}"{f.name}":'
-            found.append(_Field(f.name, _coercer(hint), _exact(hint), left_out, before, label))
+            found.append(
+                _Field(f.name, _coercer(hint), _exact(hint), left_out, before, label, _refers(hint))
+            )
     cls._fields = tuple(found)
     cls._last = "".join(f"{text}," for text in constants.values())
     return cls._fields
@@ -271,7 +344,7 @@ def _listed(values: tuple[Any, ...]) -> str:
     return f"[{','.join(_WRITERS.get(type(one), json.dumps)(one) for one in values)}]"
 
 
-def _reference(record: Record) -> str:
+def _reference(record: Record | Ref) -> str:
     return f'"{record.key}"'
 
 
@@ -287,6 +360,7 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     bool: {True: "true", False: "false"}.__getitem__,
     type(None): {None: "null"}.__getitem__,
     tuple: _listed,
+    Ref: _reference,
 }
 """What writes a value of a type; each kind of record is added where it is declared."""
 
@@ -359,13 +433,30 @@ def _exact(hint: Any) -> frozenset[type]:
     """Types whose every value the field holds as it is."""
     if hint in (int, bool, str):
         return frozenset({hint})
-    union = typing.get_origin(hint) in (Union, types.UnionType)
-    classes = typing.get_args(hint) if union else (hint,)
     return frozenset(
-        one
-        for one in classes
-        if isinstance(one, type) and (one is type(None) or issubclass(one, Record))
+        cls
+        for cls in _members(hint)
+        if isinstance(cls, type) and (cls is type(None) or issubclass(cls, Record))
     )
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    """Return the types of a union; of another type, itself."""
+    union = typing.get_origin(hint) in (Union, types.UnionType)
+    return typing.get_args(hint) if union else (hint,)
+
+
+def _refers(hint: Any) -> bool:
+    """Return whether a field of this type may hold a referenced record."""
+    return any(
+        isinstance(cls, type) and issubclass(cls, Record) and cls.referenced
+        for cls in _members(hint)
+    )
+
+
+def _takes(classes: tuple[type, ...]) -> tuple[type, ...]:
+    """Return the classes that a field of these takes: a reference to a referenced one too."""
+    return (*classes, Ref) if any(map(_refers, classes)) else classes
 
 
 def _one_of(allowed: tuple[Any, ...]) -> Callable[[Any, str], Any]:
@@ -387,8 +478,10 @@ def _tuple_of(item: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
 
 
 def _instance_of(classes: tuple[type, ...]) -> Callable[[Any, str], Any]:
+    taken = _takes(classes)
+
     def coerce(value: Any, name: str) -> Any:
-        if isinstance(value, classes):
+        if isinstance(value, taken):
             return value
         kinds = " or ".join(getattr(c, "kind", "nothing") for c in classes)
         raise TypeError(f"{name} takes {kinds}, not {value!r}")
@@ -403,9 +496,10 @@ def _union_of(hints: tuple[Any, ...]) -> Callable[[Any, str], Any]:
     if len(others) > 1:
         raise TypeError("a union may hold one plain type beside records and None")
     fallback = others[0] if others else _instance_of(classes)
+    taken = _takes(classes)
 
     def coerce(value: Any, name: str) -> Any:
-        if (optional and value is None) or isinstance(value, classes):
+        if (optional and value is None) or isinstance(value, taken):
             return value
         return fallback(value, name)
 

@@ -2,7 +2,7 @@
 
 from typing import TypeAlias
 
-from tasks.values.key import Record
+from tasks.values.key import Record, known
 from tasks.values.records import Mask, State
 
 
@@ -18,7 +18,8 @@ class Barrier(Record, kind="barrier", referenced=True):
 
     def check(self) -> None:
         one, other = self.one.run, self.other.run
-        if (one.network, one.dataset) != (other.network, other.dataset):
+        at_hand = known(one) and known(other)
+        if at_hand and (one.network, one.dataset) != (other.network, other.dataset):
             raise ValueError("a barrier takes two runs of one network on one dataset")
         if self.points < 2:
             raise ValueError(f"points takes at least 2, the two ends, not {self.points}")

@@ -1,4 +1,4 @@
-"""What a user waits for: help, a plan, and a launch that has nothing to do."""
+"""Waiting times of a user: help, a plan, and a launch with nothing to do."""
 
 import subprocess
 import sys

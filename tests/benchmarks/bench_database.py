@@ -30,6 +30,7 @@ from orchestrator.planning.planner import Nothing, Value, plan
 from orchestrator.running import study
 from tasks.values.key import digest
 from tasks.values.records import Mask
+from tests.support.commit import commit
 from tests.support.small import command, write_sweep
 from tombola.store import layout, results
 from tombola.store.compact import compact
@@ -71,7 +72,7 @@ def large(folder: Path, trials: int) -> None:
 
 
 def million(folder: Path, replicates: int) -> None:
-    """A real sweep of a million tasks, all done; each question in a process of its own."""
+    """Measure a sweep of a million finished tasks; each question runs in its own process."""
     writing = multiprocessing.get_context("spawn").Process(
         target=write_million, args=(folder, replicates)
     )
@@ -82,7 +83,7 @@ def million(folder: Path, replicates: int) -> None:
 
 
 def write_million(folder: Path, replicates: int) -> None:
-    """Without weights and masks: gc looks for none, and verify reads results alone."""
+    """Write the store without weights and masks: gc and verify then read results only."""
     store = open_store(folder / "million", create=True)
     path = write_sweep(folder, name="big", replicates=replicates, grids=bench_plan.GRIDS)
     asked = study.read(path)
@@ -116,7 +117,7 @@ def weigh_million(folder: Path) -> None:
 
 
 def _weigh(what: str, words: list[str], folder: Path) -> None:
-    """CPU time, clock and the largest memory of a Python process."""
+    """Return CPU time, wall time and peak memory of a Python process."""
     began = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, *words],
@@ -177,14 +178,14 @@ def live(folder: Path, count: int) -> None:
 
 
 def directories(count: int) -> None:
-    """Where results would lie; files are not needed to count them."""
+    """Create the folders of results; counting needs no files in them."""
     paths = [Path(layout.result(digest(str(number)))) for number in range(count)]
     fullest = max(Counter(path.parent for path in paths).values())
     report(f"files in the fullest folder, {count:,} live results", f"{fullest:,}", "<= 3,000")
 
 
 def peers(folder: Path, count: int, limit_s: float, python: str | None) -> None:
-    """Each peer writes what it can in the time; ours the same trials, and is asked the same."""
+    """Let each peer write as much as it can in the time, and ours the same trials, then query."""
     store = open_store(folder / "peers", create=True)
     asked = big_store.trials(count)
     found = {name: _peer(name, python, count, limit_s) for name in PEERS}
@@ -218,11 +219,11 @@ def _commit(store: Path, asked: list[big_store.Rows]) -> None:
     for one in asked:
         for kind in ("mask", "run"):
             found = big_store.row(one[f"{kind}_key"], kind, one["requested_density"])
-            results.commit(store, found)
+            commit(store, found)
 
 
 def _peer(name: str, python: str | None, count: int, limit_s: float) -> dict[str, float] | str:
-    """What peers.py prints, or why there is nothing."""
+    """Return what peers.py prints, or the reason why it prints nothing."""
     uv = shutil.which("uv")
     wanted = [word for package in PEERS[name] for word in ("--with", package)]
     if python:

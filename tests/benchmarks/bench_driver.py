@@ -1,4 +1,4 @@
-"""The driver alone: a launch whose packs come back at once, its memory from start to end."""
+"""The driver alone: memory and speed of a launch whose packs return at once."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ from tombola.store.publish import open_store
 
 
 class AtOnce:
-    """An executor of 512 slots on which tasks take no time and leave nothing."""
+    """An executor of 512 slots on which tasks take no time and store nothing."""
 
     slots, widest, draining = 512, 1, False
 
@@ -54,7 +54,7 @@ class AtOnce:
 
 
 def resident() -> float:
-    """Memory of this process, MB."""
+    """Return the memory of this process, MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 

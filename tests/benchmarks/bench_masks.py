@@ -1,4 +1,4 @@
-"""Pruning VGG-16 at initialization on one core: what the layer-collapse sweep pays a mask."""
+"""Seconds to prune VGG-16 at initialization on one core: the cost of a mask in a collapse sweep."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,8 @@ from measuring import machine, report, timed
 from tasks.networks.build import initial_weights
 from tasks.pruning.prune import prune
 from tasks.values import catalog
-from tasks.values.records import Init, Magnitude, Synflow
+from tasks.values.scores import Magnitude, Synflow
+from tasks.values.training import Init
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A store on a real S3 server on loopback beside one in a directory: connecting, a whole sweep."""
+"""A store on a real S3 server on loopback compared with one in a directory."""
 
 import asyncio
 import os
@@ -19,6 +19,7 @@ from measuring import machine, report, timed
 
 from analysis.database import connection as reading
 from tasks.values.key import digest
+from tests.support.commit import commit
 from tests.support.s3 import Server
 from tombola.store import layout, object_storage, results
 from tombola.store.compact import compact
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 def compare_publishing(server: Server) -> None:
-    """A pack's masks and results, in one stage each, or object by object."""
+    """Time masks and results of a pack, published in one stage each or object by object."""
     compare_commits(locate(server.store), "S3")
     with far_away(server.port) as port:
         os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
@@ -72,12 +73,12 @@ def compare_commits(store: Path, name: str) -> None:
 
 
 def compare_reading(server: Server) -> None:
-    """The server's folder is itself a store: the same files, read both ways."""
+    """Time both ways to read the same files: the server's folder is itself a store."""
     here, there = open_store(server.folder, create=True), locate(server.store)
     paths = list((SHIPPED / layout.LIVE).rglob("*.parquet"))
     rows = [results.read(path).to_pylist()[0] for path in paths]
     for number in range(COUNT):
-        results.commit(here, {**rows[number % len(rows)], "key": digest(str(number))})
+        commit(here, {**rows[number % len(rows)], "key": digest(str(number))})
     reading.connect(there).close()  # the client and its connections
     for name, store in (("a directory", here), ("S3", there)):
         listed, _ = timed(lambda store=store: list(layout.published(store / layout.LIVE, "")))
@@ -104,7 +105,7 @@ def compare_reading(server: Server) -> None:
 
 
 def compare_ways(store: Path, name: str) -> None:
-    """Many objects read together, and one after another."""
+    """Time many objects, read together and one after another."""
     found = list(layout.published(store / layout.LIVE, ""))
     list(contents(found[:SOME]))  # connections
     together, _ = timed(lambda: list(contents(found)))
@@ -115,7 +116,7 @@ def compare_ways(store: Path, name: str) -> None:
 
 @contextmanager
 def far_away(port: int) -> Iterator[int]:
-    """A port of a server as if it were elsewhere: each request waits before it is passed on."""
+    """Open a port that forwards requests to a server after a delay."""
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, wait: float) -> None:
         while content := await reader.read(1 << 16):
@@ -147,7 +148,7 @@ def far_away(port: int) -> Iterator[int]:
 
 
 def forget_clients() -> None:
-    """Clients keep the endpoint that they were made with."""
+    """Drop cached clients, which keep the endpoint they were made with."""
     s3fs.S3FileSystem.clear_instance_cache()
     object_storage._s3_session.cache_clear()
 
@@ -161,7 +162,7 @@ def _connected(store: Path) -> Callable[[], None]:
 
 
 def compare_sweeps(server: Server, folder: Path) -> None:
-    """`tombola run` from an empty store, on Ray."""
+    """Time `tombola run` from an empty store, on Ray."""
     taken = {}
     for name, store in (("a directory", folder / "store"), ("S3", f"{server.store}/quickstart")):
         command = [sys.executable, "-m", "tombola.cli", "run", "sweeps/quickstart.yaml"]

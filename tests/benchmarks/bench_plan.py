@@ -1,4 +1,4 @@
-"""Planning: ten thousand trials from file to tasks, the scheduler over them; a million, whole."""
+"""Planning: ten thousand trials from file to scheduler, and a million trials."""
 
 import os
 import resource
@@ -43,7 +43,7 @@ def schedule(planned: Plan) -> int:
 
 
 def whole(folder: Path, replicates: int) -> tuple[float, float]:
-    """CPU seconds and GiB of the command `tombola plan`, start and end included."""
+    """Return CPU seconds and GiB of the command `tombola plan`, start and end included."""
     path = write_sweep(folder, replicates=replicates, grids=GRIDS)
     words = [sys.executable, "-m", "tombola.cli", "plan", path.name, "--store", "none"]
     here = str(Path(__file__).parents[2])

@@ -1,4 +1,4 @@
-"""A minute of four readers beside a writer and a compactor; the suite has the short form."""
+"""Four readers beside a writer and a compactor for a minute; a test has the short form."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""The schedule of Missing the Mark's whole ResNet-20 study, simulated on 1 to 512 GPUs."""
+"""The schedule of the whole ResNet-20 study of Missing the Mark, simulated on 1 to 512 GPUs."""
 
 import sys
 from pathlib import Path

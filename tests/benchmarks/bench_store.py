@@ -1,4 +1,4 @@
-"""The store: committing, listing and reading ten thousand results, live and compacted."""
+"""The store: commit, list and read ten thousand results, live and compacted."""
 
 import sys
 import tempfile
@@ -10,6 +10,7 @@ from measuring import machine, report, timed
 
 from analysis.database import connection as reading
 from tasks.values.key import digest
+from tests.support.commit import commit
 from tombola.store import layout, results
 from tombola.store.compact import compact
 from tombola.store.publish import open_store
@@ -28,7 +29,7 @@ def main() -> None:
         def fill() -> None:
             for number in range(COUNT):
                 row = rows[number % len(rows)]
-                results.commit(store, {**row, "key": digest(str(number))})
+                commit(store, {**row, "key": digest(str(number))})
 
         committing, _ = timed(fill)
         report("commit (fsync included)", f"{COUNT / committing:,.0f} results/s")

@@ -79,7 +79,7 @@ def compare(folder: Path) -> None:
 
 
 def through_tombola(folder: Path) -> tuple[float, float]:
-    """Tasks a second of the whole command, and between its first and last result."""
+    """Return tasks per second of the whole command, and from its first to its last result."""
     command = [sys.executable, "-m", "tombola.cli", "run", "--no-canary"]
     subprocess.run([*command, "learning.yaml"], check=True, stdout=subprocess.DEVNULL)
     began = time.perf_counter()
@@ -100,7 +100,7 @@ SAME = "the same mask, nothing kept"
 
 
 def through_ray() -> dict[str, float]:
-    """Tasks a second of Ray alone: one call for each, in a bounded number."""
+    """Return tasks per second of Ray alone: one call for each, a bounded number at once."""
     import ray
 
     quiet = {"include_dashboard": False, "log_to_driver": False}
@@ -113,7 +113,8 @@ def through_ray() -> dict[str, float]:
         import torch
 
         from tasks.pruning.prune import prune
-        from tasks.values.records import Network, Random
+        from tasks.values.scores import Random
+        from tasks.values.training import Network
 
         torch.set_num_threads(1)
         network = Network(name="one_layer:one", input_shape=(1, 8, 8), classes=10)
@@ -141,7 +142,7 @@ def rate(ray: Any, work: Callable[[int], object]) -> float:
 
 
 def through_tune(folder: Path) -> dict[str, float]:
-    """Trials a second of Ray Tune, from the call to its results, each on one CPU as ours are."""
+    """Return trials per second of Ray Tune, from the call to its results, one CPU for each."""
     try:
         from ray import tune
     except ImportError as error:

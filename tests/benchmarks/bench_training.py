@@ -25,8 +25,9 @@ from torch.nn.functional import cross_entropy
 from tasks import process
 from tasks.data.batches import Data, InMemory, Split
 from tasks.networks.build import build, initial_weights
-from tasks.training.train import evaluate, train
-from tasks.values.records import Init, Network, Recipe
+from tasks.training.evaluation import evaluate
+from tasks.training.train import train
+from tasks.values.training import Init, Network, Recipe
 
 TURNS = 3
 LENET = Network(name="lenet_300_100", input_shape=(1, 28, 28), classes=10)
@@ -56,7 +57,7 @@ def own_module(network: Network) -> nn.Module:
 
 
 def bare(network: Network, recipe: Recipe, source: Split) -> Callable[[], None]:
-    """The shortest loop that a PyTorch user would write for data that lie in memory."""
+    """The shortest training loop for data in memory that a PyTorch user would write."""
     module = own_module(network)
     optimizer = torch.optim.SGD(module.parameters(), lr=recipe.lr, momentum=recipe.momentum)
 
@@ -107,7 +108,7 @@ def openlth(network: Network, recipe: Recipe, source: Split) -> Callable[[], Non
 
 
 def large_evaluation(network: Network, source: Split) -> Callable[[], None]:
-    """How evaluation was before: as many images at once as hold four million values."""
+    """Evaluate as earlier versions did: as many images at once as hold four million values."""
     module = own_module(network).eval()
     at_once = min(4096, 2**22 // network.input_shape[1] ** 2 // network.input_shape[0])
 
@@ -128,7 +129,7 @@ def small_evaluation(network: Network, source: Split) -> Callable[[], None]:
 
 
 def void(_: object) -> None:
-    """Throw a result away."""
+    """Discard a result."""
 
 
 RECIPES = {
@@ -148,7 +149,7 @@ NETWORKS = {network.name: network for network in (LENET, RESNET, CONV)}
 
 
 def measure(kind: str, name: str) -> float:
-    """Images in a second, in this process, which has nothing else to do."""
+    """Return images per second in this process, which does nothing else."""
     network = NETWORKS[name]
     if kind in {"ours", "now"}:
         process.prepare()
@@ -166,7 +167,7 @@ def measure(kind: str, name: str) -> float:
 
 
 def rates(network: Network, kinds: list[str], folder: str) -> dict[str, float]:
-    """Images in a second of each, the best of TURNS turns, each turn a process of its own."""
+    """Return images per second of each, the best of TURNS turns, each in its own process."""
     best = dict.fromkeys(kinds, 0.0)
     for _ in range(TURNS):
         for kind in kinds:

@@ -41,7 +41,7 @@ class Done(NamedTuple):
 
 
 def trials(count: int) -> list[Rows]:
-    """Trials of 5 methods at 20 densities, and as many replicates as that takes."""
+    """Build trials of 5 methods at 20 densities, with as many replicates as needed."""
     found = []
     for replicate, method, density in product(
         range(-(-count // 100)), range(len(METHODS)), DENSITIES
@@ -71,14 +71,14 @@ def trials(count: int) -> list[Rows]:
 
 
 def write(store: Path, asked: list[Rows]) -> None:
-    """The store in which these trials are done."""
+    """Write the store in which these trials are done."""
     keys = [(one[f"{kind}_key"], kind, one) for kind in ("mask", "run") for one in asked]
     write_tasks(store, [Done(k, d, one["requested_density"], _VALUE % k) for k, d, one in keys])
     write_sweep(store, asked)
 
 
 def write_tasks(store: Path, tasks: list[Done]) -> None:
-    """Segments of tasks, and the journal of the launch that did them."""
+    """Write segments of tasks, and the journal of their launch."""
     tasks.sort()
     for first in range(0, len(tasks), SEGMENT):
         _write_segment(store, str(first), sorted(tasks[first : first + SEGMENT], key=_order))
@@ -98,7 +98,7 @@ def write_sweep(store: Path, asked: list[Rows]) -> None:
 
 
 def write_journal(store: Path, tasks: list[tuple[str, str]]) -> None:
-    """One launch that dispatched and finished each task."""
+    """Write one launch that dispatched and finished each task."""
     launch = "20261101T000000Z-abcdef"
     for part, first in enumerate(range(0, len(tasks), PART)):
         lines = []
@@ -116,7 +116,7 @@ def write_journal(store: Path, tasks: list[tuple[str, str]]) -> None:
 
 
 def row(key: str, kind: str, density: float) -> Rows:
-    """One result as a worker commits it."""
+    """Build one result as a worker commits it."""
     found = {"key": key, "kind": kind, **_common(density), "value": _VALUE % key}
     found |= {"digest": digest(key), "started_at": BEGAN}
     if kind == "mask":
@@ -138,7 +138,7 @@ def row(key: str, kind: str, density: float) -> Rows:
 
 
 def write_keys(store: Path, identity: str, keys: list[str]) -> None:
-    """A segment of runs of which nothing but the key matters."""
+    """Write a segment of runs of which only the key matters."""
     rows = [{"key": key, "kind": "run"} for key in keys]
     _write(store, "tasks", identity, pa.Table.from_pylist(rows, _bare(schema.TASKS)))
 

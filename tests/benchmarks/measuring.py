@@ -1,4 +1,4 @@
-"""What benchmarks share: timing, and one line for each figure."""
+"""Timing and printing shared by benchmarks."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def timed(work: Callable[[], T], repeat: int = 1) -> tuple[float, T]:
-    """Seconds of the best of `repeat` calls, and what the last one gave."""
+    """Return the seconds of the fastest of `repeat` calls, and the result of the last."""
     best = float("inf")
     for _ in range(repeat):
         began = time.perf_counter()
@@ -20,10 +20,10 @@ def timed(work: Callable[[], T], repeat: int = 1) -> tuple[float, T]:
 
 
 def report(name: str, value: str, aim: str = "") -> None:
-    """A figure, and what it should be."""
+    """Print a measurement and its target."""
     print(f"{name:<58} {value:>14}  {aim}")
 
 
 def machine() -> None:
-    """The machine, first."""
+    """Print the machine."""
     print(f"# {platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")

@@ -30,7 +30,7 @@ def labels(number: int) -> tuple[str, float]:
 
 
 def accuracy(number: int, step: int) -> float:
-    """Any two trials differ, so that nothing is stored once for many."""
+    """Return a different number for each trial, so that equal values cannot be stored once."""
     return 0.9 * (step + 1) / (step + 2) + 1e-7 * number
 
 
@@ -123,7 +123,7 @@ def main() -> None:
 
 
 def clocks() -> tuple[float, float]:
-    """Seconds of the clock, and of this process on all cores."""
+    """Return wall seconds, and CPU seconds of this process on all cores."""
     return time.perf_counter(), time.process_time()
 
 

@@ -13,7 +13,8 @@ from tasks.data.batches import Data, InMemory, Split
 from tasks.networks.build import initial_weights
 from tasks.pruning.prune import prune
 from tasks.training.lanes import Lap
-from tasks.values.records import Init, Magnitude, Recipe, StepDecay
+from tasks.values.scores import Magnitude
+from tasks.values.training import Init, Recipe, StepDecay
 from tests.device.shapes import RESNET_20, device, go, lanes, noise
 
 T_OF_7 = 2.365
@@ -34,7 +35,7 @@ RECIPE = Recipe(
 
 
 def study(clock: Any, seeds: int = 8) -> None:
-    """Trains each seed in both precisions and notes the differences' confidence interval."""
+    """Train each seed in both precisions; note the confidence interval of the differences."""
     if clock.dry:
         data, seeds = noise(RESNET_20, 16, 16), 2
         recipe = replace(RECIPE, steps=3, batch_size=4, schedule=StepDecay(at=(2,)))
@@ -58,7 +59,7 @@ def study(clock: Any, seeds: int = 8) -> None:
 
 
 def _accuracies(recipe: Recipe, data: Data, seeds: int) -> dict[float, list[float]]:
-    """Test accuracies by density, one for each seed: all of them through the same lanes."""
+    """Return test accuracies by density, one for each seed, all through the same lanes."""
     asked: list[Any] = []
     for seed in range(seeds):
         weights = initial_weights(RESNET_20, Init(seed=seed))
@@ -70,7 +71,7 @@ def _accuracies(recipe: Recipe, data: Data, seeds: int) -> dict[float, list[floa
 
 
 def _cifar() -> Data:
-    """A subset of CIFAR-10 that travels with the script: DEVICE_IMAGES is an .npz of it."""
+    """Load a subset of CIFAR-10 that is sent with the script: DEVICE_IMAGES names its .npz."""
     held = np.load(Path(os.environ["DEVICE_IMAGES"]))
     mean_, std = (
         torch.tensor(c)[:, None, None].to(device())

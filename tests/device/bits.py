@@ -1,4 +1,4 @@
-"""Whether a run's bits are its own: tests a to h of the design."""
+"""Bits of a run on a GPU: tests a to h of the design."""
 
 import hashlib
 from collections import Counter
@@ -13,14 +13,14 @@ from tasks.training import lanes as lane_module
 from tasks.training.lanes import Lap, train_side_by_side
 from tasks.training.precision import arithmetic
 from tasks.training.train import Checkpoint, train
-from tasks.values.records import Network, Recipe
+from tasks.values.training import Network, Recipe
 from tests.device.shapes import device, digest, eagerly, go, lanes, laps, noise
 
 DENSITY = 0.2
 
 
 def conv_error(precision: Any) -> float:
-    """Relative error of a convolution against float64: 3e-4 would be TF32."""
+    """Return the relative error of a convolution against float64; TF32 would give 3e-4."""
     draws = torch.Generator().manual_seed(0)
     images, kernel = torch.randn(8, 64, 16, 16, generator=draws), torch.randn(64, 64, 3, 3)
     exact = conv2d(images.double(), kernel.double(), padding=1)
@@ -30,7 +30,7 @@ def conv_error(precision: Any) -> float:
 
 
 def rates_agree() -> bool:
-    """Whether an update whose rate is a tensor has the bits of one with a number."""
+    """Return whether an update with a tensor as rate has the bits of one with a number."""
     from tasks.training.optimizers import optimizer as made
     from tasks.training.optimizers import update
 
@@ -48,7 +48,7 @@ def rates_agree() -> bool:
 
 
 def alike(network: Network, recipe: Recipe, packs: tuple[int, ...]) -> dict[str, Any]:
-    """A pruned and a dense run: recorded, eager, alone, in packs, in other orders (a, b, h)."""
+    """Compare runs: recorded, eager, alone, in packs, in other orders (a, b, h)."""
     data = noise(network, 10 * recipe.batch_size + recipe.batch_size // 2)
     asked = laps(network, max(packs), density=DENSITY, save=(2,))
     asked[1] = (1, replace(asked[1][1], kept=None))
@@ -91,7 +91,7 @@ def _trained(network: Network, recipe: Recipe, data: Any, lap: Lap) -> Any:
 
 
 def beside_a_neighbour(network: Network, recipe: Recipe) -> dict[str, bool]:
-    """With most of the memory taken, and big products on another stream meanwhile (c)."""
+    """Train with most of the memory taken and large products on another stream (c)."""
     data = noise(network, 10 * recipe.batch_size)
     asked = laps(network, 1, density=DENSITY)
     wanted = digest(go(asked, lanes(network, recipe, data, 1), recipe)[0])
@@ -117,7 +117,7 @@ def beside_a_neighbour(network: Network, recipe: Recipe) -> dict[str, bool]:
 
 
 class _Cut:
-    """Keeps a checkpoint when first asked, and stops the run."""
+    """Store a checkpoint when first asked, and stop the run."""
 
     def __init__(self) -> None:
         self.kept: Checkpoint | None = None
@@ -141,7 +141,7 @@ class _Cut:
 
 
 def resumed_elsewhere(network: Network, recipe: Recipe) -> bool:
-    """Cut after its first chunk, and gone on with in another lane beside others (d)."""
+    """Interrupt a run after its first chunk; continue it in another lane beside others (d)."""
     data = noise(network, 10 * recipe.batch_size)
     asked = laps(network, 3, density=DENSITY)
     wanted = digest(go(asked[:1], lanes(network, recipe, data, 1), recipe)[0])
@@ -154,7 +154,7 @@ def resumed_elsewhere(network: Network, recipe: Recipe) -> bool:
 
 
 def programs(network: Network, recipe: Recipe) -> dict[str, Any]:
-    """The kernels of one iteration, in two lanes: the same (f), and how many."""
+    """Compare the kernels of one iteration in two lanes: they are the same (f); count them."""
     data = noise(network, 10 * recipe.batch_size)
     with eagerly():
         there = lanes(network, recipe, data, 2)
@@ -176,7 +176,7 @@ def programs(network: Network, recipe: Recipe) -> dict[str, Any]:
 
 
 def _kernels(lane: lane_module.Lane, recipe: Recipe) -> list[tuple[str, float]]:
-    """Each kernel of one iteration and its microseconds."""
+    """Return each kernel of one iteration and its microseconds."""
     from torch.profiler import ProfilerActivity, profile
 
     on_gpu = torch.cuda.is_available()

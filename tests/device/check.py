@@ -31,7 +31,7 @@ from tasks.training import lanes as lane_module  # noqa: E402
 from tasks.training import train as training  # noqa: E402
 from tasks.training.precision import arithmetic  # noqa: E402
 from tasks.training.train import Checkpoint  # noqa: E402
-from tasks.values.records import Network, Recipe  # noqa: E402
+from tasks.values.training import Network, Recipe  # noqa: E402
 from tests.device import accuracy, bits, peers  # noqa: E402
 from tests.device.shapes import (  # noqa: E402
     CONV_2,
@@ -54,7 +54,7 @@ Found = dict[str, Any]
 
 
 class Clock:
-    """How long a stage may still go on, and what it found so far."""
+    """Time left for a stage, and its findings so far."""
 
     def __init__(self, seconds: float, path: Path, *, dry: bool) -> None:
         self._until, self._path, self.dry = time.monotonic() + seconds, path, dry
@@ -64,13 +64,13 @@ class Clock:
         return self._until - time.monotonic()
 
     def note(self, **found: Any) -> None:
-        """Written at once: a stage that is ended has said what it knew."""
+        """Write a finding at once, so that a stage which is ended has stored it."""
         self.found |= found
         self._path.write_text(json.dumps(self.found, indent=1, default=str))
         print(*(f"  {name}: {value}" for name, value in found.items()), sep="\n", flush=True)
 
     def attempt(self, name: str, work: Callable[[], Any]) -> None:
-        """Note what the work gives, or why it gave nothing."""
+        """Note the result of the work, or the reason why it failed."""
         if self.left() < 0 and not self.dry:
             self.note(**{name: "no time left"})
             return
@@ -98,7 +98,7 @@ def timed(work: Callable[[], Any]) -> float:
 
 
 def versions(clock: Clock) -> None:
-    """S0: what this is, its ceilings, and whether float32 is float32."""
+    """S0: describe the machine, measure its ceilings, and check that float32 is float32."""
     clock.note(torch=torch.__version__, python=sys.version.split()[0], device=device())
     if torch.cuda.is_available():
         facts = torch.cuda.get_device_properties(0)
@@ -137,7 +137,7 @@ def _product(side: int, dtype: torch.dtype, precision: Any) -> float:
 
 
 def correctness(clock: Clock) -> None:
-    """S1: a run's bits, alone and beside others, recorded and not, and train's own."""
+    """S1: bits of a run, alone and beside others, recorded and not, and those of train."""
     packs = (2,) if clock.dry else (2, 8, 16)
     for network, recipe in ((WIDE, SMALL), (RESNET_20, CROPPED)):
         for precision in ("float32", "bfloat16", "tf32"):
@@ -149,12 +149,12 @@ def correctness(clock: Clock) -> None:
 
 
 def _short(recipe: Recipe, clock: Clock) -> Recipe:
-    """Enough iterations to tell bits apart."""
+    """Return a recipe with enough iterations to tell bits apart."""
     return replace(recipe, steps=3, batch_size=4) if clock.dry else replace(recipe, steps=40)
 
 
 def leaks(clock: Clock) -> None:
-    """S2: beside a neighbour that hogs memory and multiplies; resumed in another lane."""
+    """S2: beside a neighbour that fills memory and multiplies; resumed in another lane."""
     for network, recipe in ((WIDE, SMALL), (RESNET_20, CROPPED)):
         for precision in ("float32", "bfloat16"):
             how = _short(replace(recipe, precision=precision), clock)
@@ -173,7 +173,7 @@ def leaks(clock: Clock) -> None:
 
 
 def today(clock: Clock) -> None:
-    """The loop before lanes: eager, as PyTorch's switches stand, and in strict float32."""
+    """Time the loop without lanes: eager, with PyTorch's default switches, and in float32."""
     for network, recipe in LADDER[:2] if clock.dry else LADDER:
         how = replace(recipe, batch_size=4) if clock.dry else recipe
         clock.attempt(f"{network.name} today", lambda: _loop(network, how, clock, False))  # noqa: B023
@@ -181,7 +181,7 @@ def today(clock: Clock) -> None:
 
 
 def baseline(clock: Clock) -> None:
-    """Two of the loop before lanes again, for what runs on this machine after it; and programs."""
+    """Time two cases without lanes again, as a reference for this machine; count programs."""
     for network, recipe in LADDER[:2]:
         how = replace(recipe, batch_size=4) if clock.dry else recipe
         clock.attempt(f"{network.name} today", lambda: _loop(network, how, clock, False))  # noqa: B023
@@ -200,14 +200,14 @@ LADDER: list[tuple[Network, Recipe]] = [
 
 
 def _examples(network: Network, recipe: Recipe, clock: Clock) -> int:
-    """Whole batches, whose number is a multiple of all recordings' lengths."""
+    """Take whole batches whose number is a multiple of all recordings' lengths."""
     if clock.dry:
         return 2 * recipe.batch_size
     return recipe.batch_size * (1024 if network is WIDE else 384)
 
 
 def _loop(network: Network, recipe: Recipe, clock: Clock, strict: bool) -> float:
-    """Images a second of the eager loop."""
+    """Return images per second of the eager loop."""
     data = noise(network, _examples(network, recipe, clock))
     [(_, lap)] = laps(network, 1)
     here = {n: t.to(device()) for n, t in lap.weights.items()}
@@ -230,7 +230,7 @@ def _loop(network: Network, recipe: Recipe, clock: Clock, strict: bool) -> float
 def _lanes(
     network: Network, recipe: Recipe, clock: Clock, count: int, seconds: float = 1.0
 ) -> Found:
-    """Images a second of so many lanes, all together; seconds to record, and to load again."""
+    """Return images per second of all lanes together; seconds to record, and to load again."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -265,7 +265,7 @@ def _lanes(
 
 
 def ladder(clock: Clock) -> None:
-    """S3: one graph and K lanes, in each precision, beside the loop before."""
+    """S3: one graph and K lanes, in each precision, beside the loop without lanes."""
     for network, recipe in LADDER[:2] if clock.dry else LADDER:
         cells = [("float32", 1), ("tf32", 1), ("bfloat16", 1)]
         many = (2, 4, 8, 16, 32) if network is WIDE else (2, 4, 8)
@@ -285,7 +285,7 @@ def ladder(clock: Clock) -> None:
 
 
 def longer(clock: Clock) -> None:
-    """S3, the cells that goals speak of, for longer; float32 channels last; where time goes."""
+    """S3: the cells named in goals, for longer; float32 channels last; a profile."""
 
     def always(_: object) -> Any:
         return arithmetic("float32")
@@ -326,7 +326,7 @@ def longer(clock: Clock) -> None:
 
 
 def others(clock: Clock) -> None:
-    """S4: peers on this very card."""
+    """S4: other implementations on this card."""
     for name, work in peers.PEERS.items():
         clock.attempt(name, lambda: work(clock))  # noqa: B023
 
@@ -386,7 +386,7 @@ def _eager(network: Network, recipe: Recipe, clock: Clock) -> int:
 
 
 def paired(clock: Clock) -> None:
-    """S6: what bfloat16 does to accuracy, over paired seeds."""
+    """S6: accuracy of bfloat16 against float32, over paired seeds."""
     accuracy.study(clock)
 
 

@@ -1,4 +1,4 @@
-"""What others do, written anew and run on the same card: loaders, fused networks, a fast loop."""
+"""Other implementations, written anew and run on the same card: loaders, fused networks, a loop."""
 
 import time
 from collections.abc import Callable
@@ -14,12 +14,12 @@ from torch.nn.functional import cross_entropy, relu
 
 from tasks.networks import build as building
 from tasks.networks.build import build, initial_weights
-from tasks.values.records import Init, Network, Recipe
+from tasks.values.training import Init, Network, Recipe
 from tests.device.shapes import RESNET_20, SMALL, WIDE, device, go, lanes, laps, noise
 
 
 def _rate(step: Callable[[], Any], images: int, clock: Any, seconds: float = 2.0) -> int:
-    """Images a second of a step that trains on so many."""
+    """Return images per second of a step that trains on a number of images."""
 
     def sync() -> None:
         if torch.cuda.is_available():
@@ -44,7 +44,7 @@ def _rate(step: Callable[[], Any], images: int, clock: Any, seconds: float = 2.0
 
 
 class _Files(torch.utils.data.Dataset[tuple[Tensor, int]]):
-    """CIFAR-like images through PIL and torchvision's transforms, as most scripts have them."""
+    """CIFAR-like images through PIL and torchvision's transforms, as in most scripts."""
 
     def __init__(self, count: int) -> None:
         from torchvision import transforms as t
@@ -70,7 +70,7 @@ class _Files(torch.utils.data.Dataset[tuple[Tensor, int]]):
 
 
 def data_loader(clock: Any, workers: int, seconds: float = 8.0) -> int:
-    """ResNet-20, batch 128, float32 as PyTorch has it, momentum SGD, images from a DataLoader."""
+    """Time ResNet-20, batch 128, PyTorch's float32, momentum SGD, images from a DataLoader."""
     module = _filled(RESNET_20)
     sgd = torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     batch = 8 if clock.dry else 128
@@ -107,7 +107,7 @@ def _filled(network: Network) -> nn.Module:
 
 
 def bmm_lenet(clock: Any, count: int, *, graph: bool) -> int:
-    """Lenet-300-100 `count` times by batched matrix products, momentum SGD; recorded or not."""
+    """Time `count` Lenet-300-100 by batched matrix products, momentum SGD; recorded or not."""
     sizes, batch = (784, 300, 100, 10), 4 if clock.dry else 60
     weights = [
         torch.randn(count, a, b, device=device(), requires_grad=True) for a, b in pairwise(sizes)
@@ -151,7 +151,7 @@ def _recorded(step: Callable[[], None]) -> Callable[[], Any]:
 
 
 class _Grouped(nn.Module):
-    """`count` ResNet-20s as one: their channels side by side, convolutions in groups."""
+    """`count` ResNet-20s as one network: channels side by side, grouped convolutions."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -186,7 +186,7 @@ def _widened(module: nn.Module, count: int) -> nn.Module:
 
 
 def grouped_resnet(clock: Any, count: int, dtype: torch.dtype, *, last: bool) -> int:
-    """ResNet-20 `count` times by grouped convolutions, in autocast or TF32."""
+    """Time `count` ResNet-20 by grouped convolutions, in autocast or TF32."""
     module = _Grouped(count).train()
     layout = torch.channels_last if last else torch.contiguous_format
     module = module.to(memory_format=layout)
@@ -210,7 +210,7 @@ def grouped_resnet(clock: Any, count: int, dtype: torch.dtype, *, last: bool) ->
 
 
 def _fast_network(network: Network) -> nn.Module:
-    """Of the form of airbench94's: a 2 × 2 stem, three stages of two convolutions, batch norm."""
+    """Build a network like airbench94's: 2 × 2 stem, three stages of two convolutions."""
     channels, layers = 24, [nn.Conv2d(3, 24, 2), nn.GELU()]
     for outputs in (64, 256, 256):
         layers += [
@@ -239,7 +239,7 @@ FAST_RECIPE = Recipe(
 
 @_known
 def fast_loop(clock: Any, dtype: torch.dtype) -> int:
-    """Weights and images in half precision, channels last, on the device; uncompiled."""
+    """Time weights and images in half precision, channels last, on the device; uncompiled."""
     module = _filled(FAST).to(dtype=dtype, memory_format=torch.channels_last)
     for child in module.modules():
         if isinstance(child, nn.BatchNorm2d):
@@ -267,7 +267,7 @@ def fast_loop(clock: Any, dtype: torch.dtype) -> int:
 
 @_known
 def fast_lane(clock: Any, count: int) -> int:
-    """The same network in lanes."""
+    """Time the same network in lanes."""
     recipe = replace(FAST_RECIPE, batch_size=8, steps=2) if clock.dry else FAST_RECIPE
     data = noise(FAST, recipe.batch_size * (2 if clock.dry else 32))
     there, asked = lanes(FAST, recipe, data, count), laps(FAST, count)
@@ -280,7 +280,7 @@ def fast_lane(clock: Any, count: int) -> int:
 
 
 def lenet_lanes(clock: Any, count: int) -> int:
-    """Lanes at the same number of networks as the batched products."""
+    """Time lanes with the same number of networks as the batched products."""
     recipe = replace(SMALL, batch_size=4, steps=2) if clock.dry else replace(SMALL, steps=2048)
     data = noise(WIDE, recipe.batch_size * (2 if clock.dry else 1024))
     there, asked = lanes(WIDE, recipe, data, count), laps(WIDE, count)

@@ -1,4 +1,4 @@
-"""Networks, data and recipes that the device script times; a run's end as a digest."""
+"""Networks, data and recipes that the device script times; a digest of the end of a run."""
 
 import hashlib
 from collections.abc import Iterator
@@ -12,12 +12,13 @@ from tasks.data.batches import Data, InMemory, Split
 from tasks.masks import Kept
 from tasks.networks.build import initial_weights
 from tasks.pruning.prune import prune
+from tasks.training import evaluation, precision
 from tasks.training import lanes as lane_module
-from tasks.training import precision
 from tasks.training import train as train_module
 from tasks.training.lanes import Lap, lanes, train_side_by_side
 from tasks.training.train import Trained
-from tasks.values.records import Init, Network, Random, Recipe
+from tasks.values.scores import Random
+from tasks.values.training import Init, Network, Recipe
 
 WIDE = Network(name="lenet_300_100", input_shape=(1, 28, 28), classes=10)
 CONV_2 = Network(name="conv_2", input_shape=(3, 32, 32), classes=10)
@@ -36,7 +37,7 @@ def device() -> str:
 
 
 def noise(network: Network, examples: int, test: int | None = None) -> Data:
-    """Random bytes in the shape of a dataset: speed does not depend on what they show."""
+    """Draw random bytes in the shape of a dataset: speed does not depend on their content."""
     test = test or (256 if torch.cuda.is_available() else 4)
     draws = torch.Generator().manual_seed(0)
 
@@ -58,7 +59,7 @@ def mask(network: Network, density: float) -> Kept:
 def laps(
     network: Network, count: int, *, density: float = 1.0, **how: object
 ) -> list[tuple[int, Lap]]:
-    """Runs of different seeds."""
+    """Build runs of different seeds."""
     kept = None if density == 1 else mask(network, density)
     return [
         (seed, Lap(initial_weights(network, Init(seed=seed)), kept, seed, **how))  # type: ignore[arg-type]
@@ -69,7 +70,7 @@ def laps(
 def go(
     asked: list[tuple[int, Lap]], where: list[lane_module.Lane], recipe: Recipe
 ) -> dict[int, Trained]:
-    """Train; whatever a run raises is raised."""
+    """Train; raise the error of any run."""
     found = {}
     for name, trained in train_side_by_side(asked, where, recipe):
         if isinstance(trained, Exception):
@@ -79,7 +80,7 @@ def go(
 
 
 def digest(trained: Trained) -> str:
-    """Of the last weights, saved ones and evaluations."""
+    """Digest the last weights, the saved ones and the evaluations."""
     sha = hashlib.sha256(repr(trained.evals).encode())
     for weights in (trained.weights, *trained.states.values()):
         for name in sorted(weights):
@@ -91,7 +92,7 @@ def digest(trained: Trained) -> str:
 
 @contextmanager
 def eagerly() -> Iterator[None]:
-    """Lanes that record nothing."""
+    """Use lanes that record nothing."""
     made = lane_module.Lane.__init__
 
     def without(lane: lane_module.Lane, *told: object) -> None:
@@ -104,11 +105,12 @@ def eagerly() -> Iterator[None]:
 
 @contextmanager
 def as_pytorch_has_it() -> Iterator[None]:
-    """Without switches: TF32 in convolutions, algorithms as cuDNN likes; the loop before lanes."""
+    """Use PyTorch's default switches: TF32 in convolutions, algorithms of cuDNN's choice."""
     nothing = lambda _: nullcontext()  # noqa: E731
     with (
         mock.patch.object(precision, "arithmetic", nothing),
         mock.patch.object(train_module, "arithmetic", nothing),
+        mock.patch.object(evaluation, "arithmetic", nothing),
     ):
         yield
 

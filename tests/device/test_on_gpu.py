@@ -1,4 +1,4 @@
-"""A run's bits on a GPU are its own. CI has none, and goes through the script's motions."""
+"""On a GPU, a run's bits do not depend on its neighbours. Without a GPU the script runs dry."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tasks.values.records import Network, Recipe
+from tasks.values.training import Network, Recipe
 from tests.device import bits
 from tests.device.check import STAGES
 from tests.device.shapes import CONV_2, CROPPED, RESNET_20, SMALL, WIDE
@@ -53,7 +53,7 @@ def test_float32_is_ieees() -> None:
 
 
 def test_bits_are_compared_on_a_cpu_too() -> None:
-    """So that what a GPU is asked is known to be asked rightly."""
+    """This tests the comparison itself, which a GPU then runs."""
     how = replace(SMALL, batch_size=4, steps=3)
     found = bits.alike(WIDE, how, (2,))
     assert found.pop("mode") == ["eager: no GPU"]

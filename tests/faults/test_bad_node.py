@@ -1,4 +1,4 @@
-"""A node on which everything fails is found out and fenced off; a bug in a trial is no node's."""
+"""A node on which everything fails is found and fenced off; a bug in a trial blames no node."""
 
 import os
 from pathlib import Path
@@ -26,7 +26,7 @@ def wrong(module, weights, kept, batches, seed):
 
 
 class TwoNodes:
-    """Packs in this process, in turn on a good and on a bad node."""
+    """An executor that runs packs in this process, in turn as a good and as a bad node."""
 
     slots = widest = 1
     draining = False
@@ -84,7 +84,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def launched(folder: Path, method: str, executor: TwoNodes) -> tuple[list[str], list[str]]:
-    """Nodes that were fenced off, and the distinct statuses of all trials."""
+    """Launch; return the nodes that were fenced off, and the distinct statuses of all trials."""
     grids = [{"method": f"fussy:{method}", "density": 0.5, "train": False}]
     asked = study.read(write_sweep(folder, replicates=60, grids=grids))
     progress = study.run(asked, folder / "store", executor)

@@ -45,12 +45,12 @@ def join(
 
 
 def in_front(folder: Path) -> str:
-    """PYTHONPATH with a folder more."""
+    """Return PYTHONPATH with a folder put first."""
     return os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
 
 
 def refused(ended: subprocess.CompletedProcess[str], said: str) -> None:
-    """One line and no more, that says so."""
+    """Assert that a command is refused in one line that contains the words."""
     assert ended.returncode == 2, ended.stdout + ended.stderr
     assert said in ended.stderr
     assert ended.stderr.startswith("error: ")
@@ -99,7 +99,7 @@ def test_without_a_token_nothing_beyond_loopback_is_joined(tmp_path: Path) -> No
 
 
 def test_a_ray_with_known_holes_is_refused(tmp_path: Path) -> None:
-    """The installed Ray, told by its own module that it is an old one."""
+    """A module of the test reports an old version of the installed Ray."""
     write_sweep(tmp_path)
     old = tmp_path / "old"
     old.mkdir()
@@ -113,7 +113,7 @@ def test_a_ray_with_known_holes_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Cluster]:
-    """A head and a node, which see this machine's files, and a second Ray client server."""
+    """Start a head and a node, which see this machine's files, and a second Ray client server."""
     with cluster() as made:
         made.head(cpus=1)
         yield made
@@ -165,8 +165,8 @@ def test_a_head_that_dies_is_told_in_a_line_and_nothing_is_lost(tmp_path: Path) 
         _, errors = driver.communicate(timeout=55)
     assert driver.returncode == ExitCode.CLUSTER_LOST, errors
     assert errors.splitlines() == [
-        f"error: the Ray cluster at {made.address} has not answered for 30 s; what is finished is "
-        "kept: give the same command to go on"
+        f"error: the Ray cluster at {made.address} has not answered for 30 s; finished results "
+        "are stored: run the same command again"
     ]
     assert not [one for one in verify(tmp_path / "store") if not one.lacks]
 
@@ -223,7 +223,7 @@ def test_two_hosts_one_killed_in_the_middle_and_one_that_joins_late(
 
 @pytest.fixture
 def other_store(tmp_path: Path) -> tuple[str, ...]:
-    """Before a command: it sees another, empty disk where the store is."""
+    """Return a command prefix under which the store's path is another, empty disk."""
     (tmp_path / "store").mkdir()
     mount = f'mount -t tmpfs none {tmp_path}/store && exec "$@"'
     prefix = ("unshare", "--mount", "sh", "-c", mount, "sh")
@@ -289,7 +289,7 @@ sys.exit(main())
 
 
 def test_levels_of_imp_go_on_where_their_weights_are(tmp_path: Path) -> None:
-    """Two nodes, each with a disk of its own, a store in object storage, and eight chains."""
+    """Two nodes with a disk each, a store in object storage, and eight chains."""
     server = Server(tmp_path / "buckets").start()
     try:
         with cluster(**server.environment) as nodes:

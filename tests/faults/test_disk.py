@@ -53,7 +53,7 @@ def undisturbed(template: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def finished(template: Path, tmp_path: Path) -> Path:
-    """A copy of a store in which all is done."""
+    """Copy a store in which all is done."""
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
@@ -71,7 +71,7 @@ def is_undisturbed(folder: Path, undisturbed: dict[str, Any]) -> None:
 
 
 class Full:
-    """Lets syncs of files below a folder of the store fail, the first `times` of them."""
+    """Make syncs of files below a folder of the store fail, the first `times` of them."""
 
     def __init__(self, folder: str, times: float) -> None:
         self.folder, self.times, self.failed = folder, times, 0
@@ -138,7 +138,7 @@ def test_where_nothing_can_be_written_any_more_the_launch_ends(
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[[str], bool]]:
-    """A disk of its own for the store; called, it is mounted anew with other options."""
+    """Mount a disk for the store; calling the fixture mounts it again with other options."""
     store = tmp_path / "store"
     store.mkdir()
 
@@ -152,6 +152,7 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], bool]]:
     subprocess.run(["umount", str(store)], check=True)
 
 
+@pytest.mark.slow
 def test_a_real_disk_fills_up(
     disk: Callable[[str], bool], tmp_path: Path, undisturbed: dict[str, Any]
 ) -> None:

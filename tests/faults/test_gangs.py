@@ -1,6 +1,6 @@
-"""Trainings divided among the nodes of a real cluster: the same runs, whichever node is lost.
+"""Trainings divided among the nodes of a real cluster give the same runs if any node is lost.
 
-Nodes claim a GPU each that they have not; their processes then train on the CPU, by gloo.
+Nodes claim a GPU that they do not have; their processes then train on the CPU, by gloo.
 """
 
 import os
@@ -56,13 +56,13 @@ def ended(process: subprocess.Popen[str]) -> int:
 
 
 def checkpoint(folder: Path) -> int:
-    """When the last one was kept, ns; 0 before."""
+    """Return when the last checkpoint was stored, ns; 0 before the first."""
     kept = layout.published(folder / "store" / layout.CHECKPOINTS, ".safetensors")
     return max((path.stat().st_mtime_ns for path in kept), default=0)
 
 
 def goes_on(folder: Path) -> None:
-    """Wait until the training keeps a checkpoint more."""
+    """Wait until the training stores one more checkpoint."""
     before = checkpoint(folder)
     until(lambda: checkpoint(folder) > before)
 
@@ -72,7 +72,7 @@ def first(node: Node) -> list[int]:
 
 
 def other(node: Node) -> list[int]:
-    return processes(node.process.pid, b"ray::join_gang")
+    return processes(node.process.pid, b"ray::join_group")
 
 
 def asked(folder: Path, query: str) -> list[tuple[object, ...]]:
@@ -80,7 +80,7 @@ def asked(folder: Path, query: str) -> list[tuple[object, ...]]:
 
 
 def assert_same_run(folder: Path, alone: Path) -> None:
-    """But for the order of sums; it did not begin anew, and what it left is named."""
+    """Assert equality up to the order of sums; the run did not start again, leftovers are named."""
     query = "SELECT step, split, accuracy FROM evals ORDER BY ALL"
     pairs = list(zip(asked(folder, query), asked(alone, query), strict=True))
     assert len(pairs) == 12
@@ -101,7 +101,7 @@ def failures(folder: Path) -> set[object]:
 
 
 def strike(nodes: Cluster, folder: Path, member: str) -> None:
-    """Kill the node of a member once the training, divided among two, has gone on."""
+    """Kill the node of a member once the training, divided among two, has stored a checkpoint."""
     works = {"first": first, "other": other}[member]
     goes_on(folder)
     [struck] = [node for node in nodes.nodes if works(node)]
@@ -134,7 +134,7 @@ SOON = {
 
 
 def test_a_run_of_two_hosts_goes_on_after_the_cable_was_pulled(tmp_path: Path, alone: Path) -> None:
-    """Nobody closes a connection then: the one who waits has to be ended."""
+    """Nobody closes the connection then, so the waiting process must be ended."""
     with two_hosts() as names, cluster("10.199.0.1", **SOON) as nodes:
         head, far = (("ip", "netns", "exec", name) for name in names)
         nodes.head("--num-gpus=1", prefix=head, cpus=1)
@@ -158,7 +158,7 @@ def test_a_run_of_two_hosts_goes_on_after_the_cable_was_pulled(tmp_path: Path, a
 def test_told_to_stop_a_gang_keeps_a_checkpoint_and_goes_on_from_it(
     tmp_path: Path, alone: Path
 ) -> None:
-    """On one machine: no network, and no option for one."""
+    """On one machine: it needs no network and no option for one."""
     here = ("--num-gpus", "2", "--gpus-per-task", "2")
     process = start(tmp_path, *here)
     goes_on(tmp_path)

@@ -1,4 +1,4 @@
-"""Whatever is killed, the tables equal an undisturbed run's. Real processes, real SIGKILL."""
+"""After any process is killed, tables equal those of an undisturbed run. Real processes."""
 
 import os
 import random
@@ -46,7 +46,7 @@ def start(folder: Path, *options: str, sweep: str = "tiny.yaml") -> subprocess.P
 
 
 def until(condition: object, process: subprocess.Popen[bytes], seconds: float = 120) -> bool:
-    """Wait for a condition; False when the process ended first."""
+    """Wait for a condition; return False if the process ended first."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():  # type: ignore[operator]
@@ -58,7 +58,7 @@ def until(condition: object, process: subprocess.Popen[bytes], seconds: float = 
 
 
 def settle(folder: Path) -> None:
-    """Remove what a killed process left half-written; nothing else may be wrong."""
+    """Remove half-written files of a killed process; assert that nothing else is wrong."""
     left = verify(folder / "store")
     assert all(finding.leftover for finding in left), left
     repair(left)
@@ -85,7 +85,7 @@ def test_a_driver_killed_at_random_moments(
 
 
 def workers(session: int) -> list[int]:
-    """Ray workers of one session that are at work on a pack."""
+    """List the Ray workers of a session that run a pack."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -120,7 +120,7 @@ def test_a_worker_killed_in_the_middle(tmp_path: Path, undisturbed: dict[str, ob
 
 
 def processes(session: int) -> dict[int, bytes]:
-    """Command lines of a session's processes that still run."""
+    """List the command lines of a session's running processes."""
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -155,8 +155,8 @@ def test_of_a_local_ray_nothing_outlives_the_launch_and_a_lost_one_is_told_in_a_
         assert process.returncode == ExitCode.CLUSTER_LOST, errors
         said = [line for line in errors.splitlines() if line.startswith("error: ")]
         assert said == [
-            f"error: Ray on this machine is gone: its {victim} died; what is finished is kept: "
-            "give the same command to go on"
+            f"error: Ray on this machine is gone: its {victim} died; finished results are stored: "
+            "run the same command again"
         ]
     deadline = time.monotonic() + 20
     while left := processes(process.pid):
@@ -184,11 +184,12 @@ def test_an_interrupted_run_stops_at_once_and_says_how_to_go_on(
     process.send_signal(stop)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted; what is finished is kept. Go on with: tombola run tiny.yaml" in errors
+    assert "finished results are stored. Continue with: tombola run tiny.yaml" in errors
     assert "Traceback" not in errors
     assert 3 <= committed(tmp_path) < len(undisturbed)
 
 
+@pytest.mark.slow
 def test_two_drivers_on_one_store_at_once(tmp_path: Path, undisturbed: dict[str, object]) -> None:
     write_sweep(tmp_path, grids=GRIDS, recipe=RECIPE)
     both = [start(tmp_path, "--executor", "inline") for _ in range(2)]
@@ -199,7 +200,7 @@ def test_two_drivers_on_one_store_at_once(tmp_path: Path, undisturbed: dict[str,
 
 @pytest.mark.slow
 def test_two_drivers_with_sweeps_that_overlap(tmp_path: Path) -> None:
-    """One asks for some levels, the other for some more: what both want is in the tables once."""
+    """Their levels overlap; results that both want are in the tables once."""
     some = [{"method": ["random", "snip"], "levels": [2, 5]}, {"method": "imp", "levels": "1..3"}]
     more = [{"method": ["random", "snip"], "levels": [5, 8]}, {"method": "imp", "levels": "2..5"}]
     write_sweep(tmp_path, grids=some, recipe=RECIPE)
@@ -218,6 +219,7 @@ def test_two_drivers_with_sweeps_that_overlap(tmp_path: Path) -> None:
     assert verify(tmp_path / "store") == []
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_result(tmp_path: Path) -> None:
     long = {"steps": 1500, "batch_size": 64, "lr": 0.1, "evaluate_every": 500}
     whole, cut = tmp_path / "whole", tmp_path / "cut"

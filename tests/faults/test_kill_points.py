@@ -32,7 +32,7 @@ longest life reaches beyond the thirty-odd that the largest pack makes before it
 
 
 def run(path: Path, store: Path, fuse: int | None) -> None:
-    """Run the sweep here; die at the `fuse`-th file operation."""
+    """Run the sweep in this process and die at file operation number `fuse`."""
     if fuse is not None:
         left = [fuse]
 
@@ -73,6 +73,7 @@ def test_a_driver_killed_at_two_dozen_points_loses_and_doubles_nothing(tmp_path:
     assert verify(store) == []
 
 
+@pytest.mark.slow
 def test_chaos_kills_a_driver_and_finds_the_same_tables(tmp_path: Path) -> None:
     path = write_sweep(tmp_path)
     words = [str(path), "--executor=inline"]

@@ -36,7 +36,7 @@ GRIDS = [
 
 
 class Recorded(NamedTuple):
-    """An undisturbed launch: its sweep file, its store, and where its files went, in order."""
+    """An undisturbed launch: its sweep file, its store, and the moves of its files in order."""
 
     path: Path
     store: Path
@@ -44,13 +44,13 @@ class Recorded(NamedTuple):
 
     @property
     def needs(self) -> dict[str, list[str]]:
-        """What each result stands on."""
+        """Map each result to the results it depends on."""
         rows = (row for _, row in results.rows(self.store))
         return {row["key"]: stands_on(json.loads(row["value"])) for row in rows}
 
     @property
     def between(self) -> set[str]:
-        """Runs that no trial asks for: those of IMP's levels before the last."""
+        """Return runs that no trial asks for: those of IMP's levels before the last."""
         asked = {value.key for trial in study.read(self.path).trials for value in answers(trial)}
         rows = (row for _, row in results.rows(self.store))
         return {row["key"] for row in rows if row["kind"] == "run"} - asked
@@ -77,7 +77,7 @@ def results_of(moves: list[str]) -> list[str]:
 
 
 def after(recorded: Recorded, moves: list[str], folder: Path) -> Path:
-    """The store as a kill after these moves leaves it."""
+    """Build the store that a kill after these moves leaves."""
     for one in moves:
         if (recorded.store / one).exists():  # a checkpoint, or a probe, is gone again
             (folder / one).parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def test_after_any_move_planning_asks_for_all_that_is_missing_and_nothing_else(
 def test_launched_again_after_any_artifact_every_table_is_an_undisturbed_ones(
     recorded: Recorded, tmp_path: Path
 ) -> None:
-    """After a file that its result has not followed yet: the moments that lost results."""
+    """The kill comes after a file and before the result that names it."""
     expected, asked = tables(recorded.store), study.read(recorded.path)
     states = [n for n, one in enumerate(recorded.moves, 1) if one.startswith(layout.STATES)]
     early = [n for n in states if Path(recorded.moves[n - 1]).parent.name in recorded.between]
@@ -140,7 +140,7 @@ def test_a_store_of_a_version_that_lost_them_is_named_and_completed(
         assert not any(finding.removable for finding in found)
         named = CliRunner().invoke(app, ["verify", "--repair", "--store", str(store)])
         assert named.exit_code == 1
-        assert f"{len(lost)} results that others stand on are missing" in named.output
+        assert f"{len(lost)} results that others need are missing" in named.output
         study.run(asked, store, InlineExecutor())
         assert verify(store) == []
         compact(store)
@@ -152,7 +152,7 @@ def test_a_store_of_a_version_that_lost_them_is_named_and_completed(
 def test_in_object_storage_no_result_is_sent_beside_what_it_stands_on(
     recorded: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is sent together appears in any order: all that it stands on must be there before."""
+    """Files sent together appear in any order, so all inputs of a result must be there before."""
     stages: list[list[str]] = []
     send = object_storage.send
 
@@ -176,7 +176,7 @@ def test_in_object_storage_no_result_is_sent_beside_what_it_stands_on(
 def test_a_killed_import_has_what_each_result_stands_on_and_goes_on(
     recorded: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes over in batches, and any number of them may have been published."""
+    """An import publishes batches; the kill may leave any number of them."""
     batches: list[set[str]] = []
 
     def noted(store: Path, rows: list[dict[str, Any]]) -> None:

@@ -63,7 +63,7 @@ def has_begun(server: Server, process: subprocess.Popen[str]) -> None:
 
 
 def is_undisturbed(folder: Path, server: Server, undisturbed: dict[str, Any]) -> None:
-    """Launched again it is done, whole, and as it would have been; nothing lies about."""
+    """Assert that a second launch finishes and leaves what an undisturbed run leaves."""
     again = command(*INLINE, cwd=folder, **server.environment)
     assert again.returncode == 0, again.stdout + again.stderr
     assert outcome(server.folder) == undisturbed
@@ -107,7 +107,7 @@ def test_a_server_that_was_killed_ends_the_launch_in_one_line_and_loses_nothing(
 
 
 class _Overloaded(http.server.BaseHTTPRequestHandler):
-    """Answers 503 to everything, and counts."""
+    """A server that answers 503 to every request and counts them."""
 
     def answer(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -129,7 +129,7 @@ class _Stand(socketserver.ThreadingTCPServer):
 
 
 def overload(port: int, answers: int) -> None:
-    """Stand in for a server until it has refused so many requests."""
+    """Replace a server until a number of requests has been refused."""
     with _Stand(("127.0.0.1", port), _Overloaded) as stand:
         thread = threading.Thread(target=stand.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

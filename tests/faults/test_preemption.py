@@ -1,4 +1,4 @@
-"""SIGTERM with a grace period: trainings keep a checkpoint and go on from it, bit for bit."""
+"""SIGTERM with a grace period: trainings store a checkpoint and continue from it, bit for bit."""
 
 import os
 import re
@@ -55,7 +55,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def training(folder: Path) -> Callable[[], bool]:
-    """Whether a training is under way: it has kept its first checkpoint."""
+    """Return whether a training is under way: it has stored its first checkpoint."""
     return lambda: bool(checkpoints(folder))
 
 
@@ -65,10 +65,10 @@ def resumed(folder: Path) -> int:
 
 
 def preempted(folder: Path) -> tuple[str, int]:
-    """Why trainings (one or two) were stopped, and the last step that one was to go on from."""
+    """Return why trainings (one or two) were stopped, and the last step of their checkpoints."""
     query = "SELECT message FROM attempts WHERE failure = 'preempted'"
     told = command("sql", query, "--format", "csv", cwd=folder).stdout.splitlines()[1:]
-    [why] = {message.partition("; goes on from step ")[0] for message in told}
+    [why] = {message.partition("; continues from step ")[0] for message in told}
     return why, max(int(message.rpartition(" ")[2]) for message in told)
 
 
@@ -82,8 +82,8 @@ def test_a_driver_told_to_stop_keeps_checkpoints_and_the_next_launch_goes_on(
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "SIGTERM: stopping at checkpoints, 30 s at most" in errors
-    assert "interrupted; what is finished is kept. Go on with: tombola run tiny.yaml" in errors
-    assert re.search(r"[12] trainings go on from their checkpoints", errors), errors
+    assert "finished results are stored. Continue with: tombola run tiny.yaml" in errors
+    assert re.search(r"[12] trainings continue from their checkpoints", errors), errors
     assert "Traceback" not in errors
     assert checkpoints(tmp_path)
     why, step = preempted(tmp_path)
@@ -122,7 +122,7 @@ def test_a_worker_told_to_stop_hands_its_training_back(
 def test_a_node_that_is_drained_hands_its_training_to_another(
     tmp_path: Path,
 ) -> None:
-    """What a spot machine's SIGTERM to `ray start --block` means, with a late node to go on."""
+    """As a spot machine sends SIGTERM to `ray start --block`; a node that joins later continues."""
     (tmp_path / "whole").mkdir()
     undisturbed = in_one_go(tmp_path / "whole", LONGER)
     with cluster() as nodes:

@@ -52,7 +52,7 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 @pytest.fixture(scope="module")
 def slurm() -> Iterator[dict[str, str]]:
-    """The environment in which `sbatch` reaches a Slurm of two nodes."""
+    """Start a Slurm of two nodes; return the environment in which `sbatch` reaches it."""
     missing = [name for name in NEEDED if shutil.which(name) is None]
     if missing or os.geteuid() != 0:
         pytest.skip(f"needs root and Debian's slurm-wlm and munge; missing: {missing or 'root'}")
@@ -81,7 +81,7 @@ def slurm() -> Iterator[dict[str, str]]:
 
 @contextmanager
 def daemons():
-    """Start daemons in the foreground; the last is stopped first."""
+    """Start daemons in the foreground; the last one is stopped first."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(folder: Path, *command: str) -> None:
@@ -102,7 +102,7 @@ def said(environment: dict[str, str], *command: str) -> str:
 
 
 def submit(folder: Path, environment: dict[str, str], root: Path, *options: str) -> str:
-    """Submit the script; the job's number."""
+    """Submit the script; return the number of the job."""
     job = ["sbatch", "--parsable", "--nodes=2", "--cpus-per-task=1", "--output=job-%j.out"]
     command = [*job, str(root / "clusters" / "slurm.sh"), "tiny.yaml"]
     return subprocess.run(
@@ -116,7 +116,7 @@ def submit(folder: Path, environment: dict[str, str], root: Path, *options: str)
 
 
 def end(folder: Path, environment: dict[str, str], job: str) -> tuple[str, str]:
-    """Wait for a job: its exit code, and what it wrote. Nothing of it is left."""
+    """Wait for a job; return its exit code and output, and assert that no process is left."""
 
     def state() -> str:
         return said(environment, "scontrol", "show", "job", job)
@@ -155,7 +155,7 @@ def test_the_notice_before_the_end_of_its_time_and_the_next_job_goes_on(
     code, out = end(tmp_path, slurm, job)
     assert code == "130", out
     assert "SIGTERM: stopping at checkpoints, 100 s at most" in out
-    assert "1 trainings go on from their checkpoints" in out
+    assert "1 trainings continue from their checkpoints" in out
     code, out = end(tmp_path, slurm, submit(tmp_path, slurm, project_root))
     assert code == "0", out
     told = command("sql", "SELECT max(resumed_step) FROM tasks", "--format", "csv", cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""What stands still is found by its pulse: a training goes on from its checkpoint."""
+"""A task that makes no progress is stopped, and a training continues from its checkpoint."""
 
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def sticky(network):
 
 
 class Limited(InlineExecutor):
-    """In this process, and with the limits that workers of a cluster keep."""
+    """An executor in this process, with the limits that workers of a cluster have."""
 
     def wait(self, seconds: float) -> list[Arrival]:
         if not self._waiting:
@@ -47,7 +47,7 @@ class Limited(InlineExecutor):
         return [Returned(pack, tuple(run_pack(pack, limited=True)))]
 
 
-SAID = "no sign of life in 2 s (--stall)"
+SAID = "no progress in 2 s (--stall)"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""A launch that runs is paused, resumed, cut down and told to try again, from another process.
+"""A running launch is paused, resumed, reduced and told to try again, from another process.
 
-Tasks wait for a file to appear, so that nothing rests on how fast anything is.
+Tasks wait until a file appears, so nothing depends on speed.
 """
 
 import subprocess
@@ -49,7 +49,7 @@ def wait_for(happened: object, what: str) -> None:
 
 
 class Running:
-    """`tombola run` in a process of its own, on one worker, and what others ask of it."""
+    """`tombola run` in its own process with one worker, and the requests of others to it."""
 
     def __init__(self, folder: Path) -> None:
         (folder / "gate.py").write_text(GATED)
@@ -74,7 +74,7 @@ class Running:
         return self.process.returncode, said
 
     def waiting(self) -> list[int]:
-        """Replicates that are in no worker's queue yet."""
+        """Return the replicates that are not yet in a worker's queue."""
         rows = connection.connect(self.folder / "store").execute(
             "SELECT replicate FROM trials WHERE mask_key NOT IN (SELECT key FROM attempts)"
         )
@@ -95,6 +95,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     launched.process.communicate()
 
 
+@pytest.mark.slow
 def test_pause_cancel_resume_and_retry_of_parts_of_a_launch(running: Running) -> None:
     (running.folder / "fixed").touch()
     held, out, back = running.waiting()[:3]

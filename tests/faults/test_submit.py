@@ -1,4 +1,4 @@
-"""A sweep as a job of a real cluster: it outlives its terminal, and stops at a checkpoint."""
+"""A sweep as a job of a real cluster outlives its terminal and stops at a checkpoint."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def by_size(module, weights, kept, batches, seed):
 
 @pytest.fixture(scope="module")
 def jobs() -> Iterator[tuple[Cluster, str]]:
-    """A head with a job server, and its URL; whatever it imports of ours is shipped."""
+    """Start a head with a job server; return its URL. Our packages are shipped to it."""
     with cluster() as made:
         made.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         port = free_port()
@@ -86,7 +86,7 @@ def test_a_job_that_is_stopped_keeps_its_checkpoint(
     ray_job(running, url, "stop", identity)
     said = ray_job(running, url, "logs", identity)
     assert "SIGTERM: stopping at checkpoints, 30 s at most" in said
-    assert "1 trainings go on from their checkpoints" in said
+    assert "1 trainings continue from their checkpoints" in said
     assert any(layout.published(kept, ".safetensors"))
     assert verify(tmp_path / "store") == []
 
@@ -95,7 +95,7 @@ def test_a_job_that_is_stopped_keeps_its_checkpoint(
     ("url", "store", "said"),
     [
         ("http://127.0.0.1:1", "/shared/store", "no Ray dashboard at 127.0.0.1:1: connection ref"),
-        ("http://127.0.0.1:1", "store", "--store store: name it from the root"),
+        ("http://127.0.0.1:1", "store", "--store store: give an absolute path"),
         ("127.0.0.1:8265", "/shared/store", "takes the dashboard's http://HOST:8265, not 127.0"),
         ("http://192.0.2.1:8265", "/shared/store", "ray get-auth-token --generate"),
     ],

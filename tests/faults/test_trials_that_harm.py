@@ -1,4 +1,4 @@
-"""Trials that hang, leak, kill their worker or eat a file: each is told apart, the rest goes on."""
+"""Trials that hang, leak, kill their worker or delete a file: each is named, others finish."""
 
 import os
 import signal
@@ -65,7 +65,7 @@ ROOM = 6 * GIB
 
 
 def memory() -> tuple[int, int]:
-    """Bytes that this machine has, and of these free."""
+    """Return the bytes of memory of this machine, and the free ones."""
     told = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     total, free = (int(told[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
     return total, free
@@ -85,7 +85,7 @@ def test_a_harmful_trial_fails_by_its_class_and_everything_else_is_done(
     ended = run(tmp_path, method, *(["--timeout", "15"] if method == "hangs" else []))
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert said in ended.stdout
-    assert "blocked 1 tasks need one that failed" in ended.stdout
+    assert "blocked 1 tasks need a task that failed" in ended.stdout
     assert "4 of 5 trials done" in ended.stdout
     assert "Traceback" not in ended.stderr
     told = command("status", cwd=tmp_path)
@@ -96,7 +96,7 @@ def test_a_harmful_trial_fails_by_its_class_and_everything_else_is_done(
 def test_a_trial_that_leaks_is_stopped_before_memory_is_full_and_everything_else_is_done(
     tmp_path: Path,
 ) -> None:
-    """Ray kills what runs on a node that is nearly full; here, one with 6 GiB less free."""
+    """Ray kills tasks on a node that is nearly full; here a node with 6 GiB less free memory."""
     total, free = memory()
     if free < ROOM + 3 * GIB:
         pytest.skip("needs 9 GiB of free memory")
@@ -170,7 +170,7 @@ def test_a_driver_whose_only_node_died_says_so_and_loses_nothing(tmp_path: Path)
         os.kill(raylet, signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 2, errors
-    assert "the Ray cluster has no node left; what is finished is kept" in errors
+    assert "the Ray cluster has no node left; finished results are stored" in errors
     assert "Traceback" not in errors
     again = command("run", "tiny.yaml", "--executor", "inline", cwd=tmp_path)
     assert again.returncode == 0

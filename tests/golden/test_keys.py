@@ -7,33 +7,24 @@ from typing import Any
 
 from orchestrator.running import study
 from tasks.values.measurements import Barrier, Graphs, Latency
-from tasks.values.records import (
-    Constant,
-    Cosine,
-    Dataset,
+from tasks.values.records import Run, State, at, prune
+from tasks.values.scores import (
     Examples,
     GemMiner,
     Grasp,
-    Init,
     Inverted,
     LayerRate,
     Magnitude,
-    Network,
     NofM,
     Obd,
     Own,
     Random,
-    Recipe,
-    Run,
     Shuffled,
     Snip,
-    State,
-    StepDecay,
     Synflow,
     Units,
-    at,
-    prune,
 )
+from tasks.values.training import Constant, Cosine, Dataset, Init, Network, Recipe, StepDecay
 
 GOLDEN = json.loads((Path(__file__).parent / "keys.json").read_text())
 

@@ -1,4 +1,4 @@
-"""A store written by the first version: its bytes are read, verified and shared for ever."""
+"""A store written by the first version must stay readable, valid and shared."""
 
 import shutil
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_an_old_store_still_answers_its_sweep(store: Path, tmp_path: Path) -> No
 
 
 def test_a_store_that_moved_is_the_same_store(store: Path, tmp_path: Path) -> None:
-    """Nothing that is stored holds a path."""
+    """No stored file holds a path."""
     moved = store.rename(tmp_path / "elsewhere")
     assert verify(moved) == []
     for path in moved.rglob("*"):

@@ -1,4 +1,4 @@
-"""What a lane reads is what the training loop reads, bit by bit."""
+"""Inputs of a lane equal those of the training loop, bit by bit."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from tasks.data.batches import Data, InMemory, Split, training_batches
 from tasks.training.inputs import AUGMENTATIONS, Chunk, Pixels, steps_until_short
 from tasks.training.optimizers import Adam
 from tasks.training.train import learning_rate
-from tasks.values.records import Cosine, Recipe
+from tasks.values.training import Cosine, Recipe
 
 
 @st.composite
 def cases(draw: Any) -> tuple[Split, Recipe, int, int]:
-    """A split, in bytes or floats, perhaps a part of another; a recipe, a seed and a step."""
+    """Draw a split in bytes or floats, perhaps a part of another, a recipe, a seed and a step."""
     examples, channels = draw(st.integers(1, 40)), draw(st.sampled_from((1, 3)))
     height, width = draw(st.integers(1, 6)), draw(st.integers(1, 6))
     draws = torch.Generator().manual_seed(draw(st.integers(0, 1000)))

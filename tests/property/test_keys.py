@@ -9,31 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.values.key import SIGNIFICANT_DIGITS, Record, changed, decode, varying
-from tasks.values.records import (
-    Constant,
-    Cosine,
-    Dataset,
+from tasks.values.key import SIGNIFICANT_DIGITS, Record, Ref, changed, decode, parse, varying
+from tasks.values.records import Mask, Run, State, at, prune
+from tasks.values.replicates import reseeded
+from tasks.values.scores import (
     Examples,
     Grasp,
-    Init,
     Inverted,
     LayerRate,
     Magnitude,
-    Mask,
-    Network,
     Random,
-    Recipe,
-    Run,
     Shuffled,
     Snip,
-    State,
-    StepDecay,
     Synflow,
-    at,
-    prune,
 )
-from tasks.values.replicates import reseeded
+from tasks.values.training import Constant, Cosine, Dataset, Init, Network, Recipe, StepDecay
 
 NETWORK = Network(name="conv2_bn", input_shape=(1, 8, 8), classes=10)
 DIGITS = Dataset(name="digits")
@@ -95,7 +85,7 @@ def masks(draw: st.DrawFn) -> Mask:
 
 
 def rebuilt(value: Any, by: int = 0) -> Any:
-    """The same expression, built anew from the bottom, its seeds raised by a number."""
+    """Build the same expression again from its parts, its seeds raised by a number."""
     fields = {n: v for n, v in value.__dict__.items() if n not in ("key", "_written")}
     anew = {n: rebuilt(v, by) if hasattr(v, "canonical") else v for n, v in fields.items()}
     seeds = {n: v + by for n, v in fields.items() if n in ("seed", "order_seed")}
@@ -230,3 +220,31 @@ def test_impossible_values_are_refused_in_a_sentence() -> None:
     other = Network(name="lenet_300_100", input_shape=(1, 8, 8), classes=10)
     with pytest.raises(ValueError, match="belong"):
         run_of(network=other, mask=half)
+
+
+def test_a_decoded_value_has_references_for_what_has_results_of_its_own() -> None:
+    network = Network(name="lenet_300_100", input_shape=(1, 8, 8), classes=10)
+    recipe = Recipe(steps=10, batch_size=4, lr=0.1, evaluate_every=5)
+    dense = Run(
+        network=network,
+        dataset=Dataset(name="digits"),
+        recipe=recipe,
+        start=Init(seed=0),
+        order_seed=0,
+    )
+    mask = prune(network, Magnitude(), of=at(dense, 10), density=0.5)
+    assert mask is not None
+    run = changed(dense, start=at(dense, 5), mask=mask, first_step=5)
+
+    again = parse(run.canonical)
+
+    assert again == run
+    assert again.canonical == run.canonical
+    assert (again.network, again.recipe, again.first_step) == (network, recipe, 5)
+    assert again.mask == Ref(mask.key)
+    assert again.start.run == Ref(dense.key)
+    assert parse(mask.canonical).keep_dense == ()  # left out of the text
+    with pytest.raises(AttributeError, match=f"density of {mask.key[:12]} is not known here"):
+        _ = again.mask.density
+    with pytest.raises(ValueError, match="64 digits"):
+        Ref("../../etc/passwd")

@@ -57,7 +57,7 @@ def poison(*, heals: bool = True, of: Kind = "tables") -> Callable[[Poison], Poi
 
 
 def honest(folder: Path) -> Path:
-    """A store that a sweep of two tickets has filled, beside its sweep file `tiny.yaml`."""
+    """Build a store that a sweep of two tickets has filled, beside its sweep file `tiny.yaml`."""
     path = write_sweep(
         folder,
         recipe={"steps": 4, "batch_size": 64, "lr": 0.1, "evaluate_every": 4},
@@ -72,12 +72,12 @@ def honest(folder: Path) -> Path:
 
 
 def first(store: Path, folder: str) -> Path:
-    """A file of a folder of the store."""
+    """Return a file of a folder of the store."""
     return next(p for p in sorted((store / folder).rglob("*")) if p.is_file() and "." in p.name[1:])
 
 
 def register(store: Path, **changes: str) -> None:
-    """Change what a sweep's file says of itself, under a right seal."""
+    """Change the metadata of a sweep's file, under a valid seal."""
     path = first(store, layout.SWEEPS)
     table = pq.read_table(path)
     about = {k.decode(): v.decode() for k, v in table.schema.metadata.items()}
@@ -91,13 +91,13 @@ def define(store: Path, **changes: Any) -> None:
 
 
 def live_row(store: Path, text: str) -> None:
-    """Put any text in place of a result's row, under a right seal."""
+    """Replace fields of a result's row by any text, under a valid seal."""
     path = first(store, layout.LIVE)
     path.write_bytes(results.encode(schema.FOLDED, [{"key": path.stem, "row": text}]))
 
 
 def mask_header(store: Path, said: object) -> None:
-    """Put anything in place of what a mask says of itself."""
+    """Replace the metadata of a mask."""
     path = first(store, layout.MASKS)
     text = said if isinstance(said, str) else json.dumps(said)
     path.write_bytes(save({"a": np.zeros(1, np.uint8)}, metadata={"tombola": text}))
@@ -289,9 +289,9 @@ def _shaped(store: Path, shape: object) -> None:
 
     path = first(store, layout.MASKS)
     about: dict[str, Any] = {"mask": path.stem, "shapes": {"a": shape}}
-    path.write_bytes(tensors.seal({"a": np.zeros(1, np.uint8)}, about))
+    path.write_bytes(tensors.encode({"a": np.zeros(1, np.uint8)}, about))
 
 
 def flipped(content: bytes, place: int) -> bytes:
-    """The same bytes, but for one."""
+    """Return the bytes with one of them changed."""
     return content[:place] + bytes([content[place] ^ 0x20]) + content[place + 1 :]

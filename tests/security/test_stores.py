@@ -1,4 +1,4 @@
-"""Stores from somebody else: no code of theirs runs, nothing outside is touched, damage named."""
+"""Stores from others: their code does not run, nothing outside changes, damage is named."""
 
 import shutil
 import time
@@ -31,7 +31,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def here(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a copy of the honest store, code that must not run, and files outside."""
+    """Build a folder with a copy of the honest store, code that must not run, and files outside."""
     shutil.copytree(original / "store", tmp_path / "store")
     shutil.copytree(original / "drawn", tmp_path / "drawn")
     shutil.copy(original / "tiny.yaml", tmp_path)
@@ -79,7 +79,7 @@ def test_every_command_ends_cleanly_over_a_poisoned_store_and_touches_nothing_ou
 
 
 def test_every_command_does_its_work_over_an_honest_store(here: Path) -> None:
-    """So that what is walked over poisoned ones reads them."""
+    """Commands really read the store, so the walks over poisoned stores test something."""
     mask = KINDS["mask"](here / "store").stem
     for command in COMMANDS["tables"]:
         ended = walked(here, *named(command, mask))
@@ -155,7 +155,7 @@ def test_a_value_that_is_none_of_ours_is_no_traceback(here: Path, value: str) ->
 
 
 def only_lacking(store: Path) -> bool:
-    """No file is damaged; a result that others stand on may be missing until the next run."""
+    """Return whether no file is damaged and only results with dependants may be missing."""
     return all(finding.lacks for finding in verify(store))
 
 
@@ -176,7 +176,7 @@ KINDS: dict[str, Callable[[Path], Path]] = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_byte_of_a_file_changes_unnoticed(here: Path, kind: str) -> None:
-    """Each byte of the beginning and the end, where the meaning is; between them a sample."""
+    """Every byte at the beginning and the end, and a sample between."""
     from tombola.store.artifacts import read_mask, read_state
     from tombola.store.journal import check
 
@@ -204,7 +204,7 @@ def test_no_byte_of_a_file_changes_unnoticed(here: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["segment", "sweep"])
 def test_who_reads_a_part_of_a_file_learns_of_damage_to_any_byte(here: Path, kind: str) -> None:
-    """Headers of pages, too, which no checksum of Parquet's covers."""
+    """Headers of pages are included, which Parquet's checksums do not cover."""
     path = KINDS[kind](here / "store")
     content = path.read_bytes()
     for place in range(0, len(content), max(1, len(content) // 500)):
@@ -217,7 +217,7 @@ def test_who_reads_a_part_of_a_file_learns_of_damage_to_any_byte(here: Path, kin
 
 
 def unsealed(path: Path, content: bytes) -> None:
-    """A file as it was written before files had seals."""
+    """Return a file as it was written before files had seals."""
     end = int.from_bytes(content[-8:-4], "little") + 8
     place = content.rindex(b"TOMBOLA<")
     assert content[:-end].endswith(b">TOMBOLA")
@@ -225,7 +225,7 @@ def unsealed(path: Path, content: bytes) -> None:
 
 
 def test_rows_of_an_older_segment_are_compared_with_their_own_checksums(here: Path) -> None:
-    """Columns called otherwise, the same number of bytes: the pages and their checksums agree."""
+    """Renamed columns of the same length: the pages and their checksums still agree."""
     parts = sorted(segment(here / "store").parent.glob("*.parquet"))
     for path in parts:
         unsealed(path, path.read_bytes())

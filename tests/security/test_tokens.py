@@ -1,4 +1,4 @@
-"""A cluster's token in a file: whoever reads it can run code there, so that it is its owner's."""
+"""A cluster's token lets its reader run code there, so only its owner may read the file."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ ELSEWHERE = address.parse("192.0.2.1:6379")
 
 @pytest.fixture(params=["at home", "named"])
 def token(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file in which Ray looks for a token, which is there and its owner's alone."""
+    """Return the file in which Ray looks for a token, readable by its owner only."""
     path = tmp_path / ".ray" / "auth_token"
     path.parent.mkdir()
     path.write_text("t" * 64)

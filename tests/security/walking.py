@@ -1,4 +1,4 @@
-"""Walks commands over a store in this process: how each ended, and whether it was a clean end."""
+"""Run commands over a store in this process, and judge whether each ended cleanly."""
 
 import contextlib
 import sys
@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
-import pyarrow as pa
-from analysis.errors import AnalysisError
 from typer.testing import CliRunner
 
 from analysis import explore
-from analysis.database import limits
-from analysis.database.limits import Question
 from analysis.explore import markup
 from analysis.explore.snapshot import Filter, Snapshot
 from tests.security.poison import Kind
+from tests.support.small import queries_in_this_process
 from tombola.cli import app
+from tombola.errors import AnalysisError
 from tombola.store import requests
 
 Command = tuple[str, ...]
@@ -79,7 +77,7 @@ EXEMPT = {
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended, and what it said."""
+    """The end of a command: exit code and output."""
 
     command: Command
     code: int
@@ -89,21 +87,21 @@ class Ended:
 
     @property
     def clean(self) -> bool:
-        """Whether it did its work or said in a line or two why not."""
+        """Return whether the command did its work, or said in a line or two why it could not."""
         unforeseen = self.error is not None and not isinstance(self.error, SystemExit)
         said = [line for line in self.errors.splitlines() if line.startswith("error:")]
         return not unforeseen and "Traceback" not in self.errors and (self.code != 2 or bool(said))
 
 
 def walk(*command: str, store: Path) -> Ended:
-    """One command over a store, in this process."""
+    """Run one command over a store in this process."""
     with _in_this_process():
         found = CliRunner().invoke(app, [*command, *_where(command, store)])
     return Ended(command, found.exit_code, found.stdout, found.stderr, found.exception)
 
 
 def named(command: Command, mask: str) -> Command:
-    """The command, of the mask that it is about."""
+    """Put the key of the mask into a command."""
     return tuple(word.replace("MASK", mask) for word in command)
 
 
@@ -113,18 +111,13 @@ def _where(command: Command, store: Path) -> list[str]:
 
 @contextlib.contextmanager
 def _in_this_process() -> Iterator[None]:
-    """Queries without a process of their own, the page without its server, and no waiting."""
+    """Run queries in this process and the page without its server, and do not wait."""
     with (
-        patch.object(limits, "ask", _answered),
+        queries_in_this_process(),
         patch.object(explore, "serve", _page),
         patch.object(requests, "ANSWER_SECONDS", 0.0),
     ):
         yield
-
-
-def _answered(question: Question) -> pa.Table:
-    with patch.object(limits, "_limit", lambda *_: None):
-        return limits.answer(question)
 
 
 def _page(store: Path, port: int, announce: Callable[[str], None]) -> None:

@@ -1,4 +1,4 @@
-"""The files under clusters/ are what their pages say, and what Ray and bash take. No network."""
+"""The files under clusters/ match their pages, and Ray and bash accept them. No network."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Who loads what: in fresh processes, since a linter cannot tell a lazy import from an eager."""
+"""Modules that each entry point loads, in fresh processes: a linter cannot see lazy imports."""
 
 import re
 import subprocess
@@ -63,7 +63,7 @@ def test_asking_for_help_loads_nothing_heavy(arguments: tuple[str, ...]) -> None
 def test_the_command_uses_our_packages_in_a_folder_that_has_its_own(
     tmp_path: Path, project_root: Path
 ) -> None:
-    """`tasks` and `tests` are common names; what lies where a user stands is not ours."""
+    """Folders of users may hold a `tasks` or `tests` of their own."""
     for name in ("tombola", "tasks", "orchestrator", "analysis"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise SystemExit('a foreign package')")

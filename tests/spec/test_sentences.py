@@ -1,4 +1,4 @@
-"""The contract, one test for each sentence."""
+"""The contract of the product, one test for each sentence."""
 
 import os
 import random
@@ -29,18 +29,10 @@ from orchestrator.scheduling.scheduler import (
     Status,
 )
 from tasks.values.key import Record, added, digest
-from tasks.values.records import (
-    Dataset,
-    Init,
-    Magnitude,
-    Mask,
-    Network,
-    Recipe,
-    Run,
-    State,
-    at,
-    prune,
-)
+from tasks.values.records import Mask, Run, State, at, prune
+from tasks.values.scores import Magnitude
+from tasks.values.training import Dataset, Init, Network, Recipe
+from tests.support.commit import commit
 from tests.support.small import outcome, write_sweep
 from tombola.store import layout, results
 from tombola.store.compact import Background, compact
@@ -78,7 +70,7 @@ def chain(levels: int) -> Run:
 
 
 class RecordingExecutor(InlineExecutor):
-    """Counts how often each task is handed out; may stop the launch after some packs."""
+    """Count how often each task is handed out; stop the launch after some packs if asked."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         super().__init__()
@@ -330,7 +322,7 @@ def test_a_reader_sees_each_result_once_before_during_and_after_compaction(
 def test_readers_beside_a_launch_that_compacts_itself_see_each_result_once(
     tmp_path: Path,
 ) -> None:
-    """A writer, two drivers' compactions and four readers: nothing twice, missing or an error."""
+    """A writer, two drivers that compact and four readers: nothing twice, no error."""
     from analysis.database import connection as reading
 
     source = tmp_path / "source"
@@ -345,7 +337,7 @@ def test_readers_beside_a_launch_that_compacts_itself_see_each_result_once(
     committed: list[str] = []
 
     def goes_on() -> bool:
-        """Two seconds, and on a busy machine until it was compacted twice."""
+        """Return True for two seconds, or on a busy machine until it was compacted twice."""
         seconds = time.monotonic() - began
         return seconds < 2 or (len(segments(store)) < 2 and seconds < 60)
 
@@ -353,7 +345,7 @@ def test_readers_beside_a_launch_that_compacts_itself_see_each_result_once(
         drivers = [Background(store, enough=10, pause=0.0) for _ in range(2)]
         while goes_on():
             key = digest(str(len(committed)))
-            results.commit(store, {**pattern[len(committed) % 5], "key": key})
+            commit(store, {**pattern[len(committed) % 5], "key": key})
             committed.append(key)
             for driver in drivers:
                 driver.tend(len(committed))

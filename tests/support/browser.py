@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to over two pipes (its DevTools protocol): no driver, no port."""
+"""A headless Chromium, driven over two pipes (its DevTools protocol): no driver, no port."""
 
 import fcntl
 import itertools
@@ -33,25 +33,26 @@ _OPENED = "(all('[role=option]').length > 0)"
 
 
 def found() -> str | None:
-    """The program, where there is one."""
+    """Return the path of the browser, or None if there is none."""
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 def reads(text: str) -> str:
-    """Whether that is to be read, as an expression."""
+    """Return an expression that is true if the page shows a text."""
     return f"text().includes({json.dumps(text)})"
 
 
 def chosen(label: str, option: str) -> str:
-    """Whether the list with that label says that such an option is chosen, as an expression."""
+    """Return an expression that is true if an option of the list with that label is chosen."""
     of_list = f"all('label').find(one => one.textContent.includes({json.dumps(label)}))"
     return f"(!!{of_list}?.control?.textContent.includes({json.dumps(option)}))"
 
 
 class Page:
-    """A page that is open: what it complained of, what it asked for, and its script.
+    """An open page: its complaints, its requests and its scripts.
 
-    `complaints` is all that it, or the browser of it, had to say; `errors` are those among them.
+    `complaints` are all messages of the page and of the browser about it; `errors` are the
+    errors among them.
     """
 
     def __init__(self, reading: int, writing: int) -> None:
@@ -71,7 +72,7 @@ class Page:
     def open(
         self, where: Path | str, width: int = 1280, height: int = 900, *, phone: bool = False
     ) -> None:
-        """Show a file or an address in a window of that size, and wait until it has loaded."""
+        """Open a file or an address in a window of that size, and wait until it has loaded."""
         self._send(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -85,7 +86,7 @@ class Page:
             pass
 
     def ask(self, script: str) -> Any:
-        """The value of an expression in the page, awaited where it is a promise."""
+        """Return the value of an expression in the page; wait for it if it is a promise."""
         answer = self._send(
             "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
         )
@@ -93,21 +94,21 @@ class Page:
         return answer["result"].get("value")
 
     def await_true(self, script: str) -> None:
-        """Go on once an expression is true; it may ask `all(selector)` and `text()`.
+        """Wait until an expression is true; it may call `all(selector)` and `text()`.
 
-        Both reach into custom elements. It is an error when that takes too long.
+        Both search custom elements as well. It raises an error if that takes too long.
         """
         assert self._becomes(script), f"never true: {script}; the page says:\n{self._text()}"
 
     def await_text(self, text: str) -> None:
-        """Go on once that is to be read."""
+        """Wait until the page shows a text."""
         self.await_true(reads(text))
 
     def click(self, selector: str, text: str = "", *, until: str = "true") -> None:
-        """A real click in the middle of the first element with that text, once it lies still.
+        """Click in the middle of the first element with that text, once it does not move.
 
-        A page may be drawn anew at any moment: a click that the element did not get, or that
-        does not have the effect `until` (as in `await_true`) in time, is repeated.
+        A page may be drawn again at any moment. A click that misses the element, or does
+        not have the effect `until` (as in `await_true`) in time, is repeated.
         """
 
         def tried() -> bool:
@@ -116,9 +117,9 @@ class Page:
         self._try(tried, f"click {selector} {text} until {until}")
 
     def choose(self, label: str, option: str, *, wanted: bool = True) -> None:
-        """Have an option of the list with that label chosen, or not, and the list closed.
+        """Choose an option of the list with that label, or remove it, and close the list.
 
-        As `click`: a list that is drawn anew, and so closed, is opened again.
+        As in `click`, a list that was drawn again, and so closed, is opened again.
         """
         shown = chosen(label, option)
 
@@ -139,7 +140,7 @@ class Page:
         self._try(closed, f"close {label}")
 
     def write(self, selector: str, text: str) -> None:
-        """Text in place of what an editor holds."""
+        """Replace the text of an editor."""
 
         def tried() -> bool:
             self.click(selector)
@@ -151,7 +152,7 @@ class Page:
         self._try(tried, f"write {text}")
 
     def press(self, key: str, code: int, text: str = "") -> None:
-        """A key, where the focus is."""
+        """Press a key."""
         for kind in ("keyDown", "keyUp"):
             self._send(
                 "Input.dispatchKeyEvent",
@@ -163,7 +164,7 @@ class Page:
             )
 
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
-        """What the window shows, or the whole page, as PNG."""
+        """Return the window, or the whole page, as PNG."""
         shot = self._send("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(b64decode(shot["data"]))
 
@@ -176,7 +177,7 @@ class Page:
         return self.ask(f"(() => {{{_ROOTS} return text()}})()")
 
     def _becomes(self, script: str, seconds: float = PATIENCE_S / 2) -> bool:
-        """Whether an expression is true, now or within so many seconds."""
+        """Return whether an expression is true within a number of seconds."""
         found: bool = self.ask(
             f"""new Promise(resolve => {{
               const until = Date.now() + {1000 * seconds};
@@ -192,7 +193,7 @@ class Page:
         return found
 
     def _clicked(self, selector: str, text: str) -> bool:
-        """Whether there was such an element, and it got the click."""
+        """Return whether such an element exists and got the click."""
         found = (
             f"all({json.dumps(selector)}).find(one => one.textContent.includes({json.dumps(text)}))"
         )
@@ -263,7 +264,7 @@ class Page:
 
 @contextmanager
 def browsing(profile: Path) -> Iterator[Page]:
-    """A browser with a fresh profile, for as long as the context lasts."""
+    """Start a browser with a new profile for the context."""
     theirs_in, ours_out = os.pipe()
     ours_in, theirs_out = os.pipe()
     # The browser reads from 3 and writes to 4; first out of the way, as they may be 3 and 4.

@@ -1,4 +1,4 @@
-"""Stores built straight from the declared schema: no launch, no training, no torch."""
+"""Stores written straight from the declared schema: no launch, no training, no torch."""
 
 import hashlib
 import json
@@ -19,12 +19,12 @@ DENSE_SIZE = 1000
 
 
 def key_of(*parts: object) -> str:
-    """A key that these parts always give."""
+    """Return a key that depends only on these parts."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def run_row(key: str, accuracy: float = 0.9, density: float = 1.0, **changes: Any) -> Row:
-    """A finished run with metrics at steps 0 and 100; accuracy is the last on test."""
+    """Build a finished run with metrics at steps 0 and 100; accuracy is the last on test."""
     return {
         **_row(key, "run", density),
         "first_step": 0,
@@ -41,7 +41,7 @@ def run_row(key: str, accuracy: float = 0.9, density: float = 1.0, **changes: An
 def mask_row(
     key: str, density: float, kept: Sequence[int] = (), size: int = 100, **changes: Any
 ) -> Row:
-    """A finished mask whose layers, each of `size` weights, keep `kept` of them."""
+    """Build a finished mask whose layers, each of `size` weights, keep `kept` of them."""
     layers = [
         {"position": i, "layer": f"{i}.weight", "size": size, "kept": k, "density": k / size}
         for i, k in enumerate(kept)
@@ -87,7 +87,7 @@ def write_sweep(
 
 
 def note(store: Path, *events: Row, launch: str = "L1", part: int = 0) -> Path:
-    """A closed part of a journal."""
+    """Write a closed part of a journal."""
     path = store / layout.journal(launch, part)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps({"launch": launch, **event}) + "\n" for event in events))
@@ -97,7 +97,7 @@ def note(store: Path, *events: Row, launch: str = "L1", part: int = 0) -> Path:
 def write(
     path: Path, declared: pa.Schema, rows: Sequence[Row], about: Mapping[str, str] | None = None
 ) -> Path:
-    """Rows as a published Parquet file."""
+    """Write rows as a published Parquet file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     bare = pa.schema([(f.name, f.type) for f in declared], {**declared.metadata, **(about or {})})
     aside = path.with_name(f".{path.name}.tmp")
@@ -106,7 +106,7 @@ def write(
 
 
 def trial(run_key: str, **changes: Any) -> Row:
-    """A trial of SNIP on digits with one recipe."""
+    """Build a trial of SNIP on digits with one recipe."""
     return {
         "dataset": "digits",
         "network": "lenet_300_100",
@@ -151,7 +151,7 @@ class Study:
     of_method: Mapping[str, Sequence[Row]] = field(default_factory=dict)
 
     def trials(self) -> list[Row]:
-        """Dense trials, then every combination."""
+        """Build the dense trials, then every combination."""
         found = []
         for network, replicate, setting in product(self.networks, self.replicates, self.settings):
             shared = {"network": network, "replicate": replicate, **setting}

@@ -21,7 +21,7 @@ RAY = str(Path(sys.executable).with_name("ray"))
 
 
 def until(condition: Callable[[], object], seconds: float = 120) -> None:
-    """Wait for a condition; an error when it does not come true."""
+    """Wait for a condition; raise an error if it does not become true."""
     limit = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < limit, "it never came true"
@@ -29,7 +29,7 @@ def until(condition: Callable[[], object], seconds: float = 120) -> None:
 
 
 def processes(session: int, name: bytes = b"") -> list[int]:
-    """Processes of a session whose command line begins with `name`."""
+    """List the processes of a session whose command line begins with `name`."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
@@ -43,16 +43,16 @@ def processes(session: int, name: bytes = b"") -> list[int]:
 
 @dataclass
 class Node:
-    """A `ray start --block` and all that it started, in a session of its own."""
+    """A `ray start --block` and all processes that it started, in their own session."""
 
     process: subprocess.Popen[bytes]
 
     def workers(self) -> list[int]:
-        """Its workers that are at work on a pack."""
+        """Return the workers of a node that run a pack."""
         return processes(self.process.pid, b"ray::run_pack")
 
     def kill(self) -> None:
-        """As if the machine lost its power."""
+        """Kill all processes of a node at once, as a power failure does."""
         for pid in processes(self.process.pid):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -61,7 +61,7 @@ class Node:
 
 @dataclass
 class Cluster:
-    """Where nodes are started: environment, address, and what has to be removed."""
+    """The place where nodes are started: environment, address, and leftovers to remove."""
 
     address: str
     folder: Path
@@ -97,14 +97,14 @@ class Cluster:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port on which nobody listens."""
     with socket.socket() as asked:
         asked.bind(("127.0.0.1", 0))
         return int(asked.getsockname()[1])
 
 
 def own_address() -> str:
-    """This machine's address, which Ray takes where loopback is asked for; sends nothing."""
+    """Return this machine's address, which Ray uses in place of loopback; send nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
         with suppress(OSError):
             asked.connect(("192.0.2.1", 9))
@@ -112,13 +112,13 @@ def own_address() -> str:
 
 
 def _clean() -> dict[str, str]:
-    """The environment without what a local executor of this process left there for its Ray."""
+    """Return the environment without the variables of a local executor of this process."""
     return {k: v for k, v in os.environ.items() if k != "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}
 
 
 @contextmanager
 def cluster(host: str | None = None, **environment: str) -> Iterator[Cluster]:
-    """A cluster with a token of its own; every node is killed at the end."""
+    """Build a cluster with its own token; every node is killed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="t", dir="/tmp"))  # short: sockets lie below it
     named = {
         "RAY_AUTH_MODE": "token",
@@ -141,7 +141,7 @@ def ip(*words: str) -> None:
 
 @contextmanager
 def two_hosts() -> Iterator[tuple[str, str]]:
-    """Two network namespaces joined by a cable, at 10.199.0.1 and 10.199.0.2."""
+    """Build two network namespaces joined by a cable, at 10.199.0.1 and 10.199.0.2."""
     names = tuple(f"tombola-{os.getpid()}-{side}" for side in "ab")
     if shutil.which("ip") is None or os.geteuid() != 0:
         pytest.skip("network namespaces need `ip` (iproute2) and root")

@@ -1,4 +1,4 @@
-"""Stores whose figures have so many series: methods by learning rates, and what else is crowded."""
+"""Stores whose figures have a chosen number of series: methods by learning rates, and others."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ _METHODS = [*style.METHODS]
 
 
 def settings(count: int) -> list[Row]:
-    """So many series: methods, times learning rates past the number of methods that there are."""
+    """Return `count` series: methods, and learning rates beyond the number of methods."""
     methods, rates = _SHAPES.get(count, (count, 1))
     return [
         {"method": method, "lr": 0.1 / 2**n}
@@ -99,7 +99,7 @@ def _ranked(_: Path, series: Sequence[Row]) -> Made:
 
 
 def _ticket(store: Path, series: Sequence[Row]) -> Made:
-    """Levels of IMP, each mask scored on the run before it."""
+    """Build levels of IMP, each mask scored on the run before it."""
     before_run, before_mask = key_of("ticket", 0), None
     start = {"kind": "init", "seed": 0}
     first = run_row(before_run, 0.95, value=json.dumps({"start": start}))

@@ -1,4 +1,4 @@
-"""A store with something for every figure: written, not computed, the same every time."""
+"""A store with data for every figure: written, not computed, and always the same."""
 
 import json
 from collections.abc import Iterator
@@ -44,14 +44,14 @@ def build(store: Path) -> Path:
 
 
 def accuracy(method: str, density: float, ablation: str, replicate: int) -> float:
-    """Falls as weights do, faster when ablated; replicates spread by a point or two."""
+    """Return an accuracy that falls with density, faster when ablated; replicates vary."""
     ablated = {"none": 1.0, "reinit": 1.6, "shuffle": 2.2}[ablation]
     noise = crc32(repr((method, density, ablation, replicate)).encode()) / 2**32
     return 0.95 - ablated * _WORST[method] * (1 - density) ** 3 - 0.02 * noise
 
 
 def _dense(replicate: int) -> tuple[str, dict[str, Any], Row]:
-    """A replicate's dense key, what its trials share, and its dense trial."""
+    """Return a replicate's dense key, the labels its trials share, and its dense trial."""
     dense = key_of("dense", replicate)
     shared = {"replicate": replicate, "dense_key": dense}
     one = trial(dense, **shared, method="dense", requested_density=1.0, prune_step=None)
@@ -92,7 +92,7 @@ def _early() -> Iterator[tuple[Row, list[Row]]]:
 
 
 def _ranked() -> Iterator[tuple[Row, list[Row]]]:
-    """Random is the worst on each network, IMP seldom the best."""
+    """Build trials in which random is the worst on each network and IMP seldom the best."""
     for (n, network), method in product(enumerate(NETWORKS), METHODS):
         for density in DENSITIES[2:]:
             key, mask = (key_of(x, "ranked", network, method, density) for x in "rm")
@@ -103,7 +103,7 @@ def _ranked() -> Iterator[tuple[Row, list[Row]]]:
 
 
 def _timed(store: Path) -> Iterator[Row]:
-    """Runs of `study`: SNIP gains nothing, whole units of a sparse network go."""
+    """Build runs of `study`: SNIP gains no time, removed units of a sparse network do."""
     trials = []
     for replicate in REPLICATES:
         _, shared, one = _dense(replicate)
@@ -119,7 +119,7 @@ def _timed(store: Path) -> Iterator[Row]:
 
 
 def _latency(key: str, dense: float, share: float) -> Row:
-    """A network that takes `dense` ms, and `share` of it without its pruned units."""
+    """Build the latency of a network that takes `dense` ms, and `share` of it when shrunk."""
     found = [{"name": "bytes", "value": 1e4 * share}, {"name": "dense_bytes", "value": 1e4}]
     blank = {"requested_density": None, "density": None, "size": None, "kept": None}
     timed = {"latency": dense * share, "dense_latency": dense, "device": "cpu"}
@@ -128,7 +128,7 @@ def _latency(key: str, dense: float, share: float) -> Row:
 
 
 def _run(key: str, reached: float, density: float, value: dict[str, Any] | None = None) -> Row:
-    """Learns fast, and overfits a little towards the end."""
+    """Build a run that learns fast and overfits a little towards the end."""
     evals = [
         {"step": step, "split": split, "accuracy": at, "loss": loss + gap, "top5": (1 + at) / 2}
         for step in STEPS
@@ -159,7 +159,7 @@ def _mask(
     of: Row | None,
     within: str | None,
 ) -> Row:
-    """Each layer keeps the first of its own order, so that sparser masks lie in denser ones."""
+    """Build a mask; each layer keeps the first of a fixed order, so sparser masks are nested."""
     shape = _DENSER.get(method, (0.9, 1.0, 1.4))
     counts = [max(1, min(n, round(n * density * s))) for n, s in zip(SIZES, shape, strict=True)]
     if (method, density) == ("random", 0.08):
@@ -184,7 +184,7 @@ def _barrier(key: str | None, height: float) -> Row:
 
 
 def _placed(rows: Iterator[Row]) -> Iterator[Row]:
-    """Rows as four workers of one launch computed them, each when its turn came."""
+    """Place rows as four workers of one launch computed them, each in turn."""
     free = [0.0, 0.5, 1.0, 20.0]
     for row in rows:
         worker = free.index(min(free))

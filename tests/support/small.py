@@ -1,4 +1,4 @@
-"""Small sweeps and stores that tests share: seconds of real work on real digits."""
+"""Small sweeps and stores shared by tests: seconds of real work on real digits."""
 
 import contextlib
 import json
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -15,6 +16,7 @@ import yaml
 from typer.testing import CliRunner
 
 from analysis.database import connection as analysis_results
+from analysis.database import limits
 from tombola.store import layout, results, schema
 
 TINY: dict[str, Any] = {
@@ -47,7 +49,7 @@ MANIFOLD: dict[str, Any] = {
 
 
 def write_sweep(folder: Path, **changes: Any) -> Path:
-    """TINY with changes, as `<name>.yaml` in a folder."""
+    """Write TINY with changes as `<name>.yaml` in a folder."""
     sweep = {**TINY, **changes}
     path = folder / f"{sweep['name']}.yaml"
     path.write_text(yaml.safe_dump(sweep, sort_keys=False))
@@ -55,9 +57,9 @@ def write_sweep(folder: Path, **changes: Any) -> Path:
 
 
 def tombola(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command in this process, as in one of its own: folder, environment and users' modules.
+    """Run the command in this process, with a folder, an environment and users' modules.
 
-    What needs a process (Ray, signals, kills) is run by `command`.
+    Tests that need a process (Ray, signals, kills) use `command`.
     """
     from tombola.cli import app
 
@@ -72,13 +74,13 @@ def tombola(*arguments: object, cwd: Path, **environment: str) -> subprocess.Com
 
 
 def forget_users_modules() -> None:
-    """Have files of a test's own imported anew."""
+    """Make Python import a test's own files again."""
     for name in [name for name in sys.modules if name.startswith("tombola_own")]:
         del sys.modules[name]
 
 
 def command(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own."""
+    """Run the command in its own process."""
     return subprocess.run(
         [sys.executable, "-m", "tombola.cli", *map(str, arguments)],
         cwd=cwd,
@@ -90,8 +92,20 @@ def command(*arguments: object, cwd: Path, **environment: str) -> subprocess.Com
     )
 
 
+@contextlib.contextmanager
+def queries_in_this_process() -> Iterator[None]:
+    """Answer SQL without the process that limits a query: its start takes a second."""
+
+    def ask(question: limits.Question) -> pa.Table:
+        with patch.object(limits, "_limit", lambda *_: None):
+            return limits.answer(question)
+
+    with patch.object(limits, "ask", ask):
+        yield
+
+
 def outcome(store: Path) -> dict[str, dict[str, Any]]:
-    """Every result of a store by key, without what may differ between two launches."""
+    """Return every result of a store by key, without fields that differ between launches."""
     provenance = {"checksum", *schema.TASKS.names[schema.TASKS.names.index("launch") :]}
     rows = pa.concat_tables(
         [results.read(path) for path in layout.published(store / "results/live", ".parquet")]
@@ -106,7 +120,7 @@ def outcome(store: Path) -> dict[str, dict[str, Any]]:
 
 
 def tables(store: Path) -> dict[str, list[dict[str, Any]]]:
-    """Every table of a store by key, without what may differ between two launches."""
+    """Return every table of a store by key, without fields that differ between launches."""
     provenance = {"seconds", "checksum", *schema.TASKS.names[schema.TASKS.names.index("launch") :]}
     with analysis_results.connect(store) as connection:
         found = {}

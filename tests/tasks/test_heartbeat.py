@@ -1,4 +1,4 @@
-"""Every long loop of a task says that it goes on, and that it is over."""
+"""Every long loop of a task reports heartbeats, and reports its end."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -15,21 +15,11 @@ from tasks.measures.barrier import barrier
 from tasks.measures.latency import latencies
 from tasks.networks.build import initial_weights
 from tasks.pruning.prune import prune
-from tasks.training.gradinit import rescaled
+from tasks.training.gradinit import rescale_weights
 from tasks.training.train import train
 from tasks.values import catalog
-from tasks.values.records import (
-    Examples,
-    GemMiner,
-    Grasp,
-    Init,
-    Magnitude,
-    Obd,
-    Recipe,
-    Score,
-    Snip,
-    Synflow,
-)
+from tasks.values.scores import Examples, GemMiner, Grasp, Magnitude, Obd, Score, Snip, Synflow
+from tasks.values.training import Init, Recipe
 
 DIGITS = catalog.dataset("digits")
 DATA = load(DIGITS)
@@ -39,7 +29,7 @@ RECIPE = Recipe(steps=5, batch_size=64, lr=0.1, evaluate_every=5)
 
 
 class Recorder:
-    """Counts turns; `depth` is how many loops are under way."""
+    """A watcher that counts turns; `depth` is the number of open loops."""
 
     def __init__(self) -> None:
         self.turns, self.depth, self.deepest, self.said = 0, 0, 0, ""
@@ -77,7 +67,9 @@ def measured() -> object:
 LOOPS: dict[str, tuple[Callable[[], object], int]] = {
     "training": (lambda: train(LENET, RECIPE, DATA, weights(), order_seed=0), 5),
     "rescaling": (
-        lambda: rescaled(LENET, replace(RECIPE, rescale_steps=3), DATA, weights(), order_seed=0),
+        lambda: rescale_weights(
+            LENET, replace(RECIPE, rescale_steps=3), DATA, weights(), order_seed=0
+        ),
         3,
     ),
     "reading examples": (lambda: scoring_batches(DATA, EXAMPLES), 4),

@@ -1,4 +1,4 @@
-"""`import tombola`: what a notebook does with a store."""
+"""`import tombola`: the public Python interface, as a notebook uses it."""
 
 import subprocess
 import sys

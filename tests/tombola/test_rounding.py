@@ -17,7 +17,7 @@ from analysis.database import macros
 from analysis.selection.summary import summary
 from tests.support import build_store
 from tombola import rounding
-from tombola.cli.views.status import print_summary
+from tombola.cli.views.summary import print_summary
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +47,12 @@ def test_a_half_goes_away_from_zero(
 
 @given(st.floats(-1e6, 1e6) | st.decimals(-1000, 1000, places=3).map(float), st.integers(0, 3))
 @settings(max_examples=300, deadline=None)
-def test_python_and_sql_agree(value: float, digits: int) -> None:
-    with duckdb.connect() as fresh:
-        sql = f"SELECT {rounding.SQL} FROM (SELECT ?::DOUBLE AS value, ?::INT AS digits)"
-        assert fresh.execute(sql, [value, digits]).fetchone() == (rounding.rounded(value, digits),)
+def test_python_and_sql_agree(
+    connection: duckdb.DuckDBPyConnection, value: float, digits: int
+) -> None:
+    sql = f"SELECT {rounding.SQL} FROM (SELECT ?::DOUBLE AS value, ?::INT AS digits)"
+    row = connection.execute(sql, [value, digits]).fetchone()
+    assert row == (rounding.rounded(value, digits),)
 
 
 def test_what_is_not_finite_stays() -> None:

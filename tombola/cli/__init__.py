@@ -1,8 +1,12 @@
-"""The command line: parse, one call, print. Nothing heavy is imported before it is needed."""
+"""The command line: a file for each family of commands.
+
+A command parses its arguments, calls the library and prints. It imports heavy modules when it
+runs, so that `tombola --help` is fast.
+"""
 
 import os  # noqa: I001 the commands below are in the order of --help
 
-from tombola.cli import run, check, submit, control  # noqa: F401
+from tombola.cli import plan, run, chaos, check, submit, control  # noqa: F401
 from tombola.cli import inspect, figures, storage, data, schema  # noqa: F401
 from tombola.cli.shared import app
 

@@ -1,4 +1,4 @@
-"""The command that tries a user's own code before anything is scheduled."""
+"""The command that tests user code before a sweep runs."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,11 +21,11 @@ def check(
         typer.Argument(help="module:function, or a sweep file.", metavar="MODULE:FUNCTION|SWEEP"),
     ],
     dataset: Annotated[
-        str, typer.Option(help="Dataset to shape a network for, and to score on.")
+        str, typer.Option(help="Dataset that shapes a network, and that scores read.")
     ] = "digits",
     overrides: Overrides = None,
 ) -> None:
-    """Run code of one's own for seconds: one batch, its data, what is prunable, what it reads."""
+    """Test user code on one batch: its data, its prunable parameters, and the files it reads."""
     from tasks.values import user_code
 
     try:
@@ -46,7 +46,7 @@ def check(
             wrong += 1
             shared.complain(_plain(name, error))
     if not tries:
-        typer.echo("nothing of one's own to try")
+        typer.echo("no user code to test")
     if wrong:
         raise typer.Exit(ExitCode.BAD_INPUT)
 
@@ -58,11 +58,11 @@ def _plain(name: str, error: Exception) -> str:
 
 
 def _of_function(name: str, dataset: str) -> list[tuple[str, Findings]]:
-    """What to try of one function; what it is for is told by its text."""
+    """Return the tests of one function; its text tells what it is for."""
     from tasks import trial_run
     from tasks.data.batches import load
     from tasks.values import catalog, user_code
-    from tasks.values.records import Examples, Own
+    from tasks.values.scores import Examples, Own
 
     use = user_code.use_of(name)
     if use == "recipe":
@@ -82,12 +82,12 @@ def _of_function(name: str, dataset: str) -> list[tuple[str, Findings]]:
 
 
 def _of_sweep(target: str, overrides: list[str] | None) -> list[tuple[str, Findings]]:
-    """What to try of a sweep: each dataset, network and score of one's own that it names."""
+    """Return the tests of a sweep: one for each dataset, network and score of the user."""
     from pathlib import Path
 
     from tasks import trial_run
     from tasks.data.batches import load
-    from tasks.values.records import Own
+    from tasks.values.scores import Own
 
     tries: dict[str, tuple[str, Findings]] = {}
 

@@ -8,14 +8,14 @@ from tombola.cli import shared
 from tombola.cli.shared import app, guarded
 from tombola.errors import TombolaError
 
-data = typer.Typer(help="Datasets: what is here, and how to get the rest.", no_args_is_help=True)
+data = typer.Typer(help="List datasets, and download them.", no_args_is_help=True)
 app.add_typer(data, name="data")
 
 
 @data.command("list")
 @guarded
 def list_datasets() -> None:
-    """Every dataset, and whether its files are here (in TOMBOLA_DATA, or ./data)."""
+    """List all datasets, and whether their files are here (in TOMBOLA_DATA, or ./data)."""
     from rich.table import Table
 
     from tasks.data import readers
@@ -33,7 +33,7 @@ def list_datasets() -> None:
 @data.command("fetch")
 @guarded
 def fetch_dataset(name: Annotated[str, typer.Argument(help="Dataset, as sweeps name it.")]) -> None:
-    """Download a dataset with its checksums compared; nothing is ever fetched unasked."""
+    """Download a dataset and compare its checksums. Only this command downloads data."""
     from tasks.data import readers
 
     try:
@@ -41,6 +41,6 @@ def fetch_dataset(name: Annotated[str, typer.Argument(help="Dataset, as sweeps n
     except ValueError as error:
         raise TombolaError(str(error)) from None
     except OSError as error:
-        said = " ".join(str(error).split())
-        raise TombolaError(f"{name} could not be fetched: {said}") from None
+        reason = " ".join(str(error).split())
+        raise TombolaError(f"{name} could not be downloaded: {reason}") from None
     shared.say(f"{name} is in {folder}")

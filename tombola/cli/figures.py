@@ -1,4 +1,4 @@
-"""Commands that make figures, tables and pages of a store."""
+"""Commands that make figures, tables and pages from a store."""
 
 import json
 import sys
@@ -12,9 +12,7 @@ from tombola.cli import shared
 from tombola.cli.shared import DEFAULT_STORE, Overrides, Store, SweepName, app, guarded
 from tombola.errors import ExitCode, TombolaError
 
-Format = Annotated[
-    str, typer.Option(help="Of pdf, png and svg, with commas between.", metavar="FORMATS")
-]
+Format = Annotated[str, typer.Option(help="Comma-separated: pdf, png, svg.", metavar="FORMATS")]
 
 
 @app.command()
@@ -23,8 +21,8 @@ def figures(
     sweeps: Annotated[
         list[str],
         typer.Argument(
-            help="Sweep file, or the name of a sweep in the store; with --check also several, "
-            "and figures' files and folders, whatever they are called.",
+            help="Sweep file, or the name of a sweep in the store. With --check also several "
+            "sweeps, and files and folders of figures.",
             metavar="SWEEP",
         ),
     ],
@@ -32,42 +30,46 @@ def figures(
     overrides: Overrides = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Draw the figures of this name alone; may be named again."),
+        typer.Option(help="Draw only figures of this name; may be repeated."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the figures; default: figures/<sweep>.")
     ] = None,
     format: Format = "pdf,png",
     check: Annotated[
-        bool, typer.Option("--check", help="Draw nothing; say which files are stale or missing.")
+        bool, typer.Option("--check", help="Draw nothing; list files that are stale or missing.")
     ] = False,
     cost: Annotated[
         bool,
-        typer.Option("--cost", help="Draw nothing; say what each took, and what sharing saved."),
+        typer.Option(
+            "--cost", help="Draw nothing; list the cost of each figure, and what sharing saved."
+        ),
     ] = False,
 ) -> None:
-    """Draw the figures that a sweep file asks for, as PDF, PNG or SVG, from SQL alone."""
-    from analysis import figures as drawing
+    """Draw the figures of a sweep file as PDF, PNG or SVG."""
+    from analysis import figures
     from tombola.errors import NotAllDrawn
 
     root = shared.opened(store)
     if check:
         if overrides or only:
-            raise TombolaError("--check takes neither --set nor --only: it looks at files")
+            raise TombolaError("--check checks files: it takes neither --set nor --only")
         _check(root, sweeps, out, format)
         return
     if len(sweeps) > 1:
-        raise TombolaError(f"one sweep at a time is drawn, not {len(sweeps)}; --check takes more")
+        raise TombolaError(
+            f"only one sweep can be drawn at a time, not {len(sweeps)}; --check takes several"
+        )
     name, wanted = _asked(root, sweeps[0], overrides)
     wanted = _named(wanted, only)
     if cost:
-        from analysis.database import sql as reading
+        from analysis.database import sql
 
-        reading.write(drawing.ledger(root, name, wanted), "table", sys.stdout)
+        sql.write(figures.ledger(root, name, wanted), "table", sys.stdout)
         return
     folder = out or Path("figures") / name
     try:
-        for path in drawing.draw(root, name, wanted, folder, _formats(format)):
+        for path in figures.draw(root, name, wanted, folder, _formats(format)):
             shared.say(path)
     except NotAllDrawn as error:
         for path in error.drawn:
@@ -77,51 +79,51 @@ def figures(
 
 
 def _asked(root: Path, sweep: str, overrides: list[str] | None = None) -> tuple[str, list[Any]]:
-    """A sweep's name, and the figures that it asks for."""
-    from analysis.database import connection as results
+    """Return the name of a sweep, and the figures that it asks for."""
+    from analysis.database.connection import connect, figures_of
 
     if shared.is_file(sweep):
-        asked = shared.read(Path(sweep), overrides)
-        return asked.name, asked.sweep.figures
+        parsed = shared.read(Path(sweep), overrides)
+        return parsed.name, parsed.sweep.figures
     if overrides:
         raise TombolaError(f"--set takes a sweep file, not the name of one: {sweep}")
-    return sweep, results.figures_of(results.connect(root), sweep)
+    return sweep, figures_of(connect(root), sweep)
 
 
-def _named(figures: list[Any], only: list[str] | None) -> list[Any]:
-    """Of the figures that a sweep asks for those of these names; one it does not ask for too."""
+def _named(wanted: list[Any], only: list[str] | None) -> list[Any]:
+    """Select figures by name; a figure that the sweep does not ask for is added."""
     from analysis.selection.options import parse
 
-    there = [(parse(figure)[0], figure) for figure in figures]
+    there = [(parse(figure)[0], figure) for figure in wanted]
     missing = [name for name in only or () if name not in {known for known, _ in there}]
     return [figure for name, figure in there if not only or name in only] + missing
 
 
 def _check(root: Path, given: list[str], out: Path | None, format: str) -> None:
-    """Say how files stand to the store; whoever waits for the exit code learns if all are fresh."""
-    from analysis import figures as drawing
+    """Print whether figures are fresh; exit with 1 unless all are."""
+    from analysis import figures
     from analysis.figures import tracing
 
     known = tracing.sweeps(root)
-    drawn = {f".{one}" for one in drawing.FORMATS}
+    suffixes = {f".{name}" for name in figures.FORMATS}
     places = [
-        one
-        for one in given
-        if one not in known and (Path(one).is_dir() or Path(one).suffix in drawn)
+        name
+        for name in given
+        if name not in known and (Path(name).is_dir() or Path(name).suffix in suffixes)
     ]
     fresh = []
-    for sweep in (one for one in given if one not in places):
+    for sweep in (name for name in given if name not in places):
         name, wanted = _asked(root, sweep)
         folder = out or Path("figures") / name
-        for path, why in drawing.compare(root, name, wanted, folder, _formats(format)).items():
+        for path, why in figures.compare(root, name, wanted, folder, _formats(format)).items():
             _say_fresh(why, path)
             fresh.append(not why)
-    for path, found in tracing.standings(root, map(Path, places)).items():
-        _say(found.word, path, found.why)
-        if found.word != "foreign":
-            fresh.append(found.word == "fresh")
+    for path, standing in tracing.standings(root, map(Path, places)).items():
+        _say(standing.word, path, standing.why)
+        if standing.word != "foreign":
+            fresh.append(standing.word == "fresh")
     if not fresh:
-        raise TombolaError(f"no figure that was drawn here in {', '.join(given)}")
+        raise TombolaError(f"no figure of tombola in {', '.join(given)}")
     if not all(fresh):
         raise typer.Exit(ExitCode.TASKS_FAILED)
 
@@ -129,37 +131,37 @@ def _check(root: Path, given: list[str], out: Path | None, format: str) -> None:
 @app.command()
 @guarded
 def trace(
-    figure: Annotated[Path, typer.Argument(help="PDF, PNG or SVG that was drawn here.")],
+    figure: Annotated[Path, typer.Argument(help="PDF, PNG or SVG that tombola drew.")],
     store: Annotated[
         str | None,
         typer.Option(
             "--store",
             envvar="TOMBOLA_STORE",
-            help="Ask it for the runs behind every point, and whether the figure is fresh.",
+            help="Store to ask for the runs behind each point, and whether the figure is fresh.",
             metavar="DIR",
         ),
     ] = None,
 ) -> None:
-    """Where a figure comes from, as its file says; with a store, the runs behind its points."""
-    from analysis import figures as drawing
+    """Print the provenance in a figure's file; with a store, the runs behind its points."""
+    from analysis import figures
 
-    about = drawing.trace(figure)
+    about = figures.trace(figure)
     for name, value in sorted(about.items(), key=lambda item: item[0] != "figure"):
-        said = value if isinstance(value, str | int) else json.dumps(value)
-        shared.say(f"{name:<10} {said}")
+        text = value if isinstance(value, str | int) else json.dumps(value)
+        shared.say(f"{name:<10} {text}")
     if store is None:
         return
-    from analysis.database import connection as results
-    from analysis.database import sql as reading
+    from analysis.database import sql
+    from analysis.database.connection import connect, scanning
     from analysis.figures import tracing
 
     if tracing.is_published(about):
         _say_fresh(tracing.published_changes(about), figure)
         return
     root = shared.opened(store)
-    with results.scanning(root), results.connect(root) as connection:
+    with scanning(root), connect(root) as connection:
         rows = tracing.runs(connection, about)
-        reading.write(rows, "table", sys.stdout)
+        sql.write(rows, "table", sys.stdout)
         _say_fresh(tracing.changes(connection, about), figure)
 
 
@@ -167,47 +169,48 @@ def trace(
 @guarded
 def reference(
     name: Annotated[
-        str | None, typer.Argument(help="Published numbers; default: list them.", metavar="[NAME]")
+        str | None,
+        typer.Argument(help="Name of published numbers; default: list them.", metavar="[NAME]"),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the figure.")] = Path("figures/reference"),
     format: Format = "pdf,png",
     against: Annotated[
         str | None,
-        typer.Option(help="Sweep file or name: own less published instead.", metavar="SWEEP"),
+        typer.Option(help="Sweep file or name to compare: own minus published.", metavar="SWEEP"),
     ] = None,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """Published numbers: what there is, drawn again, or beside those of a sweep."""
-    from analysis import figures as drawing
-    from analysis import reference as published
+    """List published numbers, draw them, or compare a sweep with them."""
+    from analysis import figures, reference
 
     if name is None:
-        for one in published.names():
-            known = published.about(one)
-            shared.say(f"{one}: {known.title}", f"  {known.source}. Licence: {known.licence}.")
+        for known_name in reference.names():
+            known = reference.about(known_name)
+            shared.say(f"{known_name}: {known.title}")
+            shared.say(f"  {known.source}. Licence: {known.licence}.")
         return
-    known = published.about(name)
+    known = reference.about(name)
     if against is not None:
         _compare(name, shared.name_of(against), shared.opened(store))
     elif known.has_curves:
-        for path in drawing.draw_published(name, out, _formats(format)):
+        for path in figures.draw_published(name, out, _formats(format)):
             shared.say(path)
     else:
         shared.say(known.title, f"{known.source}. Licence: {known.licence}.")
-        shared.say(*known.caveats, f"no curves to draw; rows: {published.path(name)}")
+        shared.say(*known.caveats, f"no curves to draw; rows: {reference.path(name)}")
 
 
 def _compare(name: str, sweep: str, root: Path) -> None:
-    from analysis import reference as published
-    from analysis.database import connection as results
-    from analysis.database import sql as reading
+    from analysis import reference
+    from analysis.database import sql
+    from analysis.database.connection import connect, figures_of, scanning
     from analysis.figures.against import against
 
-    with results.scanning(root), results.connect(root) as connection:
-        results.figures_of(connection, sweep)  # refuses a sweep that the store does not know
+    with scanning(root), connect(root) as connection:
+        figures_of(connection, sweep)  # refuses a sweep that the store does not know
         rows = against(connection, sweep, name)
-    reading.write(rows.drop_columns(["remark"]), "table", sys.stdout)
-    known = published.about(name)
+    sql.write(rows.drop_columns(["remark"]), "table", sys.stdout)
+    known = reference.about(name)
     remarks = sorted(set(rows["remark"].to_pylist()) - {None})
     shared.say("Test accuracy (%) at the best epoch, own and published: difference in points.")
     shared.say(f"{known.cited}: {known.source}.", *known.caveats, *remarks)
@@ -219,17 +222,20 @@ def table(
     sweep: SweepName,
     store: Store = DEFAULT_STORE,
     metric: Annotated[
-        str, typer.Option(help="What it shows, as in a figure's `metric`.")
+        str, typer.Option(help="Metric, as the option `metric` of a figure.")
     ] = "accuracy",
     format: Annotated[
-        Literal["markdown", "latex", "csv"], typer.Option(help="csv: tidy, with p-values.")
+        Literal["markdown", "latex", "csv"],
+        typer.Option(help="csv: one row per value, with p-values."),
     ] = "markdown",
     out: Annotated[Path | None, typer.Option(help="File to write; default: print.")] = None,
-    methods: Annotated[str, typer.Option(help="Which, by commas; default: all.")] = "",
-    densities: Annotated[str, typer.Option(help="Which, by commas: 0.5,0.1.")] = "",
-    ablations: Annotated[str, typer.Option(help="Which, by commas.")] = "none",
+    methods: Annotated[str, typer.Option(help="Comma-separated method names; default: all.")] = "",
+    densities: Annotated[
+        str, typer.Option(help="Comma-separated densities: 0.5,0.1; default: all.")
+    ] = "",
+    ablations: Annotated[str, typer.Option(help="Comma-separated ablations.")] = "none",
 ) -> None:
-    """Methods by densities: means over replicates, and which do not differ from the best."""
+    """Print a table of methods by densities: means over replicates, and tests against the best."""
     from analysis import tables
 
     text = tables.render(
@@ -259,29 +265,27 @@ def report(
         typer.Option(help="File to write; default: figures/<sweep>/report.html.", metavar="FILE"),
     ] = None,
 ) -> None:
-    """Write a sweep's figures, tables, checklist and definition as one HTML file."""
-    from analysis import report as reporting
+    """Write a report of a sweep as one HTML file: figures, tables, checklist, definition."""
+    from analysis import report
 
     name = shared.name_of(sweep)
     path = out or Path("figures") / name / "report.html"
-    shared.say(reporting.write(shared.opened(store), name, path))
+    shared.say(report.write(shared.opened(store), name, path))
 
 
 @app.command()
 @guarded
 def explore(
     store: Store = DEFAULT_STORE,
-    port: Annotated[
-        int, typer.Option(help="Port of this machine to serve at.", min=1, max=65535)
-    ] = 2718,
+    port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 2718,
 ) -> None:
-    """Serve a page with the sweeps' progress, figures, learning curves and SQL, here alone."""
-    from analysis import explore as exploring
+    """Serve a page of progress, figures, learning curves and SQL, on this machine only."""
+    from analysis import explore
 
     def announce(address: str) -> None:
         shared.say(address, "open it in a browser; Ctrl-C ends it")
 
-    exploring.serve(shared.opened(store), port, announce)
+    explore.serve(shared.opened(store), port, announce)
 
 
 def _listed(text: str) -> list[str]:
@@ -290,17 +294,19 @@ def _listed(text: str) -> list[str]:
 
 def _numbers(text: str) -> list[float]:
     try:
-        return [float(one) for one in _listed(text)]
+        return [float(number) for number in _listed(text)]
     except ValueError:
-        raise TombolaError(f"--densities takes numbers by commas, 0.5,0.1, not {text!r}") from None
+        raise TombolaError(
+            f"--densities takes comma-separated numbers, such as 0.5,0.1, not {text!r}"
+        ) from None
 
 
-def _formats(said: str) -> tuple[str, ...]:
-    return tuple(one.strip() for one in said.split(",") if one.strip())
+def _formats(text: str) -> tuple[str, ...]:
+    return tuple(_listed(text))
 
 
 def _say_fresh(why: list[str], path: Path) -> None:
-    """A figure's standing against the store: fresh, missing, or stale and why."""
+    """Print whether a figure is fresh, missing, or stale and why."""
     if why == ["missing"]:
         _say("missing", path, ())
     else:

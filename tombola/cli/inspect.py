@@ -1,4 +1,4 @@
-"""Commands that say what is in a store."""
+"""Commands that show the content of a store."""
 
 import sys
 import time
@@ -21,25 +21,25 @@ def status(
     ] = None,
     store: Store = DEFAULT_STORE,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Again every few seconds, until all trials are done.")
+        bool, typer.Option("--watch", help="Repeat every few seconds, until all trials are done.")
     ] = False,
 ) -> None:
-    """How far each sweep of the store is, also while it runs elsewhere."""
-    from analysis.database import connection as results
-    from tombola.cli.views import status as looking
+    """Show the progress of each sweep of the store, also while it runs on another machine."""
+    from analysis.database.connection import count, figures_of, scanning
+    from tombola.cli.views.status import print_status
     from tombola.store import beacon
 
     root = shared.opened(store)
     name = shared.name_of(sweep) if sweep else None
     console = shared.console()
     while True:
-        with results.scanning(root):
-            connection = results.count(root)
+        with scanning(root):
+            tables = count(root)
             if name:
-                results.figures_of(connection, name)  # refuses a sweep it does not know
+                figures_of(tables, name)  # refuses a sweep it does not know
             if watch:
                 console.clear()
-            open_trials = looking.print_status(console, connection, name, beacon.heard(root))
+            open_trials = print_status(console, tables, name, beacon.heard(root))
         if not watch or not open_trials:
             return
         time.sleep(WATCH_SECONDS)
@@ -53,19 +53,18 @@ def replay(
     ] = None,
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """A recorded launch beside the simulator's schedule of the same tasks."""
-    from analysis.database import connection as results
-    from orchestrator.running.replay import RECORDED
-    from orchestrator.running.replay import replay as replayed
-    from tombola.cli.views import forecast
+    """Compare a recorded launch with the simulated schedule of the same tasks."""
+    from analysis.database.connection import connect, scanning
+    from orchestrator.running import replay
+    from tombola.cli.views.forecast import print_replay
 
     root = shared.opened(store)
-    with results.scanning(root):
-        connection = results.connect(root)
+    with scanning(root):
+        connection = connect(root)
         if launch is None:
             [[launch]] = connection.execute("SELECT max(launch) FROM tasks").fetchall()
-        rows = connection.execute(RECORDED, [launch]).fetchall()
-    forecast.print_replay(shared.console(), str(launch), replayed(rows))
+        rows = connection.execute(replay.RECORDED, [launch]).fetchall()
+    print_replay(shared.console(), str(launch), replay.replay(rows))
 
 
 @app.command()
@@ -79,19 +78,18 @@ def sql(
         Literal["table", "csv", "json", "parquet"], typer.Option(help="How to print the rows.")
     ] = "table",
 ) -> None:
-    """Ask the store in SQL, reading only. Without a query: tables, columns and examples."""
-    from analysis.database import connection as results
-    from analysis.database import sql as reading
-    from tombola.cli.views import status as looking
+    """Query the store in SQL, read-only. Without a query: list tables, columns and examples."""
+    from analysis.database import connection, sql
+    from tombola.cli.views.show import print_schema
 
     root = shared.opened(store)
     if query is None:
-        looking.print_schema(
-            shared.console(), results.describe(results.connect(root)), results.EXAMPLES
+        print_schema(
+            shared.console(), connection.describe(connection.connect(root)), connection.EXAMPLES
         )
         return
     text = sys.stdin.read() if query == "-" else query
-    reading.write(reading.query(root, text), format, sys.stdout)
+    sql.write(sql.query(root, text), format, sys.stdout)
 
 
 @app.command()
@@ -104,14 +102,14 @@ def lint(
     ] = False,
 ) -> None:
     """Check a sweep against the field's reporting checklist, with the evidence."""
-    from analysis import lint as checking
-    from analysis.database import connection as results
-    from tombola.cli.views import status as looking
+    from analysis import lint
+    from analysis.database.connection import connect, scanning
+    from tombola.cli.views.checks import print_checklist
 
     root = shared.opened(store)
-    with results.scanning(root), results.connect(root) as connection:
-        findings = checking.lint(connection, shared.name_of(sweep))
-    looking.print_checklist(shared.console(), findings)
+    with scanning(root), connect(root) as connection:
+        findings = lint.lint(connection, shared.name_of(sweep))
+    print_checklist(shared.console(), findings)
     if strict and any(finding.outcome != "ok" for finding in findings):
         raise typer.Exit(ExitCode.TASKS_FAILED)
 
@@ -122,13 +120,13 @@ def show(
     key: Annotated[str, typer.Argument(help="Key of a run or mask, or its first characters.")],
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """What an expression is, where its result came from, and what uses it."""
-    from analysis.database import connection as results
-    from tombola.cli.views import status as looking
+    """Show a run or mask: its fields, where it was computed, its inputs, and its users."""
+    from analysis.database.connection import connect, scanning
+    from tombola.cli.views.show import print_expression
 
     root = shared.opened(store)
-    with results.scanning(root):
-        looking.print_expression(shared.console(), results.connect(root), key)
+    with scanning(root):
+        print_expression(shared.console(), connect(root), key)
 
 
 @app.command()
@@ -137,14 +135,13 @@ def measure(
     key: Annotated[str, typer.Argument(help="Key of a mask, or its first characters.")],
     store: Store = DEFAULT_STORE,
 ) -> None:
-    """What costs too much to measure of every mask: Ramanujan quantities, latency, size."""
-    from analysis.database import connection as results
-    from tombola.cli.views import plan
-    from tombola.cli.views import status as looking
+    """Measure one mask in ways that are too slow for all: Ramanujan graphs, latency, size."""
+    from analysis.database.connection import connect, scanning
+    from tombola.cli.views.show import find_key, print_measured
 
     root = shared.opened(store)
-    with results.scanning(root):
-        whole = looking.find_key(results.connect(root), key)
+    with scanning(root):
+        whole = find_key(connect(root), key)
     from orchestrator.node.task import measure_mask
 
-    plan.print_measured(shared.console(), *measure_mask(root, whole))
+    print_measured(shared.console(), *measure_mask(root, whole))

@@ -1,4 +1,4 @@
-"""What of a sweep's networks can be pruned, said before anything is scheduled."""
+"""Compute the prunable share of a sweep's networks, before anything is scheduled."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ MOST_SHOWN = 6
 
 
 def prunable(asked: Any) -> list[tuple[str, str]]:
-    """The share of each network that can be pruned, and of what, in words.
+    """Return rows of the prunable share of each network, and of its parameters, as text.
 
-    Networks that are not shipped, and those of which patterns say it, are built for it. One
-    that cannot be built here is noted: what it needs may be where the sweep runs.
+    User networks, and networks with patterns, are built for it. A network that cannot be built
+    on this machine gets a note: the machine that runs the sweep may have what it needs.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def prunable(asked: Any) -> list[tuple[str, str]]:
         except SweepError as error:
             problems += error.problems
         except user_code.OwnError as error:
-            shared.say(f"note: what of {name} can be pruned is not known: {error}", err=True)
+            shared.say(f"note: the prunable share of {name} is not known: {error}", err=True)
     if problems:
         raise SweepError(list(dict.fromkeys(problems)))
     rows = [
@@ -46,7 +46,7 @@ def prunable(asked: Any) -> list[tuple[str, str]]:
 
 
 def check_patterns(asked: Any) -> None:
-    """Refuse patterns of what is prunable that do not fit their network.
+    """Refuse patterns of prunable tensors that do not fit their network.
 
     Raises
     ------
@@ -61,14 +61,14 @@ def check_patterns(asked: Any) -> None:
         except SweepError as error:
             problems += error.problems
         except user_code.OwnError:
-            continue  # its task says so, where it runs
+            continue  # the task reports it on the machine that runs it
     if problems:
         raise SweepError(list(dict.fromkeys(problems)))
 
 
 def _networks(asked: Any) -> list[tuple[Any, str]]:
-    """The networks of a sweep and their datasets, in the order in which it names them."""
-    return list({t.run.network: t.run.dataset.name for t in asked.trials}.items())
+    """Return the networks of a sweep and their datasets, in the order of the sweep file."""
+    return list({trial.run.network: trial.run.dataset.name for trial in asked.trials}.items())
 
 
 def _rest(share: counts.Share) -> str:
@@ -76,7 +76,7 @@ def _rest(share: counts.Share) -> str:
 
 
 def _built(network: Any, source: Any) -> counts.Share:
-    """What building a network tells of it."""
+    """Return the prunable share of a network, by building it."""
     from tasks.measures import layers
     from tasks.networks.tensors import PatternError
 
@@ -89,7 +89,7 @@ def _built(network: Any, source: Any) -> counts.Share:
 
 
 def _place(network: Any, source: Any) -> str:
-    """Where a sweep file says what of a network is prunable."""
+    """Return where a sweep file sets the prunable tensors of a network."""
     for loc, place in source.places.items():
         if "prunable" in loc[-2:] and network.name in loc:
             value = source.data

@@ -1,4 +1,4 @@
-"""The command that prints the sweep file's schema."""
+"""The command that prints the JSON schema of a sweep file."""
 
 import json
 from dataclasses import fields

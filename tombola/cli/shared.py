@@ -1,4 +1,4 @@
-"""What all commands share: the app, arguments, and errors as one line."""
+"""Shared parts of all commands: the app, common arguments, and errors as one line."""
 
 import functools
 import os
@@ -26,8 +26,8 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(wanted: bool) -> None:
+    if wanted:
         from tombola.version import __version__
 
         typer.echo(f"tombola {__version__}")
@@ -53,7 +53,7 @@ Store = Annotated[
     typer.Option(
         "--store",
         envvar="TOMBOLA_STORE",
-        help="Directory of results, or a URL of object storage: s3://BUCKET/PREFIX, gs://...",
+        help="Directory of results, or a URL of object storage: s3://BUCKET/PREFIX, gs://…",
         metavar="DIR",
     ),
 ]
@@ -65,14 +65,14 @@ Overrides = Annotated[
 ]
 Where = Annotated[
     str | None,
-    typer.Option(help="Only trials for which this holds, in SQL over `trials`.", metavar="SQL"),
+    typer.Option(help="Only trials that meet this SQL condition on `trials`.", metavar="SQL"),
 ]
 AcrossNodes = Annotated[
     bool,
     typer.Option(
         "--across-nodes",
-        help="Let the GPUs of a task be of several nodes; its processes then listen on their "
-        "network, to anyone there.",
+        help="Let a task use GPUs of several nodes. Its processes then listen on the network of "
+        "the nodes, where anyone can connect.",
     ),
 ]
 
@@ -80,7 +80,7 @@ DEFAULT_STORE = "store"
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
-    """Errors meant for users become one line each and their exit code."""
+    """Print errors for users as one line each, and exit with their code."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -105,54 +105,54 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def complain(*lines: str) -> None:
-    """What is wrong, a line each, for the user."""
+    """Print error messages, a line each."""
     for line in lines:
         say(f"error: {shortened(line)}", err=True)
 
 
 def say(*lines: object, err: bool = False) -> None:
-    """Lines for the user, in which nothing that others wrote moves the cursor."""
+    """Print lines for the user, with control characters written out."""
     for line in lines:
         typer.echo(visible(line), err=err)
 
 
 def read(sweep: Path, overrides: list[str] | None) -> Any:
-    """A sweep file, its figures checked too."""
+    """Read a sweep file and check it, its figures too."""
     from analysis import figures
     from orchestrator.running import study
     from tasks.values import user_code
 
-    asked = study.read(sweep, tuple(overrides or ()), figures.mistakes)
-    for line in user_code.undeclared(study.own_names(asked.sweep)):
+    parsed = study.read(sweep, tuple(overrides or ()), figures.mistakes)
+    for line in user_code.undeclared(study.own_names(parsed.sweep)):
         typer.echo(f"note: {line}", err=True)
-    return asked
+    return parsed
 
 
 def name_of(sweep: str) -> str:
-    """The name of a sweep that is given by its file or its name."""
+    """Return the name of a sweep that is given by its file or its name."""
     return str(read(Path(sweep), None).name) if is_file(sweep) else sweep
 
 
 def is_file(sweep: str) -> bool:
-    """Whether that is a sweep's file and not its name."""
+    """Whether an argument is the file of a sweep, and not its name."""
     return sweep.endswith((".yaml", ".yml")) or os.sep in sweep
 
 
 def selected(
     root: Path, name: str, where: str | None, registration: tuple[str, bytes] | None = None
 ) -> frozenset[int]:
-    """Numbers of a sweep's trials for which a condition holds.
+    """Return the numbers of a sweep's trials that meet an SQL condition.
 
-    With a `registration` they are the trials that this would make the sweep's.
+    With a `registration`, the trials are those of this file, which is not in the store yet.
     """
     import tempfile
 
-    from analysis.database import sql as reading
+    from analysis.database import sql
     from analysis.database.quoting import literal
     from tombola.errors import QueryError
 
     try:
-        condition = "" if where is None else f" AND {reading.condition(where)}"
+        condition = "" if where is None else f" AND {sql.condition(where)}"
     except QueryError as error:
         raise TombolaError(f"--where: {error}") from None
     with tempfile.TemporaryDirectory() as aside:
@@ -161,25 +161,25 @@ def selected(
             beside = Path(aside, Path(registration[0]).name)
             beside.write_bytes(registration[1])
         query = f"SELECT trial FROM trials WHERE sweep = {literal(name)}{condition}"
-        found = reading.query(root, query, beside=beside)
-    if not len(found):
+        rows = sql.query(root, query, beside=beside)
+    if not len(rows):
         which = (
             f"for which {where}"
             if where is not None
             else "in this store; `tombola run` registers it"
         )
         raise TombolaError(f"{name} has no trial {which}")
-    return frozenset(found["trial"].to_pylist())
+    return frozenset(rows["trial"].to_pylist())
 
 
 def words(argument: str | Path, store: str | Path) -> str:
-    """An argument and the store's option, as a shell takes them."""
+    """Return an argument and the --store option, quoted for a shell."""
     option = [] if str(store) == DEFAULT_STORE else ["--store", str(store)]
     return shlex.join([str(argument), *option])
 
 
 def opened(store: str, *, create: bool = False) -> Path:
-    """The place of a store, which is refused unless it is one."""
+    """Check a store, or make it with `create`, and return its root."""
     from tombola.store.location import locate
     from tombola.store.publish import open_store
 
@@ -187,7 +187,15 @@ def opened(store: str, *, create: bool = False) -> Path:
 
 
 def console() -> Any:
-    """Where tables go: as wide as the terminal, or 120 columns where there is none."""
+    """Return the console for tables: as wide as the terminal, or 120 columns without one."""
     from tombola.terminal import Terminal
 
     return Terminal(width=None if sys.stdout.isatty() else 120)
+
+
+def missing_files(planned: Any) -> list[str]:
+    """Return a message for each dataset of a plan whose files are not on this machine."""
+    from orchestrator.planning.planner import datasets
+    from tasks.data import files
+
+    return [message for name in datasets(planned) if (message := files.missing(name))]

@@ -1,1 +1,1 @@
-"""The store: results exactly once, and the weights and masks behind them."""
+"""The store: each result exactly once, with weights, masks, sweeps and the journal."""

@@ -1,8 +1,8 @@
-"""What a store's folders hold, as Arrow tables of the declared types. Nothing is inferred.
+"""Read the folders of a store as Arrow tables of the declared types, many files at a time.
 
-Published files are never changed, only removed: by a compaction once a segment holds what it
-merged, or by a repair. A file that is gone when its turn comes raises FileNotFoundError, and
-the listing it came from is worthless.
+Published files are never changed. They are removed by a compaction, once a segment holds their
+rows, or by a repair. If a listed file is gone when it is read, FileNotFoundError is raised, and
+the store must be listed again.
 """
 
 import json
@@ -15,41 +15,38 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from tombola.errors import StoreError
+from tombola.errors import DamagedFile, StoreError
 from tombola.store import layout, parquet, revisions, schema
-from tombola.store.location import contents, is_file, source, version
-from tombola.store.parquet import conform
+from tombola.store.location import contents, source, version
+from tombola.store.parquet import bare, conform
 from tombola.store.revisions import Revision, utc
+from tombola.store.segments import segment_files, segments
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
 
-def _bare(declared: pa.Schema) -> pa.Schema:
-    return pa.schema([(field.name, field.type) for field in declared])
+FLAT = {"tasks": bare(schema.TASKS)} | {t: bare(of) for t, of in schema.PARTS.items()}
+"""The columns of the tables of a segment, by table, without comments (as all columns below)."""
 
-
-FLAT = {"tasks": _bare(schema.TASKS)} | {t: _bare(of) for t, of in schema.PARTS.items()}
-"""Tables of a segment, by name: declared columns without their comments, as all below."""
-
-TRIALS = _bare(schema.TRIALS)
-REPEATS = _bare(schema.REPEATS)
-_LIVE = _bare(schema.LIVE)
-ATTEMPTS = _bare(schema.ATTEMPTS)
+TRIALS = bare(schema.TRIALS)
+REPEATS = bare(schema.REPEATS)
+_LIVE = bare(schema.LIVE)
+ATTEMPTS = bare(schema.ATTEMPTS)
 _FOLDED = schema.FOLDED.names
 KEYS = pa.schema([FLAT["tasks"].field("key")])
-"""What a segment answers."""
+"""The column of keys in a segment."""
 
 FOLLOWED = pa.schema([ATTEMPTS.field(name) for name in ("launch", "key", "event", "noted_at")])
-"""What is enough to tell how a task is that did not fail."""
+"""The columns that give the status of a task that did not fail."""
 
 _BLOCK = 1 << 24
-"""Bytes of JSON that are read at a time: whole lines, each of which must fit."""
+"""Bytes of JSON that are read at a time; each line must fit."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Files that were published at one moment; a segment stands for itself by its `tasks`."""
+    """The published files of a store at one moment; a segment is given by its `tasks` file."""
 
     live: tuple[Path, ...]
     segments: tuple[Path, ...]
@@ -60,13 +57,12 @@ class Listing:
 
 
 def listing(root: Path) -> Listing:
-    """List a store: live results before segments, for compaction moves rows that way."""
+    """List a store: live results before segments, as compaction moves rows in that order."""
     live = tuple(layout.published(root / layout.LIVE, ".parquet"))
-    segments = layout.published(root / layout.SEGMENTS, ".parquet")
     journal, folded = layout.journal_parts(root)
     return Listing(
         live=live,
-        segments=tuple(path for path in segments if path.name.startswith("tasks-")),
+        segments=tuple(segments(root)),
         repeats=tuple(layout.published(root / layout.REPEATS, ".parquet")),
         sweeps=tuple(layout.published(root / layout.SWEEPS, ".parquet")),
         journal=tuple(journal),
@@ -75,7 +71,7 @@ def listing(root: Path) -> Listing:
 
 
 def mark(root: Path) -> Hashable:
-    """What changes whenever a store does: its files, and the versions of those replaced."""
+    """Return a value that changes when the store does: its files, and versions of sweeps."""
     listed = listing(root)
     return listed, tuple(map(_version, listed.sweeps))
 
@@ -90,7 +86,7 @@ def _version(path: Path) -> Hashable:
 
 
 def read_live(paths: Sequence[Path]) -> pa.Table:
-    """Rows of live results (schema.LIVE), one by one: for files so small threads cost more.
+    """Read the rows of live results (schema.LIVE), in one thread: the files are small.
 
     Raises
     ------
@@ -100,7 +96,7 @@ def read_live(paths: Sequence[Path]) -> pa.Table:
     folded: dict[Path, str] = {}
     tables = [_LIVE.empty_table()]
     for path, content in _read_all(paths):
-        with _whole(path):
+        with _checked(path):
             file = parquet.parsed(content, one=True)
             if file.schema_arrow.names == _FOLDED:
                 folded[path] = str(file.read(use_threads=False)["row"][0].as_py())
@@ -110,43 +106,43 @@ def read_live(paths: Sequence[Path]) -> pa.Table:
 
 
 def read_segment(head: Path, table: str) -> pa.Table:
-    """One table (of FLAT) of the segment whose `tasks` file is `head`."""
-    found = _parts([head], table)
-    return _read(found[0], FLAT[table]) if found else FLAT[table].empty_table()
+    """Read one table (of FLAT) of the segment whose `tasks` file is `head`."""
+    files = segment_files([head], table)
+    return _read(files[0], FLAT[table]) if files else FLAT[table].empty_table()
 
 
 def segment_keys(head: Path) -> pa.Table:
-    """Keys of the tasks in a segment: one column, `key`."""
+    """Read the keys of the tasks in a segment: one column, `key`."""
     return _read(head, KEYS)
 
 
 def scan_segments(heads: Sequence[Path], table: str) -> "ds.Dataset | None":
-    """One table (of FLAT) of segments, to be read when asked, in the columns asked for.
+    """Open one table (of FLAT) of segments; a query reads the columns that it needs.
 
-    None where no segment has any of it.
+    None if no segment has the table.
 
     Raises
     ------
     StoreError
-        When the end of a file, which says what is in it, is damaged.
+        When the footer of a file is damaged.
     """
-    return scan(_parts(heads, table), FLAT[table])
+    return scan(segment_files(heads, table), FLAT[table])
 
 
 def scan(paths: Sequence[Path], declared: pa.Schema) -> "ds.Dataset | None":
-    """Files of declared columns, as `scan_segments` does."""
+    """Open files of declared columns, as `scan_segments` does."""
     for path in paths:
-        with _whole(path):
+        with _checked(path):
             parquet.check_columns(parquet.opened(path).schema_arrow, declared)
     if not paths:
         return None
     import pyarrow.dataset as ds
 
-    return ds.FileSystemDataset([_fragment(path) for path in paths], declared, _checked())
+    return ds.FileSystemDataset([_fragment(path) for path in paths], declared, _format())
 
 
 def damaged(listed: Listing) -> StoreError | None:
-    """The first file, of those scanned when asked, that cannot be read whole, as an error."""
+    """Read all files that queries scan, and return the first error, or None."""
     for head in listed.segments:
         for table in FLAT:
             try:
@@ -170,10 +166,10 @@ def _unreadable(tables: Sequence[Path]) -> StoreError | None:
 
 
 def read_repeats(paths: Sequence[Path]) -> pa.Table:
-    """Comparisons of tasks done once more on purpose (schema.REPEATS)."""
+    """Read the comparisons of repeated tasks (schema.REPEATS)."""
     tables = [REPEATS.empty_table()]
     for path, content in _read_all(paths):
-        with _whole(path):
+        with _checked(path):
             tables.append(parquet.table(parquet.parsed(content), REPEATS))
     return pa.concat_tables(tables)
 
@@ -182,35 +178,35 @@ def read_repeats(paths: Sequence[Path]) -> pa.Table:
 
 
 def read_revision(path: Path) -> Revision:
-    """What a sweep's file says of itself.
+    """Read the metadata of a sweep's file.
 
     Raises
     ------
     StoreError
         When the file is damaged.
     """
-    with _whole(path):
+    with _checked(path):
         return revisions.revision(path, parquet.opened(path))
 
 
 def read_trials(revision: Revision, declared: pa.Schema = TRIALS) -> pa.Table:
-    """Columns of the trials of a revision."""
-    with _whole(revision.path):
+    """Read columns of the trials of a revision."""
+    with _checked(revision.path):
         return revisions.trials(parquet.opened(revision.path), revision, declared)
 
 
 def read_attempts(paths: Sequence[Path]) -> pa.Table:
-    """Events of the journal (schema.ATTEMPTS), oldest first; unreadable lines are skipped."""
+    """Read the events of journal parts (schema.ATTEMPTS), oldest first; skip unreadable lines."""
     if not paths:
         return ATTEMPTS.empty_table()
     parts = [content.decode(errors="replace").rstrip("\n") for _, content in _read_all(paths)]
     import pyarrow.compute as pc
 
     try:
-        found = conform(_parsed([one for one in parts if one], ATTEMPTS), ATTEMPTS)
-        return found.filter(pc.is_valid(found["noted_at"])).sort_by("noted_at")
+        table = conform(_parsed([part for part in parts if part], ATTEMPTS), ATTEMPTS)
+        return table.filter(pc.is_valid(table["noted_at"])).sort_by("noted_at")
     except pa.ArrowException:
-        pass  # a torn line, or one of another kind: one by one
+        pass  # a torn or foreign line: parse line by line
     events = [event for part in parts for event in _events(part)]
     events.sort(key=lambda event: event["noted_at"])
     try:
@@ -220,7 +216,7 @@ def read_attempts(paths: Sequence[Path]) -> pa.Table:
 
 
 def read_folded(paths: Sequence[Path]) -> pa.Table:
-    """The columns FOLLOWED of the tables that journals were folded into."""
+    """Read the columns FOLLOWED of folded journals."""
     return pa.concat_tables([FOLLOWED.empty_table(), *(_read(path, FOLLOWED) for path in paths)])
 
 
@@ -233,7 +229,7 @@ def _events(part: str) -> Iterator[dict[str, Any]]:
             event = json.loads(line)
             yield {**event, "noted_at": utc(event["noted_at"])}
         except (ValueError, TypeError, KeyError, RecursionError):
-            continue  # advisory: a torn line is worth no error
+            continue  # the journal is advisory: a torn line is no error
 
 
 def _fits(event: dict[str, Any]) -> bool:
@@ -244,29 +240,23 @@ def _fits(event: dict[str, Any]) -> bool:
     return True
 
 
-def _parts(heads: Sequence[Path], table: str) -> list[Path]:
-    """The files of a table; segments without measurements have none for them."""
-    parts = [layout.part(head, table) for head in heads]
-    return [path for path in parts if table != "measurements" or is_file(path)]
-
-
 def _unfolded(folded: dict[Path, str]) -> pa.Table:
     try:
         return conform(_parsed(folded.values(), _LIVE), _LIVE)
     except pa.ArrowException:
-        pass  # what Arrow's reader does not take, such as a loss that is not a number
+        pass  # for example a loss that is not a number, which Arrow's reader refuses
     try:
         return pa.Table.from_pylist([schema.unfold(text) for text in folded.values()], _LIVE)
     except (ValueError, TypeError, pa.ArrowException) as error:
         if len(folded) == 1:
-            raise _damage(next(iter(folded)), error) from None
+            raise DamagedFile.altered(next(iter(folded)), error) from None
     for path, text in folded.items():
-        _unfolded({path: text})  # names the file that is to blame
+        _unfolded({path: text})  # raises the error of the damaged file
     raise StoreError("live results cannot be read together; `tombola verify` tells more")
 
 
 def _read_all(paths: Sequence[Path]) -> Iterator[tuple[Path, bytes]]:
-    """Files that are small enough to be read at once, and what is in them."""
+    """Yield files with their content; for small files."""
     for path, content in zip(paths, contents(paths), strict=True):
         if content is None:
             raise FileNotFoundError(path)
@@ -274,12 +264,12 @@ def _read_all(paths: Sequence[Path]) -> Iterator[tuple[Path, bytes]]:
 
 
 def _parsed(lines: Collection[str], declared: pa.Schema) -> pa.Table:
-    """JSON objects, a line each, of declared columns; by Arrow, three times as fast as one by one.
+    """Parse JSON objects, a line each, with Arrow: three times as fast as one by one.
 
     Raises
     ------
     pyarrow.ArrowException
-        When a line is no such object.
+        When a line is not an object of the declared columns.
     """
     content = "\n".join(lines).encode()
     if not content:
@@ -296,8 +286,8 @@ def _parsed(lines: Collection[str], declared: pa.Schema) -> pa.Table:
 
 
 @cache
-def _checked() -> "ds.ParquetFileFormat":
-    import pyarrow.dataset as ds  # a tenth of what `tombola status` may take, which scans nothing
+def _format() -> "ds.ParquetFileFormat":
+    import pyarrow.dataset as ds  # slow to import, and `tombola status` does not need it
 
     options = ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     return ds.ParquetFileFormat(default_fragment_scan_options=options)
@@ -306,31 +296,21 @@ def _checked() -> "ds.ParquetFileFormat":
 def _fragment(path: Path) -> "ds.ParquetFileFragment":
     from pyarrow.fs import LocalFileSystem
 
-    found = source(path)
-    where = (str(found), LocalFileSystem()) if isinstance(found, Path) else (found,)
-    return _checked().make_fragment(*where)
+    file = source(path)
+    place = (str(file), LocalFileSystem()) if isinstance(file, Path) else (file,)
+    return _format().make_fragment(*place)
 
 
 def _read(path: Path, declared: pa.Schema) -> pa.Table:
-    with _whole(path):
+    with _checked(path):
         return parquet.table(parquet.opened(path), declared)
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[None]:
-    """A StoreError that names the file for whatever one ends in that is not what was written."""
+def _checked(path: Path) -> Iterator[None]:
+    """Raise a StoreError that names the file for any error of reading it, unless it is gone."""
     try:
-        yield
-    except FileNotFoundError:
-        raise
+        with parquet.checked(path):
+            yield
     except PermissionError:
         raise StoreError(f"{path} cannot be read: permission denied") from None
-    except (OSError, pa.ArrowException, ValueError, TypeError, MemoryError) as error:
-        if isinstance(error, StoreError):
-            raise
-        raise _damage(path, error) from None
-
-
-def _damage(path: Path, reason: object) -> StoreError:
-    first = str(reason).strip().splitlines()[0] if str(reason).strip() else "unreadable"
-    return StoreError(f"{path} is damaged ({first[:300]}); `tombola verify --repair` removes it")

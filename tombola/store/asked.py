@@ -1,7 +1,7 @@
-"""The rule for what a sweep's file in a store says: what a sweep file could have asked for.
+"""Check the registered sweeps of a store: accept only what a sweep file can ask for.
 
-Whoever writes such a file by hand can put anything into it, and its names become columns, words
-of figures and lines on a terminal. All readers check here, before any of it goes further.
+A file written by hand can hold anything, and its names become columns, texts of figures and
+lines on a terminal. Every reader checks it here first.
 """
 
 import json
@@ -17,10 +17,10 @@ from tombola import text
 KEY = r"^[0-9a-f]{64}$"
 _REVISION = re.compile(r"[0-9a-z]{1,64}")
 _LONGEST_JSON = 100_000
-"""Characters of a trial's options or tags."""
+"""The most characters of a trial's options or tags."""
 
 _LONGEST_SAID = 1 << 22
-"""Characters of a sweep's definition, and of its figures."""
+"""The most characters of a sweep's definition, and of its figures."""
 
 _NAMED = {
     "options": text.is_option,
@@ -35,17 +35,17 @@ def check_metadata(about: Mapping[str, str]) -> None:
     Raises
     ------
     ValueError
-        When one of them is none that a sweep file gives.
+        When no sweep file can have one of them.
     """
     if not text.is_sweep(about["name"]):
-        raise ValueError(f"no sweep can be called {_quoted(about['name'])}")
+        raise ValueError(f"{_quoted(about['name'])} is not a valid name of a sweep")
     if not _REVISION.fullmatch(about["revision"]):
-        raise ValueError(f"no revision can be called {_quoted(about['revision'])}")
+        raise ValueError(f"{_quoted(about['revision'])} is not a valid revision")
     if not isinstance(document(about["definition"]), dict):
-        raise ValueError("its definition is no sweep file")
+        raise ValueError("its definition is not a sweep file")
     figures = document(about["figures"])
     if not isinstance(figures, list) or not all(map(_is_figure, figures)):
-        raise ValueError("its figures are none that a sweep file asks for")
+        raise ValueError("its figures are not a list of figures")
 
 
 def check_trials(trials: pa.Table, name: str) -> None:
@@ -54,7 +54,7 @@ def check_trials(trials: pa.Table, name: str) -> None:
     Raises
     ------
     ValueError
-        When one of them is none that a sweep file gives.
+        When no sweep file can give one of them.
     """
     for field in trials.schema:
         if not pa.types.is_string(field.type):
@@ -62,7 +62,7 @@ def check_trials(trials: pa.Table, name: str) -> None:
         column = trials[field.name]
         if field.name.endswith("_key"):
             if pc.all(pc.match_substring_regex(column, KEY)).as_py() not in (True, None):
-                raise ValueError(f"a {field.name} of it is no key")
+                raise ValueError(f"a {field.name} in it is not a key")
             continue
         for value in pc.unique(column).to_pylist():
             if value is not None:
@@ -70,28 +70,28 @@ def check_trials(trials: pa.Table, name: str) -> None:
 
 
 def document(content: str) -> Any:
-    """What JSON says.
+    """Parse JSON.
 
     Raises
     ------
     ValueError
-        When it is none, or deeper than anybody writes it.
+        When it is not JSON, too long, or nested too deeply.
     """
     if len(content) > _LONGEST_SAID:
         raise ValueError(f"JSON of {len(content):,} characters")
     try:
         return json.loads(content)
     except RecursionError:
-        raise ValueError("JSON of too many values in one another") from None
+        raise ValueError("JSON that is nested too deeply") from None
 
 
 def fields(content: str) -> dict[str, Any]:
-    """What a JSON object holds; what is none, such as that of a later version, has no fields."""
+    """Parse a JSON object; anything else, for example of a later version, has no fields."""
     try:
-        said = document(content)
+        parsed = document(content)
     except ValueError:
         return {}
-    return said if isinstance(said, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}
 
 
 def _check_label(column: str, value: str, name: str) -> None:
@@ -99,18 +99,18 @@ def _check_label(column: str, value: str, name: str) -> None:
         raise ValueError(f"holds a trial of another sweep, {_quoted(value)}")
     if column not in _NAMED:
         if not text.is_label(value):
-            raise ValueError(f"no {column} can be called {_quoted(value)}")
+            raise ValueError(f"{_quoted(value)} is not a valid {column}")
         return
-    said = fields(value) if len(value) <= _LONGEST_JSON else {}
-    if len(value) > _LONGEST_JSON or len(said) > text.MOST_TAGS:
-        raise ValueError(f"its {column} are more than a sweep file gives")
-    for option in said:
+    options = fields(value) if len(value) <= _LONGEST_JSON else {}
+    if len(value) > _LONGEST_JSON or len(options) > text.MOST_TAGS:
+        raise ValueError(f"it has more {column} than a sweep file can give")
+    for option in options:
         if not _NAMED[column](option):
-            raise ValueError(f"none of its {column} can be called {_quoted(option)}")
+            raise ValueError(f"{_quoted(option)} is not a valid name in its {column}")
 
 
 def _is_figure(entry: Any) -> bool:
-    """Whether it is a name, or a name with options."""
+    """Whether an entry of `figures:` is a name, or a name with options."""
     if isinstance(entry, dict):
         return len(entry) == 1 and all(isinstance(given, dict) for given in entry.values())
     return isinstance(entry, str)

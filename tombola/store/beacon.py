@@ -1,6 +1,6 @@
-"""How far launches are, told in a file of each for whoever asks elsewhere (`tombola status`).
+"""Publish the progress of each launch in a file, for `tombola status` on other machines.
 
-Advisory, and gone when the launch ends: a file that is left was a killed launch's.
+The file is advisory, and removed when the launch ends. A killed launch leaves its file.
 """
 
 import json
@@ -15,17 +15,17 @@ from tombola.store import layout, location
 from tombola.store.publish import publish
 
 TELL_SECONDS = 3.0
-"""Between two tellings; longer where one takes long, which is then a twentieth of the time."""
+"""Seconds between two writes. A slow write lengthens them: writing takes 5 % of the time."""
 
 STALE_SECONDS = 300.0
-"""After so long without a word a launch is taken to be gone."""
+"""Seconds without a write after which a launch is taken to be dead."""
 
 _SHARE = 0.05
 _LARGEST = 1 << 20
 
 
 class Told(NamedTuple):
-    """The numbers that a launch told, and how many seconds ago."""
+    """The progress that a launch wrote, as numbers, and its age in seconds."""
 
     launch: str
     numbers: Mapping[str, Any]
@@ -33,38 +33,38 @@ class Told(NamedTuple):
 
 
 class Beacon:
-    """Tells how far one launch is."""
+    """Write the progress of one launch."""
 
     def __init__(self, store: Path, launch: str) -> None:
         self._store, self._path = store, store / layout.progress(launch)
         self._due = 0.0
 
     def tell(self, numbers: Mapping[str, Any]) -> None:
-        """Put the numbers in the place of those before, when that is due."""
+        """Replace the file with these numbers, if the next write is due."""
         began = time.monotonic()
         if began < self._due:
             return
         if not self._due:
             forget_gone(self._store)
-        told = {"told_at": datetime.now(UTC).isoformat(), **numbers}
+        content = {"told_at": datetime.now(UTC).isoformat(), **numbers}
         with suppress(OSError):
-            publish(self._path, json.dumps(told).encode())
+            publish(self._path, json.dumps(content).encode())
         now = time.monotonic()
         self._due = now + max(TELL_SECONDS, (now - began) / _SHARE)
 
     def out(self) -> None:
-        """The launch is over."""
+        """Remove the file: the launch is over."""
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
 
 
 def heard(store: Path) -> list[Told]:
-    """What launches told that are not taken to be gone, the latest launch last."""
+    """Return the progress of all launches that are not taken to be dead, the latest last."""
     return [told for _, told in _files(store) if told.age < STALE_SECONDS]
 
 
 def forget_gone(store: Path) -> None:
-    """Remove what launches left that are taken to be gone."""
+    """Remove the files of launches that are taken to be dead."""
     with suppress(OSError):
         for path, told in _files(store):
             if told.age >= STALE_SECONDS:
@@ -74,6 +74,6 @@ def forget_gone(store: Path) -> None:
 def _files(store: Path) -> Iterator[tuple[Path, Told]]:
     for path in layout.published(store / layout.PROGRESS, ".json"):
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            told = json.loads(location.read(path, _LARGEST))
-            age = datetime.now(UTC) - datetime.fromisoformat(told.pop("told_at"))
-            yield path, Told(path.stem, told, age.total_seconds())
+            numbers = json.loads(location.read(path, _LARGEST))
+            age = datetime.now(UTC) - datetime.fromisoformat(numbers.pop("told_at"))
+            yield path, Told(path.stem, numbers, age.total_seconds())

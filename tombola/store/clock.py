@@ -1,8 +1,8 @@
-"""What time it is, for what is noted in a store: never before what was noted already.
+"""Timestamps for a store, which never go back, even if the clock of the machine does.
 
-A machine's clock may be set back or forward at any moment. No result and no decision hangs on
-it; but the latest revision of a sweep is the current one, and the last event of a task says
-how it stands, so these moments must grow. Inside a launch they follow the monotonic clock.
+No result depends on the clock. But the latest revision of a sweep is the current one, and the
+last event of a task is its status. So each new timestamp is later than all earlier ones. Within
+a launch, timestamps follow the monotonic clock.
 """
 
 import json
@@ -20,38 +20,38 @@ from tombola.store.location import LARGEST, read
 from tombola.store.revisions import utc
 
 _SECOND = len("20260101T000000Z")
-"""Characters of a launch's name that tell its second."""
+"""Length of the part of a launch's name that is its time, in seconds."""
 
 _TICK = timedelta(microseconds=1)
-"""What the journal tells apart."""
+"""The resolution of timestamps in the journal."""
 
 
 def now() -> datetime:
-    """The machine's clock, UTC and without a zone."""
+    """Return the time of the machine's clock, UTC, without a time zone."""
     return datetime.now(UTC).replace(tzinfo=None)
 
 
 def after(moments: Iterable[str]) -> datetime:
-    """Now, or just after the latest of these moments (ISO) where the clock was set back."""
+    """Return the time now, or just after the latest of these moments (ISO) if that is later."""
     return max([now(), *(utc(moment) + _TICK for moment in moments)])
 
 
 class LaunchClock:
-    """The time of a launch's events: after those of all launches before, and always later."""
+    """The clock of a launch's events: later than all earlier launches, and always growing."""
 
     def __init__(self, store: Path) -> None:
         self.began = after(_last_noted(store))
         self._origin, self._last = time.monotonic(), self.began
 
     def now(self) -> datetime:
-        """The launch's beginning and the time since then; no moment is given twice."""
+        """Return the start of the launch plus the time since then; no time is returned twice."""
         moment = self.began + timedelta(seconds=time.monotonic() - self._origin)
         self._last = max(moment, self._last + _TICK)
         return self._last
 
 
 def _last_noted(store: Path) -> Iterable[str]:
-    """When the last launch noted its last event; of several in one second, all of theirs."""
+    """Yield the time of the last launch's last event, or of all launches of the last second."""
     parts, tables = layout.journal_parts(store)
     last = {(path.parent.name, path.suffix): path for path in [*tables, *parts]}
     latest = max((launch[:_SECOND] for launch, _ in last), default="")

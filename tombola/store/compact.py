@@ -1,7 +1,7 @@
-"""Compaction: many live results become one segment of flat, sorted tables.
+"""Compaction: merge many live results into one segment of flat, sorted tables.
 
-The segment is published before what it merged is removed, its `tasks` file last; a reader
-that finds a row in both takes it once, so each row is seen once at any moment.
+The segment is published, its `tasks` file last, before the live results are removed. A reader
+that sees a row in both takes it once, so each row is seen once at any moment.
 """
 
 import fcntl
@@ -20,33 +20,37 @@ from tombola.store.results import Row, encode, parse_row
 from tombola.store.segments import segment_keys, segments
 
 SEGMENT = 20_000
-"""Results of a segment, and in memory at a time."""
+"""The most results of a segment, and in memory at a time."""
 
 
 def compact(store: Path, *, wait: bool = True) -> int:
-    """Merge all live results into segments, and journals into tables; how many were merged.
+    """Merge live results into segments, fold journals, and return the number of results merged.
 
-    One at a time: another that is under way is waited for, or with `wait` false left to it (0).
+    Only one compaction runs at a time. If another one is running, this one waits for it; without
+    `wait` it returns 0.
     """
-    with _alone(store, wait) as alone:
-        if not alone:
+    with _locked(store, wait) as locked:
+        if not locked:
             return 0
         journal.fold(store)
         return _merge(store)
 
 
 class Background:
-    """Compacts beside a launch: in a thread, once enough results have gathered, not too often."""
+    """Compaction during a launch, in a thread, each time `enough` results have gathered.
+
+    `pause` is the least number of seconds between two compactions.
+    """
 
     def __init__(self, store: Path, enough: int = 5_000, pause: float = 120.0) -> None:
         self._store, self._enough, self._pause = store, enough, pause
-        found = sum(1 for _ in layout.published(store / layout.LIVE, ".parquet"))
-        self._merged = -found  # of this launch's results; those of earlier ones count, too
+        live = sum(1 for _ in layout.published(store / layout.LIVE, ".parquet"))
+        self._merged = -live  # live results of earlier launches count as not merged
         self._ended = -pause
         self._thread: threading.Thread | None = None
 
     def tend(self, done: int) -> None:
-        """Begin, if it is due when the launch has done so many tasks; never waits."""
+        """Start a compaction if it is due after `done` tasks of the launch; return at once."""
         if self._thread and self._thread.is_alive():
             return
         if done - self._merged >= self._enough and time.monotonic() - self._ended >= self._pause:
@@ -55,31 +59,32 @@ class Background:
             self._thread.start()
 
     def finish(self, done: int) -> None:
-        """Merge what is left of a launch that is over, if it is enough."""
+        """Merge the remaining results at the end of a launch, if there are enough."""
         self.close()
         if done - self._merged >= self._enough:
             self._compact()
 
     def close(self) -> None:
-        """Wait for what is under way."""
+        """Wait for a running compaction."""
         if self._thread:
             self._thread.join()
 
     def _compact(self) -> None:
-        # A convenience: where it cannot be had the launch goes on, and `verify` tells why.
+        # Compaction is optional: after an error the launch continues, and `verify` tells the cause.
         with suppress(TombolaError, OSError):
             compact(self._store, wait=False)
         self._ended = time.monotonic()
 
 
 @contextmanager
-def _alone(store: Path, wait: bool) -> Iterator[bool]:
-    """Whether no other compaction runs, in any process.
+def _locked(store: Path, wait: bool) -> Iterator[bool]:
+    """Lock the segments of a store; yield False if another process has locked them.
 
-    Advisory: two at once make segments that overlap, of which readers take each row once.
+    The lock is advisory: two compactions at once make segments that overlap, and readers take
+    each row once.
     """
     if remote(store):
-        yield True  # no locks there
+        yield True  # object storage has no locks
         return
     (store / layout.SEGMENTS).mkdir(parents=True, exist_ok=True)
     with (store / layout.SEGMENTS / ".compacting").open("wb") as lock:
@@ -100,8 +105,8 @@ def _merge(store: Path) -> int:
     for first in range(0, len(paths), SEGMENT):
         batch = paths[first : first + SEGMENT]
         fresh = [path for path in batch if path.stem not in held]
-        read = zip(fresh, contents(fresh), strict=True)  # None: merged by another meanwhile
-        rows = [parse_row(path, content) for path, content in read if content is not None]
+        pairs = zip(fresh, contents(fresh), strict=True)  # None: another process has merged it
+        rows = [parse_row(path, content) for path, content in pairs if content is not None]
         if rows:
             publish_segment(store, rows)
         remove(batch)

@@ -1,7 +1,8 @@
-"""Two results of one key: whether they say the same, and where they part.
+"""Compare two results of one key, value by value.
 
-Columns that a later version added (schema.ADDED) are compared where both results have them.
-Losses that two versions added up in another order (column `evaluation`) may differ by rounding.
+Columns that a later version added (schema.ADDED) are compared if both results have them. Two
+versions may add up losses in a different order (column `evaluation`); such losses may differ
+by rounding.
 """
 
 from collections.abc import Iterator
@@ -17,12 +18,12 @@ _IDENTITY = {
     "layers": ("layer",),
     "measurements": ("name", "split", "alpha", "layer"),
 }
-"""What tells the items of a part from one another."""
+"""Columns that identify an item within a part of a result."""
 
 _PROVENANCE = schema.TASKS.names[schema.TASKS.get_field_index("launch") :]
 
 RESULT = [n for n in schema.LIVE.names if n not in {"digest", "checksum", *_PROVENANCE}]
-"""Columns of schema.LIVE that are what a task found; the others are how it came about."""
+"""Columns of schema.LIVE that a task computes; the other columns are provenance."""
 
 ROUNDING = 1e-5
 """Relative error of a float32 sum of thousands of losses, with room to spare."""
@@ -31,9 +32,9 @@ _SCALARS = [name for name in RESULT if name not in schema.PARTS and name != "key
 
 
 class Compared(NamedTuple):
-    """One value of two results: what it is, where (step and split, or layer), and both.
+    """One value in two results: its column, its place (step and split, or layer), both values.
 
-    They may differ by `rounding`, relative to the larger.
+    `rounding` is the relative difference that is allowed.
     """
 
     field: str
@@ -44,7 +45,7 @@ class Compared(NamedTuple):
 
     @property
     def same(self) -> bool:
-        """Whether they are equal; not-a-number is equal to itself."""
+        """Whether both values are equal; not-a-number equals not-a-number."""
         both_nan = self.first != self.first and self.second != self.second
         if self.first == self.second or both_nan:
             return True
@@ -58,23 +59,23 @@ class Compared(NamedTuple):
 
 
 def compared(first: Row, second: Row) -> Iterator[Compared]:
-    """Every value of two rows of schema.LIVE, in the order in which a task comes to it."""
+    """Yield each value of two rows of schema.LIVE, in the order of computation."""
     summed_alike = first.get("evaluation") == second.get("evaluation")
     rounding = {} if summed_alike else {"loss": ROUNDING}
     for table, identity in _IDENTITY.items():
         ours, theirs = (_items(row, table, identity) for row in (first, second))
         for which in sorted({**ours, **theirs}, key=_order):
             place = ", ".join(filter(None, map(_words, identity, which)))
-            one, other = ours.get(which, {}), theirs.get(which, {})
-            names = [n for n in one or other if n not in identity]
-            for found in _pairs(one, other, names, place):
-                yield found._replace(rounding=rounding.get(found.field, 0.0))
+            item, other = ours.get(which, {}), theirs.get(which, {})
+            names = [name for name in item or other if name not in identity]
+            for pair in _pairs(item, other, names, place):
+                yield pair._replace(rounding=rounding.get(pair.field, 0.0))
     yield from _pairs(first, second, _SCALARS, "")
 
 
 def differences(first: Row, second: Row) -> list[Compared]:
-    """Where two rows of schema.LIVE part, the first place first."""
-    return [one for one in compared(first, second) if not one.same]
+    """Return the values in which two rows of schema.LIVE differ, in order of computation."""
+    return [pair for pair in compared(first, second) if not pair.same]
 
 
 def _items(row: Row, table: str, identity: tuple[str, ...]) -> dict[tuple[Any, ...], Row]:
@@ -89,8 +90,8 @@ def _words(name: str, value: Any) -> str:
     return f"{name} {value}" if isinstance(value, int | float) else str(value or "")
 
 
-def _pairs(one: Row, other: Row, names: list[str], place: str) -> Iterator[Compared]:
+def _pairs(first: Row, second: Row, names: list[str], place: str) -> Iterator[Compared]:
     for name in names:
-        pair = one.get(name), other.get(name)
+        pair = first.get(name), second.get(name)
         if name not in schema.ADDED or None not in pair:
             yield Compared(name, place, *pair)

@@ -1,4 +1,4 @@
-"""What tasks have cost in this store so far, for estimates."""
+"""Measure what tasks cost in this store so far, for estimates."""
 
 import json
 from collections import defaultdict
@@ -19,12 +19,10 @@ _COLUMNS = ["kind", "value", "first_step", "last_step", "seconds", "device", "ga
 
 
 def rates(store: Path, device: str = "cpu") -> dict[tuple[str, str], float]:
-    """Median seconds by (network, "step" or the score's kind), of a sample of the results.
+    """Return median seconds by (network, "step" or the kind of the score), from a sample.
 
-    Of tasks that ran on a CPU core, or with `device` "gpu" on anything else; a gang's time counts
-    for each of its GPUs.
-
-    Estimates only: a file that cannot be read is left to `verify`.
+    `device` "cpu" selects tasks that ran on a CPU core, "gpu" all others. The time of a process
+    group counts once for each of its GPUs. Files that cannot be read are skipped.
     """
     live = list(layout.published(store / layout.LIVE, ".parquet"))
     files = [*live[:: max(1, len(live) // SAMPLE)], *segments(store)[:1]]
@@ -35,14 +33,14 @@ def rates(store: Path, device: str = "cpu") -> dict[tuple[str, str], float]:
                 continue
             value = json.loads(row["value"])
             if "network" not in value:
-                continue  # a measurement: the model knows it well enough
+                continue  # a measurement: the cost model is good enough
             if row["kind"] == "mask":
                 seen[value["network"]["name"], value["score"]["kind"]].append(row["seconds"])
             elif steps := row["last_step"] - row["first_step"]:
                 seen[value["network"]["name"], "step"].append(
                     row["seconds"] * (row.get("gang") or 1) / steps
                 )
-    return {what: median(seconds) for what, seconds in seen.items()}
+    return {kind: median(seconds) for kind, seconds in seen.items()}
 
 
 def _samples(files: list[Path]) -> Iterator[list[dict[str, Any]]]:

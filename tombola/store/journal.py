@@ -1,8 +1,9 @@
-"""The journal of a launch: what was dispatched, finished, failed or retried, when and where.
+"""The journal of a launch: its events (dispatched, finished, failed, retried, …) with times.
 
-Advisory: it may be deleted. One writer; parts are published whole and never changed. The
-time between parts grows with the launch, so that a week of work makes a few hundred. Folded,
-they are a tenth of the size, and a reader takes the columns that it needs.
+The journal is advisory: it may be deleted. A launch is its only writer. Parts are published
+whole and never changed. The time between parts grows with the launch: a week of work makes a
+few hundred parts. Compaction folds parts into tables, which take a tenth of the space and are
+read by column.
 """
 
 import hashlib
@@ -23,13 +24,13 @@ from tombola.store.publish import publish
 from tombola.store.results import encode
 
 ENOUGH = 1 << 18
-"""Bytes of a launch's journal that are worth folding."""
+"""Bytes of a launch's journal from which it is folded."""
 
 _BLOCK = 1 << 24
 
 
 class Journal:
-    """Collects events and publishes them in parts: after 1 s, later after 2 % of the time."""
+    """Collect events and publish them in parts, after 1 s or 2 % of the launch's time."""
 
     def __init__(self, store: Path, launch: str, clock: LaunchClock) -> None:
         self._store, self._launch, self._clock = store, launch, clock
@@ -41,10 +42,10 @@ class Journal:
         """Add an event; `details` are columns of schema.ATTEMPTS."""
         now = self._clock.now().isoformat(timespec="microseconds")
         line = {"launch": self._launch, "noted_at": now, "event": event, **details}
-        self._events.append(sealed(json.dumps(line)))
+        self._events.append(with_checksum(json.dumps(line)))
 
     def flush(self, *, force: bool = False) -> None:
-        """Publish what was noted, when a part is due; where that fails, with the next."""
+        """Publish the collected events when a part is due; after an error, with the next part."""
         now = time.monotonic()
         due = now - self._flushed >= max(1.0, 0.02 * (now - self._began))
         if self._events and (due or force):
@@ -53,25 +54,25 @@ class Journal:
             try:
                 publish(self._store / layout.journal(self._launch, self._part), content.encode())
             except OSError:
-                return  # advisory: a store that is full or away must not end the launch
+                return  # a full or unreachable store must not end the launch
             self._part, self._events = self._part + 1, []
 
 
 _SEALED = re.compile(r'(\{.*), "sha256": "([0-9a-f]{16})"\}')
 
 
-def sealed(event: str) -> str:
-    """An event's JSON with the beginning of its SHA-256 as a last field, no column of any table."""
+def with_checksum(event: str) -> str:
+    """Append the first digits of the SHA-256 of an event's JSON to it, as the last field."""
     return f'{event[:-1]}, "sha256": "{_checksum(event[:-1])}"}}'
 
 
 def check(content: bytes) -> None:
-    """Compare each event of a part with its checksum; those of an older part have none.
+    """Compare each event of a part with its checksum; events of older parts have none.
 
     Raises
     ------
     ValueError
-        When it is not what was written.
+        When the part is damaged.
     """
     lines = content.decode().removesuffix("\n").split("\n")
     seals = [_SEALED.fullmatch(line) for line in lines]
@@ -85,7 +86,7 @@ def check(content: bytes) -> None:
         except RecursionError:
             raise ValueError("its JSON is nested too deeply") from None
         if not isinstance(event, dict):
-            raise ValueError("a line of it is no event")
+            raise ValueError("a line of it is not an event")
 
 
 def _checksum(text: str) -> str:
@@ -93,7 +94,7 @@ def _checksum(text: str) -> str:
 
 
 def fold(store: Path) -> None:
-    """Put the closed parts of large journals into tables; what cannot be read stays as it is."""
+    """Fold the closed parts of large journals into tables; parts that cannot be read stay."""
     launches: dict[str, list[Path]] = defaultdict(list)
     for path in layout.journal_parts(store)[0]:
         if layout.part_number(path) >= 0:
@@ -113,7 +114,7 @@ def fold(store: Path) -> None:
 
 
 def _parsed(content: bytes) -> bytes:
-    """Lines of JSON as a Parquet file of schema.ATTEMPTS."""
+    """Convert lines of JSON into a Parquet file of schema.ATTEMPTS."""
     events = pa_json.read_json(
         pa.BufferReader(content),
         read_options=pa_json.ReadOptions(block_size=_BLOCK),

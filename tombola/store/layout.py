@@ -1,4 +1,4 @@
-"""Where things lie in a store: relative paths from keys, and what a folder has published.
+"""The layout of a store: relative paths from keys, and the published files of a folder.
 
 store/
   states/<ab>/<run key>/<step>.safetensors     masks/<ab>/<mask key>.safetensors
@@ -7,8 +7,8 @@ store/
   repeats/<ab>/<key>-<launch>.parquet
   sweeps/<sweep>-<revision>.parquet            journal/<launch>/<n>.jsonl
                                                journal/<launch>/<n>-<m>.parquet
-  requests/<sweep>/<id>.json                   (what people ask of a launch that runs)
-  progress/<launch>.json                       (how far it is, while it runs)
+  requests/<sweep>/<id>.json                   (requests to a running launch)
+  progress/<launch>.json                       (progress of a running launch)
   results.duckdb
 """
 
@@ -36,76 +36,76 @@ FOLDERS = (STATES, MASKS, CHECKPOINTS, LIVE, SEGMENTS, REPEATS, SWEEPS, JOURNAL)
 
 
 def state(run_key: str, step: int) -> str:
-    """Path of a run's weights after `step` iterations."""
+    """Return the path of a run's weights after `step` iterations."""
     return f"{STATES}/{run_key[:2]}/{run_key}/{step}.safetensors"
 
 
 def mask(key: str) -> str:
-    """Path of a mask's kept weights."""
+    """Return the path of a mask."""
     return f"{MASKS}/{key[:2]}/{key}.safetensors"
 
 
 def checkpoint(run_key: str) -> str:
-    """Path of what a run that is under way could go on from."""
+    """Return the path of the checkpoint of an unfinished run."""
     return f"{CHECKPOINTS}/{run_key[:2]}/{run_key}.safetensors"
 
 
 def result(key: str) -> str:
-    """Path of the one file whose presence commits a task."""
+    """Return the path of the live result that commits a task."""
     return f"{LIVE}/{key[:2]}/{key}.parquet"
 
 
 def part(head: Path, table: str) -> Path:
-    """Another table of the segment whose `tasks` file is `head`."""
+    """Return the path of another table of the segment whose `tasks` file is `head`."""
     return head.with_name(head.name.replace("tasks-", f"{table}-", 1))
 
 
 def segment(table: str, identity: str) -> str:
-    """Path of one compacted table; a segment counts once its `tasks` file is there."""
+    """Return the path of a table of a segment, which exists once its `tasks` file does."""
     return f"{SEGMENTS}/{table}-{identity}.parquet"
 
 
 def repeat(key: str, launch: str) -> str:
-    """Path of how a task came out that a launch did once more on purpose."""
+    """Return the path of the comparison of a task that a launch repeated."""
     return f"{REPEATS}/{key[:2]}/{key}-{launch}.parquet"
 
 
 def sweep(name: str, revision: str) -> str:
-    """Path of the trials that one revision of a sweep file asks for."""
+    """Return the path of the trials of one revision of a sweep."""
     return f"{SWEEPS}/{name}-{revision}.parquet"
 
 
 def requests(sweep: str) -> str:
-    """Folder of what is asked of a sweep's launches."""
+    """Return the folder of the requests to a sweep's launches."""
     return f"{REQUESTS}/{sweep}"
 
 
 def progress(launch: str) -> str:
-    """Path of how far a launch is that runs."""
+    """Return the path of the progress of a running launch."""
     return f"{PROGRESS}/{launch}.json"
 
 
 def journal(launch: str, part: int) -> str:
-    """Path of the n-th closed part of a launch's journal."""
+    """Return the path of the n-th part of a launch's journal."""
     return f"{JOURNAL}/{launch}/{part:06d}.jsonl"
 
 
 def folded_journal(launch: str, first: int, last: int) -> str:
-    """Path of parts of a launch's journal, both ends among them, as one table."""
+    """Return the path of the table of parts `first` to `last` of a launch's journal."""
     return f"{JOURNAL}/{launch}/{first:06d}-{last:06d}.parquet"
 
 
 def journal_parts(store: Path) -> tuple[list[Path], list[Path]]:
-    """Parts that no table holds, and the tables that hold the others; each event once.
+    """List journal parts that no table holds, and the tables of the others; each event once.
 
-    Parts are listed before tables, for folding moves events that way.
+    Parts are listed before tables, as folding moves events in that order.
     """
     parts = list(published(store / JOURNAL, ".jsonl"))
     folded: dict[Path, list[range]] = {}
     tables = []
-    for path, covers in sorted(_folded(store), key=lambda one: (one[1].start, -one[1].stop)):
+    for path, covers in sorted(_folded(store), key=lambda pair: (pair[1].start, -pair[1].stop)):
         known = folded.setdefault(path.parent, [])
-        if not any(covers.start in one and covers[-1] in one for one in known):
+        if not any(covers.start in covered and covers[-1] in covered for covered in known):
             known.append(covers)
             tables.append(path)
     unfolded = [
@@ -118,13 +118,13 @@ def journal_parts(store: Path) -> tuple[list[Path], list[Path]]:
 
 def _folded(store: Path) -> Iterator[tuple[Path, range]]:
     for path in published(store / JOURNAL, ".parquet"):
-        found = re.fullmatch(r"([0-9]{1,18})-([0-9]{1,18})", path.stem)
-        if found and (covers := range(int(found[1]), int(found[2]) + 1)):
+        match = re.fullmatch(r"([0-9]{1,18})-([0-9]{1,18})", path.stem)
+        if match and (covers := range(int(match[1]), int(match[2]) + 1)):
             yield path, covers
 
 
 def part_number(part: Path) -> int:
-    """Which part of its launch's journal a file is; -1 where its name does not say."""
+    """Return the number of a journal part from its name; -1 if the name has none."""
     return int(part.stem) if re.fullmatch("[0-9]{1,18}", part.stem) else -1
 
 
@@ -145,15 +145,15 @@ _PLACES = re.compile(
 
 
 def known(path: Path) -> bool:
-    """Whether a path is one that a store has: what is called otherwise is no reader's."""
+    """Whether a path is one of this layout. Readers ignore all other files."""
     return _PLACES.fullmatch("/".join(place_in_store(path))) is not None
 
 
 def published(folder: Path, suffix: str) -> Iterator[Path]:
-    """Files of a store with that suffix below a folder of it, sorted.
+    """Yield the files of a store with that suffix below one of its folders, sorted.
 
-    Left out are hidden (unfinished) ones, what has no name of a store's, and what a store does
-    not have: links, pipes, devices, and whatever lies behind a link.
+    Hidden (unfinished) files, files that are not of this layout, links, pipes, devices and
+    everything behind a link are left out.
     """
     if place := remote(folder):
         yield from filter(known, cast("Iterator[Path]", place.published(suffix)))
@@ -162,7 +162,7 @@ def published(folder: Path, suffix: str) -> Iterator[Path]:
 
 
 _DEPTH = 3
-"""Folders within each other below one of a store's, at the most."""
+"""The most levels of folders below a folder of the store."""
 
 
 def _below(folder: Path, suffix: str, depth: int) -> Iterator[Path]:

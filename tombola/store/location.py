@@ -1,11 +1,11 @@
-"""Where a store is, a directory or a URL, and the little in which the two differ.
+"""The location of a store: a directory or a URL, and the operations in which the two differ.
 
-A directory is a pathlib.Path and goes through no layer. A URL is an ObjectPath, typed as the
-Path whose form it has, so that all else has one form for both.
+A directory is a pathlib.Path. A URL is an ObjectPath, which has the methods of Path that the
+store uses and is typed as Path, so that all other modules treat both alike.
 
-Here it is decided, too, what belongs to a store: regular files that are reached from its root
-through folders alone. A symbolic link, a pipe or a device counts as absent to every reader, and
-nothing is written or removed through a link.
+A store consists of regular files that are reached from its root through folders only. Symbolic
+links, pipes and devices are absent for every reader, and nothing is written or removed through
+a link.
 """
 
 import errno
@@ -24,17 +24,17 @@ TOP = frozenset(
         *("sweeps", "journal", "requests", "progress"),
     }
 )
-"""Folders in the root of a store, in which all that it says lies (store/layout.py has the rest)."""
+"""The folders in the root of a store (the whole layout is in store/layout.py)."""
 
 LARGEST = 1 << 30
-"""Bytes of a file that is read at once (weights and masks apart): no store writes a larger one."""
+"""The most bytes of a file that is read at once, except weights and masks."""
 
 
 def locate(store: str | Path, *, patient: bool = False) -> Path:
-    """A store's root from what the user or a pack calls it.
+    """Return the root of a store from a path or a URL.
 
-    Where it is a URL, `patient` is for what must not be lost: it waits a minute or so for a
-    store that does not answer, where a command that someone waits for gives up in seconds.
+    With `patient`, requests to object storage are tried for about a minute, for results that
+    must not be lost. Without it they fail within seconds, for commands that a user waits for.
 
     Raises
     ------
@@ -51,13 +51,13 @@ def locate(store: str | Path, *, patient: bool = False) -> Path:
 
 
 def remote(path: Path) -> "ObjectPath | None":
-    """The path as one of object storage; None where it is of a directory."""
-    found: object = path
-    return None if isinstance(found, Path) else cast("ObjectPath", found)
+    """Return the path as an ObjectPath, or None if it is in a directory."""
+    place: object = path
+    return None if isinstance(place, Path) else cast("ObjectPath", place)
 
 
 def place_in_store(path: Path) -> tuple[str, ...]:
-    """The names from a store's root to a path, of which the first is one of TOP; () if none is."""
+    """Return the names from a store's root to a path, beginning with one of TOP; else ()."""
     names: list[str] = []
     for part in reversed(str(path).split("/")[-_DEEPEST:]):
         names.append(part)
@@ -67,11 +67,11 @@ def place_in_store(path: Path) -> tuple[str, ...]:
 
 
 _DEEPEST = 6
-"""More names than any path of a store has, from its root."""
+"""More names than any path within a store has."""
 
 
 def linked(folder: Path) -> Path | None:
-    """The symbolic link among a folder and those above it in its store, if there is one."""
+    """Return the symbolic link among a folder and its parents within the store, or None."""
     if remote(folder):
         return None
     for above in (folder, *folder.parents)[: len(place_in_store(folder))]:
@@ -81,7 +81,7 @@ def linked(folder: Path) -> Path | None:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file of the store is there, which no link, pipe or folder is."""
+    """Whether a path is an existing regular file, reached without links."""
     if place := remote(path):
         return place.exists()
     try:
@@ -91,12 +91,12 @@ def is_file(path: Path) -> bool:
 
 
 def read(path: Path, at_most: int | None = None) -> bytes:
-    """What is in a file of a store.
+    """Read a file of a store.
 
     Raises
     ------
     FileNotFoundError
-        When there is none: a link, a pipe or a folder is none.
+        When there is no regular file (a link, a pipe or a folder is none).
     OSError
         When it cannot be read, or is larger than `at_most` bytes.
     """
@@ -112,12 +112,12 @@ def _read(path: Path, at_most: int | None) -> bytes:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.ENXIO, errno.ENOTDIR}:
-            raise FileNotFoundError(errno.ENOENT, "is no regular file", str(path)) from None
+            raise FileNotFoundError(errno.ENOENT, "is not a regular file", str(path)) from None
         raise
     status = os.fstat(file)
     if not stat.S_ISREG(status.st_mode):
-        os.close(file)  # of a folder no file can be made
-        raise FileNotFoundError(errno.ENOENT, "is no regular file", str(path))
+        os.close(file)  # os.fdopen refuses a folder
+        raise FileNotFoundError(errno.ENOENT, "is not a regular file", str(path))
     with os.fdopen(file, "rb") as opened:
         if at_most is not None and status.st_size > at_most:
             raise OSError(errno.EFBIG, f"is larger than {at_most:,} bytes", str(path))
@@ -125,9 +125,9 @@ def _read(path: Path, at_most: int | None) -> bytes:
 
 
 def contents(paths: Sequence[Path]) -> Iterator[bytes | None]:
-    """What is in each file, in order; None where it is gone. Concurrent where it is far.
+    """Yield the content of each file in order, or None if it is gone; concurrent for objects.
 
-    Of a file larger than LARGEST nothing is read: as a truncated one would be, it is empty.
+    A file larger than LARGEST yields b"", like a truncated file.
     """
     if paths and remote(paths[0]):
         from tombola.store import object_storage
@@ -150,12 +150,12 @@ def contents(paths: Sequence[Path]) -> Iterator[bytes | None]:
 
 
 def source(path: Path) -> Any:
-    """What PyArrow reads a large file from: its path, or a local copy of it.
+    """Return what PyArrow reads a large file from: its path, or a local copy of an object.
 
     Raises
     ------
     FileNotFoundError
-        When there is no such file: a link, a pipe or a folder is none.
+        When there is no regular file (a link, a pipe or a folder is none).
     """
     if place := remote(path):
         return place.copy()
@@ -165,7 +165,7 @@ def source(path: Path) -> Any:
 
 
 def version(path: Path) -> tuple[object, int]:
-    """What is another once the file is replaced."""
+    """Return a version of a file, which changes when the file is replaced, and its size."""
     if place := remote(path):
         return place.version()
     status = path.stat()
@@ -173,14 +173,14 @@ def version(path: Path) -> tuple[object, int]:
 
 
 def send(files: Sequence[tuple[Path, bytes]]) -> None:
-    """Put objects, concurrently; each appears whole, or not at all."""
+    """Write objects concurrently; each appears whole or not at all."""
     from tombola.store import object_storage
 
     object_storage.send([(place, content) for path, content in files if (place := remote(path))])
 
 
 def remove(paths: Iterable[Path]) -> None:
-    """Remove files; one that is gone already is well."""
+    """Remove files; files that are gone already are ignored."""
     paths = list(paths)
     if paths and remote(paths[0]):
         from tombola.store import object_storage
@@ -193,7 +193,7 @@ def remove(paths: Iterable[Path]) -> None:
 
 
 def total_size(paths: Sequence[Path]) -> int:
-    """Bytes that files take together."""
+    """Return the total size of files in bytes."""
     if paths and remote(paths[0]):
         from tombola.store import object_storage
 

@@ -1,9 +1,10 @@
-"""Weights and masks on a node's own disk, for tasks there that read what was just written.
+"""Cache weights and masks on the disk of a node.
 
-Advisory: whatever is found carries its checksum like the file in the store, and whoever finds
-it damaged forgets it and asks the store. Entries belong to one launch, so that nothing is read
-which a store held before. Workers of a node share the folder; one that is killed leaves at
-most a hidden file, which the next sweep of the folder removes.
+Tasks often read what another task on the same node has just written. The cache is advisory:
+each entry has the checksums of the file in the store, and a damaged entry is removed and read
+from the store. Entries belong to one launch, so that no entry is older than the launch. The
+workers of a node share the folder. A killed worker leaves at most one hidden file, which a
+later clean-up of the folder removes.
 """
 
 import hashlib
@@ -19,45 +20,45 @@ from functools import cache
 from pathlib import Path
 
 FOLDER = "TOMBOLA_CACHE"
-"""Names the folder on a node's disk below which ours lies; by default that of temporary files."""
+"""Environment variable: the folder that holds the cache; default: that of temporary files."""
 
 ENTRIES = 10_000
-"""At most so many files, however small they are."""
+"""The most files in the folder, however small they are."""
 
 SPARE_BYTES = 1 << 30
-"""What the disk is left with by us; others need it too, and it may be memory."""
+"""Free bytes that the cache leaves on the disk: others need it too, and it may be memory."""
 
 ABANDONED_SECONDS = 3600.0
-"""After so long a file that is still being written is not."""
+"""Age at which an unfinished file is taken to be left by a killed worker."""
 
 _SHARE = 64
-"""Each process looks through the folder after it has written this part of the limit."""
+"""A process cleans up the folder each time it has written 1/64 of the limit."""
 
 _counter = itertools.count()
 
 
 @dataclass
 class Reads:
-    """How many files this process read: what its node had, and what the store had to give."""
+    """Number of files that this process read from the node cache, and from the store."""
 
     node: int = 0
     store: int = 0
 
 
-class Nearby:
-    """A launch's files in a folder that holds at most about `limit` bytes of all launches.
+class NodeCache:
+    """The cache of one launch, in a folder that holds about `limit` bytes of all launches.
 
-    The file that was not read for the longest time goes first. Nothing here ever raises for a
-    disk that is full or gone: then nothing is kept, or found.
+    The file that was not read for the longest time is removed first. A full or missing disk
+    raises no error: nothing is added or found then.
     """
 
     def __init__(self, folder: Path, launch: str, limit: int) -> None:
         self._folder, self._launch, self._limit = folder, launch, limit
-        self._bytes, self._files = limit, 0  # look through it at the first write
+        self._bytes, self._files = limit, 0  # clean up at the first write
         self.reads = Reads()
 
     def find(self, path: Path) -> bytes | None:
-        """What was kept for a file of the store; None where there is nothing."""
+        """Return the cached content of a file of the store, or None."""
         entry = self._entry(path)
         with suppress(OSError):
             content = entry.read_bytes()
@@ -66,7 +67,7 @@ class Nearby:
         return None
 
     def keep(self, path: Path, content: bytes) -> None:
-        """Keep what the store has, or is known to have had, at `path`."""
+        """Add the content of the file at `path` of the store."""
         entry = self._entry(path)
         aside = entry.with_name(f".{entry.name}.{os.getpid()}.{next(_counter)}")
         with suppress(OSError):
@@ -83,7 +84,7 @@ class Nearby:
                 self._bytes = self._files = 0
 
     def forget(self, path: Path) -> None:
-        """Remove what was kept for it."""
+        """Remove the entry of a file."""
         with suppress(OSError):
             self._entry(path).unlink()
 
@@ -94,17 +95,17 @@ class Nearby:
         return shutil.disk_usage(self._folder).free - SPARE_BYTES
 
     def _sweep(self) -> None:
-        """Remove what was left unfinished, and the oldest of what is too much."""
+        """Remove abandoned files, and the oldest entries beyond the limits."""
         kept, total = [], 0
-        for found in os.scandir(self._folder):
-            with suppress(FileNotFoundError):  # another worker sweeps too
-                about = found.stat(follow_symlinks=False)
+        for entry in os.scandir(self._folder):
+            with suppress(FileNotFoundError):  # another worker cleans up too
+                about = entry.stat(follow_symlinks=False)
                 abandoned = time.time() - about.st_mtime > ABANDONED_SECONDS
-                if found.name.startswith("."):
+                if entry.name.startswith("."):
                     if abandoned:
-                        Path(found.path).unlink()
+                        Path(entry.path).unlink()
                     continue
-                kept.append((about.st_mtime_ns, about.st_size, found.path))
+                kept.append((about.st_mtime_ns, about.st_size, entry.path))
                 total += about.st_size
         kept.sort(reverse=True)
         while kept and (total > self._limit or len(kept) > ENTRIES):
@@ -114,11 +115,11 @@ class Nearby:
 
 
 @cache
-def nearby(launch: str, limit: int) -> Nearby | None:
-    """A launch's files on this node; None where there is no folder for them that is ours alone.
+def open_cache(launch: str, limit: int) -> NodeCache | None:
+    """Return the cache of a launch on this node, or None without a private folder for it.
 
-    Others may write to a folder of temporary files, and what they would put there in advance
-    could carry a checksum as well.
+    Other users can write to a folder of temporary files. They could put files with valid
+    checksums there, so a folder that others can write to is not used.
     """
     if not limit:
         return None
@@ -130,4 +131,4 @@ def nearby(launch: str, limit: int) -> Nearby | None:
     except OSError:
         return None
     ours = stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid()
-    return Nearby(folder, launch, limit) if ours and not about.st_mode & 0o022 else None
+    return NodeCache(folder, launch, limit) if ours and not about.st_mode & 0o022 else None

@@ -1,8 +1,8 @@
-"""A store in object storage: paths below a URL of fsspec's (s3://, gs://, ...).
+"""A store in object storage: paths below a URL that fsspec knows (s3://, gs://, …).
 
-An ObjectPath has as much of pathlib.Path as the store uses, each operation being one request:
-puts are atomic, and nothing is cached, since others write too. Whatever a client raises comes
-out as the OSError that a directory would have raised, in one line.
+An ObjectPath has the methods of pathlib.Path that the store uses. Each operation is one
+request. Writes are atomic. Nothing is cached, as other machines write too. Each error of a
+client is raised as the OSError that a directory would have raised, in one line.
 """
 
 import errno
@@ -22,13 +22,13 @@ import pyarrow as pa
 from tombola.errors import StoreError, TaskTimeout
 
 AT_ONCE = 32
-"""Requests under way; more of them wait for this process rather than for the network."""
+"""Concurrent requests; with more, this process would be the bottleneck."""
 
 _TOGETHER = 1024
-"""Objects that one call reads into memory or removes."""
+"""The most objects that one call reads into memory or removes."""
 
 SEND_SECONDS, SLOWEST = 150.0, 250_000
-"""A write counts as hung after so many seconds, and its bytes at so many a second."""
+"""A write counts as hung after SEND_SECONDS plus its bytes at SLOWEST bytes per second."""
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 
@@ -41,7 +41,7 @@ _S3_ERRORS = {
 
 
 class ObjectPath:
-    """A key of a bucket; made by `open_url`, put together like a Path."""
+    """A key in a bucket; made by `open_url`, joined like a Path."""
 
     __slots__ = ("filesystem", "key")
 
@@ -99,55 +99,55 @@ class ObjectPath:
     # ------------------------------------------------------------ one object
 
     def read_bytes(self) -> bytes:
-        with _asking(self):
+        with _translating_errors(self):
             return bytes(self.filesystem.cat_file(self.key))
 
     def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         return self.read_bytes().decode(encoding, errors)
 
     def exists(self) -> bool:
-        with _asking(self):
+        with _translating_errors(self):
             return bool(self.filesystem.exists(self.key))
 
     def is_dir(self) -> bool:
-        """Whether there is anything below."""
+        """Whether any object lies below."""
         try:
-            with _asking(self):
+            with _translating_errors(self):
                 return bool(self.filesystem.ls(self.key, detail=False))
         except FileNotFoundError:
             return False
 
     def unlink(self, *, missing_ok: bool = False) -> None:
         try:
-            with _asking(self):
+            with _translating_errors(self):
                 self.filesystem.rm_file(self.key)
         except FileNotFoundError:
             if not missing_ok:
                 raise
 
     def upload(self, file: str) -> None:
-        """Put a local file, in parts where it is large; seen once it is complete."""
+        """Write a local file as this object, in parts if it is large; seen once complete."""
         seconds = SEND_SECONDS + os.stat(file).st_size / SLOWEST  # noqa: PTH116
-        with _asking(self):
+        with _translating_errors(self):
             _write(self.filesystem, "put_file", file, self.key, seconds=seconds)
 
     def version(self) -> tuple[str, int]:
-        """What is another once the object is: its tag, or its time, and its size."""
-        with _asking(self):
+        """Return the tag or time of the object, which changes with it, and its size."""
+        with _translating_errors(self):
             about = self.filesystem.info(self.key)
         tag = next((about[n] for n in ("ETag", "etag", "mtime", "created") if n in about), "")
         return str(tag), int(about["size"])
 
     def copy(self) -> pa.NativeFile:
-        """The object as an open local file without a name, shared while it stays as it is."""
+        """Return a local copy of the object as an open file; cached until the object changes."""
         return _copy(self, self.version())
 
     # ------------------------------------------------------------ below it
 
     def published(self, suffix: str) -> Iterator[Self]:
-        """Objects with that suffix below, sorted as a walk through folders finds them."""
+        """Yield the objects with that suffix below, in the order of a walk through folders."""
         keys: list[str] = []
-        with suppress(FileNotFoundError), _asking(self):
+        with suppress(FileNotFoundError), _translating_errors(self):
             keys = self.filesystem.find(self.key)
         above = len(self.key) + 1
         for parts in sorted(key[above:].split("/") for key in keys if key.endswith(suffix)):
@@ -156,14 +156,14 @@ class ObjectPath:
 
 
 def send(files: Sequence[tuple[ObjectPath, bytes]]) -> None:
-    """Put objects, concurrently: readers see the one before or the whole of the new one."""
+    """Write objects concurrently; readers see the old object or the whole new one."""
     if not files:
         return
     rounds = -(-len(files) // AT_ONCE)
     seconds = rounds * SEND_SECONDS + sum(len(content) for _, content in files) / SLOWEST
     first = files[0][0]
     try:
-        with _asking(first):
+        with _translating_errors(first):
             objects = {path.key: content for path, content in files}
             _write(first.filesystem, "pipe", objects, seconds=seconds)
     except FileNotFoundError as error:
@@ -171,7 +171,7 @@ def send(files: Sequence[tuple[ObjectPath, bytes]]) -> None:
 
 
 def _write(filesystem: Any, verb: str, *arguments: object, seconds: float) -> None:
-    """Within a time, for clients wait for ever to send."""
+    """Write with a time limit, as clients have none for sending."""
     if not filesystem.async_impl:
         getattr(filesystem, verb)(*arguments)
         return
@@ -180,39 +180,39 @@ def _write(filesystem: Any, verb: str, *arguments: object, seconds: float) -> No
 
 
 def contents(paths: Sequence[ObjectPath]) -> Iterator[bytes | None]:
-    """What is in each, read concurrently; None where it is gone."""
+    """Yield the content of each object, read concurrently, or None if it is gone."""
     for first in range(0, len(paths), _TOGETHER):
         some = paths[first : first + _TOGETHER]
-        with _asking(some[0]):
-            found = some[0].filesystem.cat([path.key for path in some], on_error="return")
+        with _translating_errors(some[0]):
+            objects = some[0].filesystem.cat([path.key for path in some], on_error="return")
         for path in some:
-            content = found[path.key]
+            content = objects[path.key]
             if isinstance(content, bytes):
                 yield content
             elif isinstance(content, FileNotFoundError):
                 yield None
             else:
-                raise _said(path, content) from content
+                raise _as_os_error(path, content) from content
 
 
 def remove(paths: Sequence[ObjectPath]) -> None:
-    """Remove many in a few requests; one that is gone already is well."""
+    """Remove objects in a few requests; objects that are gone already are ignored."""
     for first in range(0, len(paths), _TOGETHER):
         some = paths[first : first + _TOGETHER]
-        with suppress(FileNotFoundError), _asking(some[0]):
+        with suppress(FileNotFoundError), _translating_errors(some[0]):
             some[0].filesystem.rm([path.key for path in some])
 
 
 def sizes(paths: Sequence[ObjectPath]) -> Iterable[int]:
-    """Bytes of each."""
+    """Return the size of each object in bytes."""
     if not paths:
         return []
-    with _asking(paths[0]):
+    with _translating_errors(paths[0]):
         return [int(size) for size in paths[0].filesystem.sizes([path.key for path in paths])]
 
 
 def open_url(url: str, *, patient: bool) -> ObjectPath:
-    """The place that a URL of fsspec's names; `patient` waits out what may pass.
+    """Return the path of a URL; with `patient`, requests are tried for about a minute.
 
     Raises
     ------
@@ -224,25 +224,27 @@ def open_url(url: str, *, patient: bool) -> ObjectPath:
         filesystem, key = fsspec.core.url_to_fs(url, **_options(scheme, patient=patient))
     except ImportError:
         extra = _EXTRAS.get(scheme)
-        cure = f"pip install 'tombola[{extra}]'" if extra else f"install fsspec's for {scheme}"
+        cure = (
+            f"pip install 'tombola[{extra}]'" if extra else f"install fsspec's client of {scheme}"
+        )
         raise StoreError(f"stores at {scheme}:// need one more package: {cure}") from None
     except ValueError as error:
         raise StoreError(f"store {url}: {error}") from None
     if scheme in _EXTRAS and not key:
         raise StoreError(f"store {url} names no bucket; --store {scheme}://BUCKET/PREFIX does")
     if scheme in ("s3", "s3a"):
-        # botocore tries again what it has not begun to receive; this is for torn answers.
+        # botocore retries requests without an answer; this retries incomplete answers.
         filesystem.retries = 2 if patient else 1
     return ObjectPath(filesystem, key.rstrip("/"))
 
 
 def _options(scheme: str, *, patient: bool) -> dict[str, Any]:
-    """No listing cache, and bounds: some seconds where somebody waits, a minute for a result."""
+    """Return options of the client: no cache of listings, and limits of time."""
     options: dict[str, Any] = {"use_listings_cache": False, "batch_size": AT_ONCE}
     if scheme in ("s3", "s3a"):
         tries = os.environ.get("AWS_MAX_ATTEMPTS") or (6 if patient else 3)
         options["session"] = _s3_session()
-        options["max_concurrency"] = 1  # else it asks for the size of each object before it reads
+        options["max_concurrency"] = 1  # with more, it asks for the size of each object first
         options["config_kwargs"] = {
             "connect_timeout": 4,
             "read_timeout": 10,
@@ -254,7 +256,7 @@ def _options(scheme: str, *, patient: bool) -> dict[str, Any]:
 
 @lru_cache
 def _s3_session() -> Any:
-    """A session whose puts do not ask first whether they may: that answer has no time limit."""
+    """Return a session that sends data at once: waiting for 100-continue has no time limit."""
     from aiobotocore.session import get_session
     from botocore.handlers import add_expect_header
 
@@ -265,7 +267,7 @@ def _s3_session() -> Any:
 
 @lru_cache(maxsize=256)
 def _copy(path: ObjectPath, version: tuple[str, int]) -> pa.NativeFile:  # noqa: ARG001
-    """Its name is removed at once, so that a process which is killed leaves nothing behind."""
+    """Copy an object to a file without a name, so that a killed process leaves nothing."""
     with tempfile.NamedTemporaryFile(prefix="tombola-") as file:
         file.write(path.read_bytes())
         file.flush()
@@ -273,23 +275,23 @@ def _copy(path: ObjectPath, version: tuple[str, int]) -> pa.NativeFile:  # noqa:
 
 
 @contextmanager
-def _asking(path: ObjectPath) -> Iterator[None]:
+def _translating_errors(path: ObjectPath) -> Iterator[None]:
     try:
         yield
     except TaskTimeout:
-        raise  # of whoever asks: it may strike anywhere
+        raise  # an alarm of the watchdog, not an error of the client
     except Exception as error:
-        raise _said(path, error) from error
+        raise _as_os_error(path, error) from error
 
 
-def _said(path: ObjectPath, error: Exception) -> OSError:
-    """The same as an OSError with a number, one line and where."""
+def _as_os_error(path: ObjectPath, error: Exception) -> OSError:
+    """Return an error as an OSError with a number, one line and the path."""
     if isinstance(error, FileNotFoundError):
         return FileNotFoundError(errno.ENOENT, "there is no such object or bucket", str(path))
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if isinstance(error, PermissionError):
-        said = f"access is refused ({first.rstrip('.')}); look at the credentials"
-        return PermissionError(errno.EACCES, said, str(path))
+        message = f"access is refused ({first.rstrip('.')}); check the credentials"
+        return PermissionError(errno.EACCES, message, str(path))
     if isinstance(error, TimeoutError):
         return TimeoutError(errno.ETIMEDOUT, "no answer in time", str(path))
     if (url := getattr(error, "kwargs", {}).get("endpoint_url")) is not None:

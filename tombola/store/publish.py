@@ -1,4 +1,4 @@
-"""Reading and publishing files of a store: whole or not at all."""
+"""Open a store, and publish its files whole or not at all."""
 
 import itertools
 import math
@@ -7,7 +7,7 @@ import re
 import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,22 +16,22 @@ from tombola.store import layout
 from tombola.store.location import linked, remote, send
 
 File: TypeAlias = tuple[Path, bytes]
-"""Where a file is to be, and what is to be in it."""
+"""The path of a file to publish, and its content."""
 
 SYNCS = 8
-"""Syncs under way together: a disk makes several durable in about the time of one."""
+"""Concurrent syncs: a disk syncs several files in about the time of one."""
 
 CLOCKS_APART = 60.0
-"""Seconds by which the clock of a file server may differ from ours."""
+"""Seconds by which the clock of a file server may differ from this machine's."""
 
 _counter = itertools.count()
 
 PROBE_BYTES = 1 << 16
-"""What must fit for a store to count as writable: an empty file fits on a full disk."""
+"""Size of the file that tests whether a store is writable: a full disk takes empty files."""
 
 
 def open_store(root: Path, *, create: bool = False) -> Path:
-    """The store's root, checked; with `create`, made and writable.
+    """Check the root of a store and return it; with `create`, make it if it is missing.
 
     Raises
     ------
@@ -57,12 +57,12 @@ def open_store(root: Path, *, create: bool = False) -> Path:
 
 
 def check_writable(root: Path) -> None:
-    """Write something, and remove it.
+    """Check that a store can be written: publish a file, and remove it.
 
     Raises
     ------
     StoreError
-        When that does not work, and why.
+        When it cannot be written; the message says why.
     """
     probe = root / layout.SWEEPS / ".writable"
     try:
@@ -73,15 +73,18 @@ def check_writable(root: Path) -> None:
 
 
 def _open_objects(root: Path, *, create: bool) -> None:
-    """A prefix is there once something lies below it; buckets are the user's to make."""
+    """Open a store in object storage. A prefix exists if an object lies below it.
+
+    Buckets are made by the user.
+    """
     if create:
         check_writable(root)
         return
     try:
-        found = root.is_dir()
+        exists = root.is_dir()
     except OSError as error:
         raise StoreError(f"store {root} cannot be read: {error.strerror}") from None
-    if not found:
+    if not exists:
         raise StoreError(
             f"no store at {root}: nothing lies there, or there is no such bucket; "
             "`tombola run` makes a store, --store names another"
@@ -89,14 +92,29 @@ def _open_objects(root: Path, *, create: bool) -> None:
 
 
 def temporary(path: Path) -> Path:
-    """A hidden name beside `path` that no other writer uses."""
+    """Return a hidden path beside `path` that no other writer uses."""
     return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{next(_counter)}.tmp")
 
 
-def leftovers(root: Path, *, below: bool = True) -> Iterator[Path]:
-    """Yield what killed processes of this host were writing; object storage keeps nothing half.
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary file to write, which replaces `path` at the end.
 
-    Without `below` only what lies in the root itself: the database that was being made.
+    After an error `path` is as it was. In either case, nothing else is left beside it.
+    """
+    aside = temporary(path)
+    try:
+        yield aside
+        aside.replace(path)
+    finally:
+        for left in path.parent.glob(f"{aside.name}*"):  # DuckDB has a second file beside its own
+            left.unlink()
+
+
+def leftovers(root: Path, *, below: bool = True) -> Iterator[Path]:
+    """Yield unfinished files of killed processes of this host; object storage has none.
+
+    Without `below`, only files in the root itself: unfinished databases.
     """
     if remote(root) is None:
         for path in root.rglob(".*.tmp*") if below else root.glob(".*.tmp*"):
@@ -105,16 +123,16 @@ def leftovers(root: Path, *, below: bool = True) -> Iterator[Path]:
 
 
 def clear_database_leftovers(root: Path) -> None:
-    """Remove half-made databases of processes that are gone, which may be large."""
+    """Remove unfinished databases of dead processes, which may be large."""
     with suppress(OSError):
         for path in leftovers(root, below=False):
             path.unlink(missing_ok=True)
 
 
 def _abandoned(path: Path) -> bool:
-    """Whether the process that a temporary file is named for (see `temporary`) cannot go on.
+    """Whether the process whose number a temporary file has (see `temporary`) is dead.
 
-    A process of that number which began after the file was last written is another one.
+    A process that began after the last write to the file is another process of that number.
     """
     host = re.escape(socket.gethostname())
     match = re.search(rf"\.{host}\.(\d+)\.(\d+\.)?tmp(\.wal)?$", path.name)
@@ -122,18 +140,18 @@ def _abandoned(path: Path) -> bool:
         return False
     process = int(match[1])
     if process == os.getpid():
-        return True  # nothing is written while leftovers are looked for
+        return True  # this process writes nothing while it looks for leftovers
     try:
         os.kill(process, 0)
         return _began(process) > path.lstat().st_mtime + CLOCKS_APART
     except ProcessLookupError:
         return True
-    except (OSError, OverflowError):  # somebody else's process; or the file is gone
+    except (OSError, OverflowError):  # another user's process, or the file is gone
         return False
 
 
 def _began(process: int) -> float:
-    """When a process began, in seconds since the epoch; -inf where that cannot be told."""
+    """Return when a process began, in seconds since the epoch; -inf if unknown."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
         booted = re.search(r"^btime (\d+)$", Path("/proc/stat").read_text(), re.MULTILINE)
@@ -144,15 +162,15 @@ def _began(process: int) -> float:
 
 
 def publish(path: Path, content: bytes) -> None:
-    """Write aside, sync, and move into place: readers see the whole file or none."""
+    """Publish a file: write it aside, sync, rename. Readers see the whole file or none."""
     publish_all([(path, content)])
 
 
 def publish_all(*stages: Sequence[File]) -> None:
-    """Publish files together: each is seen whole or not at all, and none before an earlier stage.
+    """Publish files together: each whole or not at all, and no stage before an earlier one.
 
-    Object storage is sent all of a stage at once. In a directory they appear in order, all are
-    synced before the first is moved, and where one cannot be written none appears.
+    Object storage gets all files of a stage at once. In a directory, all files are synced
+    before the first is renamed, and they appear in order. After a failed write, none appears.
     """
     files = [file for stage in stages for file in stage]
     if files and remote(files[0][0]):
@@ -170,7 +188,7 @@ def publish_all(*stages: Sequence[File]) -> None:
             _write(opened[-1], content)
         _sync(opened)
         for name, (path, _) in zip(aside, files, strict=True):
-            os.replace(name, path)  # noqa: PTH105 - here and below: a task's time is mostly this
+            os.replace(name, path)  # noqa: PTH105 - here and below: pathlib costs time that short tasks notice
     except BaseException:
         for name in aside:
             with suppress(OSError):

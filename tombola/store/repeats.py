@@ -1,7 +1,7 @@
-"""Tasks done once more on purpose: how far apart two results of one key are.
+"""Compare a repeated task with its result, and store the differences.
 
-The result that was there first counts and stays; of the second, what differs is kept, and where
-both were computed. So the noise floor of a store is a question in SQL.
+The first result counts and stays. Of the second, the store keeps its values, the differences,
+and where both were computed. The noise of a store can therefore be queried in SQL.
 """
 
 from pathlib import Path
@@ -12,42 +12,42 @@ from tombola.store.compare import Compared, Row, compared
 from tombola.store.publish import publish
 
 MOVED = "moved"
-"""Of a mask done once more, a column besides: weights that only one of the two keeps."""
+"""Extra column of a repeated mask: the number of weights that only one of the two keeps."""
 
 
 def record(store: Path, row: Row) -> None:
-    """Keep how a task came out this time, beside its result.
+    """Store the comparison of a repeated task (`row`) with its result.
 
     Raises
     ------
     DeterminismAlarm
-        When it came out differently, after that was kept.
+        When they differ. The comparison is stored first.
     """
     earlier = results.find(store, row["key"])
     if earlier is None:
-        return  # removed meanwhile, as damaged: there is nothing to compare with
-    found = list(compared(earlier, row))
+        return  # damaged and removed in the meantime: nothing to compare with
+    pairs = list(compared(earlier, row))
     if row.get(MOVED) is not None:
-        found.append(Compared(MOVED, "", 0, row[MOVED]))
-    rows = [_row(earlier, row, one) for one in found if _is_number(one)]
+        pairs.append(Compared(MOVED, "", 0, row[MOVED]))
+    rows = [_row(earlier, row, pair) for pair in pairs if _is_number(pair)]
     content = results.encode(schema.REPEATS, rows)
     publish(store / layout.repeat(row["key"], row["launch"]), content)
-    if apart := [one for one in found if not one.same]:
+    if apart := [pair for pair in pairs if not pair.same]:
         raise DeterminismAlarm(results.alarm(earlier, row, apart[0]))
 
 
-def _is_number(one: Compared) -> bool:
-    return any(isinstance(value, int | float) for value in (one.first, one.second))
+def _is_number(pair: Compared) -> bool:
+    return any(isinstance(value, int | float) for value in (pair.first, pair.second))
 
 
-def _row(first: Row, second: Row, one: Compared) -> Row:
-    both = one.first is not None and one.second is not None
-    apart = 0.0 if one.same else one.second - one.first if both else None
-    values = {"first": one.first, "second": one.second, "difference": apart}
-    whence = {
+def _row(first: Row, second: Row, pair: Compared) -> Row:
+    both = pair.first is not None and pair.second is not None
+    apart = 0.0 if pair.same else pair.second - pair.first if both else None
+    values = {"first": pair.first, "second": pair.second, "difference": apart}
+    origin = {
         f"{which}_{name}": row[name]
         for which, row in (("first", first), ("second", second))
-        for name in schema.WHENCE
+        for name in schema.ORIGIN
     }
-    about = {"key": first["key"], "kind": first["kind"], "field": one.field, "place": one.place}
-    return {**about, **values, **whence}
+    about = {"key": first["key"], "kind": first["kind"], "field": pair.field, "place": pair.place}
+    return {**about, **values, **origin}

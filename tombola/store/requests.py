@@ -1,7 +1,8 @@
-"""What people ask of a launch that runs: files that whoever asks writes and removes again.
+"""Requests to a running launch (cancel, pause, resume, retry), as files in the store.
 
-Advisory, like everything but results: a launch heeds what comes while it runs, and says so in
-a file beside the question. One that starts later takes no notice.
+The command writes a request file; each running launch of the sweep acts on it and writes an
+answer file beside it; the command removes both. Requests are advisory: a launch that starts
+later ignores them.
 """
 
 import json
@@ -21,17 +22,17 @@ Verb = Literal["cancel", "pause", "resume", "retry"]
 VERBS: tuple[Verb, ...] = get_args(Verb)
 
 HEED_SECONDS = 1.0
-"""How often a launch looks at what is asked of it, at the most."""
+"""Seconds between two looks of a launch at its requests."""
 
 ANSWER_SECONDS = 15.0
-"""How long an answer may take: a launch looks every second, between the packs it starts."""
+"""Seconds to wait for an answer: a launch looks between the packs that it starts."""
 
 _AGAIN_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class Request:
-    """To do something about these trials of a sweep's revision."""
+    """A request about these trials of a sweep's revision."""
 
     identity: str
     verb: Verb
@@ -40,7 +41,7 @@ class Request:
 
 
 class Inbox:
-    """The requests to a launch of a sweep's revision since this was made, each once."""
+    """The requests to a launch of a sweep's revision since its start, each once."""
 
     def __init__(self, store: Path, sweep: str, revision: str) -> None:
         self._folder, self._revision = store / layout.requests(sweep), revision
@@ -48,22 +49,22 @@ class Inbox:
         self._looked = time.monotonic()
 
     def new(self) -> Iterator[Request]:
-        """What came since the last look, which is HEED_SECONDS ago at the least."""
+        """Yield the new requests; nothing within HEED_SECONDS of the last look."""
         now = time.monotonic()
         if now - self._looked < HEED_SECONDS:
             return
         self._looked = now
         for path in self._questions():
-            if path.name in self._known or (found := _read(path)) is None:
+            if path.name in self._known or (request := _read(path)) is None:
                 continue
             self._known.add(path.name)
-            if found.revision == self._revision:
-                yield found
+            if request.revision == self._revision:
+                yield request
             else:
-                self.answer(found, "a launch of another version of the sweep: left as it is")
+                self.answer(request, "a launch of another version of the sweep: left as it is")
 
     def answer(self, request: Request, text: str) -> None:
-        """Tell whoever asked what was done, if that can be told."""
+        """Write the answer to a request; errors of the store are ignored."""
         name = f"{request.identity}.{os.getpid()}-{secrets.token_hex(3)}.txt"
         with suppress(OSError):
             publish(self._folder / name, text.encode())
@@ -72,25 +73,25 @@ class Inbox:
         try:
             return list(layout.published(self._folder, ".json"))
         except OSError:
-            return []  # a store that is away for a while; results have tries of their own
+            return []  # the store is unreachable for a while; results have their own tries
 
 
 def ask(
     store: Path, sweep: str, revision: str, verb: Verb, trials: frozenset[int]
 ) -> Iterator[str]:
-    """Ask the launches of a sweep, and give what they answer; nothing where none runs.
+    """Send a request to the running launches of a sweep, and yield their answers.
 
-    Waits for the first answer for at most ANSWER_SECONDS, and a second for others.
+    Waits at most ANSWER_SECONDS for the first answer, and one more second for others.
     """
     with _question(store, sweep, revision, verb, trials) as (folder, identity):
-        heard: set[str] = set()
+        seen: set[str] = set()
         until = time.monotonic() + ANSWER_SECONDS
         while time.monotonic() < until:
             answers = list(layout.published(folder, ".txt"))
             for path in answers:
-                if path.name.startswith(identity) and path.name not in heard:
-                    until = time.monotonic() + 1.0 if not heard else until
-                    heard.add(path.name)
+                if path.name.startswith(identity) and path.name not in seen:
+                    until = time.monotonic() + 1.0 if not seen else until
+                    seen.add(path.name)
                     yield path.read_text()
             time.sleep(_AGAIN_SECONDS)
 
@@ -100,8 +101,8 @@ def _question(
     store: Path, sweep: str, revision: str, verb: Verb, trials: frozenset[int]
 ) -> Iterator[tuple[Path, str]]:
     identity, folder = secrets.token_hex(6), store / layout.requests(sweep)
-    said = {"verb": verb, "revision": revision, "trials": sorted(trials)}
-    publish(folder / f"{identity}.json", json.dumps(said).encode())
+    content = {"verb": verb, "revision": revision, "trials": sorted(trials)}
+    publish(folder / f"{identity}.json", json.dumps(content).encode())
     try:
         yield folder, identity
     finally:
@@ -112,11 +113,11 @@ def _question(
 
 
 def _read(path: Path) -> Request | None:
-    """The request, unless it is gone or no request of ours."""
+    """Read a request; None if it is gone or not valid."""
     try:
-        said = json.loads(path.read_text())
-        verb, trials = said["verb"], frozenset(map(int, said["trials"]))
+        content = json.loads(path.read_text())
+        verb, trials = content["verb"], frozenset(map(int, content["trials"]))
         known = verb in VERBS
-        return Request(path.stem, verb, str(said["revision"]), trials) if known else None
+        return Request(path.stem, verb, str(content["revision"]), trials) if known else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,6 +1,6 @@
-"""Results: one Parquet file for each task, whose presence is the commit.
+"""Results: one Parquet file for each task. A task is committed when its file exists.
 
-Exactly once by construction: the file is named by the task's key, and a second result for
+A result is stored exactly once: its file is named by the task's key, and a second result for
 that key is compared with the first and never replaces it.
 """
 
@@ -9,9 +9,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from tombola.errors import DamagedFile, DeterminismAlarm
 from tombola.store import layout, location, parquet, revisions, schema
 from tombola.store.compare import RESULT, Compared, differences
 from tombola.store.location import contents, place_in_store
-from tombola.store.publish import File, publish_all
+from tombola.store.publish import File
 from tombola.store.segments import (
     GROUP,
     Compacted,
@@ -36,12 +34,12 @@ from tombola.store.segments import (
 Row = dict[str, Any]
 
 _SMALL = 1 << 20
-"""Bytes up to which threads cost a reader more than they give."""
+"""Bytes up to which reading is faster without threads."""
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """What a store holds: keys of results and masks, and (run key, step) of states."""
+    """The content of a store: keys of results and masks, and (run key, step) of states."""
 
     results: frozenset[str] = field(default_factory=frozenset)
     masks: frozenset[str] = field(default_factory=frozenset)
@@ -49,7 +47,7 @@ class Inventory:
 
 
 def inventory(store: Path) -> Inventory:
-    """List the store. Live results are listed before segments: compaction moves them so."""
+    """List the store: live results before segments, as compaction moves them in that order."""
     live = {path.stem for path in layout.published(store / layout.LIVE, ".parquet")}
     compacted = {key for segment in segments(store) for key in segment_keys(segment)}
     states = layout.published(store / layout.STATES, ".safetensors")
@@ -62,24 +60,13 @@ def inventory(store: Path) -> Inventory:
     )
 
 
-def commit(store: Path, row: Row) -> None:
-    """Publish a task's result; the same result once more changes nothing.
-
-    Raises
-    ------
-    DeterminismAlarm
-        When the store holds another result for this key.
-    """
-    publish_all(committing(store, row, find(store, row["key"])))
-
-
 def committing(store: Path, row: Row, earlier: Row | None) -> list[File]:
-    """The file whose publication commits a result; none where the `earlier` one is the same.
+    """Return the file that commits a result, or no file if the `earlier` result is the same.
 
     Raises
     ------
     DeterminismAlarm
-        When the store holds another one for this key.
+        When the `earlier` result differs.
     """
     row = {**row, "digest": result_digest(row)}
     row["checksum"] = row_checksum(row)
@@ -92,7 +79,7 @@ def committing(store: Path, row: Row, earlier: Row | None) -> list[File]:
 
 
 def agree(store: Path, row: Row) -> None:
-    """Compare a run redone for a state, up to its last step, with the result that is stored.
+    """Compare a run that was repeated for one of its states with its stored result.
 
     Raises
     ------
@@ -104,65 +91,65 @@ def agree(store: Path, row: Row) -> None:
         return
     both = _moments(earlier) & _moments(row)
     old, new = (
-        {"evals": [e for e in one["evals"] if (e["step"], e["split"]) in both]}
-        for one in (earlier, row)
+        {"evals": [item for item in run["evals"] if (item["step"], item["split"]) in both]}
+        for run in (earlier, row)
     )
     if apart := differences(old, new):
         raise DeterminismAlarm(alarm(earlier, row, apart[0]))
 
 
 def _moments(row: Row) -> set[tuple[int, str]]:
-    return {(one["step"], one["split"]) for one in row["evals"]}
+    return {(item["step"], item["split"]) for item in row["evals"]}
 
 
 def alarm(earlier: Row, later: Row, apart: Compared) -> str:
-    """What to tell of two results that part, with where each came from."""
+    """Return the message for two results that differ, with the origin of each."""
 
-    def whence(row: Row) -> str:
+    def origin(row: Row) -> str:
         return f"{row['worker']} (launch {row['launch']}, torch {row['torch']})"
 
     return (
         f"determinism alarm: {later['kind']} {later['key'][:12]} came out differently on "
-        f"{whence(later)} than on {whence(earlier)}; the first result was kept; "
+        f"{origin(later)} than on {origin(earlier)}; the first result was kept; "
         f"earlier and later {apart}"
     )
 
 
 def find(store: Path, key: str) -> Row | None:
-    """The result of a key, live or compacted, or None."""
+    """Return the result of a key, live or compacted, or None."""
     return finder(store, [key])(key)
 
 
 def finder(store: Path, keys: Sequence[str]) -> Callable[[str], Row | None]:
-    """`find` for some keys, which a store that is far is asked for together.
+    """Return a `find` for these keys, which reads the live results together.
 
-    Live results are read before segments are listed: compaction moves them so.
+    Live results are read before segments are listed, as compaction moves them in that order.
     """
     paths = {key: store / layout.result(key) for key in keys}
     live = dict(zip(keys, contents(list(paths.values())), strict=True))
     compacted = Compacted(store) if None in live.values() else None
 
-    def found(key: str) -> Row | None:
+    def find_row(key: str) -> Row | None:
         content = live[key]
         if content is not None:
             return parse_row(paths[key], content)
         return compacted.find(key) if compacted else None
 
-    return found
+    return find_row
 
 
 def rows(store: Path) -> Iterator[tuple[Path, Row]]:
-    """Every result once, with the file that it was read from.
+    """Yield every result once, with the file that it was read from.
 
     Raises
     ------
     DamagedFile
-        When a file is truncated or altered.
+        When a file is damaged.
     """
     live = list(layout.published(store / layout.LIVE, ".parquet"))
     seen: set[str] = set()
     for head in segments(store):
-        with _whole(head):
+        with parquet.checked(head):
             for row in segment_rows(head):
                 if row["key"] not in seen:
                     seen.add(row["key"])
@@ -171,37 +158,26 @@ def rows(store: Path) -> Iterator[tuple[Path, Row]]:
 
 
 def digests(store: Path) -> dict[str, str]:
-    """The digest of every result, by key; raises what `rows` does."""
+    """Return the digest of every result, by key; errors are those of `rows`."""
     live = list(layout.published(store / layout.LIVE, ".parquet"))
-    found: dict[str, str] = {}
+    merged: dict[str, str] = {}
     for head in segments(store):
-        with _whole(head):
-            found = segment_digests(head) | found
-    fresh = [path for path in live if path.stem not in found]
-    return found | {path.stem: row["digest"] for path, row in _live_rows(store, fresh)}
+        with parquet.checked(head):
+            merged = segment_digests(head) | merged
+    fresh = [path for path in live if path.stem not in merged]
+    return merged | {path.stem: row["digest"] for path, row in _live_rows(store, fresh)}
 
 
 def _live_rows(store: Path, paths: list[Path]) -> Iterator[tuple[Path, Row]]:
-    """Live results; of what was merged meanwhile, the segment's row."""
+    """Yield live results; for a result that was compacted meanwhile, the row of its segment."""
     for path, content in zip(paths, contents(paths), strict=True):
         row = find(store, path.stem) if content is None else parse_row(path, content)
         if row is not None:
             yield path, row
 
 
-@contextmanager
-def _whole(path: Path) -> Iterator[None]:
-    """Raise a DamagedFile for whatever a file that is not what was written ends in."""
-    try:
-        yield
-    except (FileNotFoundError, PermissionError):
-        raise
-    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError, MemoryError) as error:
-        raise DamagedFile.altered(path, error) from None
-
-
 def check(path: Path, row: Row) -> None:
-    """Raise a DamagedFile where a result, read from `path`, is not what was written."""
+    """Raise a DamagedFile if a result, read from `path`, does not match its checksum and key."""
     whole = digest(row["value"]) == row["key"] and row_checksum(row) == row["checksum"]
     whole &= isinstance(json.loads(row["value"]), dict)
     if not whole or (path.parent.parent.name == "live" and path.stem != row["key"]):
@@ -209,13 +185,13 @@ def check(path: Path, row: Row) -> None:
 
 
 def result_digest(row: Row) -> str:
-    """SHA-256 of what a task computed, its provenance left out."""
-    found = _known({name: row.get(name) for name in RESULT})
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+    """Return the SHA-256 of the computed columns of a row, without its provenance."""
+    columns = _known({name: row.get(name) for name in RESULT})
+    return hashlib.sha256(json.dumps(columns, sort_keys=True).encode()).hexdigest()
 
 
 def row_checksum(row: Row) -> str:
-    """SHA-256 of all of a row: pages have checksums of their own, the file's footer has none."""
+    """Return the SHA-256 of all columns of a row but `checksum`."""
     fields = _known({name: row.get(name) for name in schema.LIVE.names if name != "checksum"})
     text = json.dumps(fields, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -224,15 +200,15 @@ def row_checksum(row: Row) -> str:
 def encode(
     table_schema: pa.Schema, rows: list[Row] | pa.Table, metadata: dict[str, str] | None = None
 ) -> bytes:
-    """Rows as the bytes of a sealed Parquet file with checksummed pages."""
+    """Encode rows as a Parquet file with checksums of its pages and of the whole file."""
     about = {**(table_schema.metadata or {}), **(metadata or {})}
-    bare = _bared(table_schema).with_metadata(about)
+    columns = parquet.bare(table_schema).with_metadata(about)
     if isinstance(rows, pa.Table):
-        table = rows.select(bare.names).cast(bare)
+        table = rows.select(columns.names).cast(columns)
     else:
-        table = pa.Table.from_pylist(rows, schema=bare)
+        table = pa.Table.from_pylist(rows, schema=columns)
     sink = io.BytesIO()
-    many = len(rows) > 1  # for one row statistics, dictionaries and compression are dead weight
+    many = len(rows) > 1  # statistics, dictionaries and compression do not pay for one row
     pq.write_table(
         table,
         sink,
@@ -243,52 +219,46 @@ def encode(
         store_schema=many or metadata is not None,
         row_group_size=GROUP,
     )
-    return parquet.sealed(sink.getvalue())
+    return parquet.with_checksums(sink.getvalue())
 
 
 def read(path: Path) -> pa.Table:
-    """A Parquet file of the store, checked; a live result as a row of schema.LIVE.
+    """Read and check a Parquet file of the store; a live result is a row of schema.LIVE.
 
     Raises
     ------
     DamagedFile
-        When it is truncated or altered. A missing file is a FileNotFoundError.
+        When it is damaged.
+    FileNotFoundError
+        When it is missing.
     """
     return parse(path, _content(path))
 
 
 def parse(path: Path, content: bytes) -> pa.Table:
-    """The same of a file that was read already."""
+    """Check the content of a Parquet file, and return what `read` does."""
     if _is_live(path):
-        return pa.Table.from_pylist([parse_row(path, content)], schema=_bared(schema.LIVE))
-    with _whole(path):
+        return pa.Table.from_pylist([parse_row(path, content)], schema=parquet.bare(schema.LIVE))
+    with parquet.checked(path):
         file = parquet.parsed(content)
         if place_in_store(path)[:1] == (layout.SWEEPS,):
             return revisions.trials(file, revisions.revision(path, file))
-        return parquet.table(file, _bared(_declared(path)), threads=len(content) > _SMALL)
+        return parquet.table(
+            file, parquet.bare(parquet.declared(path)), threads=len(content) > _SMALL
+        )
 
 
 def _is_live(path: Path) -> bool:
     return "/".join(place_in_store(path)[:2]) == layout.LIVE
 
 
-def _declared(path: Path) -> pa.Schema:
-    """The columns of a Parquet file at that place of a store."""
-    top = place_in_store(path)[:1]
-    if top == (layout.REPEATS,):
-        return schema.REPEATS
-    if top == (layout.JOURNAL,):
-        return schema.ATTEMPTS
-    return {"tasks": schema.TASKS, **schema.PARTS}[path.name.partition("-")[0]]
-
-
 def read_row(path: Path) -> Row:
-    """A live result's row of schema.LIVE; raises what `read` does."""
+    """Read the row of a live result (schema.LIVE); errors are those of `read`."""
     return parse_row(path, _content(path))
 
 
 def _content(path: Path) -> bytes:
-    """What is in a file that is no larger than a store writes it."""
+    """Read a file, and refuse one that is larger than any that a store writes."""
     try:
         return location.read(path, parquet.LARGEST_ROW if _is_live(path) else location.LARGEST)
     except OSError as error:
@@ -298,34 +268,20 @@ def _content(path: Path) -> bytes:
 
 
 def parse_row(path: Path, content: bytes) -> Row:
-    """The same of a file that was read already."""
-    with _whole(path):
+    """Check the content of a live result, and return what `read_row` does."""
+    with parquet.checked(path):
         file = parquet.parsed(content, one=True)
         if file.schema_arrow.names == schema.FOLDED.names:
-            return schema.unfold(parquet.table(file, _bared(schema.FOLDED))["row"][0].as_py())
-        # as it was written before FOLDED
-        rows: list[Row] = parquet.table(file, _bared(schema.LIVE)).to_pylist()
+            return schema.unfold(parquet.table(file, parquet.bare(schema.FOLDED))["row"][0].as_py())
+        # written by a version before FOLDED
+        rows: list[Row] = parquet.table(file, parquet.bare(schema.LIVE)).to_pylist()
         return rows[0]
 
 
-@cache
-def _bared(table_schema: pa.Schema) -> pa.Schema:
-    return pa.schema([pa.field(f.name, _bare(f.type)) for f in table_schema])
-
-
-def _bare(kind: pa.DataType) -> pa.DataType:
-    """The type without the comments of its fields, which would triple a result's size."""
-    if pa.types.is_list(kind):
-        return pa.list_(_bare(kind.value_type))
-    if pa.types.is_struct(kind):
-        return pa.struct([pa.field(f.name, f.type) for f in kind])
-    return kind
-
-
 def _known(row: Row) -> Row:
-    """Without those columns that files of the first version lack, while they are null."""
+    """Return a row without the null columns that files of the first version lack."""
     return {
-        name: [_known(one) for one in item] if isinstance(item, list) else item
+        name: [_known(part) for part in item] if isinstance(item, list) else item
         for name, item in row.items()
         if item is not None or name not in schema.ADDED
     }

@@ -1,4 +1,7 @@
-"""What a sweep's file says of itself and of its trials, checked for every reader of a store."""
+"""Read and check the file of a sweep's revision: its metadata and its trials.
+
+Every reader of a store reads these files here.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +18,7 @@ _FIRST, _LAST = datetime.fromisoformat("1970-01-01"), datetime.fromisoformat("22
 
 @dataclass(frozen=True)
 class Revision:
-    """One revision of a sweep: the metadata of its file, by name, and its trials."""
+    """One revision of a sweep: the metadata of its file by name, and the number of its trials."""
 
     about: dict[str, str]
     path: Path
@@ -23,17 +26,17 @@ class Revision:
 
     @property
     def registered_at(self) -> datetime:
-        """When it was last launched, UTC."""
+        """The time of its last launch, UTC."""
         return utc(self.about["registered_at"])
 
 
 def utc(text: str) -> datetime:
-    """A moment from ISO text, in UTC and without a zone.
+    """Parse an ISO time as UTC without a time zone.
 
     Raises
     ------
     ValueError
-        When it is none, or one that no launch of this software can have noted.
+        When it is not a time, or not one at which this software can have run.
     """
     moment = datetime.fromisoformat(text)
     try:
@@ -41,17 +44,17 @@ def utc(text: str) -> datetime:
     except OverflowError:
         moment = _LAST
     if not _FIRST <= moment < _LAST:
-        raise ValueError(f"no launch was at {text}")
+        raise ValueError(f"no launch can have run at {text}")
     return moment
 
 
 def revision(path: Path, file: pq.ParquetFile) -> Revision:
-    """What a sweep's file says of itself.
+    """Read the metadata of a sweep's file.
 
     Raises
     ------
     Damage
-        When it does not say it all, or is called otherwise.
+        When metadata is missing or invalid, or does not match the name of the file.
     """
     try:
         known = {k.decode(): v.decode() for k, v in (file.metadata.metadata or {}).items()}
@@ -63,17 +66,17 @@ def revision(path: Path, file: pq.ParquetFile) -> Revision:
     except ValueError as error:
         raise Damage(f"metadata: {error}") from None
     if path.name != Path(layout.sweep(about["name"], about["revision"])).name:
-        raise Damage("it is of another sweep than its name says")
+        raise Damage("its name and its metadata name different sweeps")
     return Revision(about, path, file.metadata.num_rows)
 
 
 def trials(file: pq.ParquetFile, of: Revision, declared: pa.Schema = schema.TRIALS) -> pa.Table:
-    """Declared columns of the trials in a sweep's file.
+    """Read declared columns of the trials in a sweep's file.
 
     Raises
     ------
     Damage
-        When the file is not what was written, or says what no sweep file could.
+        When the file is damaged, or no sweep file can ask for its trials.
     """
     rows = parquet.table(file, declared)
     try:

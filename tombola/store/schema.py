@@ -113,7 +113,7 @@ MEASUREMENTS = _table(
     _field("value", pa.float64(), "what was measured; null where it is not defined"),
 )
 
-_WHENCE = {
+_ORIGIN = {
     "launch": (pa.string(), "launch"),
     "worker": (pa.string(), "host:process"),
     "device": (pa.string(), "cpu or the accelerator's name"),
@@ -123,7 +123,7 @@ _WHENCE = {
 }
 """Columns of TASKS that say of each of two results where it was computed."""
 
-WHENCE = tuple(_WHENCE)
+ORIGIN = tuple(_ORIGIN)
 
 REPEATS = _table(
     _field("key", pa.string(), "run, mask or measurement that was done once more on purpose"),
@@ -140,7 +140,7 @@ REPEATS = _table(
     *(
         _field(f"{which}_{name}", kind, f"the {which} result: {comment}")
         for which in ("first", "second")
-        for name, (kind, comment) in _WHENCE.items()
+        for name, (kind, comment) in _ORIGIN.items()
     ),
 )
 

@@ -1,7 +1,7 @@
-"""Columns of `trials` that tell settings apart, and how people read them: the one list of them.
+"""The columns of `trials` that distinguish settings, and their text for people.
 
-What makes two trials points of one curve is every column that configures them, apart from
-density, replicate and seeds. Words are the same in Python and in SQL.
+Two trials are points of one curve if they agree in every column that configures them, except
+density, replicate and seeds. The text is the same in Python and in SQL.
 """
 
 from collections import defaultdict
@@ -15,10 +15,10 @@ from tombola.store import asked, schema
 Labels = Mapping[str, Any]
 
 APART = "apart"
-"""What tells two runs apart that no column does: their grid, then their order."""
+"""Extra column for runs that no other column distinguishes: their grid, then their order."""
 
 METHOD = ("options", "scope", "prune_step", "rewind_step", "finetune", "prune_fraction")
-"""Columns that the dense run does not have."""
+"""Columns that a dense run does not have."""
 
 PANEL = ("network", "dataset")
 
@@ -29,36 +29,36 @@ SETTING = tuple(
     for name in schema.TRIALS.names
     if name not in (*_POINT, *PANEL, "method", "ablation") and not name.endswith(("_seed", "_key"))
 )
-"""Columns of `trials` that set series of one method and ablation apart."""
+"""Columns of `trials` that distinguish series of one method and ablation."""
 
 RECIPE = tuple(name for name in SETTING if name not in METHOD)
-"""Those of them that the dense run has too."""
+"""Columns of SETTING that a dense run has too."""
 
 
 def varying(trials: Iterable[Labels]) -> dict[str, set[str]]:
-    """By method, the columns in which trials of one network and dataset differ."""
+    """Return, by method, the columns in which trials of one network and dataset differ."""
     first: dict[tuple[Any, ...], Labels] = {}
-    found: dict[str, set[str]] = defaultdict(set)
+    columns: dict[str, set[str]] = defaultdict(set)
     for labels in trials:
         method = labels["method"]
-        one = first.setdefault((method, *(labels[name] for name in PANEL)), labels)
-        if one is not labels:
-            known = found[method]
+        other = first.setdefault((method, *(labels[name] for name in PANEL)), labels)
+        if other is not labels:
+            known = columns[method]
             known.update(
                 name
                 for name in (*SETTING, APART)
-                if name not in known and one.get(name) != labels.get(name)
+                if name not in known and other.get(name) != labels.get(name)
             )
-    return found
+    return columns
 
 
 def details(labels: Labels, columns: Iterable[str]) -> list[str]:
-    """What sets a trial apart, in words: these columns and their values."""
+    """Return the text of a trial's setting: these columns and their values."""
     wanted = set(columns)
-    return [_said(name, labels.get(name)) for name in (*SETTING, APART) if name in wanted]
+    return [_text_of(name, labels.get(name)) for name in (*SETTING, APART) if name in wanted]
 
 
-def _said(column: str, value: Any) -> str:
+def _text_of(column: str, value: Any) -> str:
     if column in (APART, "scope", "schedule"):
         return str(value) if column == APART else str(value).replace("_", " ")
     if column == "options":
@@ -78,12 +78,12 @@ _VERBS = {"rewind_step": "rewound to", "prune_step": "pruned at", "finetune": "f
 
 
 def varies(column: str) -> str:
-    """SQL of whether a column differs within a group."""
+    """Return SQL that tells whether a column differs within a group."""
     return f"(min({column}) IS DISTINCT FROM max({column}) OR count({column}) NOT IN (0, count(*)))"
 
 
 def words(column: str) -> str:
-    """SQL of a column and its value as `details` has them."""
+    """Return SQL of the text of a column and its value, as in `details`."""
     kind = schema.TRIALS.field(column).type
     text = f"coalesce({column}::VARCHAR, 'None')"
     if column in ("scope", "schedule"):
@@ -143,4 +143,4 @@ apart_ AS (
 SELECT trial, concat_ws(', ', nullif(words_, ''), apart) AS setting, apart
 FROM apart_ ORDER BY trial
 """
-"""Trials of a sweep, what sets each apart in words, and of these what no column says."""
+"""SQL macro: the trials of a sweep with the text of their setting, and its `apart` part."""

@@ -1,7 +1,7 @@
-"""Whether two machines see the same store: each reads what the other has just written.
+"""Check that two machines see the same store: each reads a file that the other has just written.
 
-A path that exists everywhere may be another disk on every node. What a driver wrote under a
-random name is nowhere else, and what a node answers beside it comes back to the driver.
+The same path may be a different disk on each node. So the driver writes a file with a random
+name; the node looks for it and writes an answer beside it; the driver looks for the answer.
 """
 
 import secrets
@@ -16,41 +16,41 @@ PATIENCE = (0.0, 0.2, 0.8, 2.0)
 """Seconds before each look: a network file system may show a new file a little late."""
 
 
-class Witness:
-    """A file that a driver wrote, told to nodes by `name`. Close it to remove it.
+class SharedCheck:
+    """A file that the driver writes, and sends to nodes by its `name`. Close it to remove it.
 
-    It is named as temporary files are: where a killed driver left it, `verify` finds it.
+    It has the name of a temporary file, so that `verify` finds it after a killed driver.
     """
 
     def __init__(self, store: Path) -> None:
         self._store, self.name = store, _new(store)
 
     def confirm(self, answer: str) -> bool:
-        """Whether a node's answer has come; it is removed."""
+        """Return whether the answer of a node is in the store, and remove it."""
         path = _path(self._store, answer)
-        found = _appears(path)
+        arrived = _appears(path)
         path.unlink(missing_ok=True)
-        return found
+        return arrived
 
     def close(self) -> None:
         """Remove the file."""
         _path(self._store, self.name).unlink(missing_ok=True)
 
 
-def seen(store: Path, name: str) -> bool:
-    """Whether this machine's `store` is the one of the witness `name`."""
+def sees(store: Path, name: str) -> bool:
+    """Return whether the `store` of this machine has the driver's file `name`."""
     return _appears(_path(store, name))
 
 
 def answer(store: Path, name: str) -> str:
-    """Read the witness here and write an answer beside it; its name.
+    """Look for the driver's file on this machine, write an answer, and return its name.
 
     Raises
     ------
     StoreError
-        When the store of this machine is another one, or cannot be written.
+        When this machine has another store, or cannot write to it.
     """
-    if not seen(store, name):
+    if not sees(store, name):
         raise StoreError("is not there")
     try:
         return _new(store)

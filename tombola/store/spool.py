@@ -1,4 +1,4 @@
-"""Rows of results, put aside and given back in an order in which they may appear in a store."""
+"""Spool rows of results to disk, and read them back with every row after its inputs."""
 
 import json
 import tempfile
@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 class Spool:
-    """Rows of schema.LIVE in a temporary file; in memory are their keys and what they stand on."""
+    """Rows of schema.LIVE in a temporary file; memory holds their keys and inputs only."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="tombola-")  # noqa: SIM115 - closed on exit
@@ -33,14 +33,14 @@ class Spool:
         self._file.close()
 
     def add(self, row: Row) -> None:
-        """Put a row aside."""
+        """Add a row."""
         content = zlib.compress(schema.fold(row)["row"].encode(), 1)
         self._places[row["key"]] = self._file.tell(), len(content)
         self._needs[row["key"]] = stands_on(json.loads(row["value"]))
         self._file.write(content)
 
     def rows(self) -> Iterator[Row]:
-        """Yield every row once, after those that it stands on."""
+        """Yield every row once, after its inputs."""
         for key in self._ordered():
             place, size = self._places[key]
             self._file.seek(place)

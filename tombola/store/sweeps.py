@@ -1,4 +1,4 @@
-"""Which trials a sweep asks for, registered in the store when it is launched."""
+"""Register the trials of a sweep in the store, at each launch."""
 
 import hashlib
 import json
@@ -17,20 +17,20 @@ from tombola.store.publish import publish
 from tombola.store.results import Row, encode
 
 _AT_ONCE = 10_000
-"""Trials that are written out together."""
+"""Trials that are encoded together."""
 
 
 Registration = tuple[str, bytes]
-"""A sweep's file as it is to be: where it goes within a store, and its content."""
+"""The file of a sweep's revision: its path within a store, and its content."""
 
 
 def registration(
     store: Path, name: str, rows: Iterable[Row], definition: dict[str, Any], figures: list[Any]
 ) -> Registration:
-    """The file that says which trials a sweep asks for (rows of schema.TRIALS).
+    """Return the file that registers the trials of a sweep (rows of schema.TRIALS).
 
-    The revision in its name is a hash of the trials, so the same sweep registers the same file
-    again, with a new time: the latest revision of a name is the current one.
+    The revision in its name is a hash of the trials. So the same sweep registers the same file
+    again, with a new time. The latest revision of a name is the current one.
     """
     digest = hashlib.sha256()
     trials = _table(rows, digest.update)
@@ -47,21 +47,21 @@ def registration(
 
 
 def register(store: Path, registration: Registration) -> str:
-    """Publish a sweep's file; returns the revision."""
+    """Publish the file of a sweep's revision, and return the revision."""
     path, content = registration
     publish(store / path, content)
     return PurePosixPath(path).stem.rpartition("-")[2]
 
 
 def current_answers(store: Path, name: str) -> list[tuple[str | None, ...]]:
-    """What answers each trial of a sweep's current revision, in the order of schema.ANSWERS."""
-    found = []
+    """Return the keys (schema.ANSWERS) of each trial of a sweep's current revision."""
+    known = []
     for path in _revisions(store, name):
         with suppress(OSError, ValueError):
-            found.append(revisions.revision(path, opened(path)))
-    if not found:
+            known.append(revisions.revision(path, opened(path)))
+    if not known:
         return []
-    latest = max(found, key=lambda one: (one.registered_at, one.path.name))
+    latest = max(known, key=lambda revision: (revision.registered_at, revision.path.name))
     declared = pa.schema([schema.TRIALS.field(key) for key in schema.ANSWERS])
     with suppress(OSError, ValueError):
         rows = revisions.trials(opened(latest.path), latest, declared)
@@ -70,14 +70,14 @@ def current_answers(store: Path, name: str) -> list[tuple[str | None, ...]]:
 
 
 def _revisions(store: Path, name: str) -> Iterator[Path]:
-    """Files of a sweep's revisions."""
+    """Yield the files of a sweep's revisions."""
     for path in layout.published(store / layout.SWEEPS, ".parquet"):
         if path.name.rpartition("-")[0] == name:
             yield path
 
 
 def _table(rows: Iterable[Row], note: Callable[[bytes], None]) -> pa.Table:
-    """Trials as a table, their JSON being noted: a part at a time, to save memory."""
+    """Convert trials into a table, and pass their JSON to `note`, in parts to save memory."""
     parts, left = [schema.TRIALS.empty_table()], iter(rows)
     note(b"[")
     while part := list(islice(left, _AT_ONCE)):
@@ -89,7 +89,7 @@ def _table(rows: Iterable[Row], note: Callable[[bytes], None]) -> pa.Table:
 
 
 def _registered(store: Path, name: str) -> Iterator[str]:
-    """When the revisions of a sweep were registered; what is damaged is left to `verify`."""
+    """Yield the times at which a sweep was registered; skip damaged files."""
     for path in _revisions(store, name):
         with suppress(OSError, ValueError):
             yield revisions.revision(path, opened(path)).about["registered_at"]

@@ -1,8 +1,8 @@
-"""Tensors as bytes that say what they are and prove they are whole; masks packed to bits.
+"""Encode arrays as safetensors with checksums, and masks as bits.
 
-Safetensors: the header holds what was said about the tensors, a SHA-256 of them, and one of all
-that was said, checked at every reading (older files lack the last). Knows no folder, so that
-readers of a store can share it.
+The header holds a JSON object about the arrays, a SHA-256 of the arrays, and a SHA-256 of the
+object. Both are compared at every read; older files lack the second one. This module knows no
+folder, so that every reader of a store can use it.
 """
 
 import hashlib
@@ -18,23 +18,23 @@ from safetensors.numpy import load, save
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def seal(tensors: Arrays, about: dict[str, Any]) -> bytes:
-    """The bytes of a file; `about` is kept as JSON."""
+def encode(tensors: Arrays, about: dict[str, Any]) -> bytes:
+    """Encode arrays as the bytes of a file; `about` is stored in its header, as JSON."""
     tensors = {name: np.asarray(tensors[name], order="C") for name in sorted(tensors)}
-    said = {**about, _TENSORS: _checksum(tensors)}
-    header = json.dumps({**said, _SAID: _checksum_of(said)}, sort_keys=True)
+    facts = {**about, _TENSORS: _checksum(tensors)}
+    header = json.dumps({**facts, _FACTS: _checksum_of(facts)}, sort_keys=True)
     return save(tensors, metadata={"tombola": header})
 
 
-_TENSORS, _SAID = "sha256", "sha256_of_header"
+_TENSORS, _FACTS = "sha256", "sha256_of_header"
 _HEADER = 1 << 24
-"""Bytes of a header, at the most."""
+"""The most bytes of a header."""
 
 _DIMENSIONS = 16
 
 
-def unseal(content: bytes) -> tuple[Arrays, dict[str, Any]]:
-    """The tensors, and what was said about them.
+def decode(content: bytes) -> tuple[Arrays, dict[str, Any]]:
+    """Return the arrays, and the JSON object about them.
 
     Raises
     ------
@@ -47,9 +47,9 @@ def unseal(content: bytes) -> tuple[Arrays, dict[str, Any]]:
             raise ValueError("its header is longer than the file")
         about = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["tombola"])
         tensors = load(content)
-        said = {name: value for name, value in about.items() if name != _SAID}
+        facts = {name: value for name, value in about.items() if name != _FACTS}
         whole = about[_TENSORS] == _checksum({name: tensors[name] for name in sorted(tensors)})
-        whole = whole and about.get(_SAID) in (None, _checksum_of(said))
+        whole = whole and about.get(_FACTS) in (None, _checksum_of(facts))
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = False
     if not whole:
@@ -58,12 +58,12 @@ def unseal(content: bytes) -> tuple[Arrays, dict[str, Any]]:
 
 
 def packed(kept: Arrays) -> Arrays:
-    """Bool arrays of any shape as bits, eight to a byte, the last byte filled up with 0."""
+    """Pack bool arrays of any shape into bits, eight to a byte; the last byte ends with zeros."""
     return {name: np.packbits(array, axis=None) for name, array in kept.items()}
 
 
 def unpacked(bits: Arrays, shapes: object) -> Arrays:
-    """Bool arrays of these shapes, by name, again.
+    """Unpack bits into bool arrays of these shapes, by name.
 
     Raises
     ------
@@ -71,23 +71,23 @@ def unpacked(bits: Arrays, shapes: object) -> Arrays:
         When the bits are not those of such arrays.
     """
     if not isinstance(shapes, dict) or shapes.keys() != bits.keys():
-        raise ValueError("its shapes are not those of its tensors")
+        raise ValueError("its shapes do not match its arrays")
     return {name: _unpacked(bits[name], shape) for name, shape in shapes.items()}
 
 
 def _unpacked(bits: npt.NDArray[Any], shape: object) -> npt.NDArray[Any]:
     if not isinstance(shape, list) or len(shape) > _DIMENSIONS:
-        raise ValueError("a shape of it is no list of sizes")
+        raise ValueError("a shape in it is not a list of sizes")
     if not all(type(side) is int and 0 <= side < 2**40 for side in shape):
-        raise ValueError("a shape of it is no list of sizes")
+        raise ValueError("a shape in it is not a list of sizes")
     count = math.prod(shape)
     if bits.dtype != np.uint8 or bits.shape != (-(-count // 8),):
-        raise ValueError("a shape of it does not fit its bits")
+        raise ValueError("a shape in it does not match its bits")
     return np.unpackbits(bits, count=count).astype(bool).reshape(shape)
 
 
-def _checksum_of(said: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+def _checksum_of(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _checksum(tensors: Arrays) -> str:

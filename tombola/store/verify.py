@@ -1,6 +1,6 @@
-"""Is everything in a store what it says it is? Reads all of it; repairs by removing.
+"""Verify a store by reading all of it; repair it by removing damaged files.
 
-What is removed is computed again by the next launch that needs it.
+The next launch that needs a removed file computes it again.
 """
 
 import json
@@ -28,7 +28,7 @@ _AGAIN = "run its sweep again"
 
 @dataclass(frozen=True)
 class Finding:
-    """A file that is wrong or left over, and why; or a whole one that `lacks` another result."""
+    """A file that is damaged or left over, and why; or a result that `lacks` one of its inputs."""
 
     path: Path
     problem: str
@@ -36,17 +36,20 @@ class Finding:
 
     @property
     def leftover(self) -> bool:
-        """Whether it is what a killed process was writing, which damages nothing."""
+        """Whether it is an unfinished file of a killed process, which is no damage."""
         return self.problem == _LEFTOVER
 
     @property
     def removable(self) -> bool:
-        """Whether removing the file mends the store; else the next launch does."""
+        """Whether removing the file repairs the store; otherwise the next launch does."""
         return self.lacks is None
 
 
 class _Seen:
-    """What whole results say: weights kept by mask, and the lineage; `damaged` if one is not."""
+    """Facts from undamaged results: weights kept by each mask, and the lineage.
+
+    `damaged` tells whether a result is damaged.
+    """
 
     def __init__(self) -> None:
         self.kept: dict[str, int] = {}
@@ -56,14 +59,14 @@ class _Seen:
     def note(self, row: Row, path: Path) -> None:
         value = json.loads(row["value"])
         if not isinstance(value, dict):
-            raise ValueError(f"the value of {row['key'][:12]} is neither a run nor a mask")
+            raise ValueError(f"the value of {row['key'][:12]} is not an object")
         if row["kind"] == "mask":
             self.kept[row["key"]] = row["kept"]
         self.lineage.add(row["key"], value, path)
 
 
 def verify(store: Path, observe: Callable[[int], None] = lambda _: None) -> list[Finding]:
-    """All that is wrong with a store; `observe` hears how many files were read."""
+    """Return all problems of a store; `observe` is called with the number of files read."""
     findings: list[Finding] = []
     seen = _Seen()
     for count, finding in enumerate(_check_all(store, seen)):
@@ -74,11 +77,10 @@ def verify(store: Path, observe: Callable[[int], None] = lambda _: None) -> list
 
 
 def repair(findings: list[Finding]) -> None:
-    """Remove what was found, but for results that only lack others.
+    """Remove the files of findings, except results that only lack an input.
 
-    Of a link the link alone goes, of a folder what lies in it.
-
-    A segment goes as a whole, its `tasks` first, since its rows lack what a part held.
+    A folder is removed with its content, a link without its target. A segment is removed as a
+    whole, its `tasks` file first, as its rows are incomplete without one of the files.
     """
     for finding in findings:
         if not finding.removable:
@@ -133,18 +135,18 @@ def _check_results(store: Path, seen: _Seen) -> Iterator[Finding | None]:
 
 
 def _check_lineage(store: Path, seen: _Seen) -> Iterator[Finding]:
-    """Results that others stand on, where all were readable and none has come meanwhile."""
+    """Yield missing inputs of results, unless a damaged result may explain them."""
     for gap in () if seen.damaged else seen.lineage.gaps():
         if results.find(store, gap.lacks) is None:
-            said = f"{gap.user[:12]} stands on {gap.lacks[:12]}, which has no result; {_AGAIN}"
-            yield Finding(gap.path, said, gap.lacks)
+            problem = f"{gap.user[:12]} needs {gap.lacks[:12]}, which has no result; {_AGAIN}"
+            yield Finding(gap.path, problem, gap.lacks)
 
 
 _SUFFIXES = (".safetensors", ".parquet", ".jsonl")
 
 
 def _strange(store: Path) -> Iterator[Finding]:
-    """What lies among a store's files and is none, and so is no reader's."""
+    """Yield everything among the files of a store that readers ignore: links, foreign files."""
     for top in sorted(TOP):
         if (store / top).is_symlink():
             yield Finding(store / top, _LINK)
@@ -157,7 +159,7 @@ def _strange(store: Path) -> Iterator[Finding]:
             inner[:] = [name for name in inner if not name.endswith(_SUFFIXES)]
 
 
-_LINK = "is a symbolic link, and what it leads to is not the store's"
+_LINK = "is a symbolic link, which a store ignores"
 
 
 def _problem(path: Path) -> str | None:
@@ -169,7 +171,7 @@ def _problem(path: Path) -> str | None:
     if not stat.S_ISREG(mode):
         return "is a pipe, a socket or a device"
     stray = path.name.endswith(_SUFFIXES) and not path.name.startswith(".")
-    return "is no name of a store's file" if stray and not layout.known(path) else None
+    return "is not a file name of a store" if stray and not layout.known(path) else None
 
 
 def _checked(path: Path, check: Callable[[], object]) -> Finding | None:
@@ -187,9 +189,9 @@ def _checked(path: Path, check: Callable[[], object]) -> Finding | None:
 def _check_live(path: Path, seen: _Seen) -> None:
     row = results.read(path).to_pylist()[0]
     if row["key"] != path.stem or digest(row["value"]) != row["key"]:
-        raise ValueError("its key is not that of the value in it")
+        raise ValueError("its key does not match its value")
     if results.row_checksum(row) != row["checksum"]:
-        raise ValueError("its columns are not those that were written")
+        raise ValueError("its columns do not match its checksum")
     seen.note(row, path)
 
 
@@ -197,20 +199,20 @@ def _check_segment(path: Path, seen: _Seen) -> None:
     table = results.read(path)
     key = table.column_names[0]
     if not all(isinstance(k, str) for k in pc.unique(table[key]).to_pylist()):
-        raise ValueError(f"a {key} in it is none")
+        raise ValueError(f"a {key} in it is missing")
     if not path.name.startswith("tasks-"):
         return
     for row in table.select(["key", "value", "kind", "kept"]).to_pylist():
         if digest(row["value"]) != row["key"]:
-            raise ValueError(f"the key {row['key'][:12]} is not that of its value")
+            raise ValueError(f"the key {row['key'][:12]} does not match its value")
         seen.note(row, path)
-    _check_unsealed(path)
+    _check_rows(path)
 
 
-def _check_unsealed(head: Path) -> None:
-    """Compare rows with their own checksums where no seal of an older segment's files does."""
+def _check_rows(head: Path) -> None:
+    """Compare the rows of an older segment, whose files lack checksums, with their checksums."""
     parts = (head, *segments.segment_parts(head).values())
-    if not all(parquet.is_sealed(location.read(part)) for part in parts):
+    if not all(parquet.has_checksums(location.read(part)) for part in parts):
         for row in segments.segment_rows(head):
             results.check(head, row)
 
@@ -219,10 +221,10 @@ def _check_mask(store: Path, path: Path, seen: _Seen) -> None:
     arrays = artifacts.read_mask(store, path.stem)
     count = sum(int(np.count_nonzero(array)) for array in arrays.values())
     if count != seen.kept.get(path.stem, count):
-        raise ValueError(f"keeps {count} weights where its result says {seen.kept[path.stem]}")
+        raise ValueError(f"keeps {count} weights; its result has {seen.kept[path.stem]}")
 
 
 def _check_state(store: Path, path: Path) -> None:
     if not path.stem.isdigit():
-        raise ValueError("a state's file is named by its step")
+        raise ValueError("its name is not the number of a step")
     artifacts.read_state(store, path.parent.name, int(path.stem))

@@ -1,6 +1,6 @@
-"""The ablation grid of "Missing the Mark": does it matter which weights a mask keeps?
+"""Figure of ablations ("Missing the Mark"): does it matter which weights a mask keeps?
 
-A line of panels for each method, a column for each network and dataset; curves for the
+Each method has a line of panels, each network and dataset a column. Curves are for the
 unmodified, shuffled, reinitialized and inverted mask.
 """
 
@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis import style
-from analysis.figures import axes as marks
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, series, split
 from analysis.selection.options import CurveOptions
 from analysis.selection.series import Dense, Panel, Series
@@ -23,7 +24,7 @@ SQL = selection.SQL
 
 @dataclass(frozen=True)
 class Cell:
-    """One method on one network and dataset: a curve for each ablation, in their order."""
+    """Curves of one method on one network and dataset: one for each ablation, in order."""
 
     method: str
     problem: str
@@ -31,32 +32,28 @@ class Cell:
     dense: tuple[Dense, ...]
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What is drawn: cells by method, in the sweep's order."""
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
+    """Facts of the figure: cells by method, in the sweep's order."""
 
     cells: tuple[Cell, ...]
-    runs: tuple[str, ...]
-    note: str
-    width: float
     metric: str
-    title: str | None = None
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: CurveOptions) -> Facts:
-    """Methods that were run under at least two ablations.
+    """Select the methods with at least two ablations.
 
     Raises
     ------
     FigureError
-        When no method was.
+        When no method has two ablations.
     """
     chosen = selection.choose(connection, sweep, options)
     panels = series.panels(chosen, options.spread)
     cells = [
         Cell(label, panel.title, curves, panel.dense)
         for panel in panels
-        for label in dict.fromkeys(one.label for one in panel.series)
+        for label in dict.fromkeys(curve.label for curve in panel.series)
         if len(curves := _curves(panel, label)) > 1
     ]
     if not cells:
@@ -66,36 +63,33 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: CurveOpti
     split.check(sweep, chosen.rows, len(cells))
     return Facts(
         cells=tuple(cells),
-        runs=chosen.runs,
-        note=selection.footnote(chosen, series.replicates(panels), options.spread),
-        width=style.WIDTHS[options.width],
         metric=chosen.metric.label,
-        title=options.title,
+        **base_fields(chosen, series.replicates(panels), options),
     )
 
 
 def draw(facts: Facts) -> Figure:
-    """Small panels on shared axes under one legend."""
-    there = {one.ablation for cell in facts.cells for one in cell.curves}
-    dense = marks.dense_handles(one for cell in facts.cells for one in cell.dense)
-    looks = map(style.look_of_ablation, sorted(there, key=style.ablation_order))
-    handles = [marks.handle(look) for look in looks]
-    frame = marks.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
-    grid = marks.Grid(
+    """Draw small panels on shared axes under one legend."""
+    ablations = {curve.ablation for cell in facts.cells for curve in cell.curves}
+    dense = axes.dense_handles(line for cell in facts.cells for line in cell.dense)
+    looks = map(style.look_of_ablation, sorted(ablations, key=style.ablation_order))
+    handles = [axes.handle(look) for look in looks]
+    frame = axes.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
+    grid = axes.Grid(
         tuple(dict.fromkeys(cell.method for cell in facts.cells)),
         tuple(dict.fromkeys(cell.problem for cell in facts.cells)),
         facts.width,
     )
     shared = {"sharex": True, "sharey": True}
-    figure, body, lines = marks.sheet(grid.shape, grid.panel_height, frame, **shared)
+    figure, body, lines = axes.sheet(grid.shape, grid.panel_height, frame, **shared)
     names = [str(line.get_label()) for line in dense]
-    densities = {p.density for cell in facts.cells for one in cell.curves for p in one.points}
+    densities = {p.density for cell in facts.cells for curve in cell.curves for p in curve.points}
     shown = {}
     for cell in facts.cells:
         line, column = grid.place(cell.method, cell.problem)
         ax = lines[line][column]
         _draw_cell(ax, cell, names)
-        marks.weights_remaining(ax, densities, room=int(2.4 * facts.width / grid.shape[1]))
+        axes.weights_remaining(ax, densities, room=int(2.4 * facts.width / grid.shape[1]))
         ax.yaxis.set_major_locator(MaxNLocator(grid.ticks, steps=[1, 2, 2.5, 5, 10]))
         shown[line, column] = cell.method
     grid.finish(lines, shown)
@@ -105,13 +99,13 @@ def draw(facts: Facts) -> Figure:
 
 
 def _draw_cell(ax: Axes, cell: Cell, dense: list[str]) -> None:
-    """The unmodified curve is drawn last, thinner: where others meet it, they show around."""
-    marks.dense_line(ax, cell.dense, dense)
-    for one in reversed(cell.curves):
-        thin = {"linewidth": 0.9, "markersize": 2.4} if one.ablation == "none" else {}
-        marks.curve(ax, one.points, style.look_of_ablation(one.ablation), **thin)
+    """Draw the curves; the unmodified one is last and thin: equal curves stay visible."""
+    axes.dense_line(ax, cell.dense, dense)
+    for curve in reversed(cell.curves):
+        thin = {"linewidth": 0.9, "markersize": 2.4} if curve.ablation == "none" else {}
+        axes.curve(ax, curve.points, style.look_of_ablation(curve.ablation), **thin)
 
 
 def _curves(panel: Panel, label: str) -> tuple[Series, ...]:
-    curves = [one for one in panel.series if one.label == label]
-    return tuple(sorted(curves, key=lambda one: style.ablation_order(one.ablation)))
+    curves = [curve for curve in panel.series if curve.label == label]
+    return tuple(sorted(curves, key=lambda curve: style.ablation_order(curve.ablation)))

@@ -1,4 +1,4 @@
-"""Accuracy, or another metric, against the step of pruning ("Missing the Mark", section 6)."""
+"""Figure of a metric against the step of pruning ("Missing the Mark", section 6)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,36 +9,37 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis import style
-from analysis.figures import axes as marks
+from analysis.database.rows import Row
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, series, split
 from analysis.selection.metrics import Metric
 from analysis.selection.options import RankOptions
-from analysis.selection.selection import Row
 from analysis.stats import Spread, Summary
 
 SQL = selection.SQL
 
 _MOST, _MOST_SPLIT = 6, 3
-"""Densities that have panels unless others are asked for; fewer where settings have panels too."""
+"""Densities with panels by default; fewer if settings have panels too."""
 _MOST_PANELS = 18
 
 
 @dataclass(frozen=True)
 class Point:
-    """Replicates pruned (or rewound to) at one step, in the metric's unit."""
+    """Mean of replicates pruned at, or rewound to, one step, in the metric's unit."""
 
     step: int
     shown: Summary
 
     @property
     def x(self) -> float:
-        """Where it is drawn."""
+        """Position on the horizontal axis."""
         return float(self.step)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One method: the `variant`-th setting of it, from 0."""
+    """Curve of one method, in its setting number `variant`, from 0."""
 
     method: str
     label: str
@@ -50,35 +51,31 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """One network and dataset at one density."""
+    """Curves of one network and dataset at one density."""
 
     title: str
     curves: tuple[Curve, ...]
     dense: tuple[series.Dense, ...]
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What is drawn."""
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
+    """Facts of the figure."""
 
     panels: tuple[Panel, ...]
-    runs: tuple[str, ...]
-    note: str
-    width: float
     metric: str
-    title: str | None = None
     each_explains: bool = False
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: RankOptions) -> Facts:
-    """Means over replicates; a method that rewinds is shown at the step it rewinds to.
+    """Select means over replicates, at the densities of the options or a few evenly spaced.
 
-    At the densities nearest to those asked for, or at a few spread out.
+    A method that rewinds is shown at the step it rewinds to.
 
     Raises
     ------
     FigureError
-        When no trial that the options let pass is done.
+        When no finished trial matches the options.
     """
     chosen = selection.choose(connection, sweep, options)
     rows = [_placed(row) for row in chosen.rows if row["method"] != "dense"]
@@ -91,9 +88,9 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: RankOptio
         )
         for place, members in places.items()
     }
-    there_are = {row["requested_density"] for row in rows}
+    densities = {row["requested_density"] for row in rows}
     most = _MOST if by == split.Split() else _MOST_SPLIT
-    wanted = selection.spaced(there_are, options.densities, min(most, len(there_are)))
+    wanted = selection.spaced(densities, options.densities, min(most, len(densities)))
     groups = selection.grouped(
         (row for row in rows if row["requested_density"] in wanted),
         lambda row: (row["network"], row["dataset"], by.place(row), row["requested_density"]),
@@ -101,50 +98,48 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: RankOptio
     split.check(sweep, rows, len(groups), _MOST_PANELS)
     panels = []
     for (network, dataset, place, density), members in groups.items():
-        part = by.said(members[0])
+        part = by.part(members[0])
         left = f"{style.percent(density)}% left"
         title = ", ".join(filter(None, (style.problem(network, dataset), part, left)))
         curves = _curves(members, named, by, chosen.metric, options.spread)
         panels.append(Panel(title, curves, dense[network, dataset, place]))
-    counts = {p.shown.n for panel in panels for one in panel.curves for p in one.points}
+    counts = {p.shown.n for panel in panels for curve in panel.curves for p in curve.points}
     shown = {p.title: {c.label for c in p.curves} for p in panels}
+    remarks = selection.left_out(densities, wanted) + split.absent(
+        {} if by.each_explains else shown
+    )
     return Facts(
         panels=tuple(panels),
-        runs=chosen.runs,
-        note=selection.footnote(chosen, counts, options.spread)
-        + selection.left_out(there_are, wanted)
-        + split.absent({} if by.each_explains else shown),
-        width=style.WIDTHS[options.width],
         metric=chosen.metric.label,
-        title=options.title,
         each_explains=by.each_explains,
+        **base_fields(chosen, counts, options, remarks),
     )
 
 
 def draw(facts: Facts) -> Figure:
-    """Panels side by side under one legend; early steps have as much room as late ones."""
+    """Draw panels under one legend, with a symmetric log axis of steps."""
     count = len(facts.panels)
-    shape = marks.abreast(count, facts.width, each_explains=facts.each_explains)
-    height = marks.tall(2.1, shape, facts.width)
-    dense = marks.dense_handles(one for panel in facts.panels for one in panel.dense)
-    curves = {one.label: one for panel in facts.panels for one in panel.curves}
-    handles = [] if facts.each_explains else [_handle(one) for one in curves.values()]
-    frame = marks.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
+    shape = axes.abreast(count, facts.width, each_explains=facts.each_explains)
+    height = axes.tall(2.1, shape, facts.width)
+    dense = axes.dense_handles(line for panel in facts.panels for line in panel.dense)
+    curves = {curve.label: curve for panel in facts.panels for curve in panel.curves}
+    handles = [] if facts.each_explains else [_handle(curve) for curve in curves.values()]
+    frame = axes.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
     names = [str(line.get_label()) for line in dense]
-    figure, _, lines = marks.sheet(shape, height, frame)
+    figure, _, lines = axes.sheet(shape, height, frame)
     spots = [ax for line in lines for ax in line]
     for panel, ax in zip(facts.panels, spots, strict=False):
-        marks.dense_line(ax, panel.dense, names)
-        for one in panel.curves:
-            marks.curve(ax, one.points, _look(one))
-        _step_axis(ax, {p.step for one in panel.curves for p in one.points}, shape[1])
-        marks.ticked(ax, 7, height)
-        marks.titled(ax, panel.title, facts.width / shape[1])
+        axes.dense_line(ax, panel.dense, names)
+        for curve in panel.curves:
+            axes.curve(ax, curve.points, _look(curve))
+        _step_axis(ax, {p.step for curve in panel.curves for p in curve.points}, shape[1])
+        axes.ticked(ax, 7, height)
+        axes.titled(ax, panel.title, facts.width / shape[1])
         if facts.each_explains:
-            marks.explained(ax, [_handle(one) for one in panel.curves], facts.width)
+            axes.explained(ax, [_handle(curve) for curve in panel.curves], facts.width)
     for ax in lines[-1]:
         words = "Step of pruning or rewinding (iterations)"
-        ax.set_xlabel(marks.wrapped(words, facts.width / shape[1] - 0.4, 9.0, 0.05))
+        ax.set_xlabel(axes.wrapped(words, facts.width / shape[1] - 0.4, 9.0, 0.05))
     for line in lines:
         line[0].set_ylabel(facts.metric)
     for spare in spots[len(facts.panels) :]:
@@ -156,7 +151,7 @@ def draw(facts: Facts) -> Figure:
 
 
 def _placed(row: Row) -> Row:
-    """A row with its step apart from what sets curves apart."""
+    """Return a row with `step`, and without the columns that would separate curves by step."""
     step = row["prune_step"] if row["rewind_step"] is None else row["rewind_step"]
     return {**row, "step": step, "prune_step": None, "rewind_step": None}
 
@@ -175,29 +170,29 @@ def _curves(
     metric: Metric,
     spread: Spread,
 ) -> tuple[Curve, ...]:
-    """A curve for each setting and ablation of one panel."""
+    """Return a curve for each setting and ablation of one panel."""
     groups = selection.grouped(members, split.curve)
     plain = by.recoloured([key[0] for key, _ in groups])
-    found = []
+    curves = []
     for n, ((key, ablation), rows) in enumerate(groups.items()):
         label, variant = named[key]
-        told = "none" if "ablation" in by.columns else ablation
+        shown = "none" if "ablation" in by.columns else ablation
         number = n if plain and by.each_explains else variant
         points = _points(rows, metric, spread)
-        found.append(Curve(key[0], style.ablated(label, told), number, points, plain, told))
-    return tuple(found)
+        curves.append(Curve(key[0], style.ablated(label, shown), number, points, plain, shown))
+    return tuple(curves)
 
 
-def _look(one: Curve) -> style.Look:
-    return marks.look(one.method, one.variant, one.ablation, plain=one.plain)
+def _look(curve: Curve) -> style.Look:
+    return axes.look(curve.method, curve.variant, curve.ablation, plain=curve.plain)
 
 
-def _handle(one: Curve) -> Line2D:
-    return marks.handle(_look(one), one.label)
+def _handle(curve: Curve) -> Line2D:
+    return axes.handle(_look(curve), curve.label)
 
 
 def _step_axis(ax: Axes, steps: set[int], columns: int) -> None:
-    """Step 0 and a logarithm after it."""
+    """Set an axis that is linear up to the first step after 0, then logarithmic."""
     ordered = sorted(steps)
     first = next((step for step in ordered if step), 1)
     ax.set_xscale("symlog", linthresh=first)

@@ -1,4 +1,4 @@
-"""Accuracy, or another metric, against weights remaining: a curve for each method, and dense."""
+"""Figure of a metric against weights remaining: a curve for each method, and dense networks."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis import style
-from analysis.figures import axes as marks
-from analysis.figures import published
+from analysis.figures import axes, published
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, series, split
 from analysis.selection.options import AccuracyOptions
 from analysis.selection.series import Panel, Series
@@ -23,19 +23,15 @@ _MOST_PANELS = 12
 _PUBLISHED = style.Look(style.GREY, ".", "Published", published.LINE)
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What is drawn: panels, lines at chance and where the axis begins (fractions).
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
+    """Facts of the figure; `chance` and `floor` (lower end of the axis) are fractions.
 
     `beside` are published curves of the same problems and methods, under our names.
     """
 
     panels: tuple[Panel, ...]
-    runs: tuple[str, ...]
-    note: str
-    width: float
     metric: str
-    title: str | None = None
     chance: float | None = None
     floor: float | None = None
     beside: tuple[published.Curve, ...] = ()
@@ -43,12 +39,12 @@ class Facts:
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: AccuracyOptions) -> Facts:
-    """Means over replicates of every method.
+    """Select means over replicates of every method.
 
     Raises
     ------
     FigureError
-        When no trial that the options let pass is done, or reference meets another metric.
+        When no finished trial matches the options, or `reference` is used with another metric.
     """
     chosen = selection.choose(connection, sweep, options)
     by = split.split(chosen.rows)
@@ -57,55 +53,52 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: AccuracyO
     if options.reference and options.metric != "accuracy":
         raise FigureError(f"reference goes with metric accuracy, not {options.metric}")
     beside = published.beside(options.reference, panels)
+    remarks = split.absent({} if by.each_explains else {p.title: _names(p) for p in panels})
+    remarks += published.footnote(options.reference, beside)
     return Facts(
         panels=panels,
-        runs=chosen.runs,
-        note=selection.footnote(chosen, series.replicates(panels), options.spread)
-        + split.absent({} if by.each_explains else {p.title: _names(p) for p in panels})
-        + published.footnote(options.reference, beside),
-        width=style.WIDTHS[options.width],
         metric=chosen.metric.label,
-        title=options.title,
         chance=options.chance,
         floor=options.floor,
         beside=beside,
         each_explains=by.each_explains,
+        **base_fields(chosen, series.replicates(panels), options, remarks),
     )
 
 
 def draw(facts: Facts) -> Figure:
-    """Panels side by side under one legend."""
+    """Draw panels under one legend."""
     count = len(facts.panels)
-    shape = marks.abreast(count, facts.width, each_explains=facts.each_explains)
-    height = marks.tall(2.3, shape, facts.width)
+    shape = axes.abreast(count, facts.width, each_explains=facts.each_explains)
+    height = axes.tall(2.3, shape, facts.width)
     together = len({panel.dataset for panel in facts.panels}) == 1
-    curves = {(one.label, one.ablation): one for panel in facts.panels for one in panel.series}
-    dense = marks.dense_handles(one for panel in facts.panels for one in panel.dense)
-    handles = [] if facts.each_explains else [_handle(one) for one in _ordered(curves.values())]
+    curves = {(c.label, c.ablation): c for panel in facts.panels for c in panel.series}
+    dense = axes.dense_handles(line for panel in facts.panels for line in panel.dense)
+    handles = [] if facts.each_explains else [_handle(curve) for curve in _ordered(curves.values())]
     if facts.chance is not None:
-        handles.append(marks.handle(_CHANCE))
-    cited = dict.fromkeys(one.cited for one in facts.beside)
-    handles += [marks.handle(_PUBLISHED, f"Published ({name})") for name in cited]
-    frame = marks.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
+        handles.append(axes.handle(_CHANCE))
+    cited = dict.fromkeys(curve.cited for curve in facts.beside)
+    handles += [axes.handle(_PUBLISHED, f"Published ({name})") for name in cited]
+    frame = axes.Frame(facts.width, facts.title, facts.note, [*dense, *handles])
     names = [str(line.get_label()) for line in dense]
-    figure, _, lines = marks.sheet(shape, height, frame, sharey=together)
+    figure, _, lines = axes.sheet(shape, height, frame, sharey=together)
     spots = [ax for line in lines for ax in line]
     for panel, ax in zip(facts.panels, spots, strict=False):
-        marks.dense_line(ax, panel.dense, names)
+        axes.dense_line(ax, panel.dense, names)
         _draw_published(ax, panel, facts.beside)
-        for one in panel.series:
-            marks.curve(ax, one.points, _look(one))
-        densities = {p.density for one in panel.series for p in one.points}
-        marks.weights_remaining(ax, densities, room={1: 10, 2: 8}.get(shape[1], 4))
+        for curve in panel.series:
+            axes.curve(ax, curve.points, _look(curve))
+        densities = {p.density for curve in panel.series for p in curve.points}
+        axes.weights_remaining(ax, densities, room={1: 10, 2: 8}.get(shape[1], 4))
         if facts.chance is not None:
             ax.axhline(100 * facts.chance, color=_CHANCE.colour, linestyle=_CHANCE.line)
         if facts.floor is not None:
             ax.set_ylim(100 * facts.floor, 100 + 3 * (1 - facts.floor))
-        marks.ticked(ax, 8, height)
-        marks.titled(ax, panel.title, facts.width / shape[1])
+        axes.ticked(ax, 8, height)
+        axes.titled(ax, panel.title, facts.width / shape[1])
         ax.set_xlabel("Weights remaining (%)")
         if facts.each_explains:
-            marks.explained(ax, [_handle(one) for one in _ordered(panel.series)], facts.width)
+            axes.explained(ax, [_handle(curve) for curve in _ordered(panel.series)], facts.width)
     for line in lines:
         line[0].set_ylabel(facts.metric)
     for spare in spots[count:]:
@@ -114,27 +107,27 @@ def draw(facts: Facts) -> Figure:
 
 
 def _names(panel: Panel) -> set[str]:
-    return {style.ablated(one.label, one.ablation) for one in panel.series}
+    return {style.ablated(curve.label, curve.ablation) for curve in panel.series}
 
 
-def _look(one: Series) -> style.Look:
-    return marks.look(one.method, one.variant, one.ablation, plain=one.plain)
+def _look(curve: Series) -> style.Look:
+    return axes.look(curve.method, curve.variant, curve.ablation, plain=curve.plain)
 
 
-def _handle(one: Series) -> Line2D:
-    return marks.handle(_look(one), style.ablated(one.label, one.ablation))
+def _handle(curve: Series) -> Line2D:
+    return axes.handle(_look(curve), style.ablated(curve.label, curve.ablation))
 
 
 def _draw_published(ax: Axes, panel: Panel, beside: Iterable[published.Curve]) -> None:
-    """Thin dotted lines in their method's colour, behind one's own and without their bands."""
-    methods = {one.method for one in panel.series}
-    for one in beside:
-        problem = one.dataset, one.network
-        if problem == (panel.dataset, panel.network) and one.method in methods:
+    """Draw published curves as thin dotted lines in the colours of their methods, without bands."""
+    methods = {own.method for own in panel.series}
+    for curve in beside:
+        problem = curve.dataset, curve.network
+        if problem == (panel.dataset, panel.network) and curve.method in methods:
             ax.plot(
-                [point.x for point in one.points],
-                [point.shown.centre for point in one.points],
-                color=style.look(one.method).colour,
+                [point.x for point in curve.points],
+                [point.shown.centre for point in curve.points],
+                color=style.look(curve.method).colour,
                 linestyle=published.LINE,
                 linewidth=0.9,
                 marker=_PUBLISHED.marker,
@@ -143,8 +136,8 @@ def _draw_published(ax: Axes, panel: Panel, beside: Iterable[published.Curve]) -
 
 
 def _ordered(curves: Iterable[Series]) -> list[Series]:
-    """As the legend lists them: methods in the order of the palette, then what varies."""
+    """Return the curves in the order of the legend: by palette, then by setting and ablation."""
     return sorted(
         curves,
-        key=lambda one: (split.order(one.method), one.variant, style.ablation_order(one.ablation)),
+        key=lambda c: (split.order(c.method), c.variant, style.ablation_order(c.ablation)),
     )

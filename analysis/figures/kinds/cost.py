@@ -1,4 +1,4 @@
-"""Accuracy against all that it took to get there, the search for the mask included."""
+"""Figure of a metric against the whole cost of a trial, with the search for its mask."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,11 +11,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from analysis import style
-from analysis.figures import axes as marks
-from analysis.figures import facts as shared
+from analysis.database.rows import Row
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, series, split
 from analysis.selection.options import CostOptions
-from analysis.selection.selection import Row
 from analysis.stats import Summary
 from analysis.style import Look
 from tombola.errors import FigureError
@@ -33,9 +33,9 @@ _MOST = 3
 _MOST_SPLIT = 2
 _MOST_PANELS = 18
 _EQUAL, _APART, _MOST_APART = 1.04, 1.8, 9.0
-"""Costs within that factor are drawn side by side, so many points apart, up to so many in all."""
+"""Costs within factor _EQUAL are drawn side by side, _APART points apart, at most _MOST_APART."""
 _FEW, _FAR, _ROOM = 4, 2.0, 1.6
-"""Costs within a factor of two have that factor of room on either side of them."""
+"""Costs that span less than factor _FAR have factor _ROOM of room on either side."""
 
 _ENGINEERS = EngFormatter(sep="")
 _WHAT = {
@@ -49,7 +49,7 @@ _DENSE = Look(style.DENSE.colour, "o", style.DENSE.label, filled=True)
 
 @dataclass(frozen=True)
 class Point:
-    """A method's replicates at one density: their mean cost, and the metric in its unit."""
+    """Replicates of a method at one density: mean cost, and the metric in its unit."""
 
     label: str
     look: Look
@@ -59,9 +59,9 @@ class Point:
 
 @dataclass(frozen=True)
 class Cell:
-    """Methods at one density of one network and dataset, beside its dense networks.
+    """Points of one density, network and dataset, with its dense networks.
 
-    `part`: which of the settings that panels tell, where the figure is split.
+    `part` names the settings of this cell, if the figure has a panel for each.
     """
 
     density: float
@@ -71,8 +71,8 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts(shared.Facts):
-    """What is drawn: cells by density, densest first; `unit` is what cost is told in."""
+class Facts(BaseFacts):
+    """Facts of the figure: cells by density, densest first; `unit` is the unit of cost."""
 
     cells: tuple[Cell, ...]
     densities: tuple[float, ...]
@@ -82,53 +82,49 @@ class Facts(shared.Facts):
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: CostOptions) -> Facts:
-    """Mean cost and metric at the densities nearest to those asked for, or three spread out.
+    """Select mean cost and metric at the densities of the options, or at three evenly spaced.
 
-    A trial costs what it would take alone: its own training and every run that its mask and its
-    weights stand on, up to the step they are taken from.
+    The cost of a trial is its cost alone: its own training, and every run that its mask and its
+    weights come from, up to the step that they are taken from.
 
     Raises
     ------
     FigureError
-        When no trial that the options let pass was trained.
+        When no trial that matches the options was trained.
     """
     chosen = selection.choose(connection, sweep, options, SQL)
     rows = [row for row in chosen.rows if row[options.unit] and row["shown"] is not None]
     pruned = [row for row in rows if row["method"] != "dense"]
     if not pruned:
         raise FigureError(f"sweep {sweep} has no cost to show: it takes trials that are trained")
-    there_are = {row["requested_density"] for row in pruned}
+    densities = {row["requested_density"] for row in pruned}
     by = split.split(chosen.rows)
     most = _MOST if by == split.Split() else _MOST_SPLIT
-    wanted = selection.spaced(there_are, options.densities, min(most, len(there_are)))
+    wanted = selection.spaced(densities, options.densities, min(most, len(densities)))
     everything = _labels(chosen.rows, wanted, by)
     chosen = replace(chosen, rows=tuple(rows))
     cells = _cells(chosen, wanted, options, by)
     split.check(sweep, chosen.rows, len(cells), _MOST_PANELS)
     counts = {point.shown.n for cell in cells for point in cell.points}
-    common = shared.common(chosen, counts, options)
+    remarks = _WHAT[options.unit]
+    remarks += selection.left_out(densities, wanted) * (by != split.Split())
+    remarks += _absent(cells, everything, by)
     return Facts(
         cells=cells,
         densities=wanted,
         metric=chosen.metric.label,
         unit=_unit(rows, options.unit),
         each_explains=by.each_explains,
-        **common
-        | {
-            "note": common["note"]
-            + _WHAT[options.unit]
-            + selection.left_out(there_are, wanted) * (by != split.Split())
-            + _absent(cells, everything, by)
-        },
+        **base_fields(chosen, counts, options, remarks),
     )
 
 
 def draw(facts: Facts) -> Figure:
-    """A panel for each density; cost to the right, on a log axis shared by all."""
+    """Draw a panel for each density, with cost on a shared log axis."""
     shared = () if facts.each_explains else facts.cells
     looks = {point.label: point.look for cell in shared for point in cell.points}
     handles = [_handle(look, label) for label, look in looks.items()]
-    frame = marks.Frame(facts.width, facts.title, facts.note, handles)
+    frame = axes.Frame(facts.width, facts.title, facts.note, handles)
     problems = tuple(dict.fromkeys(cell.problem for cell in facts.cells))
     order = sorted(facts.cells, key=lambda cell: -cell.density)
     names = tuple(dict.fromkeys(map(_named, order)))
@@ -136,23 +132,23 @@ def draw(facts: Facts) -> Figure:
         places = [(n, 0) for n in range(len(facts.cells))]
         titles = [_named(cell, several=len(problems) > 1) for cell in facts.cells]
         shape = len(places), 1
-        height = marks.tall(1.7, shape, facts.width)
+        height = axes.tall(1.7, shape, facts.width)
     else:
-        grid = marks.Grid(names, problems, facts.width)
+        grid = axes.Grid(names, problems, facts.width)
         places = [grid.place(_named(cell), cell.problem) for cell in facts.cells]
         titles = [_named(cell) for cell in facts.cells]
         shape, height = grid.shape, grid.panel_height
-    figure, body, lines = marks.sheet(shape, height, frame, sharex=True)
+    figure, body, lines = axes.sheet(shape, height, frame, sharex=True)
     for cell, (line, column), title in zip(facts.cells, places, titles, strict=True):
         _draw_cell(lines[line][column], cell.points)
         if facts.each_explains:
             own = [_handle(point.look, point.label) for point in cell.points]
-            marks.explained(lines[line][column], own, facts.width)
+            axes.explained(lines[line][column], own, facts.width)
             lines[line][column].set_title(title, fontsize=8.5, loc="left")
     if not facts.each_explains:
         grid.finish(lines, dict(zip(places, titles, strict=True)), beside=0.42)
     for ax in body.axes:
-        ax.tick_params(labelleft=True)  # each has a scale of its own
+        ax.tick_params(labelleft=True)  # each panel has its own vertical scale
     _scale(body.axes, facts.cells)
     body.supxlabel(f"{facts.unit}, the search for the mask included", fontsize=9)
     body.supylabel(facts.metric, fontsize=9)
@@ -176,7 +172,7 @@ def _named(cell: Cell, *, several: bool = False) -> str:
 
 
 def _handle(look: Look, label: str) -> Line2D:
-    return marks.handle(replace(look, line=""), label)
+    return axes.handle(replace(look, line=""), label)
 
 
 def _cells(
@@ -188,10 +184,10 @@ def _cells(
     for (*problem, _), members in selection.grouped(pruned, lambda r: _place(r, by)).items():
         dense = by.beside(chosen.rows, members)
         beside = tuple(
-            _point(label, replace(_DENSE, colour=marks.dense_look(n).colour), same, chosen, options)
+            _point(label, replace(_DENSE, colour=axes.dense_look(n).colour), same, chosen, options)
             for n, (label, same) in enumerate(series.dense_recipes(dense))
         )
-        looks = marks.looks([*selection.grouped(members, split.curve)], named, by)
+        looks = axes.looks([*selection.grouped(members, split.curve)], named, by)
         for density in wanted:
             here = [row for row in members if row["requested_density"] == density]
             points = tuple(
@@ -205,7 +201,7 @@ def _cells(
                 for (key, ablation), rows in selection.grouped(here, split.curve).items()
             )
             if points:
-                part = by.said(members[0])
+                part = by.part(members[0])
                 cells.append(Cell(density, style.problem(*problem), part, (*beside, *points)))
     return tuple(cells)
 
@@ -215,7 +211,7 @@ def _place(row: Row, by: split.Split) -> tuple[Any, ...]:
 
 
 def _labels(rows: Iterable[Row], wanted: Sequence[float], by: split.Split) -> set[str]:
-    """Names of the curves that were asked for, whether they have a cost or not."""
+    """Return the names of all wanted curves, with or without a cost."""
     pruned = [row for row in rows if row["method"] != "dense"]
     named = by.labels(pruned)
     return {
@@ -245,7 +241,7 @@ def _draw_cell(ax: Axes, points: Iterable[Point]) -> None:
     for same in _alike(points):
         apart = min(_APART, _MOST_APART / max(len(same) - 1, 1))
         for number, point in enumerate(same):
-            marks.spot(
+            axes.spot(
                 ax, point.cost, point.shown, point.look, apart * (number - (len(same) - 1) / 2)
             )
     ax.set_xscale("log")
@@ -254,7 +250,7 @@ def _draw_cell(ax: Axes, points: Iterable[Point]) -> None:
 
 
 def _scale(panels: Sequence[Axes], cells: Sequence[Cell]) -> None:
-    """One scale for all: room at both ends for marks that are set apart, and round numbers."""
+    """Set the same log axis for all panels, with room at both ends for shifted marks."""
     costs = [point.cost for cell in cells for point in cell.points]
     ratio = max(costs) / min(costs)
     most = max(len(same) for cell in cells for same in _alike(cell.points))
@@ -264,19 +260,19 @@ def _scale(panels: Sequence[Axes], cells: Sequence[Cell]) -> None:
         ax.set_xlim(min(costs) / room, max(costs) * room)
         ax.xaxis.set_major_locator(LogLocator(10, inner, numticks=6))
         ax.xaxis.set_minor_locator(NullLocator())
-        ax.xaxis.set_major_formatter(FuncFormatter(_said))
+        ax.xaxis.set_major_formatter(FuncFormatter(_tick))
 
 
 def _alike(points: Iterable[Point]) -> list[list[Point]]:
-    """Points by cost, those together that could not be told apart on paper."""
-    found: list[list[Point]] = []
+    """Group points of nearly equal cost, in the order of cost."""
+    groups: list[list[Point]] = []
     for point in sorted(points, key=lambda point: point.cost):
-        if found and point.cost <= _EQUAL * found[-1][0].cost:
-            found[-1].append(point)
+        if groups and point.cost <= _EQUAL * groups[-1][0].cost:
+            groups[-1].append(point)
         else:
-            found.append([point])
-    return found
+            groups.append([point])
+    return groups
 
 
-def _said(cost: float, _: int) -> str:
+def _tick(cost: float, _: int) -> str:
     return _ENGINEERS(cost) if cost >= 1000 else f"{cost:g}"

@@ -1,4 +1,4 @@
-"""Mean ranks of methods over problems, those that do not differ joined by a bar (Demšar 2006)."""
+"""Figure of mean ranks over problems; bars join methods that do not differ (Demšar 2006)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import stats, style
-from analysis.figures import axes as marks
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts
 from analysis.selection import samples, selection
 from analysis.selection.options import RankOptions
 from analysis.selection.samples import Sample, Study
@@ -22,23 +23,19 @@ SQL = selection.SQL
 
 _INK = "#222222"
 _ABOVE, _BAR, _LETTER, _LINE = 0.5, 0.11, 0.052, 0.13
-"""Inches: from the axis up to the title, from bar to bar, and a letter's width, a line's height."""
+"""Inches: from axis to title, from bar to bar, width of a letter, height of a line."""
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What is drawn: names in the order of the ranking's methods."""
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
+    """Facts of the figure: names in the order of the ranking's methods."""
 
     names: tuple[str, ...]
     ranking: Ranking
-    runs: tuple[str, ...]
-    note: str
-    width: float
-    title: str | None = None
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: RankOptions) -> Facts:
-    """Ranks over problems (a network on a dataset), each counted once.
+    """Rank the methods over problems (a network on a dataset); each problem counts once.
 
     Raises
     ------
@@ -46,19 +43,20 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: RankOptio
         When fewer than three methods, or too few problems, can be ranked.
     """
     study = samples.read(connection, sweep, options, options.densities)
-    names = tuple(dict.fromkeys(one.name for one in study.samples))
+    names = tuple(dict.fromkeys(sample.name for sample in study.samples))
     shared = shared_columns(study, names)
-    problems = len({(one.network, one.dataset) for one in study.samples})
+    problems = len({(sample.network, sample.dataset) for sample in study.samples})
     scores = by_problem(study, names)
     if len(names) < 3 or len(scores) < stats.FEWEST_PROBLEMS:
         raise FigureError(_too_few(sweep, len(names), len(scores), problems))
-    found = stats.ranking(scores)
+    ranking = stats.ranking(scores)
+    used = [sample for column in shared for sample in column.values()]
     left_out = problems - len(scores)
     return Facts(
         names=names,
-        ranking=found,
+        ranking=ranking,
         runs=study.runs,
-        note=_note(study, found, [one for column in shared for one in column.values()])
+        note=_note(study, ranking, used)
         + f" {left_out} problems that not all methods answer are left out." * (left_out > 0),
         width=style.WIDTHS[options.width],
         title=options.title,
@@ -66,10 +64,10 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: RankOptio
 
 
 def by_problem(study: Study, names: Sequence[str]) -> list[list[float]]:
-    """A line for each problem: methods' scores, higher is better, from all its densities.
+    """Return a line of scores for each problem: one score a method, higher is better.
 
-    Densities of one network share its weights and data, so they are one observation, not several:
-    a method's score is its mean rank (negated) over the densities that all methods have.
+    The densities of one network share its weights and data, so they count as one observation. The
+    score of a method is its negated mean rank over the densities that all methods have.
     """
     lines: dict[tuple[str, str], list[list[float]]] = {}
     for column in shared_columns(study, names):
@@ -80,16 +78,16 @@ def by_problem(study: Study, names: Sequence[str]) -> list[list[float]]:
 
 
 def shared_columns(study: Study, names: Sequence[str]) -> list[dict[str, Sample]]:
-    """Samples by name, of each network, dataset and density that all methods have."""
-    columns = [{one.name: one for one in column} for column in study.columns().values()]
+    """Return the samples by name of each network, dataset and density that all methods have."""
+    columns = [{sample.name: sample for sample in column} for column in study.columns().values()]
     return [column for column in columns if len(column) == len(names)]
 
 
 def draw(facts: Facts) -> Figure:
-    """An axis of mean ranks, best at the left; names on either side, bars over cliques."""
+    """Draw an axis of mean ranks, best at the left, with names and a bar for each clique."""
     sheet = _Sheet(facts)
-    frame = marks.Frame(facts.width, facts.title, facts.note, [])
-    figure, _, [[ax]] = marks.sheet((1, 1), sheet.height, frame)
+    frame = axes.Frame(facts.width, facts.title, facts.note, [])
+    figure, _, [[ax]] = axes.sheet((1, 1), sheet.height, frame)
     ax.set_axis_off()
     ax.set_xlim(0, facts.width)
     ax.set_ylim(_ABOVE - sheet.height, _ABOVE)
@@ -100,7 +98,7 @@ def draw(facts: Facts) -> Figure:
         ax.plot(ends, [-_BAR * (line + 1)] * 2, color=_INK, linewidth=2.4, solid_capstyle="butt")
     _draw_names(ax, sheet)
     for text in ax.texts:
-        text.set_in_layout(False)  # they stand where they are put, in inches
+        text.set_in_layout(False)  # their places are fixed, in inches
     return figure
 
 
@@ -108,7 +106,7 @@ def draw(facts: Facts) -> Figure:
 
 
 class _Sheet:
-    """Where things stand, in inches; y is 0 at the axis."""
+    """Places of all parts in inches; y is 0 at the axis."""
 
     def __init__(self, facts: Facts) -> None:
         ranks = facts.ranking.mean_ranks
@@ -128,16 +126,16 @@ class _Sheet:
         self.height = _ABOVE - lowest + _LINE
 
     def _stacked(self, members: Sequence[int]) -> list[tuple[int, float]]:
-        """Methods, and where their names' middles are, from the top down."""
-        below, found = self.top, []
+        """Return (method, y of the middle of its name) from the top down."""
+        below, places = self.top, []
         for index in members:
             tall = _LINE * (self.labels[index].count("\n") + 1)
-            found.append((index, below - tall / 2))
+            places.append((index, below - tall / 2))
             below -= tall + 0.06
-        return found
+        return places
 
     def x(self, rank: float) -> float:
-        """Where a rank is on the axis."""
+        """Return the position of a rank on the axis."""
         share = (rank - self.low) / (self.high - self.low)
         return self.left + share * (self.right - self.left)
 
@@ -153,15 +151,16 @@ def _too_few(sweep: str, methods: int, ranked: int, problems: int) -> str:
     )
 
 
-def _note(study: Study, found: Ranking, used: Sequence[Sample]) -> str:
-    counts = sorted({one.n for one in used})
-    of = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+def _note(study: Study, ranking: Ranking, used: Sequence[Sample]) -> str:
+    counts = sorted({sample.n for sample in used})
+    numbers = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     return (
-        f"Mean rank by {study.metric.label.lower()}, means of {of} "
-        f"replicate{'s' * (counts != [1])}, over {found.problems} problems (network and dataset; "
+        f"Mean rank by {study.metric.label.lower()}, means of {numbers} "
+        f"replicate{'s' * (counts != [1])}, over {ranking.problems} problems (network and dataset; "
         "in each, methods are ranked by their mean rank over its densities). "
-        f"Friedman χ² = {found.statistic:.1f}, p = {found.p:.2g}. Joined: closer than Nemenyi's "
-        f"critical difference, {found.critical_difference:.2f} at α = {found.alpha:g}."
+        f"Friedman χ² = {ranking.statistic:.1f}, p = {ranking.p:.2g}. Joined: closer than "
+        f"Nemenyi's critical difference, {ranking.critical_difference:.2f} "
+        f"at α = {ranking.alpha:g}."
     )
 
 
@@ -176,12 +175,12 @@ def _draw_axis(ax: Axes, sheet: _Sheet) -> None:
         ax.plot(ends, [0.3, 0.3], color=style.GREY, linewidth=0.8)
         for end in ends:
             ax.plot([end, end], [0.27, 0.33], color=style.GREY, linewidth=0.8)
-    said = f"critical difference {sheet.ranking.critical_difference:.2f}"
-    ax.text(ends[0], 0.36, said, va="bottom", fontsize=7.5, color=style.GREY)
+    label = f"critical difference {sheet.ranking.critical_difference:.2f}"
+    ax.text(ends[0], 0.36, label, va="bottom", fontsize=7.5, color=style.GREY)
 
 
 def _draw_names(ax: Axes, sheet: _Sheet) -> None:
-    """The better half at the left from the top down, the other at the right, its worst on top."""
+    """Draw the better half at the left, from the top down, the other half at the right."""
     ranks = sheet.ranking.mean_ranks
     ends = (sheet.left - 0.06, sheet.left - 0.1), (sheet.right + 0.06, sheet.right + 0.1)
     for members, (edge, beside), align in zip(sheet.sides, ends, ("right", "left"), strict=True):

@@ -1,4 +1,4 @@
-"""Where each method spends its weights: density of every layer at a few total densities."""
+"""Figure of the density of every layer, at a few densities of the whole network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.figures import axes as marks
+from analysis.database.rows import Row
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, split
 from analysis.selection.options import LayerOptions
-from analysis.selection.selection import Row, Setting
+from analysis.selection.selection import Setting
 from analysis.stats import Spread, Summary, summary
 from analysis.style import Look
 
@@ -31,7 +33,7 @@ _BELOW = 4.0
 
 @dataclass(frozen=True)
 class Layer:
-    """Density of a layer in per cent; `collapsed` counts replicates that keep none of it."""
+    """Density of a layer in per cent; `collapsed` counts replicates without a weight in it."""
 
     name: str
     density: Summary
@@ -40,7 +42,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Profile:
-    """Layers from the input, at one density of the whole network."""
+    """Layers in order from the input, at one density of the whole network."""
 
     density: float
     layers: tuple[Layer, ...]
@@ -48,7 +50,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Cell:
-    """One method on one network: a profile for each total density, densest first."""
+    """One method on one problem: a profile for each total density, densest first."""
 
     label: str
     method: str
@@ -56,30 +58,26 @@ class Cell:
     profiles: tuple[Profile, ...]
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What is drawn: cells by method, in the sweep's order, and the total densities shown."""
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
+    """Facts of the figure: cells by method, in the sweep's order, and the total densities."""
 
     cells: tuple[Cell, ...]
     densities: tuple[float, ...]
-    runs: tuple[str, ...]
-    note: str
-    width: float
-    title: str | None = None
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LayerOptions) -> Facts:
-    """Profiles at `densities` of the options (nearest there are), or at three spread out.
+    """Select profiles at the densities of the options, or at three evenly spaced.
 
     Raises
     ------
     FigureError
-        When no trial that the options let pass is done.
+        When no finished trial matches the options.
     """
     chosen = selection.choose(connection, sweep, options, SQL)
     rows = [row for row in chosen.rows if row["position"] is not None]
-    there_are = {row["requested_density"] for row in rows}
-    wanted = selection.spaced(there_are, options.densities, _SHOWN)
+    densities = {row["requested_density"] for row in rows}
+    wanted = selection.spaced(densities, options.densities, _SHOWN)
     shown = [row for row in rows if row["requested_density"] in wanted]
     named = selection.labels(rows)
     groups = selection.grouped(
@@ -88,40 +86,32 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LayerOpti
     cells = tuple(_cell(members, named, options.spread) for members in groups.values())
     split.check(sweep, chosen.rows, len(cells))
     counts = {x.density.n for cell in cells for p in cell.profiles for x in p.layers}
-    return Facts(
-        cells=cells,
-        densities=wanted,
-        runs=chosen.runs,
-        note=selection.footnote(chosen, counts, options.spread)
-        + " ×: a layer that keeps no weight in some replicate."
-        * any(x.collapsed for cell in cells for p in cell.profiles for x in p.layers),
-        width=style.WIDTHS[options.width],
-        title=options.title,
-    )
+    remarks = " ×: a layer that keeps no weight in some replicate." * _any_collapsed(cells)
+    return Facts(cells=cells, densities=wanted, **base_fields(chosen, counts, options, remarks))
 
 
 def draw(facts: Facts) -> Figure:
-    """Small panels on shared axes; darker is denser in total."""
+    """Draw small panels on shared axes; a darker line is a denser network."""
     handles = [
-        marks.handle(_shade(_NEUTRAL, n), f"{style.percent(density)}%")
+        axes.handle(_shade(_NEUTRAL, n), f"{style.percent(density)}%")
         for n, density in enumerate(facts.densities)
     ]
     legend_title = "In the whole network"
-    frame = marks.Frame(facts.width, facts.title, facts.note, handles, legend_title)
-    grid = marks.Grid(
+    frame = axes.Frame(facts.width, facts.title, facts.note, handles, legend_title)
+    grid = axes.Grid(
         tuple(dict.fromkeys(cell.label for cell in facts.cells)),
         tuple(dict.fromkeys(cell.problem for cell in facts.cells)),
         facts.width,
     )
     shared = {"sharex": "col", "sharey": True}
-    figure, body, lines = marks.sheet(grid.shape, grid.panel_height, frame, **shared)
+    figure, body, lines = axes.sheet(grid.shape, grid.panel_height, frame, **shared)
     lowest = _lowest(facts.cells)
     shown = {}
     for cell in facts.cells:
         line, column = grid.place(cell.label, cell.problem)
         _draw_cell(lines[line][column], cell, facts.densities, lowest / _BELOW)
         shown[line, column] = cell.label
-    collapsed = any(x.collapsed for cell in facts.cells for p in cell.profiles for x in p.layers)
+    collapsed = _any_collapsed(facts.cells)
     _scale(lines[0][0], lowest, collapsed=collapsed, every=1 if grid.panel_height >= 1 else 2)
     grid.finish(lines, shown)
     body.supxlabel("Layer, from the input", fontsize=9)
@@ -164,10 +154,14 @@ def _layers(rows: Sequence[Row], spread: Spread) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
+def _any_collapsed(cells: Sequence[Cell]) -> bool:
+    return any(layer.collapsed for cell in cells for p in cell.profiles for layer in p.layers)
+
+
 def _lowest(cells: Sequence[Cell]) -> float:
-    """The least density that is not 0, per cent."""
+    """Return the least density above 0, in per cent."""
     shown = [x.density.centre for cell in cells for p in cell.profiles for x in p.layers]
-    return min((one for one in shown if one > 0), default=1.0)
+    return min((density for density in shown if density > 0), default=1.0)
 
 
 def _draw_cell(ax: Axes, cell: Cell, densities: Sequence[float], zero: float) -> None:
@@ -181,7 +175,7 @@ def _draw_cell(ax: Axes, cell: Cell, densities: Sequence[float], zero: float) ->
 
 
 def _draw_profile(ax: Axes, layers: Sequence[Layer], look: Look, zero: float) -> None:
-    """A line through the layers that keep something, and a cross at 0 for those that do not."""
+    """Draw a line through the layers with weights, and a cross at 0 for collapsed layers."""
     positions = range(1, len(layers) + 1)
     means = [layer.density.centre or float("nan") for layer in layers]
     size = 3.0 if len(layers) <= 12 else 1.8
@@ -196,7 +190,7 @@ def _draw_profile(ax: Axes, layers: Sequence[Layer], look: Look, zero: float) ->
 
 
 def _scale(ax: Axes, lowest: float, *, collapsed: bool, every: int) -> None:
-    """Powers of ten, and below them a tick for 0 where a layer collapsed."""
+    """Set a log axis with ticks at powers of ten, and at 0 if a layer collapsed."""
     tens = [10.0**n for n in range(floor(log10(lowest)), 3) if 10.0**n >= lowest / 1.7]
     zero = lowest / _BELOW
     ax.set_yscale("log")

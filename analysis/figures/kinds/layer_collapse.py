@@ -1,4 +1,4 @@
-"""How far each method prunes before a whole layer is gone (Tanaka et al. 2020, figure 1)."""
+"""Figure of the largest compression without layer collapse (Tanaka et al. 2020, figure 1)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import style
-from analysis.figures import axes as marks
+from analysis.database.rows import Row
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts
 from analysis.selection import selection
 from analysis.selection.options import UnablatedOptions
-from analysis.selection.selection import Row
 from tombola.errors import FigureError
 
 SQL = f"""
@@ -24,18 +25,17 @@ WHERE t.sweep = $sweep GROUP BY ALL ORDER BY t.trial
 
 
 _NEAR = 30
-"""One weight for each layer is marked where it is at most that factor beyond what is there."""
+"""One weight a layer is marked if it is at most this factor beyond the data."""
 _HEIGHT, _HEIGHT_OF_MANY, _MANY = 0.3, 0.15, 24
 _MOST_NAME, _LEAST_PANEL = 0.45, 1.2
-"""Share of the sheet that names may take, and inches that a panel takes beside them."""
+"""Largest share of the sheet for names, and least width of a panel in inches."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """One replicate's largest compression that leaves every layer a weight.
+    """Largest compression of one replicate that keeps a weight in every layer.
 
-    None where the least that was asked for collapses already; `open` where the most that
-    was asked for does not.
+    `compression` is None if even the least one collapses. `open` if even the largest one does not.
     """
 
     replicate: int
@@ -45,7 +45,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Method:
-    """A method's limits, by replicate."""
+    """Limits of a method, by replicate."""
 
     label: str
     method: str
@@ -54,31 +54,27 @@ class Method:
 
 @dataclass(frozen=True)
 class Panel:
-    """Methods on one network; `most` is N / L, one weight for each of L layers."""
+    """Methods on one problem; `most` is N / L, the compression with one weight in each layer."""
 
     problem: str
     methods: tuple[Method, ...]
     most: float
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What is drawn: a panel for each network and dataset."""
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
+    """Facts of the figure: a panel for each network and dataset."""
 
     panels: tuple[Panel, ...]
-    runs: tuple[str, ...]
-    note: str
-    width: float
-    title: str | None = None
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: UnablatedOptions) -> Facts:
-    """Limits on the grid of densities that the sweep asks for.
+    """Select the limits, on the sweep's grid of densities.
 
     Raises
     ------
     FigureError
-        When no mask that the options let pass is done.
+        When no finished mask matches the options.
     """
     chosen = selection.choose(connection, sweep, options, SQL)
     rows = [row for row in chosen.rows if row["layers"]]
@@ -91,13 +87,13 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: Unablated
             problem=style.problem(*problem),
             methods=tuple(
                 Method(named[key][0], members[0]["method"], _limits(members))
-                for key, members in selection.grouped(of, selection.setting).items()
+                for key, members in selection.grouped(group, selection.setting).items()
             ),
-            most=max(row["size"] / row["layers"] for row in of),
+            most=max(row["size"] / row["layers"] for row in group),
         )
-        for problem, of in problems.items()
+        for problem, group in problems.items()
     )
-    counts = {len(one.limits) for panel in panels for one in panel.methods}
+    counts = {len(method.limits) for panel in panels for method in panel.methods}
     replicates = " or ".join(map(str, sorted(counts)))
     return Facts(
         panels=panels,
@@ -113,20 +109,20 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: Unablated
 
 
 def draw(facts: Facts) -> Figure:
-    """Methods in lines, the best at the top; a mark for each replicate."""
-    frame = marks.Frame(facts.width, facts.title, facts.note, [])
+    """Draw a line for each method, best at the top, with a mark for each replicate."""
+    frame = axes.Frame(facts.width, facts.title, facts.note, [])
     labels = [method.label for panel in facts.panels for method in panel.methods]
-    widest = min(max(map(marks.inches, labels)), _MOST_NAME * facts.width)
+    widest = min(max(map(axes.inches, labels)), _MOST_NAME * facts.width)
     side_by_side = facts.width / len(facts.panels) - widest >= _LEAST_PANEL
     shape = (1, len(facts.panels)) if side_by_side else (len(facts.panels), 1)
     heights = [0.55 + _height(panel, widest) * len(panel.methods) for panel in facts.panels]
     tall = max(heights) if side_by_side else sum(heights) / len(heights)
     ratios = {} if side_by_side else {"gridspec_kw": {"height_ratios": heights}}
-    figure, body, lines = marks.sheet(shape, tall, frame, **ratios)
+    figure, body, lines = axes.sheet(shape, tall, frame, **ratios)
     panels = [ax for line in lines for ax in line]
     for ax, panel in zip(panels, facts.panels, strict=True):
         _draw_panel(ax, panel, widest)
-        title = marks.wrapped(panel.problem, facts.width / shape[1] - 0.3, 9.5, 0.055)
+        title = axes.wrapped(panel.problem, facts.width / shape[1] - 0.3, 9.5, 0.055)
         ax.set_title(title, fontsize=9.5)
     body.supxlabel("Compression (prunable weights / weights kept)", fontsize=9)
     return figure
@@ -146,7 +142,7 @@ def _limits(rows: Sequence[Row]) -> tuple[Limit, ...]:
 
 
 def _one_each(panels: Sequence[Panel]) -> str:
-    """Where one weight for each layer is: marked, or told where it is far beyond the data."""
+    """Return a sentence on one weight for each layer: marked, or a number if far beyond."""
     far = {f"{p.most:,.0f}" for p in panels if p.most > _reach(p)[1]}
     dashed = " Dashed: one weight for each layer." * any(p.most <= _reach(p)[1] for p in panels)
     beyond = f" One weight for each layer would be {', '.join(sorted(far))} ×." if far else ""
@@ -154,13 +150,13 @@ def _one_each(panels: Sequence[Panel]) -> str:
 
 
 def _missing(chosen: selection.Selection) -> str:
-    left = chosen.asked - chosen.done
-    return f" {chosen.done:,} of {chosen.asked:,} masks so far." if left else ""
+    left = chosen.total - chosen.done
+    return f" {chosen.done:,} of {chosen.total:,} masks so far." if left else ""
 
 
 def _middle(method: Method) -> float:
-    found = sorted(limit.compression or 1.0 for limit in method.limits)
-    return found[len(found) // 2]
+    compressions = sorted(limit.compression or 1.0 for limit in method.limits)
+    return compressions[len(compressions) // 2]
 
 
 def _draw_panel(ax: Axes, panel: Panel, widest: float) -> None:
@@ -186,27 +182,27 @@ def _draw_panel(ax: Axes, panel: Panel, widest: float) -> None:
 
 
 def _name(method: Method, widest: float, size: float = 8.0) -> str:
-    return marks.wrapped(method.label, widest + 0.02, size, 0.04)
+    return axes.wrapped(method.label, widest + 0.02, size, 0.04)
 
 
 def _height(panel: Panel, widest: float) -> float:
-    """Inches of a line: fewer where there are many, as many as the longest name takes."""
+    """Return the height of a line in inches: less if there are many, more for a long name."""
     lines = max(_name(method, widest).count("\n") + 1 for method in panel.methods)
     return max(_HEIGHT if len(panel.methods) <= _MANY else _HEIGHT_OF_MANY, 0.13 * lines)
 
 
 def _reach(panel: Panel) -> tuple[float, float]:
-    """The least and the largest compression on the axis: the data's, one weight a layer if near."""
-    found = [x.compression for m in panel.methods for x in m.limits if x.compression]
-    low, high = min(found, default=1.0), max(found, default=10.0)
+    """Return the ends of the axis: those of the data, and one weight a layer if near."""
+    shown = [x.compression for m in panel.methods for x in m.limits if x.compression]
+    low, high = min(shown, default=1.0), max(shown, default=10.0)
     return low, panel.most if panel.most <= _NEAR * high else high
 
 
 def _draw_method(ax: Axes, line: int, method: Method, *, small: bool) -> None:
     look = style.look(method.method)
-    found = [(x.compression, x.open) for x in method.limits if x.compression is not None]
-    offsets = _offsets([compression for compression, _ in found])
-    for (compression, is_open), offset in zip(found, offsets, strict=True):
+    marks = [(x.compression, x.open) for x in method.limits if x.compression is not None]
+    offsets = _offsets([compression for compression, _ in marks])
+    for (compression, is_open), offset in zip(marks, offsets, strict=True):
         marker = ">" if is_open else look.marker
         ax.plot(
             compression,
@@ -219,7 +215,7 @@ def _draw_method(ax: Axes, line: int, method: Method, *, small: bool) -> None:
 
 
 def _offsets(values: Sequence[float]) -> list[float]:
-    """Marks at one place are drawn above one another."""
+    """Return vertical offsets that separate marks of equal value."""
     seen: dict[float, int] = {}
     offsets = []
     for value in values:

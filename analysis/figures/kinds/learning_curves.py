@@ -1,4 +1,4 @@
-"""Accuracy or loss while training: a panel for each method, a curve for each density."""
+"""Figure of accuracy or loss during training: a panel a method, a curve a density."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis import style
-from analysis.figures import axes as marks
-from analysis.figures import facts as shared
+from analysis.database.rows import Row
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, split
 from analysis.selection.options import LearningOptions
-from analysis.selection.selection import Row
 from analysis.stats import Spread, Summary, summary
 from tombola.errors import FigureError
 
@@ -30,12 +30,12 @@ _SPLITS = {"test": "Test", "train": "Training", "val": "Validation"}
 _UNITS = {"accuracy": (100.0, "accuracy (%)", (0.0, 100.0)), "loss": (1.0, "loss (nats)", None)}
 
 Evals = dict[str, dict[int, float]]
-"""By run, then by step."""
+"""Value by run and step."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """Replicates after `x` iterations, in the unit shown."""
+    """Mean of replicates after `x` iterations, in the shown unit."""
 
     x: float
     shown: Summary
@@ -43,7 +43,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """One density's training; `density` None is the dense network."""
+    """Training at one density; None is the dense network."""
 
     density: float | None
     points: tuple[Point, ...]
@@ -59,8 +59,8 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts(shared.Facts):
-    """What is drawn: cells by method, in the sweep's order, and the densities of all."""
+class Facts(BaseFacts):
+    """Facts of the figure: cells by method, in the sweep's order, and all densities."""
 
     cells: tuple[Cell, ...]
     densities: tuple[float, ...]
@@ -68,12 +68,12 @@ class Facts(shared.Facts):
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LearningOptions) -> Facts:
-    """Means over replicates at every step that was evaluated.
+    """Select means over replicates at every evaluated step.
 
     Raises
     ------
     FigureError
-        When no trial that the options let pass was trained, or not evaluated on the split.
+        When no trial that matches the options was trained and evaluated on the split.
     """
     chosen = selection.choose(connection, sweep, options)
     scale, unit, _ = _UNITS[options.quantity]
@@ -89,38 +89,38 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LearningO
     shown = [row for row in pruned if row["requested_density"] in wanted]
     cells = _cells(shown, evals, options)
     split.check(sweep, chosen.rows, len(cells))
-    counts = {p.shown.n for cell in cells for one in cell.curves for p in one.points}
+    counts = {p.shown.n for cell in cells for curve in cell.curves for p in curve.points}
     return Facts(
         cells=cells,
         densities=wanted,
         label=f"{_SPLITS[options.split]} {unit}",
-        **shared.common(chosen, counts, options),
+        **base_fields(chosen, counts, options),
     )
 
 
 def draw(facts: Facts) -> Figure:
-    """Small panels on shared axes; the sparser the lighter, the dense network black."""
+    """Draw small panels on shared axes: sparser is lighter, dense is black."""
     looks = _looks(facts.densities)
-    frame = marks.Frame(
+    frame = axes.Frame(
         facts.width,
         facts.title,
         facts.note,
-        [marks.handle(look) for look in looks.values()],
+        [axes.handle(look) for look in looks.values()],
         "Weights remaining",
     )
-    grid = marks.Grid(
+    grid = axes.Grid(
         tuple(dict.fromkeys(cell.label for cell in facts.cells)),
         tuple(dict.fromkeys(cell.problem for cell in facts.cells)),
         facts.width,
     )
     joint: dict[str, Any] = {"sharex": "col", "sharey": True}
-    figure, body, lines = marks.sheet(grid.shape, grid.panel_height, frame, **joint)
+    figure, body, lines = axes.sheet(grid.shape, grid.panel_height, frame, **joint)
     placed = {}
     for cell in facts.cells:
         line, column = grid.place(cell.label, cell.problem)
         ax = lines[line][column]
-        for one in cell.curves:
-            marks.curve(ax, one.points, looks[one.density], linewidth=1.0)
+        for curve in cell.curves:
+            axes.curve(ax, curve.points, looks[curve.density], linewidth=1.0)
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
         ax.yaxis.set_major_locator(MaxNLocator(grid.ticks, steps=[1, 2, 2.5, 5, 10]))
         placed[line, column] = cell.label
@@ -136,13 +136,13 @@ def draw(facts: Facts) -> Figure:
 def _evals(
     connection: duckdb.DuckDBPyConnection, sweep: str, options: LearningOptions, scale: float
 ) -> Evals:
-    found: Evals = {}
+    evals: Evals = {}
     rows = connection.execute(_EVALS, {"sweep": sweep, "split": options.split}).fetchall()
     for run, step, accuracy, loss in rows:
         value = accuracy if options.quantity == "accuracy" else loss
         if value is not None:
-            found.setdefault(run, {})[step] = scale * value
-    return found
+            evals.setdefault(run, {})[step] = scale * value
+    return evals
 
 
 def _cells(rows: Sequence[Row], evals: Evals, options: LearningOptions) -> tuple[Cell, ...]:
@@ -157,7 +157,9 @@ def _cells(rows: Sequence[Row], evals: Evals, options: LearningOptions) -> tuple
         runs = {d: {row["run_key"] for row in by_density[d]} for d in sorted(by_density)[::-1]}
         dense = {row["dense_key"] for row in members} & set(evals)
         curves = [Curve(None, _points(dense, evals, options.spread, bounds))] if dense else []
-        curves += [Curve(d, _points(of, evals, options.spread, bounds)) for d, of in runs.items()]
+        curves += [
+            Curve(d, _points(keys, evals, options.spread, bounds)) for d, keys in runs.items()
+        ]
         label = style.ablated(named[key][0], ablation)
         cells.append(Cell(label, style.problem(network, dataset), tuple(curves)))
     return tuple(cells)

@@ -1,4 +1,4 @@
-"""What one ticket stands on, level by level: masks within masks, and the runs between them."""
+"""Figure of the lineage of one ticket: the runs and masks of each level before it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis import style
-from analysis.figures import axes as marks
-from analysis.figures import facts as shared
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts
 from analysis.selection.options import LineageOptions
 from tombola.errors import FigureError
 
@@ -43,7 +43,7 @@ SQL = f"{_TICKET}; {_CHAIN}"
 
 _SHORT = 7
 _CLEAR = 8.5
-"""Points from a word on its side to the next; where levels are closer, not each has words."""
+"""Points between vertical labels; if levels are closer, some have no label."""
 _NETWORK, _LINK = "#DDDDDD", "#888888"
 _RUNS, _MASKS, _WEIGHTS = 1.0, 0.0, 1.85
 """Heights of the rows of the graph."""
@@ -51,10 +51,10 @@ _RUNS, _MASKS, _WEIGHTS = 1.0, 0.0, 1.85
 
 @dataclass(frozen=True)
 class Level:
-    """A run and the mask it is trained with, none for the dense network (keys and fractions).
+    """A run and its mask (keys; None if dense), with density and accuracy (fractions).
 
-    `within` tells whether the mask prunes within that of the level before, `nested` whether its
-    stored bits lie in it; None where they are not stored.
+    `within`: the mask was pruned within the one of the level before. `nested`: its stored bits are
+    a subset of that one; None if they are not stored.
     """
 
     run: str
@@ -67,8 +67,8 @@ class Level:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts(shared.Facts):
-    """What is drawn: levels from the dense run to the ticket."""
+class Facts(BaseFacts):
+    """Facts of the figure: levels from the dense run to the ticket."""
 
     levels: tuple[Level, ...]
     problem: str
@@ -76,18 +76,18 @@ class Facts(shared.Facts):
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LineageOptions) -> Facts:
-    """The chain behind one trial, back to the run that no mask came before.
+    """Select the chain behind one trial, back to the dense run.
 
     Raises
     ------
     FigureError
         When there is no such ticket, or it is not done.
     """
-    found = connection.execute(_TICKET, {"sweep": sweep, "trial": options.trial}).fetchone()
-    if found is None:
+    ticket = connection.execute(_TICKET, {"sweep": sweep, "trial": options.trial}).fetchone()
+    if ticket is None:
         wanted = "IMP ticket" if options.trial is None else f"pruned trial {options.trial}"
         raise FigureError(f"sweep {sweep} has no {wanted} that is done; name one by `trial`")
-    trial, method, network, dataset, replicate, ablation, run, mask = found
+    trial, method, network, dataset, replicate, ablation, run, mask = ticket
     rows = connection.execute(_CHAIN, {"run": run, "mask": mask}).fetchall()
     levels = _levels(rows)
     label = style.ablated(style.look(method).label, ablation)
@@ -95,7 +95,7 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LineageOp
         levels=levels,
         problem=f"{label}, {style.problem(network, dataset)}, replicate {replicate}",
         colour=style.look(method).colour,
-        runs=tuple(sorted(key for one in levels for key in (one.run, one.mask) if key)),
+        runs=tuple(sorted(key for level in levels for key in (level.run, level.mask) if key)),
         note=f"Trial {trial} of {sweep}. Each mask is scored on the run before it and trains the "
         "one above it; the area of a square is its share of weights." + _nesting(levels),
         width=style.WIDTHS[options.width],
@@ -104,12 +104,10 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: LineageOp
 
 
 def draw(facts: Facts) -> Figure:
-    """Accuracy by level, and below it the graph of runs and masks with the keys they have."""
-    frame = marks.Frame(facts.width, facts.title, facts.note, [])
+    """Draw accuracy by level, and below it the graph of runs and masks with their keys."""
+    frame = axes.Frame(facts.width, facts.title, facts.note, [])
     ratios = {"height_ratios": [1.0, 2.1]}
-    figure, _, [[above], [below]] = marks.sheet(
-        (2, 1), 1.75, frame, sharex=True, gridspec_kw=ratios
-    )
+    figure, _, [[above], [below]] = axes.sheet((2, 1), 1.75, frame, sharex=True, gridspec_kw=ratios)
     _draw_accuracy(above, facts)
     _draw_graph(below, facts)
     above.set_title(facts.problem, fontsize=9.5)
@@ -138,17 +136,17 @@ def _levels(rows: Sequence[tuple[object, ...]]) -> tuple[Level, ...]:
 
 
 def _nesting(levels: Sequence[Level]) -> str:
-    told = [one.nested for one in levels if one.within]
-    if not told or None in told:
+    nested = [level.nested for level in levels if level.within]
+    if not nested or None in nested:
         return ""
-    apart = told.count(False)
+    apart = nested.count(False)
     if apart:
-        return f" {apart} of {len(told)} masks do not lie within the one before."
-    return f" All {len(told)} masks that prune within another lie in it, weight by weight."
+        return f" {apart} of {len(nested)} masks do not lie within the one before."
+    return f" All {len(nested)} masks that prune within another lie in it, weight by weight."
 
 
 def _draw_accuracy(ax: Axes, facts: Facts) -> None:
-    shown = [(n, 100 * one.accuracy) for n, one in enumerate(facts.levels) if one.accuracy]
+    shown = [(n, 100 * x.accuracy) for n, x in enumerate(facts.levels) if x.accuracy]
     places, values = zip(*shown, strict=True)
     ax.plot(places, values, color=facts.colour, marker="o", markerfacecolor="white")
     ax.axhline(values[0], color=style.DENSE.colour, linestyle=style.DENSE.line, linewidth=0.8)
@@ -162,12 +160,12 @@ def _draw_graph(ax: Axes, facts: Facts) -> None:
     side = min(17.0, 0.72 * apart)
     every = ceil(_CLEAR / apart)
     _draw_links(ax, levels, side)
-    for n, one in enumerate(levels):
+    for n, level in enumerate(levels):
         ax.plot(n, _RUNS, "o", markersize=min(6.0, 0.4 * side), color=facts.colour, zorder=3)
         ax.plot(n, _MASKS, "s", markersize=side, color=_NETWORK, markeredgewidth=0, zorder=2)
-        inner = side * sqrt(one.density)
+        inner = side * sqrt(level.density)
         ax.plot(n, _MASKS, "s", markersize=inner, color=facts.colour, markeredgewidth=0, zorder=3)
-        for y, key in ((-0.75, one.run), (-1.8, one.mask or "")) if n % every == 0 else ():
+        for y, key in ((-0.75, level.run), (-1.8, level.mask or "")) if n % every == 0 else ():
             ax.text(n, y, key[:_SHORT], rotation=90, ha="center", va="top", fontsize=5.5)
     _draw_starts(ax, levels)
     rows = {_WEIGHTS: "Starts from", _RUNS: "Run", _MASKS: "Mask", -1.2: "Run's key"}
@@ -176,7 +174,7 @@ def _draw_graph(ax: Axes, facts: Facts) -> None:
     ax.set_ylim(-2.75, 2.35)
     ax.set_xlim(-0.7, len(levels) - 0.3)
     turned = apart < 20
-    named = [style.percent(one.density) for one in levels][::every]
+    named = [style.percent(level.density) for level in levels][::every]
     ax.set_xticks(range(0, len(levels), every), named, rotation=90 if turned else 0, fontsize=7)
     ax.set_xlabel("Weights remaining (%)")
     ax.tick_params(left=False)
@@ -185,36 +183,36 @@ def _draw_graph(ax: Axes, facts: Facts) -> None:
 
 
 def _draw_links(ax: Axes, levels: Sequence[Level], side: float) -> None:
-    """From each run to the mask scored on it, from mask to mask within it, from mask to run."""
-    for n, one in enumerate(levels):
-        if one.mask is None:
+    """Draw arrows: run → mask scored on it, mask → mask within it, mask → run trained with it."""
+    for n, level in enumerate(levels):
+        if level.mask is None:
             continue
         _arrow(ax, (n, _MASKS), (n, _RUNS), (side / 2, 4.0))
         if n:
             _arrow(ax, (n - 1, _RUNS), (n, _MASKS), (3.0, 0.6 * side))
-        if one.within:
+        if level.within:
             _arrow(ax, (n - 1, _MASKS), (n, _MASKS), (side / 2, side / 2))
 
 
 def _draw_starts(ax: Axes, levels: Sequence[Level]) -> None:
-    """A rail over the runs that start from the same weights, with their name."""
+    """Draw a line over the runs that start from the same weights, with their name."""
     begun = 0
     for n in range(1, len(levels) + 1):
         if n < len(levels) and levels[n].start == levels[begun].start:
             continue
         ax.plot([begun, n - 1], [_WEIGHTS] * 2, color=_LINK, linewidth=1.4)
-        for one in range(begun, n):
-            _arrow(ax, (one, _WEIGHTS), (one, _RUNS), (0.0, 4.0))
+        for place in range(begun, n):
+            _arrow(ax, (place, _WEIGHTS), (place, _RUNS), (0.0, 4.0))
         if n - begun > 3 or len(levels) <= 6:
-            place = (begun, _WEIGHTS + 0.12)
-            ax.text(*place, levels[begun].start, fontsize=6.5, color=style.GREY, va="bottom")
+            corner = (begun, _WEIGHTS + 0.12)
+            ax.text(*corner, levels[begun].start, fontsize=6.5, color=style.GREY, va="bottom")
         begun = n
 
 
 def _arrow(
     ax: Axes, start: tuple[float, float], end: tuple[float, float], clear: tuple[float, float]
 ) -> None:
-    """An arrow that stays so many points clear of what stands at its ends."""
+    """Draw an arrow that ends `clear` points before each of its ends."""
     look = {"arrowstyle": "-|>,head_width=0.12,head_length=0.2", "color": _LINK, "linewidth": 0.6}
     ax.annotate(
         "", end, start, arrowprops={**look, "shrinkA": clear[0], "shrinkB": clear[1], "zorder": 1}

@@ -1,4 +1,4 @@
-"""How many weights masks share, across methods, densities or replicates, and by chance."""
+"""Figure of the share of weights that two masks both keep, and of that share by chance."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from analysis import style
-from analysis.figures import axes as marks
-from analysis.figures import facts as shared
+from analysis.database.rows import Row
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, split
 from analysis.selection.options import OverlapOptions
-from analysis.selection.selection import Row
 from tombola.errors import FigureError
 
 _OVERLAPS = """
@@ -30,16 +30,16 @@ WHERE layer IS NULL AND jaccard IS NOT NULL ORDER BY a, b
 SQL = f"{selection.SQL}; {_OVERLAPS}"
 
 _WRITTEN = 12
-"""Columns up to which cells have numbers; more have colours with a scale, and numbered columns."""
+"""Most columns with numbers in cells; wider matrices have a colour scale."""
 _FEW = 7
 _READABLE = 0.2
 _PAGE, _LEAST_LINE = 8.0, 0.13
-"""Inches: of a cell with numbers, of all lines, and of a line with numbers."""
+"""Inches: most height of all lines, and least height of a line with numbers."""
 _LOW = 40
-"""Lines from which cells are too low for two numbers above one another."""
+"""Most lines with two numbers above one another in a cell."""
 _MOST_PANELS = 24
 _MOST, _LEVELS = 2, 7
-"""Densities shown unless others are asked for: a panel each, or a line each."""
+"""Densities by default: with a panel each, or with a line each."""
 
 Pair: TypeAlias = tuple[str, str]
 Place: TypeAlias = tuple[int, int]
@@ -47,7 +47,7 @@ Place: TypeAlias = tuple[int, int]
 
 @dataclass(frozen=True)
 class Overlap:
-    """Means over `n` pairs: weights that both keep, per cent of those that either keeps."""
+    """Means over `n` pairs: weights that both masks keep, per cent of those that either keeps."""
 
     jaccard: float
     chance: float
@@ -56,7 +56,7 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Panel:
-    """Overlaps by line and column."""
+    """Matrix of overlaps by line and column."""
 
     title: str
     lines: tuple[str, ...]
@@ -65,46 +65,45 @@ class Panel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts(shared.Facts):
-    """What is drawn."""
+class Facts(BaseFacts):
+    """Facts of the figure."""
 
     panels: tuple[Panel, ...]
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """A panel before its masks are compared: network and dataset, and what else its title says."""
+class _Pairs:
+    """A panel before its masks are compared; `title` is the problem and the rest of the title."""
 
-    of: tuple[str, str]
+    title: tuple[str, str]
     lines: tuple[str, ...]
     columns: tuple[str, ...]
     pairs: dict[Place, list[Pair]]
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: OverlapOptions) -> Facts:
-    """Means over pairs of masks of one network.
+    """Select mean overlaps of pairs of masks of one network.
 
-    Across methods: at one density and replicate. Across densities: of one method and replicate.
-    Across replicates: of one method at one density.
+    A pair across methods has the same density and replicate. A pair across densities has the same
+    method and replicate. A pair across replicates has the same method and density.
 
     Raises
     ------
     FigureError
-        When no two masks are left to compare.
+        When there are no two masks to compare.
     """
     chosen = selection.choose(connection, sweep, options)
     rows = [row for row in chosen.rows if row["mask_key"] is not None]
-    asked = _ACROSS[options.across](rows, options)
-    split.check(sweep, chosen.rows, len(asked), _MOST_PANELS)
-    panels = _measured(connection, asked)
+    unmeasured = _ACROSS[options.across](rows, options)
+    split.check(sweep, chosen.rows, len(unmeasured), _MOST_PANELS)
+    panels = _measured(connection, unmeasured)
     if not panels:
         raise FigureError(
             f"sweep {sweep} has no two masks to compare across {options.across}: it takes several, "
             "and their files in the store"
         )
-    common = shared.common(chosen, [1], options)
     counts = sorted({cell.n for panel in panels for cell in panel.cells.values()})
-    of = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    numbers = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     where = "beside" if max(len(panel.lines) for panel in panels) > _LOW else "below"
     named = max(len(panel.columns) for panel in panels) <= _WRITTEN
     note = (
@@ -114,26 +113,26 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: OverlapOp
             "share. ",
             ", lines and columns in one order. ",
         )[not named]
-        + (f"Mean of {of} pairs of masks." if counts[-1] > 1 else "One pair of masks each.")
-        + _lacking(asked, panels)
+        + (f"Mean of {numbers} pairs of masks." if counts[-1] > 1 else "One pair of masks each.")
+        + _lacking(unmeasured, panels)
     )
-    if chosen.done < chosen.asked:
-        note += f" {chosen.done:,} of {chosen.asked:,} trials done."
-    return Facts(panels=panels, **common | {"note": note})
+    if chosen.done < chosen.total:
+        note += f" {chosen.done:,} of {chosen.total:,} trials done."
+    return Facts(panels=panels, **base_fields(chosen, [1], options) | {"note": note})
 
 
 def draw(facts: Facts) -> Figure:
-    """Matrices, the darker the more is shared."""
+    """Draw matrices; a darker cell shares more weights."""
     lines = max(len(panel.lines) for panel in facts.panels)
     columns = max(len(panel.columns) for panel in facts.panels)
     abreast = 1 if facts.width < 4 or columns > _FEW else 2 if columns > 5 else 3
-    shape = marks.spread_out(len(facts.panels), abreast)
+    shape = axes.spread_out(len(facts.panels), abreast)
     size = _size_of_names(max(lines, columns))
     widest = 0.06 * max(len(name) for panel in facts.panels for name in panel.lines)
     across = (facts.width - widest) / shape[1]
     crowded = columns > _WRITTEN or across * 0.95 / columns < _READABLE
     if crowded:
-        widest = max(marks.inches(name, size) for panel in facts.panels for name in panel.lines)
+        widest = max(axes.inches(name, size) for panel in facts.panels for name in panel.lines)
         across = (facts.width - widest - 0.7) / shape[1]
     label = 0.06 * max(len(name) for panel in facts.panels for name in panel.columns)
     below = 0.1 if crowded else min(label, 1.2 if columns <= _FEW else 2.2)
@@ -141,14 +140,14 @@ def draw(facts: Facts) -> Figure:
     side = min(across * 0.95 / columns, 0.42)
     height = max(min(side, _PAGE / (lines * shape[0])), least)
     tall = height * lines + below + 0.3
-    frame = marks.Frame(facts.width, facts.title, facts.note, [])
+    frame = axes.Frame(facts.width, facts.title, facts.note, [])
     same = len({panel.lines for panel in facts.panels}) == 1
-    figure, body, spots = marks.sheet(shape, tall, frame, sharey=same)
+    figure, body, spots = axes.sheet(shape, tall, frame, sharey=same)
     flat = [ax for line in spots for ax in line]
     for panel, ax in zip(facts.panels, flat, strict=False):
         _draw_panel(ax, panel, (across / columns, height), size, crowded=crowded)
         room = facts.width / shape[1]
-        ax.set_title(marks.wrapped(panel.title, room - 0.3, 8.5, 0.05), fontsize=8.5, loc="left")
+        ax.set_title(axes.wrapped(panel.title, room - 0.3, 8.5, 0.05), fontsize=8.5, loc="left")
     for spare in flat[len(facts.panels) :]:
         spare.remove()
     if crowded:
@@ -162,35 +161,35 @@ def draw(facts: Facts) -> Figure:
 # ---------------------------------------------------------------- what is compared
 
 
-def _methods(rows: Sequence[Row], options: OverlapOptions) -> list[_Asked]:
-    """A panel for each problem and density."""
+def _methods(rows: Sequence[Row], options: OverlapOptions) -> list[_Pairs]:
+    """Return a panel for each problem and density."""
     wanted = selection.spaced((r["requested_density"] for r in rows), options.densities, _MOST)
-    asked = []
+    unmeasured = []
     for problem, members in _problems(rows).items():
         for density in wanted:
             here = [row for row in members if row["requested_density"] == density]
             curves = _curves(here, rows)
             title = f"{style.percent(density)} % of weights"
-            asked.append(_square((problem, title), curves))
-    return asked
+            unmeasured.append(_square((problem, title), curves))
+    return unmeasured
 
 
-def _densities(rows: Sequence[Row], options: OverlapOptions) -> list[_Asked]:
-    """A panel for each problem and method."""
+def _densities(rows: Sequence[Row], options: OverlapOptions) -> list[_Pairs]:
+    """Return a panel for each problem and method."""
     wanted = selection.spaced((r["requested_density"] for r in rows), options.densities, _LEVELS)
-    asked = []
+    unmeasured = []
     for problem, members in _problems(rows).items():
         for label, curve in _curves(members, rows).items():
             by_density = selection.grouped(curve, lambda row: row["requested_density"])
             levels = {f"{style.percent(d)} %": by_density[d] for d in wanted if d in by_density}
-            asked.append(_square((problem, label), levels))
-    return asked
+            unmeasured.append(_square((problem, label), levels))
+    return unmeasured
 
 
-def _replicates(rows: Sequence[Row], options: OverlapOptions) -> list[_Asked]:
-    """A panel for each problem: methods by densities."""
+def _replicates(rows: Sequence[Row], options: OverlapOptions) -> list[_Pairs]:
+    """Return a panel for each problem: methods by densities."""
     wanted = selection.spaced((r["requested_density"] for r in rows), options.densities, _LEVELS)
-    asked = []
+    unmeasured = []
     for problem, members in _problems(rows).items():
         curves = _curves(members, rows)
         pairs: dict[Place, list[Pair]] = {}
@@ -204,11 +203,11 @@ def _replicates(rows: Sequence[Row], options: OverlapOptions) -> list[_Asked]:
             }
             pairs[line, column] = list(combinations(masks.values(), 2))
         names = tuple(f"{style.percent(density)} %" for density in wanted)
-        asked.append(_Asked((problem, ""), tuple(curves), names, pairs))
-    return asked
+        unmeasured.append(_Pairs((problem, ""), tuple(curves), names, pairs))
+    return unmeasured
 
 
-_ACROSS: dict[str, Callable[[Sequence[Row], OverlapOptions], list[_Asked]]] = {
+_ACROSS: dict[str, Callable[[Sequence[Row], OverlapOptions], list[_Pairs]]] = {
     "methods": _methods,
     "densities": _densities,
     "replicates": _replicates,
@@ -220,43 +219,45 @@ def _problems(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def _curves(rows: Sequence[Row], named_by: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows by their method, setting and ablation, in the sweep's order."""
+    """Group rows by method, setting and ablation, in the sweep's order."""
     named = selection.labels(named_by)
     return selection.grouped(
         rows, lambda row: style.ablated(named[selection.setting(row)][0], row["ablation"])
     )
 
 
-def _square(of: tuple[str, str], groups: dict[str, list[Row]]) -> _Asked:
-    """Each group with each one before it, mask with mask of the same replicate."""
+def _square(title: tuple[str, str], groups: dict[str, list[Row]]) -> _Pairs:
+    """Return a panel that pairs each group with each earlier group, by replicate."""
     names, members = tuple(groups), list(groups.values())
     pairs: dict[Place, list[Pair]] = {}
     for column, line in combinations(range(len(names)), 2):
         masks = [{row["replicate"]: row["mask_key"] for row in members[n]} for n in (line, column)]
         both = sorted(masks[0].keys() & masks[1].keys())
-        pairs[line - 1, column] = [(masks[0][one], masks[1][one]) for one in both]
-    return _Asked(of, names[1:], names[:-1], pairs)
+        pairs[line - 1, column] = [(masks[0][n], masks[1][n]) for n in both]
+    return _Pairs(title, names[1:], names[:-1], pairs)
 
 
-def _measured(connection: duckdb.DuckDBPyConnection, asked: Sequence[_Asked]) -> tuple[Panel, ...]:
-    """Panels with what the store's masks share; those without any are left out."""
-    wanted = {pair for one in asked for pairs in one.pairs.values() for pair in pairs}
+def _measured(
+    connection: duckdb.DuckDBPyConnection, unmeasured: Sequence[_Pairs]
+) -> tuple[Panel, ...]:
+    """Return panels with the overlaps of stored masks, without empty panels."""
+    wanted = {pair for panel in unmeasured for pairs in panel.pairs.values() for pair in pairs}
     given = [{"a": a, "b": b} for a, b in sorted(wanted)]
-    found = {}
+    overlaps = {}
     if given:
         rows = connection.execute(_OVERLAPS, {"pairs": given}).fetchall()
-        found = {(a, b): (jaccard, chance) for a, b, jaccard, chance in rows}
-    several = len({one.of[0] for one in asked}) > 1
+        overlaps = {(a, b): (jaccard, chance) for a, b, jaccard, chance in rows}
+    several = len({panel.title[0] for panel in unmeasured}) > 1
     panels = []
-    for one in asked:
-        title = _titled(one, several=several)
+    for panel in unmeasured:
+        title = _titled(panel, several=several)
         cells = {}
-        for place, pairs in one.pairs.items():
-            if values := [found[pair] for pair in pairs if pair in found]:
+        for place, pairs in panel.pairs.items():
+            if values := [overlaps[pair] for pair in pairs if pair in overlaps]:
                 shares, chances = zip(*values, strict=True)
                 cells[place] = Overlap(100 * mean(shares), 100 * mean(chances), len(values))
         if cells:
-            panels.append(Panel(title, one.lines, one.columns, cells))
+            panels.append(Panel(title, panel.lines, panel.columns, cells))
     return tuple(panels)
 
 
@@ -268,7 +269,7 @@ _SHADES = LinearSegmentedColormap.from_list("shared", ["#F7FBFF", "#6BAED6", "#0
 def _draw_panel(
     ax: Axes, panel: Panel, cell_size: tuple[float, float], size: float, *, crowded: bool
 ) -> None:
-    """A matrix whose cells have that width and height in inches."""
+    """Draw a matrix; `cell_size` is width and height of a cell in inches."""
     side, line_height = cell_size
     for (line, column), cell in panel.cells.items():
         shade = _SHADES(cell.jaccard / 100)
@@ -292,37 +293,40 @@ def _draw_panel(
 
 
 def _write(ax: Axes, place: Place, cell: Overlap, side: float, height: float) -> None:
-    """What is shared above what is by chance, or before it where a line is low."""
+    """Write the overlap above that by chance, or left of it if the line is low."""
     line, column = place
     size = min(7.5, 22 * min(side, 0.42))
     shared, chance = _number(cell.jaccard), _number(cell.chance)
-    said: dict[str, Any] = {"color": "#FFFFFF" if cell.jaccard > 55 else "#222222"}
+    font: dict[str, Any] = {"color": "#FFFFFF" if cell.jaccard > 55 else "#222222"}
     if height < _READABLE:
-        said |= {"va": "center"}
-        ax.text(column, line, shared, ha="right", fontsize=min(size, 6.5), **said)
-        ax.text(column + 0.06, line, chance, ha="left", fontsize=4.8, **said)
+        font |= {"va": "center"}
+        ax.text(column, line, shared, ha="right", fontsize=min(size, 6.5), **font)
+        ax.text(column + 0.06, line, chance, ha="left", fontsize=4.8, **font)
         return
-    said |= {"ha": "center"}
-    ax.text(column, line - 0.02, shared, va="bottom", fontsize=size, **said)
-    ax.text(column, line + 0.08, chance, va="top", fontsize=0.7 * size, **said)
+    font |= {"ha": "center"}
+    ax.text(column, line - 0.02, shared, va="bottom", fontsize=size, **font)
+    ax.text(column, line + 0.08, chance, va="top", fontsize=0.7 * size, **font)
 
 
 def _size_of_names(count: int) -> float:
-    """Points of the names beside a matrix."""
+    """Return the font size of names beside a matrix, in points."""
     return 7.5 if count <= _WRITTEN else 7.0 if count <= 30 else 5.5
 
 
-def _lacking(asked: Sequence[_Asked], panels: Sequence[Panel]) -> str:
-    """A sentence on the panels that have no two masks in the store, or none to compare."""
-    several = len({one.of[0] for one in asked}) > 1
-    titles = dict.fromkeys(_titled(one, several=several).replace("\n", ", ") for one in asked)
+def _lacking(unmeasured: Sequence[_Pairs], panels: Sequence[Panel]) -> str:
+    """Return a sentence on the panels without two stored masks to compare; may be empty."""
+    several = len({panel.title[0] for panel in unmeasured}) > 1
+    titles = dict.fromkeys(
+        _titled(panel, several=several).replace("\n", ", ") for panel in unmeasured
+    )
     shown = {panel.title.replace("\n", ", ") for panel in panels}
     missing = [title for title in titles if title not in shown]
     return f" Without two masks to compare: {split.listed(missing)}." if missing else ""
 
 
-def _titled(one: _Asked, *, several: bool) -> str:
-    return "\n".join(part for part in one.of if part and (several or part != one.of[0]))
+def _titled(panel: _Pairs, *, several: bool) -> str:
+    problem, rest = panel.title
+    return "\n".join(part for part in (problem if several else "", rest) if part)
 
 
 def _number(percent: float) -> str:

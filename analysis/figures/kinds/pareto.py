@@ -1,6 +1,6 @@
-"""Accuracy against the work that is left, and which methods nothing else beats.
+"""Figure of a metric against the remaining work, with the Pareto front.
 
-Work is multiply-adds, or how long a forward pass was measured to take.
+Work is multiply-adds, or the measured time of a forward pass.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from analysis import style
-from analysis.figures import axes as marks
-from analysis.figures import facts as shared
+from analysis.database.rows import Row
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts, base_fields
 from analysis.selection import selection, series, split
 from analysis.selection.options import ParetoOptions
-from analysis.selection.selection import Row
 from analysis.stats import Summary
 from analysis.style import Look
 from tombola.errors import FigureError
@@ -49,9 +49,9 @@ _BEST = {
 
 @dataclass(frozen=True)
 class Point:
-    """Replicates at one density: mean work left, per cent of dense, and the metric.
+    """Replicates at one density: mean remaining work, per cent of dense, and the metric.
 
-    `best` where no other point of the panel has as little and does better, or less and as well.
+    `best` if no other point of the panel has less work and is as good, or as little and is better.
     """
 
     work: float
@@ -60,13 +60,13 @@ class Point:
 
     @property
     def x(self) -> float:
-        """Where it is drawn."""
+        """Position on the horizontal axis."""
         return self.work
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One method's points, densest first."""
+    """Points of one method, densest first."""
 
     label: str
     look: Look
@@ -75,7 +75,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """One network and dataset, and device; `work` says what the axis counts, `gain` its inverse."""
+    """Curves of one network, dataset and device; `work` and `gain` are labels of the axes."""
 
     problem: str
     work: str
@@ -84,8 +84,8 @@ class Panel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts(shared.Facts):
-    """What is drawn."""
+class Facts(BaseFacts):
+    """Facts of the figure."""
 
     panels: tuple[Panel, ...]
     metric: str
@@ -94,56 +94,51 @@ class Facts(shared.Facts):
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: ParetoOptions) -> Facts:
-    """Means over replicates of every density; the front is that of the means.
+    """Select means over replicates at every density; the front is that of the means.
 
     Raises
     ------
     FigureError
-        When no trial that the options let pass is done.
+        When no finished trial matches the options.
     """
     chosen = selection.choose(connection, sweep, options, SQL)
-    made = _measured if options.against == "latency" else _counted
+    build = _measured if options.against == "latency" else _counted
     by = split.split(chosen.rows)
-    panels = tuple(made(chosen, options, by))
+    panels = tuple(build(chosen, options, by))
     if not panels:
         raise FigureError(f"sweep {sweep} has {_LACKING[options.against]}")
     split.check(sweep, chosen.rows, len(panels), _MOST_PANELS)
-    shown = {panel.problem: {one.label for one in panel.curves} for panel in panels}
-    counts = {p.shown.n for panel in panels for one in panel.curves for p in one.points}
-    common = shared.common(chosen, counts, options)
+    shown = {panel.problem: {curve.label for curve in panel.curves} for panel in panels}
+    counts = {p.shown.n for panel in panels for curve in panel.curves for p in curve.points}
+    remarks = _BEST[options.against] + split.absent({} if by.each_explains else shown)
     return Facts(
         panels=panels,
         metric=chosen.metric.label,
         floor=options.floor,
         each_explains=by.each_explains,
-        **common
-        | {
-            "note": common["note"]
-            + _BEST[options.against]
-            + split.absent({} if by.each_explains else shown)
-        },
+        **base_fields(chosen, counts, options, remarks),
     )
 
 
 def draw(facts: Facts) -> Figure:
-    """Less work to the right, as sparser is everywhere; speed-up on the upper axis."""
-    curves = {one.label: one.look for panel in facts.panels for one in panel.curves}
+    """Draw panels with less work to the right and speed-up on the upper axis."""
+    curves = {curve.label: curve.look for panel in facts.panels for curve in panel.curves}
     shared = {} if facts.each_explains else curves
-    handles = [marks.handle(look, label) for label, look in shared.items()]
-    handles.append(marks.handle(_FRONT))
-    frame = marks.Frame(facts.width, facts.title, facts.note, handles)
+    handles = [axes.handle(look, label) for label, look in shared.items()]
+    handles.append(axes.handle(_FRONT))
+    frame = axes.Frame(facts.width, facts.title, facts.note, handles)
     count = len(facts.panels)
-    shape = marks.abreast(count, facts.width, each_explains=facts.each_explains)
-    height = marks.tall(2.4, shape, facts.width)
-    figure, _, lines = marks.sheet(shape, height, frame)
+    shape = axes.abreast(count, facts.width, each_explains=facts.each_explains)
+    height = axes.tall(2.4, shape, facts.width)
+    figure, _, lines = axes.sheet(shape, height, frame)
     spots = [ax for line in lines for ax in line]
     for panel, ax in zip(facts.panels, spots, strict=False):
         _draw_panel(ax, panel, facts.width / shape[1], height)
         if facts.floor is not None:
             ax.set_ylim(100 * facts.floor, 100 + 3 * (1 - facts.floor))
         if facts.each_explains:
-            own = [marks.handle(one.look, one.label) for one in panel.curves]
-            marks.explained(ax, own, facts.width)
+            own = [axes.handle(curve.look, curve.label) for curve in panel.curves]
+            axes.explained(ax, own, facts.width)
     for line in lines:
         line[0].set_ylabel(facts.metric)
     for spare in spots[count:]:
@@ -157,17 +152,17 @@ def draw(facts: Facts) -> Figure:
 def _counted(
     chosen: selection.Selection, options: ParetoOptions, by: split.Split
 ) -> Iterator[Panel]:
-    """A panel for each network and dataset, against multiply-adds."""
+    """Yield a panel for each network and dataset, against multiply-adds."""
     rows = [row for row in chosen.rows if row["kept_flops"]]
     pruned = [row for row in rows if row["method"] != "dense"]
     for (*problem, _), members in selection.grouped(
         pruned, lambda row: (*_problem(row), by.place(row))
     ).items():
         together = [*by.beside(rows, members), *members]
-        of = _said(members[0]["flops"])
-        work = f"Multiply-adds remaining (% of {of})"
+        total = _abbreviated(members[0]["flops"])
+        work = f"Multiply-adds remaining (% of {total})"
         shares = {row["trial"]: 100 * row["kept_flops"] / row["flops"] for row in together}
-        title = ", ".join(filter(None, (style.problem(*problem), by.said(members[0]))))
+        title = ", ".join(filter(None, (style.problem(*problem), by.part(members[0]))))
         curves = _curves(together, shares, chosen, options, by)
         yield Panel(title, work, "Theoretical speed-up", curves)
 
@@ -175,9 +170,9 @@ def _counted(
 def _measured(
     chosen: selection.Selection, options: ParetoOptions, by: split.Split
 ) -> Iterator[Panel]:
-    """A panel for each network, dataset, device and batch, against what was timed there.
+    """Yield a panel for each network, dataset, device and batch, against measured latency.
 
-    The dense network was timed beside each pruned one: a trial of it is where they all begin.
+    The dense network was timed together with each pruned one, so dense trials are at 100 %.
     """
     pruned = [row for row in chosen.rows if row["latency"] and row["shown"] is not None]
     for (timed, _), members in selection.grouped(
@@ -185,12 +180,12 @@ def _measured(
     ).items():
         *problem, device, batch = timed
         dense = by.beside(chosen.rows, members)
-        of = median(row["dense_latency"] for row in members)
-        work = f"Measured latency (% of {of:.3g} ms for {batch:,} {_IMAGES[batch == 1]})"
+        total = median(row["dense_latency"] for row in members)
+        work = f"Measured latency (% of {total:.3g} ms for {batch:,} {_IMAGES[batch == 1]})"
         shares = {row["trial"]: 100 * row["latency"] / row["dense_latency"] for row in members}
         shares |= {row["trial"]: 100.0 for row in dense}
         kind = "CPU" if device == "cpu" else device
-        where = ", ".join(filter(None, (style.problem(*problem), by.said(members[0]), kind)))
+        where = ", ".join(filter(None, (style.problem(*problem), by.part(members[0]), kind)))
         curves = _curves([*dense, *members], shares, chosen, options, by)
         yield Panel(where, work, "Measured speed-up", curves)
 
@@ -214,23 +209,22 @@ def _curves(
 
     def points(rows: Iterable[Row]) -> tuple[Point, ...]:
         by_density = selection.grouped(rows, lambda row: row["requested_density"])
-        found = [
+        return tuple(
             Point(
                 mean(shares[row["trial"]] for row in by_density[density]),
                 series.summarised(by_density[density], chosen.metric, options.spread),
             )
             for density in sorted(by_density, reverse=True)
-        ]
-        return tuple(found)
+        )
 
     dense = [row for row in members if row["method"] == "dense" and row["shown"] is not None]
     curves = [
-        Curve(label, replace(marks.dense_look(n), marker="o"), points(same))
+        Curve(label, replace(axes.dense_look(n), marker="o"), points(same))
         for n, (label, same) in enumerate(series.dense_recipes(dense))
     ]
     pruned = [row for row in members if row["method"] != "dense"]
     groups = selection.grouped(pruned, split.curve)
-    looks = marks.looks([*groups], named, by)
+    looks = axes.looks([*groups], named, by)
     for (key, ablation), rows in groups.items():
         label = by.curve_name(named[key][0], ablation)
         curves.append(Curve(label, looks[key, ablation], points(rows)))
@@ -238,8 +232,8 @@ def _curves(
 
 
 def _marked(curves: Sequence[Curve], sign: int) -> tuple[Curve, ...]:
-    """Curves whose points know whether they are on the front; `sign` −1 where less is better."""
-    everything = [point for one in curves for point in one.points]
+    """Return the curves with `best` set for points on the front; `sign` −1: less is better."""
+    everything = [point for curve in curves for point in curve.points]
 
     def best(point: Point) -> bool:
         own = sign * point.shown.centre
@@ -250,13 +244,14 @@ def _marked(curves: Sequence[Curve], sign: int) -> tuple[Curve, ...]:
         )
 
     return tuple(
-        replace(one, points=tuple(replace(p, best=best(p)) for p in one.points)) for one in curves
+        replace(curve, points=tuple(replace(p, best=best(p)) for p in curve.points))
+        for curve in curves
     )
 
 
 def _draw_panel(ax: Axes, panel: Panel, width: float, height: float) -> None:
     front = sorted(
-        (point for one in panel.curves for point in one.points if point.best),
+        (point for curve in panel.curves for point in curve.points if point.best),
         key=lambda point: point.work,
     )
     ax.plot(
@@ -267,14 +262,14 @@ def _draw_panel(ax: Axes, panel: Panel, width: float, height: float) -> None:
         linewidth=3.0,
         zorder=1.2,
     )
-    for one in panel.curves:
-        marks.curve(ax, one.points, one.look, linewidth=0.8)
-        best = [point for point in one.points if point.best]
+    for curve in panel.curves:
+        axes.curve(ax, curve.points, curve.look, linewidth=0.8)
+        best = [point for point in curve.points if point.best]
         ax.plot(
             [point.work for point in best],
             [point.shown.centre for point in best],
-            color=one.look.colour,
-            marker=one.look.marker,
+            color=curve.look.colour,
+            marker=curve.look.marker,
             linestyle="none",
             zorder=3,
         )
@@ -283,29 +278,29 @@ def _draw_panel(ax: Axes, panel: Panel, width: float, height: float) -> None:
     ax.xaxis.set_major_locator(_ticks(ax, *_BELOW))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    marks.ticked(ax, 7, height - 0.3)
-    ax.set_xlabel(marks.wrapped(panel.work, width - 0.4, 9.0, 0.05))
+    axes.ticked(ax, 7, height - 0.3)
+    ax.set_xlabel(axes.wrapped(panel.work, width - 0.4, 9.0, 0.05))
     above = ax.secondary_xaxis("top", functions=(_inverse, _inverse))
     above.xaxis.set_major_locator(_ticks(ax, *_ABOVE))
     above.xaxis.set_minor_locator(NullLocator())
     above.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     above.set_xlabel(panel.gain)
     above.spines["top"].set_visible(False)
-    marks.titled(ax, panel.problem, width)
+    axes.titled(ax, panel.problem, width)
 
 
 def _ticks(ax: Axes, far: tuple[float, ...], near: tuple[float, ...]) -> LogLocator:
-    """Marks at these digits, or, where the axis spans less than a factor of four, at more."""
+    """Return ticks at the digits `far`, or `near` if the axis spans less than factor _NEAR."""
     left, right = ax.get_xlim()
     return LogLocator(10, near if left / right < _NEAR else far, numticks=9)
 
 
 def _inverse(percent: Any) -> Any:
-    """Speed-up from per cent of multiply-adds, and back; nothing is left at 0."""
+    """Convert per cent of work to speed-up, and back."""
     return 100 / np.maximum(percent, 1e-9)
 
 
-def _said(flops: int) -> str:
+def _abbreviated(flops: int) -> str:
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if flops >= size:
             return f"{flops / size:.3g}{unit}"

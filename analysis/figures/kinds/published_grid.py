@@ -1,4 +1,4 @@
-"""Published curves drawn again as they were published: a panel for each network and dataset."""
+"""Figure of published curves as they were published: a panel a network and dataset."""
 
 import json
 from dataclasses import dataclass, replace
@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis import reference, style
-from analysis.figures import axes as marks
-from analysis.figures import published
+from analysis.figures import axes, published
+from analysis.figures.facts import BaseFacts
 from analysis.figures.published import Curve
 
 _NETWORKS = {
@@ -21,18 +21,16 @@ _DATASETS = {"tinyimagenet": "Tiny ImageNet"}
 _DECADES = 3
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What is drawn: curves under the reference's own names; methods with remarks are marked."""
+@dataclass(frozen=True, kw_only=True)
+class Facts(BaseFacts):
+    """Facts of the figure: curves under the reference's names; `remarked` methods are marked."""
 
     curves: tuple[Curve, ...]
     remarked: tuple[str, ...]
-    note: str
-    width: float
 
 
 def select(name: str) -> Facts:
-    """All curves of a reference.
+    """Select all curves of a reference.
 
     Raises
     ------
@@ -41,7 +39,7 @@ def select(name: str) -> Facts:
     """
     curves = published.curves(name)
     known = reference.about(name)
-    counts = {p.shown.n for one in curves for p in one.points}
+    counts = {p.shown.n for curve in curves for p in curve.points}
     return Facts(
         curves=curves,
         remarked=tuple(known.remarks),
@@ -53,7 +51,7 @@ def select(name: str) -> Facts:
 
 
 def about(name: str) -> str:
-    """JSON: the reference, its file with its SHA-256, and the version of the code."""
+    """Return the provenance as JSON: reference, file, SHA-256 and version of the code."""
     try:
         code = version("tombola")
     except PackageNotFoundError:
@@ -72,20 +70,20 @@ def about(name: str) -> str:
 
 
 def draw(facts: Facts) -> Figure:
-    """A line of panels for each dataset, a column for each network."""
-    datasets = sorted(dict.fromkeys(one.dataset for one in facts.curves))
-    networks = sorted(dict.fromkeys(one.network for one in facts.curves), key=_order)
-    there = {one.method for one in facts.curves}
-    handles = [marks.handle(_look(m, facts)) for m in style.METHODS if m in there]
-    frame = marks.Frame(facts.width, None, facts.note, handles)
+    """Draw a line of panels for each dataset, a column for each network."""
+    datasets = sorted(dict.fromkeys(curve.dataset for curve in facts.curves))
+    networks = sorted(dict.fromkeys(curve.network for curve in facts.curves), key=_order)
+    methods = {curve.method for curve in facts.curves}
+    handles = [axes.handle(_look(m, facts)) for m in style.METHODS if m in methods]
+    frame = axes.Frame(facts.width, None, facts.note, handles)
     shape = len(datasets), len(networks)
-    figure, body, lines = marks.sheet(shape, 1.25, frame, sharex=True, sharey="row")
+    figure, body, lines = axes.sheet(shape, 1.25, frame, sharex=True, sharey="row")
     for row, dataset in zip(lines, datasets, strict=True):
         for ax, network in zip(row, networks, strict=True):
-            for one in facts.curves:
-                if (one.dataset, one.network) == (dataset, network):
+            for curve in facts.curves:
+                if (curve.dataset, curve.network) == (dataset, network):
                     thin = {"linewidth": 0.9, "markersize": 2.0, "markeredgewidth": 0.6}
-                    marks.curve(ax, one.points, _look(one.method, facts), **thin)
+                    axes.curve(ax, curve.points, _look(curve.method, facts), **thin)
             _compression(ax)
             ax.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         row[0].set_ylabel(_DATASETS.get(dataset, style.DATASETS.get(dataset, dataset)))
@@ -100,7 +98,7 @@ def draw(facts: Facts) -> Figure:
 
 
 def _look(method: str, facts: Facts) -> style.Look:
-    """Ours; dashed and starred where the numbers cannot be shown without a remark."""
+    """Return our look of a method; dashed and with a star if the method has a remark."""
     look = style.look(method)
     if method not in facts.remarked:
         return look
@@ -108,12 +106,12 @@ def _look(method: str, facts: Facts) -> style.Look:
 
 
 def _order(network: str) -> tuple[int, str]:
-    """Plain networks first, then residual, then the one that was named wide."""
+    """Return the sort key of a network: VGG, then ResNet, then Wide ResNet."""
     return [network.startswith(p) for p in ("vgg", "resnet", "wide")].index(True), network
 
 
 def _compression(ax: Axes) -> None:
-    """Densities on a log axis, called by the compression that they are."""
+    """Set a log axis of density with ticks named by compression."""
     ax.set_xscale("log")
     ax.set_xlim(1.25, 10**-_DECADES / 1.25)
     ax.set_xticks([10.0**-n for n in range(_DECADES + 1)], [f"{10**n}" for n in range(4)])

@@ -1,4 +1,4 @@
-"""What each worker did during a launch, and how many of them were busy."""
+"""Figure of a launch: the tasks of each worker, and the share of busy workers."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis import style
-from analysis.figures import axes as marks
-from analysis.figures import facts as shared
+from analysis.figures import axes
+from analysis.figures.facts import BaseFacts
 from analysis.selection.options import TimelineOptions
 from analysis.style import Look
 from tombola.errors import FigureError
@@ -43,7 +43,7 @@ _KINDS = {
 }
 _BINS = 200
 _FINE = 1500
-"""Intervals of one kind closer together than the launch's such part are one bar."""
+"""Intervals closer than 1/_FINE of the launch are drawn as one bar."""
 
 Row = tuple[str, str, str, datetime, float]
 Interval = tuple[float, float]
@@ -51,15 +51,15 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Lane:
-    """One worker: by kind, when it was busy (start and end, s since the first task's start)."""
+    """Busy intervals of one worker by kind: (start, end), seconds since the first task began."""
 
     worker: str
     busy: dict[str, tuple[Interval, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts(shared.Facts):
-    """What is drawn: lanes by worker, and the busy share of all in equal parts of `seconds`."""
+class Facts(BaseFacts):
+    """Facts of the figure: lanes by worker, and the busy share in equal parts of `seconds`."""
 
     lanes: tuple[Lane, ...]
     seconds: float
@@ -67,12 +67,12 @@ class Facts(shared.Facts):
 
 
 def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: TimelineOptions) -> Facts:
-    """One launch: tasks that were committed, and attempts that failed as the journal tells.
+    """Select the committed tasks and the failed attempts of one launch.
 
     Raises
     ------
     FigureError
-        When there is no such launch, or nothing of the sweep is computed.
+        When there is no such launch, or nothing of the sweep was computed.
     """
     launches = [row[0] for row in connection.execute(_LAUNCHES, {"sweep": sweep}).fetchall()]
     launch = options.launch or (launches[0] if launches else None)
@@ -98,8 +98,8 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: TimelineO
         seconds=seconds,
         utilisation=tuple(working),
         runs=tuple(sorted(row[0] for row in done)),
-        note=f"Launch {visible(launch)}: {len(done):,} tasks in {_said(seconds)} on {len(lanes):,} "
-        f"worker{'s' * (len(lanes) != 1)}, busy {100 * mean:.0f} % of the time."
+        note=f"Launch {visible(launch)}: {len(done):,} tasks in {_duration(seconds)} on "
+        f"{len(lanes):,} worker{'s' * (len(lanes) != 1)}, busy {100 * mean:.0f} % of the time."
         + f" {len(failed):,} attempts failed."
         * bool(failed),
         width=style.WIDTHS[options.width],
@@ -108,13 +108,13 @@ def select(connection: duckdb.DuckDBPyConnection, sweep: str, options: TimelineO
 
 
 def draw(facts: Facts) -> Figure:
-    """A lane for each worker, and above them the share that is busy."""
-    there = [kind for kind in _KINDS if any(lane.busy.get(kind) for lane in facts.lanes)]
-    handles = [marks.handle(_swatch(_KINDS[kind])) for kind in there]
-    frame = marks.Frame(facts.width, facts.title, facts.note, handles)
+    """Draw a lane for each worker, and above them the busy share."""
+    kinds = [kind for kind in _KINDS if any(lane.busy.get(kind) for lane in facts.lanes)]
+    handles = [axes.handle(_swatch(_KINDS[kind])) for kind in kinds]
+    frame = axes.Frame(facts.width, facts.title, facts.note, handles)
     tall = min(0.3 + 0.22 * len(facts.lanes), 3.2)
     ratios = {"height_ratios": [0.8, tall]}
-    figure, _, [[above], [below]] = marks.sheet(
+    figure, _, [[above], [below]] = axes.sheet(
         (2, 1), (0.8 + tall + 0.5) / 2, frame, sharex=True, gridspec_kw=ratios
     )
     scale, unit = _scale(facts.seconds)
@@ -136,29 +136,29 @@ def _lanes(rows: Iterable[Row], began: datetime) -> list[Lane]:
         shown = kind if kind in _KINDS else "measure"
         busy.setdefault(worker, {}).setdefault(shown, []).append((start, start + seconds))
     return [
-        Lane(worker, {kind: tuple(sorted(found)) for kind, found in sorted(busy[worker].items())})
+        Lane(worker, {kind: tuple(sorted(times)) for kind, times in sorted(busy[worker].items())})
         for worker in sorted(busy)
     ]
 
 
 def _merged(intervals: Iterable[Interval], apart: float = 0.0) -> list[Interval]:
-    """The same time as intervals that neither meet nor come closer than that."""
-    found: list[Interval] = []
+    """Merge intervals that overlap or are at most `apart` seconds apart."""
+    merged: list[Interval] = []
     for start, end in sorted(intervals):
-        if found and start - found[-1][1] <= apart:
-            found[-1] = found[-1][0], max(end, found[-1][1])
+        if merged and start - merged[-1][1] <= apart:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
         else:
-            found.append((start, end))
-    return found
+            merged.append((start, end))
+    return merged
 
 
 def _coarse(lane: Lane, apart: float) -> Lane:
-    """As fine as paper shows: a launch of a hundred thousand tasks is no larger a file."""
+    """Return a lane with close intervals merged, which bounds the size of the file."""
     return Lane(lane.worker, {k: tuple(_merged(v, apart)) for k, v in lane.busy.items()})
 
 
 def _utilisation(lanes: Sequence[Lane], seconds: float) -> list[float]:
-    """Busy share of all workers in each of _BINS parts; what overlaps counts once."""
+    """Return the busy share of all workers in each of _BINS parts; overlaps count once."""
     part = seconds / _BINS
     busy = [0.0] * _BINS
     for lane in lanes:
@@ -166,13 +166,13 @@ def _utilisation(lanes: Sequence[Lane], seconds: float) -> list[float]:
             first, last = int(start / part), min(int(end / part), _BINS - 1)
             for n in range(first, last + 1):
                 busy[n] += max(0.0, min(end, (n + 1) * part) - max(start, n * part))
-    return [min(1.0, one / part / len(lanes)) for one in busy]
+    return [min(1.0, time / part / len(lanes)) for time in busy]
 
 
 def _draw_utilisation(ax: Axes, facts: Facts, scale: float) -> None:
     part = facts.seconds / len(facts.utilisation) / scale
     edges = [n * part for n in range(len(facts.utilisation) + 1)]
-    shares = [100 * one for one in facts.utilisation]
+    shares = [100 * share for share in facts.utilisation]
     ax.stairs(shares, edges, fill=True, color=style.lighter(style.GREY, 0.55), linewidth=0)
     ax.set_ylim(0, 100)
     ax.set_yticks([0, 50, 100])
@@ -197,7 +197,7 @@ _NAMED = 16
 
 
 def _short(worker: str, lanes: Sequence[Lane]) -> str:
-    """host:process, or the process alone where there is one host."""
+    """Return host:process, or only the process if there is one host."""
     hosts = {lane.worker.rpartition(":")[0] for lane in lanes}
     return worker.rpartition(":")[2] if len(hosts) == 1 else worker
 
@@ -207,13 +207,13 @@ def _swatch(look: Look) -> Look:
 
 
 def _scale(seconds: float) -> tuple[float, str]:
-    """Seconds in a unit that gives numbers people read, and its name."""
+    """Return a readable unit of time: its seconds and its name."""
     return next((u for u in ((86400, "days"), (3600, "h"), (60, "min")) if seconds > 3 * u[0]), _S)
 
 
 _S = (1.0, "s")
 
 
-def _said(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     scale, unit = _scale(seconds)
     return f"{seconds / scale:.3g} {unit}"

@@ -1,7 +1,7 @@
-"""Packs as Ray tasks, on this machine or a cluster. The only package that imports Ray.
+"""Run packs as Ray tasks, on this machine or a cluster. The only package that imports Ray.
 
-Ray places packs and reuses worker processes, so torch is imported once in each; retries,
-order and packing are ours (schedule.py).
+Ray places packs on nodes and reuses worker processes, so that each imports torch once. Retries,
+order and packing are decided by the scheduler (orchestrator/scheduling).
 """
 
 from orchestrator.executors.on_ray.chaos import strike

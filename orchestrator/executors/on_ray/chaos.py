@@ -1,4 +1,4 @@
-"""What `tombola chaos` kills on a cluster."""
+"""Kill processes of a cluster, for `tombola chaos`."""
 
 import os
 import random
@@ -10,10 +10,10 @@ from orchestrator.executors.on_ray.connect import NODE_ID, cluster_options, impo
 
 
 def strike(address: str, victim: str, dice: random.Random) -> bool:
-    """Kill a worker at work, or a node other than the head, of a cluster; False where none is.
+    """Kill a busy worker or a node other than the head; return False if there is none.
 
-    It is done by a task on that node: it kills another process that runs a pack, or the
-    raylet that is its own parent.
+    A task on the node does it: it kills another process that runs a pack, or its parent, the
+    raylet.
     """
     ray = import_ray(local=False)
     if not ray.is_initialized():
@@ -26,14 +26,14 @@ def strike(address: str, victim: str, dice: random.Random) -> bool:
     for node in nodes:
         on_it = {"num_cpus": 0, "max_retries": 0, "label_selector": {NODE_ID: node["NodeID"]}}
         try:
-            if ray.get(ray.remote(**on_it)(_shoot).remote(victim), timeout=30):
+            if ray.get(ray.remote(**on_it)(_kill).remote(victim), timeout=30):
                 return True
         except ray.exceptions.RayError:
-            return True  # whoever shot went down with the node
+            return True  # the task died with its node
     return False
 
 
-def _shoot(victim: str) -> bool:
+def _kill(victim: str) -> bool:
     if victim == "node":
         os.kill(os.getppid(), signal.SIGKILL)
         return True

@@ -1,4 +1,4 @@
-"""The executor on the driver's side: what is sent to Ray, and what comes back."""
+"""The executor on the driver's side: send packs to Ray, and collect them."""
 
 import atexit
 import os
@@ -11,18 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.executors import address as joining
+from orchestrator.executors.address import another_store, answers, unguarded, unreached
 from orchestrator.executors.on_ray import local
 from orchestrator.executors.on_ray.connect import (
     NODE_ID,
     SOURCE,
     cluster_options,
+    environment_of_workers,
     import_ray,
     resolve,
-    said_to_workers,
 )
-from orchestrator.executors.on_ray.node import LOOK_SECONDS, attest, run_pack
-from orchestrator.executors.on_ray.process_group import Gang, why_gone
+from orchestrator.executors.on_ray.node import LOOK_SECONDS, check_node, run_pack
+from orchestrator.executors.on_ray.process_group import GroupReservation, why_gone
 from orchestrator.executors.on_ray.reports import Reports
 from orchestrator.executors.resources import Share, gpu_share
 from orchestrator.node.pack import Arrival, Pack, Returned, WorkerLost
@@ -30,47 +30,48 @@ from orchestrator.scheduling.failures import Failure
 from tasks.values import user_code
 from tombola.errors import ClusterLost, ExitCode, StoreError, TombolaError
 from tombola.store.location import locate
-from tombola.store.shared_check import Witness
+from tombola.store.shared_check import SharedCheck
 
-ATTEST_SECONDS = 180.0
-"""How long a node may take to unpack our code, import torch and read a file."""
+CHECK_SECONDS = 180.0
+"""Seconds for a node to unpack the code, import torch and read a file."""
 
 
 GONE_SECONDS = 30.0
-"""How long the head of a cluster may not answer. Ray itself would end this very process, without
-a word, after 60."""
+"""Seconds that the head of a cluster may be silent. After 60 s, Ray would end this process
+without a message."""
 
 
 def _end() -> None:
-    """End this process, which Ray would keep from its end without a head."""
+    """End this process, as Ray would block at exit without a head."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(ExitCode.CLUSTER_LOST)
 
 
 class RayExecutor:
-    """Packs on a Ray cluster: a local one by default, else that of `address`.
+    """Run packs on a Ray cluster: a local one by default, else the cluster at `address`.
 
     Parameters
     ----------
     address
-        HOST:PORT, `ray://…` or `auto` of a running cluster; None starts one here, on
+        HOST:PORT, `ray://…` or `auto` for a running cluster; None starts one on this machine, on
         loopback, without a dashboard.
     num_cpus, num_gpus
-        Of the local cluster; None is what the machine has.
+        Size of the local cluster; None uses the whole machine.
     cpus_per_task, gpus_per_task
-        Share of a node that a pack holds; by default a GPU where there are any, or less of
-        one once a rehearsal showed how much memory a task takes. A pack that holds none does
-        not see any. Among several each training is divided.
+        Share of a node that a pack holds. By default one GPU if there are any, or a part of one
+        once a canary has measured the memory of a task. A pack without GPUs sees none. With
+        several GPUs, each training is divided among them.
     across_nodes
-        Whether several may be of different nodes. Their processes then listen on the network
-        of the nodes, to anyone there.
+        Whether the GPUs of a training may be on different nodes. Its processes then listen on
+        the network of the nodes, where anyone can connect.
 
     Raises
     ------
     TombolaError
-        When there is no such cluster, no token for it, another Ray on it, or no room for a
-        task; at a store's first pack, when a node cannot run it or has another store there.
+        When the cluster does not answer, has another version of Ray, needs a token that is
+        missing, or has no room for a task. At the first pack: when a node cannot run it, or has
+        another store at this path.
     """
 
     def __init__(
@@ -89,18 +90,18 @@ class RayExecutor:
         self._may_share = False
         self._avoided: frozenset[str] = frozenset()
         self._running: dict[Any, Pack] = {}
-        self._gangs: dict[Any, Gang] = {}
+        self._groups: dict[Any, GroupReservation] = {}
         self._reports = Reports(self._await_head)
         self._lost = False
-        self._witnesses: dict[str, Witness] = {}
+        self._checks: dict[str, SharedCheck] = {}
         self._cancelled: set[Any] = set()
         self.draining = False
         self._token = None if self._where else local.Token()
         try:
-            # Workers import from the folder Ray was started in: let that be ours, and not
-            # one where some other `tasks` lies. A user's code is where we are now.
+            # Workers import from the folder in which Ray starts: the folder of this project, so
+            # that no other package `tasks` is found. User code is in the current folder.
             with (
-                said_to_workers(user_code.FOLDER, Path.cwd()),
+                environment_of_workers(user_code.FOLDER, Path.cwd()),
                 chdir(SOURCE),
                 warnings.catch_warnings(),
             ):
@@ -115,7 +116,7 @@ class RayExecutor:
         except (ray.exceptions.RayError, ImportError, OSError, RuntimeError, ValueError) as error:
             if self._token:
                 self._token.withdraw()
-            raise TombolaError(joining.unreached(self._where, error)) from None
+            raise TombolaError(unreached(self._where, error)) from None
         if gpus_per_task is None:
             self._may_share = bool(ray.cluster_resources().get("GPU"))
             share = replace(share, gpus=float(self._may_share))
@@ -130,27 +131,27 @@ class RayExecutor:
         self._run = ray.remote(max_retries=0)(run_pack)
 
     def submit(self, pack: Pack) -> None:
-        """Hand the pack to Ray; a cluster's nodes are asked for its store before the first."""
-        if self._where and pack.store not in self._witnesses:
-            self._witnesses[pack.store] = witness = Witness(locate(pack.store))
-            self._call_witness(witness, pack.store)
-        name = self._witnesses[pack.store].name if self._where else None
-        gang, trains = None, any(job.kind == "run" for job in pack.jobs)
-        if self._share.members > 1 and trains:  # all else is done on one GPU
-            gang = Gang.reserve(self._share, self._avoided)
-            options = gang.options(0)
+        """Send a pack to Ray; before the first pack, check the store on each node of a cluster."""
+        if self._where and pack.store not in self._checks:
+            self._checks[pack.store] = check = SharedCheck(locate(pack.store))
+            self._check_nodes(check, pack.store)
+        name = self._checks[pack.store].name if self._where else None
+        group, trains = None, any(job.kind == "run" for job in pack.jobs)
+        if self._share.members > 1 and trains:  # other tasks use one GPU
+            group = GroupReservation.reserve(self._share, self._avoided)
+            options = group.options(0)
         else:
             wide = self._share.wide(pack.width, self._largest)
             options = {**wide, **self._nodes(pack.near)}
-        reference = self._run.options(**options).remote(pack, name, gang)
+        reference = self._run.options(**options).remote(pack, name, group)
         self._running[reference] = pack
-        if gang:
-            self._gangs[reference] = gang
+        if group:
+            self._groups[reference] = group
 
     def _nodes(self, near: str) -> dict[str, Any]:
-        """None of those to avoid, and the one that is near unless it is busy.
+        """Return options that avoid nodes, and prefer the node `near` unless it is busy.
 
-        A fallback is taken at once, where a soft NodeAffinitySchedulingStrategy waits.
+        A fallback is used at once; a soft NodeAffinitySchedulingStrategy would wait.
         """
         others = {NODE_ID: f"!in({','.join(sorted(self._avoided))})"} if self._avoided else {}
         if not near or near in self._avoided:
@@ -159,9 +160,9 @@ class RayExecutor:
         return {"label_selector": {NODE_ID: near}, "fallback_strategy": fallback}
 
     def fit(self, memory: float) -> None:
-        """Let packs that each take this fraction of a GPU's memory share one; 0: not known.
+        """Let packs share a GPU, if each takes this fraction of its memory; 0: unknown.
 
-        Not where the user has said how much of a GPU a task holds.
+        A share that the user has set is not changed.
         """
         if memory and self._may_share:
             self._share = replace(self._share, gpus=gpu_share(memory))
@@ -169,7 +170,7 @@ class RayExecutor:
             self.widest = self._share.widest(self._largest)
 
     def avoid(self, nodes: frozenset[str]) -> bool:
-        """Send packs to other nodes than these from now on; False where no other has room."""
+        """Send no more packs to these nodes; return False if no other node has room."""
         others = [node for node in self._ray.nodes() if node["NodeID"] not in nodes]
         if nodes and not self._share.slots(others):
             return False
@@ -177,12 +178,12 @@ class RayExecutor:
         return True
 
     def wait(self, seconds: float) -> list[Arrival]:
-        """Packs that came back, or whose worker died.
+        """Return packs that came back, or whose worker died.
 
         Raises
         ------
         ClusterLost
-            When a process of Ray is gone without which nothing can run.
+            When a process that Ray needs is dead.
         """
         if self._local:
             self._local.check()
@@ -203,23 +204,23 @@ class RayExecutor:
         return [self._arrival(reference) for reference in ready]
 
     def trainings(self) -> Mapping[str, int]:
-        """At which iteration the trainings are that run, as far as they told."""
+        """Return the last reported iteration of running trainings, by key."""
         packs = self._running.values()
-        trained = (one.identity for one in packs if any(job.kind == "run" for job in one.jobs))
+        trained = (pack.identity for pack in packs if any(job.kind == "run" for job in pack.jobs))
         return self._reports.listen(trained)
 
     def on_report(self, look: Callable[[], None]) -> None:
-        """Workers are other processes, and `wait` returns every now and then."""
+        """Do nothing: workers are other processes, and `wait` returns often enough."""
 
     def drain(self) -> None:
-        """Ask what runs to stop where it can go on from; safe in a signal's handler."""
+        """Ask running packs to stop at a checkpoint; safe in a signal handler."""
         self.draining = True
 
     def close(self) -> None:
-        """Stop workers and leave the cluster (a local one ends)."""
+        """Stop the workers and leave the cluster; a local cluster ends."""
         self._running.clear()
-        for witness in self._witnesses.values():
-            witness.close()
+        for check in self._checks.values():
+            check.close()
         if self._lost:
             atexit.register(_end)
         else:
@@ -229,30 +230,30 @@ class RayExecutor:
             self._token.withdraw()
 
     def _arrival(self, reference: Any) -> Arrival:
-        pack, gang = self._running.pop(reference), self._gangs.pop(reference, None)
+        pack, group = self._running.pop(reference), self._groups.pop(reference, None)
         self._reports.forget(pack.identity)
         try:
             node, outcomes = self._ray.get(reference)
             return Returned(pack, tuple(outcomes), node)
         except self._ray.exceptions.TaskCancelledError:
-            return Returned(pack)  # it had not begun
+            return Returned(pack)  # the pack had not begun
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, StoreError):
                 raise TombolaError(str(error.cause)) from None
             return WorkerLost(pack, f"the worker could not run its pack: {error.cause}")
         except self._ray.exceptions.RayError as error:
-            return WorkerLost(pack, str(error).strip().splitlines()[0], self._why(error, gang))
+            return WorkerLost(pack, str(error).strip().splitlines()[0], self._why(error, group))
         finally:
-            if gang:
-                gang.release()
+            if group:
+                group.release()
 
-    def _why(self, error: Exception, gang: Gang | None) -> Failure:
-        """What befell the worker, or its gang.
+    def _why(self, error: Exception, group: GroupReservation | None) -> Failure:
+        """Return why a worker, or a process of its group, was lost.
 
         Raises
         ------
         ClusterLost
-            When no node is left that could run anything.
+            When no node is left.
         """
         why = why_gone(error)
         if why is Failure.OUT_OF_MEMORY:
@@ -262,47 +263,46 @@ class RayExecutor:
         self._await_head()
         if not any(node["Alive"] for node in self._ray.nodes()):
             raise ClusterLost("the Ray cluster has no node left")
-        return Failure.NODE_LOST if gang and gang.has_lost(gang.nodes()) else why
+        return Failure.NODE_LOST if group and group.has_lost(group.nodes()) else why
 
     def _await_head(self) -> None:
-        """Wait until the head of a cluster answers: without it Ray waits in each call, for good.
+        """Wait until the head of a cluster answers; without it each call of Ray blocks for ever.
 
         Raises
         ------
         ClusterLost
-            When it does not for GONE_SECONDS.
+            When it is silent for GONE_SECONDS.
         """
         began = time.monotonic()
-        while self._where and not joining.answers(self._where):
+        while self._where and not answers(self._where):
             if time.monotonic() - began >= GONE_SECONDS:
                 self._lost = True
                 silent = f"has not answered for {GONE_SECONDS:.0f} s"
                 raise ClusterLost(f"the Ray cluster at {self._where} {silent}")
             time.sleep(1)
 
-    def _call_witness(self, witness: Witness, store: str) -> None:
-        """Ask each node that could run a pack, in a task, before anything else."""
+    def _check_nodes(self, check: SharedCheck, store: str) -> None:
+        """Check, by a task on each node that has room for a pack, that it can run packs."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        asking, asked = self._ray.remote(attest), {}
+        task, checks = self._ray.remote(check_node), {}
         for node in self._ray.nodes():
             if self._share.parts(node):
                 there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                ask = asking.options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+                on_it = task.options(num_cpus=0, max_retries=0, scheduling_strategy=there)
                 name = f"node {node['NodeManagerHostname']}"
-                asked[ask.remote(store, witness.name)] = name
-        self._ray.wait(list(asked), num_returns=len(asked), timeout=ATTEST_SECONDS)
-        for reference, node in asked.items():
+                checks[on_it.remote(store, check.name)] = name
+        self._ray.wait(list(checks), num_returns=len(checks), timeout=CHECK_SECONDS)
+        for reference, node in checks.items():
             try:
-                wrong, written, mode, host = self._ray.get(reference, timeout=0)
+                problem, written, mode, host = self._ray.get(reference, timeout=0)
             except self._ray.exceptions.RayError as error:
-                said = str(getattr(error, "cause", None) or error).strip().splitlines()
-                raise TombolaError(
-                    f"{node} cannot run a task: {said[-1] if said else type(error).__name__}"
-                ) from None
-            if wrong is None and not witness.confirm(written):
-                wrong = joining.another_store(store, "is another one there")
-            if wrong is None:
-                wrong = joining.unguarded(mode, host)
-            if wrong is not None:
-                raise TombolaError(f"{node}: {wrong}")
+                lines = str(getattr(error, "cause", None) or error).strip().splitlines()
+                reason = lines[-1] if lines else type(error).__name__
+                raise TombolaError(f"{node} cannot run a task: {reason}") from None
+            if problem is None and not check.confirm(written):
+                problem = another_store(store, "is another one there")
+            if problem is None:
+                problem = unguarded(mode, host)
+            if problem is not None:
+                raise TombolaError(f"{node}: {problem}")

@@ -1,16 +1,16 @@
-"""A command as a job of a Ray cluster, which goes on without this process."""
+"""Start a command as a job of a Ray cluster, which continues without this process."""
 
 import logging
 import time
 from pathlib import Path
 
-from orchestrator.executors import address as joining
+from orchestrator.executors.address import dashboard, probe, require_token, unreached
 from orchestrator.executors.on_ray.connect import WORKER_ENVIRONMENT, import_ray
 from orchestrator.executors.on_ray.node import LOOK_SECONDS
 from tombola.errors import TombolaError
 
 AGENT_SECONDS = 60.0
-"""How long a head may take until it can start jobs."""
+"""Seconds that a new head may take until it can start jobs."""
 
 
 def submit_job(
@@ -21,16 +21,16 @@ def submit_job(
     Raises
     ------
     TombolaError
-        When there is no dashboard, no token for it, or it does not take the job.
+        When the dashboard does not answer, needs a token that is missing, or refuses the job.
     """
-    address = joining.dashboard(url)
+    address = dashboard(url)
     ray = import_ray(local=False)
-    joining.require_token(address)
-    joining.probe(address, grpc=False)
+    require_token(address)
+    probe(address, grpc=False)
     from ray.job_submission import JobSubmissionClient
 
     try:
-        logging.disable(logging.INFO)  # Ray tells of each file that it packs
+        logging.disable(logging.INFO)  # Ray logs each file that it packs
         environment = {**WORKER_ENVIRONMENT, **environment}
         client = JobSubmissionClient(url)
         runtime = {"working_dir": str(folder), "env_vars": environment}
@@ -41,9 +41,9 @@ def submit_job(
                     entrypoint=entrypoint, submission_id=identity, runtime_env=runtime
                 )
                 return
-            except RuntimeError as error:  # a head that has just started has no agent yet
+            except RuntimeError as error:  # a new head has no agent yet
                 if "No available agent" not in str(error) or time.monotonic() > until:
                     raise
                 time.sleep(LOOK_SECONDS)
     except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
-        raise TombolaError(joining.unreached(address, error)) from None
+        raise TombolaError(unreached(address, error)) from None

@@ -1,8 +1,8 @@
-"""End what a local Ray leaves behind: a small process of its own waits for the driver's end.
+"""End the processes that a local Ray leaves behind, from a small process beside the driver.
 
-The kernel ends what the driver has started when the driver is killed. What the raylet has
-started (its agents) tries for another minute to tell a cluster that is gone. This file is run
-by its path without site packages, so it imports the standard library alone.
+When the driver is killed, the kernel ends its children. The children of the raylet (its agents)
+try for another minute to reach the dead cluster. This file is run by its path, without site
+packages, so it imports only the standard library.
 """
 
 import os
@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 PATIENCE_SECONDS = 3.0
-"""How long they get to end by themselves."""
+"""Seconds that the processes get to end by themselves."""
 
 _LOOK_SECONDS = 0.05
 
 
 class Process(NamedTuple):
-    """A process: its number, and when it began, by which a later one of that number differs."""
+    """A process: its number, and its start time, as numbers are reused."""
 
     number: int
     began: str
@@ -34,7 +34,7 @@ class Process(NamedTuple):
 
 
 class Watcher:
-    """Watches over the children of a process until this one ends or closes the watcher."""
+    """Ends the children of a process when this process ends or closes the watcher."""
 
     def __init__(self, parent: int) -> None:
         named = [f"{child.number}:{child.began}" for child in children(parent)]
@@ -43,24 +43,24 @@ class Watcher:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C and a killed group of processes do not reach it
+            start_new_session=True,  # not reached by Ctrl-C or a kill of the process group
         )
 
     def close(self) -> None:
-        """Have the children ended, and wait for that."""
+        """End the children, and wait until they have ended."""
         with suppress(subprocess.TimeoutExpired, BrokenPipeError):
             self._process.communicate(timeout=2 * PATIENCE_SECONDS)
 
 
 def children(parent: int) -> list[Process]:
-    """The processes that a process has started; none where there is no /proc."""
+    """Return the children of a process; none on a system without /proc."""
     numbers = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
-    found = [(number, _about(number)) for number in numbers]
-    return [Process(n, about[19]) for n, about in found if about and about[1] == str(parent)]
+    pairs = [(number, _about(number)) for number in numbers]
+    return [Process(n, about[19]) for n, about in pairs if about and about[1] == str(parent)]
 
 
 def _about(number: int) -> list[str] | None:
-    """Fields of /proc/<number>/stat (proc(5)) from the third, the state; None without it."""
+    """Return the fields of /proc/<number>/stat (proc(5)) from the third, or None."""
     try:
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -68,17 +68,17 @@ def _about(number: int) -> list[str] | None:
 
 
 def _main(named: list[str]) -> None:
-    """Wait until the driver closes the pipe or is gone, then end whoever is left."""
+    """Wait until the driver closes the pipe or dies, then end the remaining processes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     left = [Process(int(number), began) for number, _, began in (n.partition(":") for n in named)]
     sys.stdin.buffer.read()
     until = time.monotonic() + PATIENCE_SECONDS
-    while any(one.alive for one in left) and time.monotonic() < until:
+    while any(process.alive for process in left) and time.monotonic() < until:
         time.sleep(_LOOK_SECONDS)
-    for one in left:
+    for process in left:
         with suppress(OSError):
-            if one.alive:
-                os.kill(one.number, signal.SIGKILL)
+            if process.alive:
+                os.kill(process.number, signal.SIGKILL)
 
 
 if __name__ == "__main__":

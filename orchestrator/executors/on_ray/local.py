@@ -1,4 +1,4 @@
-"""A Ray of this machine alone: where it keeps its files, who may speak to it, when it is gone."""
+"""Ray on this machine only: its options, its folder, its token, and checks that it lives."""
 
 import logging
 import os
@@ -12,22 +12,22 @@ from orchestrator.executors.on_ray.lingering import Watcher
 from tombola.errors import ClusterLost, TombolaError
 
 OBJECT_STORE_BYTES = 100 * 2**20
-"""Ray's shared memory: packs and outcomes pass through it, a few kB each, and what a gang's
-members begin with, for which Ray takes the disk where it is more."""
+"""Ray's shared memory. Packs and outcomes take a few kB each; the start of a process group may
+take more, for which Ray uses the disk."""
 
 SOCKET_BYTES = 107
-"""How long the path of a socket may be."""
+"""The most bytes of the path of a socket."""
 
 _LONGEST_BELOW = len("/session_2026-11-27_02-24-45_060169_1234567/sockets/plasma_store")
 
 _TOKEN = "RAY_AUTH_TOKEN"  # noqa: S105 - the name of a variable
 
 _NEEDED = {"raylet", "gcs_server"}
-"""Processes without which Ray runs nothing more; workers and agents depend on them."""
+"""Processes without which Ray cannot run anything."""
 
 
 def options(num_cpus: int | None, num_gpus: int | None) -> dict[str, Any]:
-    """What ray.init is told to start a cluster of this machine."""
+    """Return the options of ray.init that start a cluster of this machine."""
     return {
         "address": "local",
         "num_cpus": num_cpus,
@@ -42,15 +42,15 @@ def options(num_cpus: int | None, num_gpus: int | None) -> dict[str, Any]:
 
 
 def short_folder() -> Path | None:
-    """Where Ray's sockets and logs can lie; None where it is Ray's own choice.
+    """Return a folder for Ray's sockets and logs, or None if Ray's own choice works.
 
-    That is RAY_TMPDIR, TMPDIR or /tmp. A batch system's folder for a job is often too long for
-    the path of a socket; then it is a folder of ours below one of the usual ones.
+    Ray chooses RAY_TMPDIR, TMPDIR or /tmp. The folder of a batch job often makes the paths of
+    sockets too long. Then this is a private folder below a usual one.
 
     Raises
     ------
     TombolaError
-        When none will do.
+        When no folder works.
     """
     named = os.environ.get("RAY_TMPDIR", os.environ.get("TMPDIR", "/tmp"))  # noqa: S108
     if os.path.isabs(named) and _serves(Path(named) / "ray"):  # noqa: PTH117 - it may be no path
@@ -61,13 +61,13 @@ def short_folder() -> Path | None:
             return ours / "ray"
     longest = SOCKET_BYTES - _LONGEST_BELOW - len("/ray")
     raise TombolaError(
-        f"Ray needs a folder for temporary files that can be written and whose path has at most "
-        f"{longest} bytes, and {named or 'TMPDIR'} is none: set RAY_TMPDIR to one"
+        f"Ray needs a writable folder for temporary files whose path has at most {longest} bytes, "
+        f"and {named or 'TMPDIR'} is none: set RAY_TMPDIR to one"
     )
 
 
 def _is_ours(folder: Path) -> bool:
-    """Whether nobody else can put anything there, which Ray allows everybody below it."""
+    """Make a folder, and return whether only this user can write there (Ray lets all users)."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         about = folder.lstat()
@@ -77,7 +77,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _serves(folder: Path) -> bool:
-    """Whether the folder's path is short enough, and files can be made there."""
+    """Whether the path of a folder is short enough, and the folder is writable."""
     if len(os.fsencode(folder)) + _LONGEST_BELOW > SOCKET_BYTES:
         return False
     try:
@@ -89,9 +89,9 @@ def _serves(folder: Path) -> bool:
 
 
 class Token:
-    """A secret of this launch by which its processes know each other, told by the environment.
+    """A secret in the environment that authenticates the processes of this launch.
 
-    So Ray writes none to a file, which needs a home folder.
+    Without it, Ray would write a token to a file in the home folder.
     """
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class Token:
         _forget_token()
 
     def withdraw(self) -> None:
-        """Restore what the environment said before."""
+        """Restore the environment."""
         del os.environ[_TOKEN]
         if self._before is not None:
             os.environ[_TOKEN] = self._before
@@ -108,29 +108,29 @@ class Token:
 
 
 def _forget_token() -> None:
-    """Let Ray look at the environment again."""
+    """Make Ray read the environment again."""
     from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
     AuthenticationTokenLoader.instance().reset_cache()
 
 
 class LocalRay:
-    """The processes that ray.init has started here."""
+    """The processes that ray.init has started on this machine."""
 
     def __init__(self) -> None:
         from ray._private import worker
 
         node: Any = worker.global_worker.node
         self._node = node
-        self._watchers = [Watcher(one.process.pid) for one in node.all_processes["raylet"]]
+        self._watchers = [Watcher(raylet.process.pid) for raylet in node.all_processes["raylet"]]
 
     def check(self) -> None:
-        """Raise ClusterLost where one is gone without which nothing can run."""
+        """Raise ClusterLost if a process that Ray needs is dead."""
         names = sorted(_NEEDED.intersection(name for name, _ in self._node.dead_processes()))
         if names:
             raise ClusterLost(f"Ray on this machine is gone: its {' and '.join(names)} died")
 
     def close(self) -> None:
-        """See to it that nothing is left of them, once Ray was shut down."""
+        """End the remaining processes, after Ray was shut down."""
         for watcher in self._watchers:
             watcher.close()

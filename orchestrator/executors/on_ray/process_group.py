@@ -1,11 +1,10 @@
-"""Gangs: several processes, of one node or several, that train one run.
+"""Process groups: several processes, on one node or several, that train one run.
 
-The training itself is in `tasks.training.distributed`.
-
-Ray keeps a place for them, a placement group with a bundle for each. The pack runs in the
-first bundle, and starts the other members, as tasks of its own, for each of its trainings.
-Nobody is left behind: Ray ends what a worker has started when that worker dies, and what runs
-in a group when the driver takes the group away, or dies.
+The training itself is in `tasks.training.distributed`. Ray reserves a placement group with a
+bundle for each process. The pack runs in the first bundle as rank 0, and starts the other ranks
+as Ray tasks for each of its trainings. No process is left behind: Ray ends the tasks that a
+worker has started when the worker dies, and all tasks of a placement group when the driver
+removes the group or dies.
 """
 
 import os
@@ -24,81 +23,81 @@ from orchestrator.node.preemption import Notice, heeding
 from orchestrator.scheduling.failures import Failure, WorkerGone
 
 SETTLE_SECONDS = 30.0
-"""How long Ray may take to learn what became of a member."""
+"""Seconds that Ray may take to learn why a process was lost."""
 
 LEAVE_SECONDS = 5.0
-"""What members get to end by themselves once the first one has."""
+"""Seconds that the other processes get to end by themselves after rank 0."""
 
 
 @dataclass(frozen=True)
-class Gang:
-    """The place that Ray keeps for the members of one pack's trainings."""
+class GroupReservation:
+    """The placement group that Ray reserves for the trainings of one pack."""
 
-    group: Any
+    placement: Any
     share: Share
 
     @classmethod
-    def reserve(cls, share: Share, avoided: frozenset[str]) -> "Gang":
-        """Ask for a place, on one node or on as few as may be; those avoided are left out.
+    def reserve(cls, share: Share, avoided: frozenset[str]) -> "GroupReservation":
+        """Reserve a placement group, on one node or as few as possible, not on nodes to avoid.
 
-        What is sent there waits until there is one.
+        Tasks that are sent to it wait until the resources are free.
         """
         from ray.util import placement_group
 
         others = {NODE_ID: f"!in({','.join(sorted(avoided))})"}
-        group = placement_group(
+        placement = placement_group(
             [share.bundle] * share.members,
             strategy="PACK" if share.across_nodes else "STRICT_PACK",
             bundle_label_selector=[others] * share.members if avoided else None,
         )
-        return cls(group, share)
+        return cls(placement, share)
 
     def options(self, rank: int) -> dict[str, Any]:
-        """What makes a Ray task run in a member's bundle."""
+        """Return the options that run a Ray task in the bundle of a rank."""
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         return {
             "num_cpus": self.share.bundle.get("CPU", 0.0),
             "num_gpus": 1.0,
-            "scheduling_strategy": PlacementGroupSchedulingStrategy(self.group, rank),
+            "scheduling_strategy": PlacementGroupSchedulingStrategy(self.placement, rank),
         }
 
     def nodes(self) -> frozenset[str]:
-        """The nodes that its members are on."""
+        """Return the nodes of its processes."""
         from ray.util import placement_group_table
 
-        return frozenset(placement_group_table(self.group)["bundles_to_node_id"].values())
+        return frozenset(placement_group_table(self.placement)["bundles_to_node_id"].values())
 
     def has_lost(self, nodes: frozenset[str]) -> bool:
-        """Whether one of these nodes of its members is dead; Ray finds them another in time."""
+        """Whether one of these nodes is dead; Ray replaces it in the placement group in time."""
         import ray
 
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]
         return not nodes <= alive
 
     def release(self) -> None:
-        """Give the place back; whoever still runs there is ended."""
+        """Remove the placement group; tasks that still run there are ended."""
         from ray.util import remove_placement_group
 
-        remove_placement_group(self.group)
+        remove_placement_group(self.placement)
 
 
 class Members:
-    """The other members, as Ray tasks that this process starts (`distributed.Others`)."""
+    """The other ranks, as Ray tasks that this process starts (`distributed.Others`)."""
 
-    def __init__(self, gang: Gang) -> None:
-        self._gang, self.nodes = gang, gang.nodes()
-        self.size = gang.share.members
-        self.address = own_address(gang.share)
+    def __init__(self, group: GroupReservation) -> None:
+        self._group, self.nodes = group, group.nodes()
+        self.size = group.share.members
+        self.address = own_address(group.share)
 
     @contextmanager
-    def working(self, part: Callable[..., None], *told: Any) -> Iterator[Callable[[], bool]]:
-        """See tasks.training.distributed.Others."""
+    def working(self, part: Callable[..., None], *arguments: Any) -> Iterator[Callable[[], bool]]:
+        """Run `part` on the other ranks; see tasks.training.distributed.Others."""
         import ray
 
-        join, work = ray.remote(max_retries=0)(join_gang), ray.put((part, told))
+        join, work = ray.remote(max_retries=0)(join_group), ray.put((part, arguments))
         begun = {
-            join.options(**self._gang.options(rank)).remote(rank, self._gang.share, work): rank
+            join.options(**self._group.options(rank)).remote(rank, self._group.share, work): rank
             for rank in range(1, self.size)
         }
         fallen, over = threading.Event(), threading.Event()
@@ -114,41 +113,40 @@ class Members:
         finally:
             over.set()
             _, left = ray.wait(list(begun), num_returns=len(begun), timeout=LEAVE_SECONDS)
-            for one in left:
-                ray.cancel(one, force=True)
+            for reference in left:
+                ray.cancel(reference, force=True)
 
     def _watch(self, begun: dict[Any, int], fallen: threading.Event, over: threading.Event) -> None:
-        """End this process where one is lost and the others would wait for it without end.
+        """Exit if another process is lost and this one would block for ever.
 
-        Gloo notices a connection that was closed, and NCCL does not; neither notices that a
-        node is silent.
+        Gloo reports a closed connection and NCCL does not. Neither detects a silent node.
         """
         gone = self._first_to_fail(begun, float("inf"), over)
         if gone is None:
             return
         fallen.set()
         if not over.wait(SETTLE_SECONDS):
-            print(f"{gone}; this worker waited for it, and ends", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"{gone}; this worker waited for it, and exits", file=sys.stderr, flush=True)  # noqa: T201
             os._exit(1)
 
     def _first_to_fail(
         self, begun: dict[Any, int], until: float, over: threading.Event | None = None
     ) -> Exception | None:
-        """What the first member that failed came to; None where none did, or not in time.
+        """Wait for the first process that fails and return its error; None if none fails in time.
 
-        Ray tells that a node is silent, but for minutes not that a task there is lost.
+        Ray reports a silent node early, but the loss of its tasks only after minutes.
         """
         import ray
 
         left = list(begun)
         while left and time.monotonic() < until and not (over and over.is_set()):
             ended, left = ray.wait(left, num_returns=1, timeout=1.0)
-            for one in ended:
-                if error := self._failure(one, begun[one]):
+            for reference in ended:
+                if error := self._failure(reference, begun[reference]):
                     return error
-            if not ended and self._gang.has_lost(self.nodes):
-                said = f"a node of a gang of {self.size} is gone"
-                return WorkerGone(said, Failure.NODE_LOST)
+            if not ended and self._group.has_lost(self.nodes):
+                message = f"a node of a process group of {self.size} is gone"
+                return WorkerGone(message, Failure.NODE_LOST)
         return None
 
     def _failure(self, reference: Any, rank: int) -> Exception | None:
@@ -158,17 +156,17 @@ class Members:
             ray.get(reference)
         except ray.exceptions.RayTaskError as error:
             cause = error.cause if isinstance(error.cause, Exception) else error
-            cause.add_note(f"It was member {rank} of a gang of {self.size}:\n{error}")
+            cause.add_note(f"It was rank {rank} of a process group of {self.size}:\n{error}")
             return cause
         except ray.exceptions.RayError as error:
-            said = str(error).strip().splitlines()[0]
-            message = f"member {rank} of a gang of {self.size} is gone: {said}"
+            reason = str(error).strip().splitlines()[0]
+            message = f"rank {rank} of a process group of {self.size} is gone: {reason}"
             return WorkerGone(message, why_gone(error))
         return None
 
 
 def why_gone(error: Exception) -> Failure:
-    """What befell a worker, by Ray's error."""
+    """Return why a worker was lost, from Ray's error."""
     from ray import exceptions
 
     match error:
@@ -180,17 +178,17 @@ def why_gone(error: Exception) -> Failure:
             return Failure.WORKER_LOST
 
 
-def join_gang(rank: int, share: Share, work: tuple[Callable[..., None], tuple[Any, ...]]) -> None:
-    """Be a member. When its node is to be drained, the first member is who stops."""
-    part, told = work
+def join_group(rank: int, share: Share, work: tuple[Callable[..., None], tuple[Any, ...]]) -> None:
+    """Run a rank of a process group. When its node is to be drained, rank 0 stops the run."""
+    part, arguments = work
     with heeding(Notice(), {signal.SIGTERM: "SIGTERM", signal.SIGINT: "SIGINT"}):
-        part(rank, own_address(share), *told)
+        part(rank, own_address(share), *arguments)
 
 
 def own_address(share: Share) -> str:
-    """Where a member listens: on loopback, unless a launch's gangs may go across nodes.
+    """Return the address on which a process listens: loopback, unless across nodes.
 
-    Then it is so for all of them: a process keeps the interface that NCCL took at first.
+    It is the same for all groups of a launch, as a process keeps the first interface of NCCL.
     """
     import ray
 

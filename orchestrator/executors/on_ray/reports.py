@@ -1,6 +1,7 @@
-"""Where trainings are, told through Ray's key-value store: of each pack the last word.
+"""Report the iterations of running trainings through Ray's key-value store.
 
-Advisory, and not of Ray's public interface: what cannot be told or heard is left out.
+Each pack has one entry, which the next report replaces. Reports are advisory, and the store is
+not a public interface of Ray: all errors are ignored.
 """
 
 import json
@@ -13,26 +14,26 @@ from orchestrator.node.pack import REPORT_SECONDS, Report, Seldom
 _SPACE = b"tombola"
 
 _SHARE = 0.02
-"""Of the driver's time that may go by in listening."""
+"""The share of the driver's time that reading reports may take."""
 
 
 def telling(identity: str) -> Report:
-    """What a worker tells of a pack that it runs."""
+    """Return the report of a worker that runs a pack."""
 
-    def told(key: str, step: int) -> None:
+    def report(key: str, step: int) -> None:
         with suppress(Exception):
             from ray.experimental import internal_kv
 
             word = json.dumps({key: step})
             internal_kv._internal_kv_put(identity, word, overwrite=True, namespace=_SPACE)  # noqa: SLF001
 
-    return Seldom(told)
+    return Seldom(report)
 
 
 class Reports:
-    """What the driver heard of the packs that run.
+    """The reports that the driver has read, of running packs.
 
-    `reach` is called before Ray is asked, and raises or waits where nobody would answer.
+    `reach` is called before each request to Ray; it waits or raises while Ray does not answer.
     """
 
     def __init__(self, reach: Callable[[], None]) -> None:
@@ -41,17 +42,17 @@ class Reports:
         self._due = 0.0
 
     def listen(self, identities: Iterable[str]) -> Mapping[str, int]:
-        """At which iteration the trainings of these packs are, by key; anew every few seconds."""
+        """Return the iteration of trainings of these packs, by key; read every few seconds."""
         began = time.monotonic()
         if began >= self._due:
             self._reach()
-            self._heard = {one: word for one in identities if (word := _heard(one))}
+            self._heard = {identity: word for identity in identities if (word := _read(identity))}
             now = time.monotonic()
             self._due = now + max(REPORT_SECONDS, (now - began) / _SHARE)
         return {key: step for word in self._heard.values() for key, step in word.items()}
 
     def forget(self, identity: str) -> None:
-        """The pack came back, or will not."""
+        """Remove the reports of a pack that came back or was lost."""
         if self._heard.pop(identity, None):
             self._reach()
             with suppress(Exception):
@@ -60,7 +61,7 @@ class Reports:
                 internal_kv._internal_kv_del(identity, namespace=_SPACE)  # noqa: SLF001
 
 
-def _heard(identity: str) -> dict[str, int]:
+def _read(identity: str) -> dict[str, int]:
     with suppress(Exception):
         from ray.experimental import internal_kv
 

@@ -1,7 +1,7 @@
-"""Whatever differs among trials sets them apart: no mean is over two settings, no name is two's.
+"""Trials that differ in any setting stay apart: no mean mixes settings, no two share a name.
 
-A store has a sweep for each way in which two trials can differ, and each place that averages or
-names trials is asked about each.
+The store has a sweep for each way in which two trials can differ. Each place that averages or names
+trials is tested with each of them.
 """
 
 import io
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from analysis.database import connection as results
+from analysis.database.connection import EXAMPLES, connect
 from analysis.database.quoting import literal
 from analysis.explore.snapshot import Filter, Snapshot
 from analysis.report import queries
@@ -25,7 +25,7 @@ from orchestrator.planning.planner import Task
 from orchestrator.running import study
 from tests.support.build_store import Row, key_of, run_row, trial, write_live, write_sweep
 from tests.support.small import write_sweep as write_file
-from tombola.cli.views import plan, status
+from tombola.cli.views import plan, show
 from tombola.store import schema
 from tombola.store.settings import METHOD, PANEL, SETTING, details, varying
 
@@ -40,7 +40,7 @@ OTHER = {pa.string(): "adam", pa.int32(): 7, pa.float64(): 0.25, pa.bool_(): Tru
 
 
 def differently(way: str) -> Row:
-    """What a trial has that differs so; nothing where no column says it."""
+    """Return the columns of a trial that hold such a difference; none if no column does."""
     if way == "order":
         return {}
     if way == "lr_in_the_last_digits":
@@ -49,7 +49,7 @@ def differently(way: str) -> Row:
 
 
 def rows(way: str) -> list[Row]:
-    """A sweep of two methods, one of which is asked for in another setting, too."""
+    """Build a sweep of two methods, one of them in a second setting as well."""
     found = []
     for name, method in product(REACHED, ("snip", "random")):
         if method == "random" and name == "other":
@@ -79,7 +79,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ask(store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         yield connection
 
 
@@ -122,7 +122,7 @@ def test_paired_mixes_no_settings(ask: duckdb.DuckDBPyConnection, way: str) -> N
 @each_way
 def test_queries_to_begin_with_mix_no_settings(ask: duckdb.DuckDBPyConnection, way: str) -> None:
     a_sweep = "(SELECT min(sweep) FROM sweeps)"
-    first, *_, last = (one.replace(a_sweep, literal(way)) for one in results.EXAMPLES)
+    first, *_, last = (one.replace(a_sweep, literal(way)) for one in EXAMPLES)
     found = ask.sql(first).filter("method = 'snip'").project("accuracy").fetchall()
     assert {round(mean, 9) for (mean,) in found} == MEANS
     replicates = ask.sql(last).filter("method = 'snip'").project("replicates").fetchall()
@@ -142,7 +142,7 @@ def test_a_report_mixes_no_settings(ask: duckdb.DuckDBPyConnection, way: str) ->
 @each_way
 def test_show_names_no_two_trials_alike(ask: duckdb.DuckDBPyConnection, way: str) -> None:
     numbers = [number for number, row in enumerate(rows(way)) if row["method"] == "snip"]
-    lines = status._named(ask, way, numbers)
+    lines = show._named(ask, way, numbers)
     assert len({re.sub(r"^trial \d+", "", line) for line in lines}) == len(lines) == 3
 
 

@@ -1,20 +1,21 @@
-"""The door to the store: what readers see, and that they see it once."""
+"""Connections to a store: what readers see, and that they see each result once."""
 
 import threading
 from pathlib import Path
 
 import pytest
 
-from analysis.database import connection as reading
 from analysis.database import export
+from analysis.database.connection import EXAMPLES, TABLES, connect, describe
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
+from tests.support.commit import commit
 from tests.support.small import TINY, write_sweep
-from tombola.errors import AnalysisError
+from tombola.errors import StoreError
 from tombola.store import layout, schema
 from tombola.store.compact import compact
 from tombola.store.publish import open_store
-from tombola.store.results import commit, read
+from tombola.store.results import read
 
 
 @pytest.fixture(scope="module")
@@ -26,24 +27,24 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ask(store: Path, query: str) -> list[tuple[object, ...]]:
-    return reading.connect(store).execute(query).fetchall()
+    return connect(store).execute(query).fetchall()
 
 
 def test_an_empty_store_has_every_table_typed_and_empty(tmp_path: Path) -> None:
-    connection = reading.connect(open_store(tmp_path / "store", create=True))
-    for table in reading.TABLES:
+    connection = connect(open_store(tmp_path / "store", create=True))
+    for table in TABLES:
         assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
-    types = {(t, c): kind for t, c, kind, _ in reading.describe(connection)}
+    types = {(t, c): kind for t, c, kind, _ in describe(connection)}
     assert types["trials", "accuracy"] == "DOUBLE"
     assert types["tasks", "started_at"] == "TIMESTAMP"
     assert types["evals", "step"] == "INTEGER"
-    for example in reading.EXAMPLES:
+    for example in EXAMPLES:
         assert connection.execute(example).fetchall() == []
 
 
 def test_every_column_has_a_meaning(tmp_path: Path) -> None:
-    connection = reading.connect(open_store(tmp_path / "store", create=True))
-    bare = [f"{t}.{c}" for t, c, _, comment in reading.describe(connection) if not comment]
+    connection = connect(open_store(tmp_path / "store", create=True))
+    bare = [f"{t}.{c}" for t, c, _, comment in describe(connection) if not comment]
     assert bare == []
     assert all(field.metadata[b"comment"] for field in schema.ATTEMPTS)
 
@@ -176,7 +177,7 @@ def test_readers_write_nothing(tmp_path: Path, filled: Path) -> None:
 
     store = Path(shutil.copytree(filled / "store", tmp_path / "store"))
     before = sorted(p for p in store.rglob("*"))
-    reading.connect(store)
+    connect(store)
     assert sorted(p for p in store.rglob("*")) == before
 
 
@@ -197,13 +198,13 @@ def test_the_published_database_opens_in_any_client(tmp_path: Path, filled: Path
 def test_what_cannot_be_read_is_named(tmp_path: Path, filled: Path) -> None:
     import shutil
 
-    with pytest.raises(AnalysisError, match="does not exist"):
-        reading.connect(tmp_path / "nothing")
+    with pytest.raises(StoreError, match="does not exist"):
+        connect(tmp_path / "nothing")
     store = Path(shutil.copytree(filled / "store", tmp_path / "store"))
     path = next((store / layout.LIVE).rglob("*.parquet"))
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(AnalysisError, match=f"{path.name} is damaged"):
-        reading.connect(store)
+    with pytest.raises(StoreError, match=f"{path.name} is damaged"):
+        connect(store)
 
 
 def test_a_torn_journal_line_is_left_out(tmp_path: Path, filled: Path) -> None:

@@ -1,4 +1,4 @@
-"""Counting reads keys alone, and says what a whole connection says."""
+"""Counting a sweep reads keys only, and agrees with a full connection."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from analysis.database import connection as reading
+from analysis.database.connection import connect, count
 from tests.support.build_store import (
     key_of,
     mask_row,
@@ -30,7 +30,7 @@ MASKS = [key_of("mask", n) for n in range(6)]
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """One trial of each kind: done (live, compacted, both; measured or not), failed, blocked."""
+    """Build a trial of each kind: done (live, compacted, both), failed, blocked."""
     store = open_store(tmp_path / "store", create=True)
     asked = [trial(run, mask_key=mask) for run, mask in zip(RUNS, MASKS, strict=True)]
     asked.append(trial(RUNS[0], barrier_key=key_of("barrier")))
@@ -72,7 +72,7 @@ def test_it_counts_what_a_whole_connection_counts(
     expected += [("one", "pending", 2), ("two", "pending", 1)]
     for prepare in (lambda _: None, compact):  # the journal is folded, and so on
         prepare(store)
-        with reading.count(store) as few, reading.connect(store) as whole:
+        with count(store) as few, connect(store) as whole:
             assert few.execute(COUNTS).fetchall() == expected
             assert whole.execute(COUNTS).fetchall() == expected
             assert status(few) == status(whole)
@@ -94,7 +94,7 @@ def test_where_nothing_failed_a_folded_journal_says_as_much_in_four_columns(
     )
     compact(store)
     assert not list((store / layout.JOURNAL).rglob("*.jsonl"))
-    with reading.count(store) as few, reading.connect(store) as whole:
+    with count(store) as few, connect(store) as whole:
         assert status(few) == status(whole)
         assert "1 tasks finished, 1 dispatched, 0 failed" in status(few)
 
@@ -102,9 +102,9 @@ def test_where_nothing_failed_a_folded_journal_says_as_much_in_four_columns(
 def test_it_opens_no_live_result_and_names_a_segment_that_is_damaged(store: Path) -> None:
     for path in (store / layout.LIVE).rglob("*.parquet"):
         path.write_bytes(b"")
-    with reading.count(store) as few, reading.count(store) as again:
+    with count(store) as few, count(store) as again:
         assert few.execute(COUNTS).fetchall() == again.execute(COUNTS).fetchall()
     segment = store / layout.segment("tasks", "a")
     segment.write_bytes(segment.read_bytes()[:-9])
     with pytest.raises(StoreError, match=r"tasks-a\.parquet is damaged"):
-        reading.count(store)
+        count(store)

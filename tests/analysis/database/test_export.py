@@ -1,4 +1,4 @@
-"""A store's tables as one file for others, with what every column means."""
+"""Export of a store's tables as one file, with a description of every column."""
 
 import csv
 from pathlib import Path
@@ -8,8 +8,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.database import connection as results
 from analysis.database import dictionary, export
+from analysis.database.connection import connect
 from tests.support.build_store import Study, key_of, mask_row, run_row, trial, write_live
 from tests.support.build_store import write_sweep as write_trials
 from tombola.errors import StoreError
@@ -28,7 +28,7 @@ def test_a_sweep_as_a_database_holds_what_answers_it_and_nothing_else(
     store: Path, tmp_path: Path
 ) -> None:
     [path] = export.export(store, tmp_path / "out.duckdb", "second")
-    with results.connect(store) as whole, duckdb.connect(str(path), read_only=True) as part:
+    with connect(store) as whole, duckdb.connect(str(path), read_only=True) as part:
         asked = "SELECT * FROM trials WHERE sweep = 'second' ORDER BY trial"
         assert part.execute("SELECT * FROM trials ORDER BY trial").fetchall() == (
             whole.execute(asked).fetchall()
@@ -95,7 +95,7 @@ def test_what_cannot_be_exported_is_said_in_a_line(
 
 
 def test_every_unit_is_that_of_a_column_and_no_measure_goes_without(store: Path) -> None:
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         told = dictionary.entries(connection)
     columns = {one.column_name for one in told}
     assert columns >= dictionary.UNITS.keys()

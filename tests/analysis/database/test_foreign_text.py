@@ -1,4 +1,4 @@
-"""Text of others: names become columns and nothing else, and each medium shows it harmlessly."""
+"""Text from users and other stores: names stay names, and every output shows it harmlessly."""
 
 import csv
 import io
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from rich.table import Table
 from typer.testing import CliRunner
 
-from analysis.database import connection as results
 from analysis.database import export, quoting, sql
+from analysis.database.connection import closed, connect
 from analysis.tables.formats import _escaped, _tex
 from tests.support.build_store import key_of, trial, write_sweep
 from tombola.cli import app
@@ -131,7 +131,7 @@ def test_names_that_no_sweep_file_gives_are_refused_in_a_line(
     write_sweep(store, "hostile", [trial(**{"run_key": key_of(1), **said})])
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(StoreError, match=r"hostile-r1\.parquet"):
-        results.connect(store)
+        connect(store)
     assert any("hostile-r1" in finding.path.name for finding in verify(store))
     for command in (
         ["sql", "FROM trials"],
@@ -153,21 +153,21 @@ def test_a_sweep_is_called_as_a_file_may_call_it(tmp_path: Path, name: str) -> N
     table = pq.read_table(path)
     metadata = {**(table.schema.metadata or {}), b"name": name.encode()}
     pq.write_table(table.replace_schema_metadata(metadata), path)
-    with pytest.raises(StoreError, match="no sweep can be called"):
-        results.connect(tmp_path)
+    with pytest.raises(StoreError, match="is not a valid name of a sweep"):
+        connect(tmp_path)
 
 
 @pytest.mark.parametrize("statement", ["SET threads = 1", "ATTACH 'x.duckdb'", "COPY t TO 'x.csv'"])
 def test_databases_are_locked_before_text_of_a_store_comes(tmp_path: Path, statement: str) -> None:
     for database in (":memory:", str(tmp_path / "a.duckdb")):
-        with results.closed(database) as connection:
+        with closed(database) as connection:
             connection.execute("CREATE TABLE t AS SELECT 1 AS a")
             with pytest.raises(duckdb.Error):
                 connection.execute(statement)
 
 
 def test_a_database_is_of_the_format_that_old_clients_read(tmp_path: Path) -> None:
-    """DuckDB's header has the storage version at byte 12: 64 is read from 0.10 on."""
+    """DuckDB's header has the storage version at byte 12; clients from 0.10 on read version 64."""
     write_sweep(tmp_path / "store", "plain", [trial(key_of(1))])
     [path] = export.export(tmp_path / "store", tmp_path / "out.duckdb")
     for written in (path, export.publish(tmp_path / "store")):

@@ -1,4 +1,4 @@
-"""Macros: what queries can call besides the tables."""
+"""SQL macros that queries can call besides the tables."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Overlaps of masks: counted on the stored bits, against what chance gives."""
+"""Overlap of masks, counted on the stored bits and compared with chance."""
 
 from itertools import product
 from pathlib import Path
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from analysis import figures
-from analysis.database import connection as results
 from analysis.database import export, mask_overlap, sql
+from analysis.database.connection import connect
 from tests.support.build_store import key_of, mask_row, run_row, trial, write_segment, write_sweep
 from tombola.errors import FigureError, QueryError, StoreError
 from tombola.store import layout
@@ -25,7 +25,7 @@ KEPT = {
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Two masks of layers of 15 and 2 weights: 15 bits are no whole bytes."""
+    """Build masks of two layers of 15 and 2 weights: 15 bits fill no whole number of bytes."""
     rows = []
     for key, kept in KEPT.items():
         arrays = {name: np.array(values, dtype=bool) for name, values in kept.items()}
@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def test_overlap_counts_bits_and_says_what_chance_gives(store: Path) -> None:
-    rows = results.connect(store).execute("FROM overlap(?, ?)", [ONE, TWO]).fetchall()
+    rows = connect(store).execute("FROM overlap(?, ?)", [ONE, TWO]).fetchall()
     first, second, both = rows
     assert first == ("0.weight", 15, 9, 12, 6, 6 / 15, pytest.approx(7.2 / (21 - 7.2)))
     assert second == ("1.weight", 2, 1, 1, 0, 0.0, pytest.approx(0.5 / 1.5))
@@ -52,7 +52,7 @@ def test_a_mask_is_all_of_itself_also_where_a_query_asks_for_each_row(store: Pat
         " WHERE layer IS NULL ORDER BY ALL"
     )
     first, second = sorted((ONE, TWO))
-    rows = results.connect(store).execute(asked).fetchall()
+    rows = connect(store).execute(asked).fetchall()
     assert [r for *_, r in rows] == [1, pytest.approx(6 / 17), pytest.approx(6 / 17), 1]
     assert rows[0][:2] == (first, first)
     assert rows[3][:2] == (second, second)
@@ -77,7 +77,7 @@ def test_a_mask_that_was_freed_has_no_overlap_and_is_no_error(store: Path) -> No
     asked = (
         "SELECT kept_by_both, jaccard, chance IS NOT NULL FROM overlap(?, ?) WHERE layer IS NULL"
     )
-    assert results.connect(store).execute(asked, [ONE, TWO]).fetchall() == [(None, None, True)]
+    assert connect(store).execute(asked, [ONE, TWO]).fetchall() == [(None, None, True)]
 
 
 def test_a_damaged_mask_is_named_in_a_line(store: Path) -> None:
@@ -96,7 +96,7 @@ def test_another_masks_file_under_that_name_is_damage(store: Path) -> None:
 
 @pytest.mark.parametrize("key", ["../../../etc/passwd", "", "A" * 64, None])
 def test_nothing_but_masks_can_be_read(store: Path, key: str | None) -> None:
-    rows = results.connect(store).execute("SELECT kept_by_both(?, ?, '0.weight')", [key, key])
+    rows = connect(store).execute("SELECT kept_by_both(?, ?, '0.weight')", [key, key])
     assert rows.fetchall() == [(None,)]
 
 
@@ -112,7 +112,7 @@ def test_the_published_database_goes_without(store: Path) -> None:
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """Two methods at two densities of 100 weights, two replicates: which of them are kept."""
+    """Build two methods at two densities of 100 weights, with two replicates."""
     trials, rows = [], []
     for method, replicate, density in product(("snip", "random"), (0, 1), (0.5, 0.25)):
         key = key_of(method, replicate, density)
@@ -145,12 +145,12 @@ def test_only_the_masks_of_the_pairs_asked_for_are_compared(
         " overlap(a.mask_key, b.mask_key)"
         " WHERE a.method < b.method AND replicate = 0 AND layer IS NOT NULL"
     )
-    assert len(results.connect(study).execute(asked).fetchall()) == 2
+    assert len(connect(study).execute(asked).fetchall()) == 2
     assert len(counted) == 2, "of 64 pairs that the store's masks make"
 
 
 def panels(store: Path, **given: Any) -> Any:
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         return figures.select(connection, "study", "mask-overlap", given).panels
 
 

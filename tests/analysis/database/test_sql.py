@@ -1,4 +1,4 @@
-"""SQL from outside reads our tables, and can do nothing else."""
+"""SQL of users reads the tables and can do nothing else."""
 
 import io
 import json
@@ -140,7 +140,7 @@ def test_nothing_else_is_admitted_and_no_file_is_touched(store: Path, attack: st
 def test_what_the_filter_keeps_out_the_connection_refuses_too(
     store: Path, statement: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Safety does not rest on how a statement reads: let through, it comes to nothing."""
+    """The connection refuses dangerous statements even when the filter lets them pass."""
     monkeypatch.setattr(sql, "admit", lambda _: None)
     before = sorted(store.parent.rglob("*"))
     with pytest.raises(QueryError):

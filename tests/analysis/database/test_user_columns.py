@@ -1,11 +1,11 @@
-"""A user's own fields are typed, flat columns of `trials`."""
+"""Fields of user code are typed, flat columns of `trials`."""
 
 from pathlib import Path
 
 import pytest
 
-from analysis.database import connection as results
 from analysis.database import export
+from analysis.database.connection import connect, describe
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
 from tests.support.build_store import key_of, trial
@@ -23,12 +23,12 @@ def test_options_and_tags_of_a_sweep_file_are_columns_with_types(tmp_path: Path)
     tags = {"pilot": True, "batch": 2, "who": "anna"}
     asked = study.read(write_sweep(tmp_path, tags=tags, grids=GRIDS))
     study.run(asked, tmp_path / "store", InlineExecutor())
-    with results.connect(tmp_path / "store") as connection:
+    with connect(tmp_path / "store") as connection:
         rows = connection.execute(
             "SELECT method, option_per_class, option_schedule, tag_pilot, tag_batch, tag_who"
             " FROM trials ORDER BY trial"
         ).fetchall()
-        types = {column: kind for _, column, kind, _ in results.describe(connection)}
+        types = {column: kind for _, column, kind, _ in describe(connection)}
     assert rows == [
         ("dense", None, None, True, 2.0, "anna"),
         ("random", None, None, True, 1.5, "anna"),
@@ -52,7 +52,7 @@ def test_a_tag_is_a_word_with_one_value(tmp_path: Path, tags: dict[str, object])
 
 
 def test_whatever_json_a_store_holds_is_a_column_or_nothing(tmp_path: Path) -> None:
-    """A store of a colleague's, of a later version, or written by hand."""
+    """The store may come from a colleague, a later version, or a text editor."""
     said = [
         '{"a": 1}',
         '{"a": [1, 2]}',
@@ -64,7 +64,7 @@ def test_whatever_json_a_store_holds_is_a_column_or_nothing(tmp_path: Path) -> N
     said.append(f'{{"big": {2**70}}}')
     rows = [trial(key_of(n), options=text, tags=text) for n, text in enumerate(said)]
     write_trials(tmp_path, "own", rows)
-    with results.connect(tmp_path) as connection:
+    with connect(tmp_path) as connection:
         found = connection.execute(
             "SELECT option_a, tag_b, tag_c, option_big FROM trials ORDER BY trial"
         ).fetchall()

@@ -1,4 +1,4 @@
-"""What the page of `tombola explore` says, without a page: filters, progress, figures, HTML."""
+"""Content of the page of `tombola explore`, without a browser: filters, progress, figures, HTML."""
 
 import socket
 from collections.abc import Callable
@@ -123,11 +123,11 @@ def test_learning_curves_are_of_the_chosen_trials_alone(seen: Snapshot) -> None:
 
 def test_all_densities_of_chosen_trials_are_drawn(tmp_path: Path) -> None:
     from analysis import figures
-    from analysis.database import connection as results
+    from analysis.database.connection import connect
 
     densities = [round(0.8**n, 6) for n in range(1, 12)]
     Study(STUDY.accuracy, densities=densities, replicates=[0]).write(tmp_path)
-    with results.connect(tmp_path) as connection:
+    with connect(tmp_path) as connection:
         every = {"trials": list(range(1, 12))}
         drawn = figures.select(connection, "study", "learning-curves", every)
         assert drawn.densities == tuple(densities)

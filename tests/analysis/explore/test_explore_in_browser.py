@@ -1,4 +1,4 @@
-"""The page of `tombola explore` as a reader has it: in a real browser, beside a sweep that runs."""
+"""The page of `tombola explore` in a real browser, while a sweep runs."""
 
 import signal
 import socket
@@ -47,7 +47,7 @@ def free_port() -> int:
 
 
 def started(store: Path, cwd: Path) -> tuple[str, subprocess.Popen[str]]:
-    """The address that a store's page will have, and its server; listening may take a while."""
+    """Start a server for a store's page; return its address and the server."""
     for _ in range(5):
         port = free_port()
         server = serving(store, port, cwd)
@@ -63,7 +63,7 @@ def started(store: Path, cwd: Path) -> tuple[str, subprocess.Popen[str]]:
 
 @contextmanager
 def explored(store: Path, cwd: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The address of a store's page, once it is there, and its server."""
+    """Return the address of a store's page once it answers, and its server."""
     address, server = started(store, cwd)
     with server:
         try:
@@ -80,7 +80,7 @@ def explored(store: Path, cwd: Path) -> Iterator[tuple[str, subprocess.Popen[str
 
 
 def finish(store: Path, trials: list[Row]) -> None:
-    """Results of these trials, as a worker commits them."""
+    """Commit results of these trials, as a worker does."""
     for one in trials:
         density = one["requested_density"]
         write_live(store, run_row(one["run_key"], STUDY.accuracy(one), density))
@@ -90,7 +90,7 @@ def finish(store: Path, trials: list[Row]) -> None:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """A sweep that has just begun: the dense network is done, one trial of each method too."""
+    """Build a sweep that has just begun: the dense network and a trial of each method are done."""
     folder = tmp_path / "store"
     write_sweep(folder, "study", TRIALS, figures=["accuracy-vs-sparsity"])
     finish(folder, [one for one in TRIALS if one["replicate"] == 0])
@@ -191,7 +191,7 @@ def test_sql_answers_or_says_why_not(page: browser.Page, store: Path, tmp_path: 
         page.click("button", "Ask", until=answer)
         page.write(".cm-content", f"COPY trials TO '{tmp_path / 'stolen.csv'}'")
         page.click(
-            "button", "Ask", until=browser.reads("DESCRIBE or EXPLAIN, not COPY: this only reads")
+            "button", "Ask", until=browser.reads("DESCRIBE or EXPLAIN, not COPY: it only reads")
         )
         assert not (tmp_path / "stolen.csv").exists()
         page.write(".cm-content", "SELECT * FROM read_text('/etc/passwd')")

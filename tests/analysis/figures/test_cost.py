@@ -1,4 +1,4 @@
-"""What trials cost: what they stand on, who pays for what is shared, and the figures of it."""
+"""Costs of trials: what they depend on, how shared work is divided, and the figures of costs."""
 
 import json
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from analysis import figures
-from analysis.database import connection as results
+from analysis.database.connection import connect
 from analysis.figures import costing
 from tests.support.build_store import Row, key_of, mask_row, note, run_row, trial, write_segment
 from tests.support.build_store import write_sweep as register
@@ -23,7 +23,7 @@ def value(**fields: Any) -> str:
 
 
 def row(of: Row, start: float, seconds: float, worker: str = "vm:1", **changes: Any) -> Row:
-    """A result that a worker made from `start` (s) on, in launch L1."""
+    """Build a result that a worker computed from `start` (s) on, in launch L1."""
     began = BEGAN + timedelta(seconds=start)
     more = {"launch": "L1", "worker": worker, "device": "cpu", "flops": 1000, **changes}
     return {**of, "started_at": began, "seconds": seconds, **more}
@@ -31,7 +31,7 @@ def row(of: Row, start: float, seconds: float, worker: str = "vm:1", **changes: 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """A dense run of 10 s; a ticket by magnitude of it, rewound to step 40; a mask learnt."""
+    """Build a dense run of 10 s, a magnitude ticket rewound to step 40, and a learned mask."""
     trials = [
         trial(DENSE, method="dense", requested_density=1.0, dense_key=DENSE),
         trial(TICKET, method="imp", mask_key=MASK, dense_key=DENSE),
@@ -54,7 +54,7 @@ def store(tmp_path: Path) -> Path:
 
 def test_a_trial_stands_on_all_that_a_script_would_compute_for_it_alone(store: Path) -> None:
     each = "SELECT trial, sum(iterations), sum(seconds) FROM stands_on('study')"
-    rows = results.connect(store).execute(f"{each} GROUP BY ALL ORDER BY ALL").fetchall()
+    rows = connect(store).execute(f"{each} GROUP BY ALL ORDER BY ALL").fetchall()
     assert rows == [(0, 100, 10.0), (1, 160, 17.0), (2, 600, 40.0)]
 
 
@@ -64,7 +64,7 @@ def test_a_run_that_lends_its_weights_early_counts_up_to_there(store: Path) -> N
     early = value(start={"run": DENSE, "step": 40}, mask=None)
     write_segment(store, "b", [row(run_row(key_of("early"), first_step=40), 0, 6, value=early)])
     asked = "SELECT key, iterations, seconds FROM stands_on('study')"
-    found = {key: rest for key, *rest in results.connect(store).execute(asked).fetchall()}
+    found = {key: rest for key, *rest in connect(store).execute(asked).fetchall()}
     assert found == {key_of("early"): [60, 6.0], DENSE: [40, 4.0]}
 
 
@@ -72,7 +72,7 @@ def test_the_ledger_adds_up_to_what_was_spent(store: Path) -> None:
     asked = (
         "SELECT method, 3600 * hours, 3600 * alone_hours, 3600 * saved_hours FROM ledger('study')"
     )
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         found = {method: rest for method, *rest in connection.execute(asked).fetchall()}
         [(spent,)] = connection.execute("SELECT sum(seconds) FROM tasks").fetchall()
     assert found["dense"] == pytest.approx([5, 10, 5]), "half of the run that two trials need"
@@ -85,13 +85,13 @@ def test_what_a_gang_took_counts_for_each_of_its_gpus(store: Path) -> None:
     register(store, "big", [trial(key_of("big"), dense_key=key_of("big"))])
     write_segment(store, "b", [row(run_row(key_of("big")), 0, 6, gang=4, value=value())])
     asked = "SELECT 3600 * hours, 3600 * alone_hours FROM ledger('big')"
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         assert connection.execute(asked).fetchall() == [pytest.approx((24, 24))]
 
 
 def test_figures_share_what_is_behind_the_trials_that_they_draw(store: Path) -> None:
     drawn = {"tickets": [DENSE, TICKET], "mined": [DENSE, MINED]}
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         found = costing.by_figure(connection, "study", drawn).to_pylist()
     tickets, mined, both = ([3600 * v for k, v in r.items() if "hours" in k] for r in found)
     assert [row["figure"] for row in found] == ["tickets", "mined", "all together"]
@@ -112,7 +112,7 @@ def test_figures_share_what_is_behind_the_trials_that_they_draw(store: Path) -> 
 def test_the_figure_shows_accuracy_against_the_whole_cost(
     store: Path, unit: str, costs: dict[str, float], axis: str
 ) -> None:
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         facts = figures.select(connection, "study", "cost", {"unit": unit})
     [cell] = facts.cells
     assert {p.label: p.cost for p in cell.points} == pytest.approx(costs)
@@ -120,24 +120,24 @@ def test_the_figure_shows_accuracy_against_the_whole_cost(
         {"Dense": 90, "IMP": 80, "Gem-Miner": 70}
     )
     assert facts.unit == axis
-    with results.connect(store) as connection, pytest.raises(FigureError, match="unit takes"):
+    with connect(store) as connection, pytest.raises(FigureError, match="unit takes"):
         figures.select(connection, "study", "cost", {"unit": "dollars"})
 
 
 def test_the_pareto_front_is_what_nothing_else_beats(store: Path) -> None:
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         [panel] = figures.select(connection, "study", "pareto", {}).panels
     found = {one.label: (one.points[0].work, one.points[0].best) for one in panel.curves}
     assert found == {"Dense": (100, True), "IMP": (40, True), "Gem-Miner": (50, False)}
     assert "(% of 1k)" in panel.work
-    with results.connect(store) as connection, pytest.raises(FigureError, match="measure: latency"):
+    with connect(store) as connection, pytest.raises(FigureError, match="measure: latency"):
         figures.select(connection, "study", "pareto", {"against": "latency"})
 
 
 def test_the_timeline_shows_who_was_busy_when(store: Path) -> None:
     retried = {"event": "retried", "key": MASK, "kind": "mask", "worker": "vm:1", "seconds": 3.0}
     note(store, {**retried, "noted_at": (BEGAN + timedelta(seconds=21)).isoformat()})
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         facts = figures.select(connection, "study", "timeline", {})
         with pytest.raises(FigureError, match="in launch L2; it has L1"):
             figures.select(connection, "study", "timeline", {"launch": "L2"})

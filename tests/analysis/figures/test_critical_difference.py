@@ -1,4 +1,4 @@
-"""Ranks of methods: on the problems that all have, and drawn at the asked width."""
+"""Ranks of methods on the problems that all methods have, and their diagram."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from analysis import figures
-from analysis.database import connection as results
+from analysis.database.connection import connect
 from analysis.figures.kinds import critical_difference
 from analysis.selection import samples, selection
 from analysis.stats import ALPHA, ranking
@@ -22,12 +22,12 @@ NETWORKS = ("a", "b", "c", "d", "e")
 
 
 def accuracy(row: Row) -> float:
-    """Always in the same order, whatever the replicate."""
+    """Return accuracies in the same order of methods for every replicate."""
     return 0.9 - 0.1 * ("dense", *METHODS).index(row["method"]) + row["replicate"] / 100
 
 
 def select(store: Path, **given: Any) -> Any:
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         return figures.select(connection, "study", "critical-difference", given)
 
 
@@ -43,7 +43,7 @@ def test_ranks_are_means_over_problems(tmp_path: Path) -> None:
 
 
 def test_the_densities_of_a_network_are_one_problem(tmp_path: Path) -> None:
-    """Ranked in it by the mean of their ranks: IMP 1, 1, 3; SNIP 2, 2, 1; random 3, 3, 2."""
+    """Ranks are averaged in it: IMP has 1, 1, 3; SNIP 2, 2, 1; random 3, 3, 2."""
 
     def of(row: Row) -> float:
         shown = accuracy(row)
@@ -85,7 +85,7 @@ def test_problems_that_not_all_methods_answer_are_left_out(tmp_path: Path) -> No
 def test_a_handful_of_problems_is_needed_and_the_reason_is_told(
     tmp_path: Path, methods: tuple[str, ...], networks: tuple[str, ...], found: str
 ) -> None:
-    """However many densities they are asked at."""
+    """More densities of one network do not help."""
     densities = tuple(0.9**n for n in range(1, 13))
     Study(accuracy, methods, networks=networks, densities=densities).write(tmp_path)
     with pytest.raises(FigureError, match=r"at least three methods, and 5 problems .*luck") as told:
@@ -98,7 +98,7 @@ def test_a_handful_of_problems_is_needed_and_the_reason_is_told(
 def test_equal_methods_seldom_differ_however_alike_a_networks_densities_are(
     methods: int, problems: int
 ) -> None:
-    """Friedman's test, and the critical difference: both wrong in 5 of 100 at most."""
+    """Friedman's test and the critical difference may each be wrong in at most 5 of 100 draws."""
     rng, draws, by_test, by_distance = np.random.default_rng(3), 300, 0, 0
     names = [f"m{n}" for n in range(methods)]
     for _ in range(draws):
@@ -114,7 +114,7 @@ def test_equal_methods_seldom_differ_however_alike_a_networks_densities_are(
 
 
 def correlated(rng: np.random.Generator, names: Sequence[str], problems: int) -> samples.Study:
-    """Methods that luck alone sets apart: once for each network, a little at each density."""
+    """Draw methods that differ by chance only: once for each network, a little for each density."""
     found = [
         samples.Sample(f"n{network}", "digits", density, name, {0: luck + rng.normal(0, 0.3)}, {})
         for network in range(problems)

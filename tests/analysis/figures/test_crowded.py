@@ -1,6 +1,7 @@
-"""Figures of any number of series: nothing is cut, nothing overlaps, all data are in their axes.
+"""Figures of any number of series: nothing is cut off or overlaps, all data are inside the axes.
 
-Every kind is drawn at a page's width and at a phone's; what cannot be drawn says what to choose by.
+Every kind is drawn at the width of a page and of a phone. If a figure cannot be drawn, the error
+says how to choose fewer series.
 """
 
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis import figures, style
-from analysis.database import connection as results
+from analysis.database.connection import connect, scanning
 from analysis.figures.kinds import accuracy_vs_sparsity, cost, layer_collapse
 from tests.support import build_store, crowd, sheet_layout
 from tests.support.build_store import Row, Study
@@ -73,7 +74,7 @@ def prepared(
         folder = tmp_path_factory.mktemp(f"crowd{count}")
         stores[count] = crowd.build(folder, crowd.settings(count))
     figure, sweep, given = KINDS[name]
-    with results.scanning(stores[count]), results.connect(stores[count]) as connection:
+    with scanning(stores[count]), connect(stores[count]) as connection:
         if (name, count) in REFUSED:
             with pytest.raises(FigureError, match=REFUSED[name, count]):
                 figures.prepare(connection, sweep, {figure: given})
@@ -100,7 +101,7 @@ def test_nothing_is_cut_or_overlapped(prepared: figures.Prepared, name: str, cou
 
 
 def facts(store: Path, name: str, sweep: str = "study", **given: Any) -> Any:
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         return figures.select(connection, sweep, name, given)
 
 
@@ -126,7 +127,7 @@ SHAPES: dict[str, tuple[list[str], list[Row]]] = {
 def test_no_panel_has_more_than_a_dozen_and_each_of_them_looks_its_own(
     tmp_path: Path, shape: str
 ) -> None:
-    """One setting, one colour and line, wherever a legend speaks of it."""
+    """A setting has one colour and line in every legend."""
     methods, settings = SHAPES[shape]
     made = Study(accuracy, methods, (0.5, 0.1), settings=settings, replicates=(0,))
     made.write(tmp_path)
@@ -162,7 +163,7 @@ def test_what_is_too_much_for_a_sheet_says_what_to_choose_by(tmp_path: Path) -> 
 
 
 def test_a_series_without_data_in_a_panel_is_named(tmp_path: Path) -> None:
-    """IMP in no panel, SNIP in one of two."""
+    """IMP has data in no panel, SNIP in one of two."""
     study = Study(accuracy, ("random", "snip", "imp"), (0.5, 0.1), replicates=(0,))
     trials = study.trials()
     build_store.write_sweep(tmp_path, "study", trials)
@@ -197,7 +198,7 @@ def test_costs_that_are_equal_stay_within_a_ticks_width(tmp_path: Path) -> None:
 
 
 def test_early_stopping_stays_within_the_training(tmp_path: Path) -> None:
-    """Means of 0 and 100 spread by 71 on either side of 50."""
+    """Means of 0 and 100 have a spread of 71 on either side of 50."""
     study = Study(accuracy, ("snip",), (0.5,), replicates=(0, 1))
     trials = study.trials()
     build_store.write_sweep(tmp_path, "study", trials)
@@ -217,7 +218,7 @@ def test_early_stopping_stays_within_the_training(tmp_path: Path) -> None:
 
 
 def test_collapse_is_shown_where_the_data_are(tmp_path: Path) -> None:
-    """Half a million weights in three layers: one each would be at 166,667 times."""
+    """Half a million weights in three layers collapse at a compression of 166,667 at the latest."""
     study = Study(accuracy, ("snip", "imp"), (0.5, 0.02), size=166_667, replicates=(0,))
     study.write(tmp_path)
     shown = facts(tmp_path, "layer-collapse")
@@ -230,7 +231,7 @@ def test_collapse_is_shown_where_the_data_are(tmp_path: Path) -> None:
 
 def test_densities_that_are_left_out_are_told(tmp_path: Path) -> None:
     crowd.build(tmp_path, crowd.settings(7))
-    with results.scanning(tmp_path), results.connect(tmp_path) as connection:
+    with scanning(tmp_path), connect(tmp_path) as connection:
         shown = figures.select(connection, "ticket", "accuracy-vs-pruning-step", {})
     assert len(shown.panels) == 6
     assert "6 of 7 densities; others by the option `densities`." in shown.note
@@ -238,7 +239,7 @@ def test_densities_that_are_left_out_are_told(tmp_path: Path) -> None:
 
 def test_masks_that_are_not_there_are_named(tmp_path: Path) -> None:
     crowd.build(tmp_path, crowd.settings(7)[:2])
-    connection = results.connect(tmp_path)
+    connection = connect(tmp_path)
     trials = connection.execute(
         "SELECT mask_key FROM trials WHERE sweep = 'crowd' AND requested_density = 0.02"
     ).fetchall()
@@ -246,7 +247,7 @@ def test_masks_that_are_not_there_are_named(tmp_path: Path) -> None:
         if key:
             build_store.layout.mask(key)
             (tmp_path / build_store.layout.mask(key)).unlink()
-    with results.connect(tmp_path) as after:
+    with connect(tmp_path) as after:
         shown = figures.select(after, "crowd", "mask-overlap", {})
     assert [panel.title for panel in shown.panels] == ["50 % of weights"]
     assert "Without two masks to compare: 2 % of weights." in shown.note

@@ -1,4 +1,4 @@
-"""Figures: the facts that are drawn, and that the files say where they come from."""
+"""Figures: the facts that are drawn, and the record of their origin inside the files."""
 
 import json
 from pathlib import Path
@@ -9,14 +9,14 @@ from PIL import Image
 from pypdf import PdfReader
 
 from analysis import figures, style
-from analysis.database import connection as reading
+from analysis.database.connection import connect
 from analysis.figures import axes
 from analysis.figures.kinds import density_by_layer
 from analysis.stats import summary
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
 from tests.support.small import TINY, write_sweep
-from tombola.errors import AnalysisError, FigureError
+from tombola.errors import FigureError, StoreError
 
 ALL = ["accuracy-vs-sparsity", "ablations", "density-by-layer"]
 
@@ -41,7 +41,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_point_is_the_mean_and_spread_of_its_replicates(store: Path) -> None:
-    connection = reading.connect(store)
+    connection = connect(store)
     facts = figures.select(connection, "tiny", "accuracy-vs-sparsity", {})
     rows = connection.execute(
         "SELECT 100 * avg(accuracy), 100 * stddev_samp(accuracy), count(*) FROM trials"
@@ -57,7 +57,7 @@ def test_a_point_is_the_mean_and_spread_of_its_replicates(store: Path) -> None:
 
 
 def test_different_settings_never_share_a_curve(store: Path) -> None:
-    facts = figures.select(reading.connect(store), "tiny", "accuracy-vs-sparsity", {})
+    facts = figures.select(connect(store), "tiny", "accuracy-vs-sparsity", {})
     assert [panel.network for panel in facts.panels] == ["lenet_300_100", "conv2_bn"]
     for panel in facts.panels:
         labels = [one.label for one in panel.series]
@@ -74,24 +74,24 @@ def test_different_settings_never_share_a_curve(store: Path) -> None:
 
 def test_options_choose(store: Path) -> None:
     options = {"methods": ["imp"], "networks": ["conv2_bn"], "spread": "minmax"}
-    facts = figures.select(reading.connect(store), "tiny", "accuracy-vs-sparsity", options)
+    facts = figures.select(connect(store), "tiny", "accuracy-vs-sparsity", options)
     assert {one.method for panel in facts.panels for one in panel.series} == {"imp"}
     assert len(facts.panels) == 1
     assert "minimum to maximum" in facts.note
 
 
 def test_the_ablation_grid_compares_methods_that_have_ablations(store: Path) -> None:
-    facts = figures.select(reading.connect(store), "tiny", "ablations", {"networks": ["conv2_bn"]})
+    facts = figures.select(connect(store), "tiny", "ablations", {"networks": ["conv2_bn"]})
     labels = {f"{name}, lr {lr}" for name in ("Random", "SNIP") for lr in (0.1, 0.05)}
     assert {cell.method for cell in facts.cells} == labels
     assert [c.ablation for c in facts.cells[0].curves] == ["none", "shuffle"]
     with pytest.raises(FigureError, match="nothing to compare"):
-        figures.select(reading.connect(store), "tiny", "ablations", {"methods": ["imp"]})
+        figures.select(connect(store), "tiny", "ablations", {"methods": ["imp"]})
 
 
 def test_a_layer_that_keeps_nothing_is_marked(store: Path) -> None:
     options = {"methods": ["magnitude"], "networks": ["lenet_300_100"]}
-    facts = figures.select(reading.connect(store), "tiny", "density-by-layer", options)
+    facts = figures.select(connect(store), "tiny", "density-by-layer", options)
     layers = [layer for cell in facts.cells for p in cell.profiles for layer in p.layers]
     assert any(layer.collapsed == 3 and layer.density.centre == 0 for layer in layers)
     assert "×" in facts.note
@@ -106,7 +106,7 @@ def test_the_footnote_owns_up_to_what_is_missing(store: Path, tmp_path: Path) ->
 
     copy = Path(shutil.copytree(store, tmp_path / "store"))
     study.register(study.read(write_sweep(tmp_path, replicates=4)), copy)
-    facts = figures.select(reading.connect(copy), "tiny", "accuracy-vs-sparsity", {})
+    facts = figures.select(connect(copy), "tiny", "accuracy-vs-sparsity", {})
     assert "Mean of 3 replicates, band ± 1 standard deviation. 27 of 36 trials done." in facts.note
 
 
@@ -167,7 +167,7 @@ def test_nothing_to_draw_is_told_and_draws_nothing(tmp_path: Path) -> None:
     study.register(study.read(write_sweep(tmp_path)), store)
     with pytest.raises(FigureError, match="nothing to draw yet"):
         figures.draw(store, "tiny", ALL, tmp_path / "out")
-    with pytest.raises(AnalysisError, match="no sweep 'other'; it has tiny"):
+    with pytest.raises(StoreError, match="no sweep 'other'; it has tiny"):
         figures.draw(store, "other", ALL, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -204,7 +204,7 @@ def test_a_method_looks_the_same_in_every_figure() -> None:
 
 
 def test_the_reported_accuracy_is_the_one_asked_for_and_said(tmp_path: Path) -> None:
-    """Last, best on validation and best on test are three numbers; a figure says which."""
+    """Last, best on validation and best on test are three numbers; a figure names its choice."""
 
     path = write_sweep(
         tmp_path,
@@ -213,7 +213,7 @@ def test_the_reported_accuracy_is_the_one_asked_for_and_said(tmp_path: Path) -> 
         grids=[{"method": "snip", "density": [0.5]}],
     )
     study.run(study.read(path), tmp_path / "store", InlineExecutor())
-    with reading.connect(tmp_path / "store") as connection:
+    with connect(tmp_path / "store") as connection:
         row = connection.execute(
             "SELECT accuracy, best_val_accuracy, best_accuracy FROM trials WHERE method = 'snip'"
         ).fetchone()
@@ -241,7 +241,7 @@ def test_layer_collapse_and_pruning_steps_are_drawn_from_what_is_stored(tmp_path
         ],
     )
     study.run(study.read(path), tmp_path / "store", InlineExecutor())
-    with reading.connect(tmp_path / "store") as connection:
+    with connect(tmp_path / "store") as connection:
         facts = figures.select(connection, "tiny", "layer-collapse", {"methods": ["magnitude"]})
         [panel] = facts.panels
         [limit] = panel.methods[0].limits
@@ -277,7 +277,7 @@ def test_a_metric_is_shown_in_its_own_unit_and_said_on_the_axis(tmp_path: Path) 
     study.run(study.read(path), tmp_path / "store", InlineExecutor())
     asked = ["barrier", "early-stopping", {"accuracy-vs-sparsity": {"metric": "delta"}}]
     assert len(figures.draw(tmp_path / "store", "tiny", asked, tmp_path / "figures")) == 6
-    with reading.connect(tmp_path / "store") as connection:
+    with connect(tmp_path / "store") as connection:
         facts = figures.select(connection, "tiny", "barrier", {})
         assert facts.metric == "Error barrier (points)"
         assert {c.method for p in facts.panels for c in p.curves} == {"imp"}

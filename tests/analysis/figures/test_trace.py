@@ -1,4 +1,4 @@
-"""From a figure's file back to the runs behind it, and whether it is still what it would be."""
+"""From the file of a figure back to its runs, and whether it would be drawn the same today."""
 
 import json
 import shutil
@@ -9,10 +9,10 @@ import pytest
 
 import analysis
 from analysis import figures
-from analysis.database import connection as results
+from analysis.database.connection import connect
 from analysis.figures import tracing
 from tests.support.build_store import Row, Study, key_of, run_row, trial, write_live, write_sweep
-from tombola.errors import AnalysisError, FigureError, QueryError
+from tombola.errors import AnalysisError, FigureError, QueryError, StoreError
 
 ASKED = ["accuracy-vs-sparsity", {"ablations": {"title": 'A & B <"1">'}}, "density-by-layer"]
 
@@ -90,7 +90,7 @@ def test_a_file_that_is_not_ours_is_told(content: bytes, tmp_path: Path) -> None
 
 def test_every_trial_behind_a_figure_is_listed_once(store: Path, drawn: list[Path]) -> None:
     for path in drawn:
-        with results.connect(store) as connection:
+        with connect(store) as connection:
             about = figures.trace(path)
             rows = tracing.runs(connection, about).to_pylist()
             assert tracing.changes(connection, about) == []
@@ -113,9 +113,9 @@ def test_what_changed_is_said(store: Path, drawn: list[Path], tmp_path: Path) ->
     first = Study(accuracy, ablations=("none", "shuffle")).trials()
     later = "2026-02-01T00:00:00.000000"
     write_sweep(copy, "study", [*first, more], revision="r2", registered_at=later)
-    with results.connect(copy) as connection:
+    with connect(copy) as connection:
         assert tracing.changes(connection, about) == [
-            "the sweep asks for other trials now",
+            "the sweep has other trials now",
             "9 runs behind it then, 10 now",
         ]
         other = {**about, "digest": "0" * 64, "revision": "r2", "runs": 10}
@@ -126,8 +126,8 @@ def test_what_changed_is_said(store: Path, drawn: list[Path], tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"sql": "DROP TABLE tasks"}, "takes one SELECT"),
-        ({"sql": "SELECT 1; DROP TABLE tasks"}, "takes one SELECT"),
+        ({"sql": "DROP TABLE tasks"}, "a query is a SELECT"),
+        ({"sql": "SELECT 1; DROP TABLE tasks"}, "a query is a SELECT"),
         ({"sql": "SELECT nothing FROM trials"}, "of another version"),
         ({"sql": "SELECT trial FROM trials WHERE sweep = $sweep"}, "of another version"),
         ({"sql": None}, "not a figure of this version"),
@@ -140,7 +140,7 @@ def test_a_provenance_that_cannot_be_followed_is_told(
     changes: dict[str, Any], problem: str, store: Path, drawn: list[Path]
 ) -> None:
     about = {**figures.trace(drawn[0]), **changes}
-    with results.connect(store) as connection, pytest.raises(AnalysisError, match=problem) as told:
+    with connect(store) as connection, pytest.raises(AnalysisError, match=problem) as told:
         tracing.runs(connection, about)
     assert isinstance(told.value, FigureError | QueryError)
 
@@ -210,7 +210,7 @@ def test_a_notebook_connects_and_shows(store: Path, monkeypatch: pytest.MonkeyPa
         analysis.figure("ablation", store, "study")
     with pytest.raises(FigureError, match="has no option 'method'"):
         analysis.figure("ablations", store, "study", method="snip")
-    with pytest.raises(AnalysisError, match="no sweep 'other'"):
+    with pytest.raises(StoreError, match="no sweep 'other'"):
         analysis.figure("ablations", store, "other")
 
 
@@ -269,5 +269,5 @@ def test_the_commands(
     assert tombola(*any_file, "docs") == (1, said.replace(" f/", " docs/"))
     fresh = (0, "fresh    r/synflow2020.png\n")
     assert tombola(*any_file, "r/synflow2020.png") == tombola(*any_file, "r") == fresh
-    assert tombola(*any_file, "s") == (2, "error: no figure that was drawn here in s\n")
+    assert tombola(*any_file, "s") == (2, "error: no figure of tombola in s\n")
     assert tombola("figures", "study", "r", "--store", copy)[1].startswith("error: one sweep at")

@@ -1,4 +1,4 @@
-"""The reporting checklist: what each rule accepts, and what it says of what it does not."""
+"""The reporting checklist: what each rule accepts, and its message for what it does not accept."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from analysis import lint as checking
-from analysis.database import connection as results
+from analysis.database.connection import connect
 from analysis.lint import Finding
 from analysis.lint.rules import POINTS, RULES
 from tests.support.build_store import Study, key_of, trial, write_sweep
@@ -17,7 +17,7 @@ PAIRS, OPERATING, SIZES, TOPS, DENSE, RANDOM, MAGNITUDE, REPLICATES, *_ = RULES
 
 
 def linted(store: Path, sweep: str = "study") -> dict[str, Finding]:
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         return {found.rule: found for found in checking.lint(connection, sweep)}
 
 

@@ -1,4 +1,4 @@
-"""Published numbers: what is carried, drawn again, and laid beside one's own."""
+"""Published numbers: the shipped tables, their redrawn figures, and comparison with results."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from PIL import Image
 from pypdf import PdfReader
 
 from analysis import figures, reference, style
-from analysis.database import connection as results
+from analysis.database.connection import connect
 from analysis.figures import published
 from analysis.figures.against import against
 from analysis.figures.kinds import accuracy_vs_sparsity, published_grid
@@ -29,7 +29,7 @@ OVERLAY = {"reference": ["synflow2020"]}
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """VGG-16 and ResNet-20 on CIFAR-10 at published compressions; 90 % less what is pruned."""
+    """Build VGG-16 and ResNet-20 on CIFAR-10 at published compressions, with an exact accuracy."""
     folder = tmp_path_factory.mktemp("beside") / "store"
     study = Study(
         lambda row: 0.9 - row["replicate"] / 100 - (1 - row["requested_density"]) / 10,
@@ -45,7 +45,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def facts(store: Path) -> Any:
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         return figures.select(connection, "study", "accuracy-vs-sparsity", OVERLAY)
 
 
@@ -75,7 +75,7 @@ def test_the_rows_are_those_that_were_published(name: str) -> None:
 
 
 def test_a_published_file_cannot_change_unseen() -> None:
-    """A difference here is a change of published numbers."""
+    """A difference here means that published numbers were changed."""
     assert reference.sha256_of("synflow2020") == (
         "04343497175a87e2a9ecf170841d25a7ab40043708306c71ae446d1af252c04e"
     )
@@ -172,7 +172,7 @@ def _legend(part: Any) -> list[Any]:
 
 
 def test_a_remark_is_made_only_of_what_is_shown(store: Path) -> None:
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         one = {**OVERLAY, "methods": ["snip"]}
         assert "GraSP" not in figures.select(connection, "study", "accuracy-vs-sparsity", one).note
         one = {**OVERLAY, "networks": ["resnet20"]}
@@ -184,7 +184,7 @@ def test_a_remark_is_made_only_of_what_is_shown(store: Path) -> None:
 
 
 def test_published_numbers_never_enter_ones_own(store: Path, facts: Any) -> None:
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         plain = figures.select(connection, "study", "accuracy-vs-sparsity", {})
         entry = {"accuracy-vs-sparsity": OVERLAY}
         about = figures.prepare(connection, "study", entry).about
@@ -196,12 +196,12 @@ def test_published_numbers_never_enter_ones_own(store: Path, facts: Any) -> None
 def test_an_overlay_that_makes_no_sense_is_refused(store: Path) -> None:
     [said] = figures.check([{"accuracy-vs-sparsity": {"reference": ["gale2019"]}}])
     assert said == "accuracy-vs-sparsity: reference takes a list of synflow2020, not ['gale2019']"
-    with results.connect(store) as connection, pytest.raises(FigureError, match="goes with metric"):
+    with connect(store) as connection, pytest.raises(FigureError, match="goes with metric"):
         figures.select(connection, "study", "accuracy-vs-sparsity", {**OVERLAY, "metric": "loss"})
 
 
 def test_differences_are_own_less_published_at_equal_compression(store: Path) -> None:
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         rows = against(connection, "study", "synflow2020").to_pylist()
     assert len(rows) == 18, "two methods at nine compressions; neither shuffled nor ResNet-20"
     assert {row["problem"] for row in rows} == {"VGG-16 on CIFAR-10"}
@@ -236,5 +236,5 @@ def test_nothing_to_compare_says_what_there_would_be(
 ) -> None:
     axes = {"networks": ("vgg16_bn",), "settings": ({"dataset": "cifar10"},), **changes}
     Study(_dense, **axes).write(tmp_path)
-    with results.connect(tmp_path) as connection, pytest.raises(PublishedError, match=problem):
+    with connect(tmp_path) as connection, pytest.raises(PublishedError, match=problem):
         against(connection, "study", "synflow2020")

@@ -1,4 +1,4 @@
-"""The report: all of a sweep in one file, the same bytes from the same store, and no danger."""
+"""The report: a whole sweep in one file, the same bytes from the same store, safe to open."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from analysis import report
-from analysis.database import connection as results
+from analysis.database.connection import connect
 from analysis.report import queries, tables
 from tests.support.build_store import (
     Study,
@@ -48,7 +48,7 @@ def written(store: Path, name: str = "study") -> str:
 
 
 def cells(text: str, section: str) -> list[list[str]]:
-    """Rows of the first table of a section."""
+    """Return the rows of the first table of a section."""
     inside = text[text.index(f'<section id="{section}">') :].partition("</table>")[0]
     rows = re.findall(r"<tr>(<td.*?)</tr>", inside, re.DOTALL)
     return [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows]
@@ -186,7 +186,7 @@ def test_failures_are_grouped_and_those_done_since_are_left_out(tmp_path: Path) 
 
 
 def test_cost_counts_what_is_shared_once_and_for_each_trial_alone(tmp_path: Path) -> None:
-    """A dense run of 10 s, pruned at its half, is behind two trials of 2 s and 1 s of mask."""
+    """Two trials of 2 s share a dense run of 10 s, needed up to its half, and a mask of 1 s."""
     dense = key_of("dense run")
     write_live(tmp_path, run_row(dense, seconds=10.0))
     trials = []
@@ -249,5 +249,5 @@ def test_cells(column: list[Any], shown: list[str]) -> None:
 def test_a_store_damaged_or_missing_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="does not exist"):
         report.write(tmp_path / "none", "study", tmp_path / "report.html")
-    with pytest.raises(StoreError), results.connect(tmp_path) as connection:
+    with pytest.raises(StoreError), connect(tmp_path) as connection:
         report.page(connection, "study")

@@ -1,4 +1,4 @@
-"""The report as a reader has it: in a real browser, on a desk and on a phone, by mouse and key."""
+"""The report in a real browser, on a desktop and on a phone, by mouse and by keyboard."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Comparisons from a store: pairs are replicates, settings never mix, nothing is hidden."""
+"""Comparisons from a store: replicates are paired, settings never mix, nothing is hidden."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 from scipy import stats as scipy_stats
 
-from analysis.database import connection as results
+from analysis.database.connection import connect
 from analysis.selection import comparisons, samples
 from analysis.selection.options import StepOptions
 from analysis.selection.samples import Study
@@ -22,7 +22,7 @@ GAP = {"imp": {0.5: 0.001, 0.1: -0.002}, "snip": {0.5: 0.0, 0.1: -0.05}}
 
 
 def accuracy(row: Row) -> float:
-    """Dense is 0.9 and the replicate's noise; methods are near it."""
+    """Return 0.9 and the replicate's noise for dense, and values near it for methods."""
     base = 0.9 + NOISE[row["replicate"]]
     if row["method"] == "dense":
         return base
@@ -37,7 +37,7 @@ def written(store: Path, **changes: Any) -> Path:
 
 
 def read(store: Path, densities: tuple[float, ...] = (), **options: Any) -> Study:
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         return samples.read(connection, "study", StepOptions(**options), densities)
 
 

@@ -1,4 +1,4 @@
-"""What a figure shows, by hand: exact means, and settings that never mix."""
+"""Series of figures against hand computations: exact means, and settings that never mix."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from analysis import figures
-from analysis.database import connection as results
+from analysis.database.connection import connect
 from analysis.figures.kinds import accuracy_vs_sparsity
 from analysis.selection.series import Series
 from tests.support.build_store import (
@@ -26,12 +26,12 @@ from tombola.errors import FigureError, NotAllDrawn
 
 
 def accuracy(row: Row) -> float:
-    """Exact in binary: 0.5 to 0.96875, another for every trial's density and replicate."""
+    """Return numbers exact in binary, 0.5 to 0.96875, different for every density and replicate."""
     return 0.5 + row["requested_density"] / 4 + row["replicate"] / 16
 
 
 def facts_of(store: Path, given: dict[str, Any] | None = None) -> accuracy_vs_sparsity.Facts:
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         return figures.select(connection, "study", "accuracy-vs-sparsity", given or {})
 
 
@@ -124,7 +124,7 @@ def test_what_varies_tells_curves_apart(tmp_path: Path, column: str) -> None:
 
 
 def test_a_setting_that_no_column_names_is_told_by_its_grid(tmp_path: Path) -> None:
-    """Two fine-tuning recipes, say: their trials look the same, but their runs differ."""
+    """With two fine-tuning recipes, for example, trials have equal labels and different runs."""
     Study(accuracy, of_method={"snip": [{"grid": 1}, {"grid": 4}]}).write(tmp_path)
     assert set(curves(tmp_path)) == {"SNIP, grid 1", "SNIP, grid 4"}
 
@@ -149,7 +149,7 @@ def test_grids_that_agree_make_one_curve(tmp_path: Path) -> None:
 
 
 def test_a_label_says_only_what_varies_on_one_problem(tmp_path: Path) -> None:
-    """Steps that differ between networks are no two settings of either."""
+    """Numbers of steps that differ between networks are not two settings."""
     settings = [{"network": "a", "steps": 10}, {"network": "b", "steps": 20}]
     Study(accuracy, networks=("x",), settings=settings).write(tmp_path)
     panels = facts_of(tmp_path).panels
@@ -159,7 +159,7 @@ def test_a_label_says_only_what_varies_on_one_problem(tmp_path: Path) -> None:
 def test_ablations_are_panels_of_curves_in_a_fixed_order(tmp_path: Path) -> None:
     there = ("invert", "none", "shuffle")
     Study(accuracy, ("snip", "imp"), ablations=there, networks=("a", "b")).write(tmp_path)
-    with results.connect(tmp_path) as connection:
+    with connect(tmp_path) as connection:
         facts = figures.select(connection, "study", "ablations", {})
         assert [(c.method, c.problem) for c in facts.cells] == [
             ("SNIP", "a on digits"),
@@ -182,7 +182,7 @@ def test_layers_are_means_over_masks_and_collapsed_ones_are_counted(tmp_path: Pa
         return [100, 10 * row["replicate"], 0]
 
     Study(accuracy, densities=(0.9, 0.5, 0.2, 0.1), layers=layers).write(tmp_path)
-    with results.connect(tmp_path) as connection:
+    with connect(tmp_path) as connection:
         facts = figures.select(connection, "study", "density-by-layer", {})
         assert facts.densities == (0.9, 0.2, 0.1)
         assert figures.select(
@@ -254,9 +254,9 @@ def test_what_cannot_be_drawn_does_not_keep_the_others_from_it(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("entry", "problem"),
     [
-        (5, "a figure takes a name or"),
-        ({"ablations": {}, "density-by-layer": {}}, "a figure takes a name or"),
-        ({"ablations": "std"}, "a figure takes a name or"),
+        (5, "a figure is a name or"),
+        ({"ablations": {}, "density-by-layer": {}}, "a figure is a name or"),
+        ({"ablations": "std"}, "a figure is a name or"),
         ({"ablations": None}, None),
         ({"ablations": {"title": 5}}, "title takes text, not 5"),
         ({"ablations": {"width": ["iclr"]}}, "width takes iclr, neurips"),

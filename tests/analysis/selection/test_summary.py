@@ -1,4 +1,4 @@
-"""The table that closes a launch: a mean is over replicates, and never over settings."""
+"""The table at the end of a launch: means over replicates, and never over settings."""
 
 from typing import Any
 

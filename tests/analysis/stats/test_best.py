@@ -1,4 +1,4 @@
-"""Against the best of the data: errs no more often than it says, and finds what is there."""
+"""Comparison with the best treatment: its error rate is as stated, and it finds differences."""
 
 from collections.abc import Callable, Sequence
 from math import inf, nan, sqrt
@@ -17,7 +17,7 @@ AT_MOST = ALPHA + 3 * sqrt(ALPHA * (1 - ALPHA) / DRAWS)
 
 
 def found_worse(values: Any) -> list[bool]:
-    """Which treatments (lines; replicates are columns) are told from the best."""
+    """Return which treatments (rows; replicates are columns) are found worse than the best."""
     p_values = worse_than_best(
         [dict(enumerate(map(float, line))) for line in values], int(values.mean(axis=1).argmax())
     )
@@ -25,7 +25,7 @@ def found_worse(values: Any) -> list[bool]:
 
 
 def share(draw: Callable[[np.random.Generator], Any], equal: slice = slice(None)) -> float:
-    """How often any of the equal treatments is called worse."""
+    """Return how often any of the equal treatments is called worse."""
     rng = np.random.default_rng(7)
     return sum(any(found_worse(draw(rng))[equal]) for _ in range(DRAWS)) / DRAWS
 
@@ -33,7 +33,7 @@ def share(draw: Callable[[np.random.Generator], Any], equal: slice = slice(None)
 def noise(
     rng: np.random.Generator, methods: int, replicates: int, scales: Sequence[float] = (1,)
 ) -> Any:
-    """Replicates differ by far more than methods do, as with other initial weights."""
+    """Draw replicates that differ far more than methods do, as with other initial weights."""
     each = rng.normal(0, 1, (methods, replicates)) * np.array(scales)[:, None]
     return rng.normal(90, 5, replicates) + each
 
@@ -69,7 +69,7 @@ def test_whatever_the_noise_is_like() -> None:
 
 
 def test_whichever_others_are_far_behind() -> None:
-    """Those that are told from the best leave the family; the level of the rest still holds."""
+    """Treatments found worse leave the family; the error rate still holds for the rest."""
     behind = np.array([0, 0, 0, -3, -6, -20, -50])[:, None]
     assert share(lambda rng: noise(rng, 7, 5) + behind, slice(3)) <= AT_MOST
 
@@ -90,7 +90,7 @@ def test_replicates_that_some_lack_change_no_level() -> None:
     ("replicates", "at_least"), [(3, 0.08), (5, 0.5), (10, 0.97)], ids=["3", "5", "10"]
 )
 def test_what_is_three_deviations_behind_is_found(replicates: int, at_least: float) -> None:
-    """And oftener than by Holm's procedure over all pairs."""
+    """And more often than by Holm's procedure over all pairs."""
     rng = np.random.default_rng(9)
     found, by_pairs = 0, 0
     for _ in range(300):
@@ -116,7 +116,7 @@ def test_of_two_it_is_the_paired_t_test() -> None:
 
 
 def test_p_values_are_as_small_as_they_are() -> None:
-    """Past what a simulation can tell, they are bounded by the number of pairs."""
+    """Below the resolution of a simulation, the number of pairs bounds them."""
     values = np.random.default_rng(1).normal(0, 1e-4, (4, 10)) + np.array([[3.0], [2], [1], [0]])
     p_values = worse_than_best([dict(enumerate(map(float, line))) for line in values], 0)
     assert p_values[0] is None

@@ -1,4 +1,4 @@
-"""Statistics against textbooks, against brute force, and against what chance does."""
+"""Statistics against textbooks, brute force and simulation."""
 
 from itertools import chain, combinations, product
 from math import inf, nan
@@ -55,7 +55,7 @@ def test_the_confidence_interval_is_students() -> None:
 
 @pytest.mark.parametrize("n", [2, 5, 9])
 def test_a_small_bootstrap_is_that_of_every_resample(n: int) -> None:
-    """All n**n resamples are enumerable for small n: their percentiles are the true ones."""
+    """For small n all n**n resamples can be listed; their percentiles are exact."""
     values = [3.0, 1.0, 4.0, 1.5, 5.0, 9.0, 2.0, 6.0, 5.3][:n]
     low, high = bootstrap(values)
     if n == 9:
@@ -117,7 +117,7 @@ def test_the_paired_t_test_is_students_own() -> None:
 
 
 def test_wilcoxon_is_the_share_of_sign_flips() -> None:
-    """By definition: how many of the 2**n ways to sign the ranks are as extreme."""
+    """By definition: the share of the 2**n sign assignments that are as extreme."""
     first, second = [1.1, 2.3, 2.9, 4.8, 5.0, 6.6], [1.0, 2.5, 2.5, 4.0, 4.5, 6.0]
     differences = [one - other for one, other in zip(first, second, strict=True)]
     ranks = scipy_stats.rankdata(np.abs(differences))
@@ -141,7 +141,7 @@ def test_differences_that_do_not_vary_have_no_t_test() -> None:
     ("first", "second", "problem"),
     [
         ([1.0], [2.0], "at least two replicates"),
-        ([1.0, 2.0], [1.0], "lists of one length, not 2 and 1"),
+        ([1.0, 2.0], [1.0], "lists of equal length, not 2 and 1"),
         ([1.0, nan], [1.0, 2.0], "finite"),
     ],
 )
@@ -155,7 +155,7 @@ def test_what_cannot_be_paired_is_refused(
 
 
 def test_the_t_test_errs_as_often_as_it_says() -> None:
-    """Shared noise of replicates cancels: only what differs within them counts."""
+    """Noise that the methods of a replicate share cancels; only differences within it count."""
     rng = np.random.default_rng(2)
     wrong = 0
     for _ in range(1000):
@@ -211,7 +211,7 @@ def test_holm_as_in_r() -> None:
 
 
 def test_holm_is_the_closure_of_bonferroni() -> None:
-    """Rejected is what every subset that holds it rejects; by brute force over the subsets."""
+    """By brute force: a hypothesis is rejected if every subset that holds it is rejected."""
     rng = np.random.default_rng(6)
     for _ in range(50):
         p = [*rng.uniform(0, 0.3, 5)]

@@ -1,4 +1,4 @@
-"""Tables for papers: what each cell says, what its marks mean, and the same bytes each time."""
+"""Tables for papers: contents of cells, meaning of marks, and the same bytes each time."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from analysis import tables
-from analysis.database import connection as reading
+from analysis.database.connection import connect
 from analysis.selection import samples
 from analysis.tables import content
 from tests.support import build_store
@@ -43,7 +43,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def content_of(store: Path) -> content.Table:
-    with reading.connect(store) as connection:
+    with connect(store) as connection:
         return content.table(samples.read(connection, "study"))
 
 
@@ -220,7 +220,7 @@ def has_latex() -> bool:
 
 @pytest.mark.skipif(not has_latex(), reason="takes pdflatex with booktabs and siunitx")
 def test_pdflatex_sets_the_tables_within_the_text_of_a_paper(tmp_path: Path) -> None:
-    """Odd names, marks, several networks, and more densities than fit a line."""
+    """With unusual names, marks, several networks, and more densities than fit in a line."""
     odd = json.dumps({"a_b|c": "50% R&D #1 {x} ^~\\ <é> $5 μ"})
     settings: list[Row] = [{"options": odd}, {"options": "{}"}]
     study = build_store.Study(accuracy, ("snip",), (0.5,), of_method={"snip": settings})
@@ -275,7 +275,7 @@ def test_the_command_prints_or_writes(store: Path, tmp_path: Path) -> None:
     [
         (("other",), "no sweep 'other'; it has study"),
         (("study", "--metric", "acc"), "no metric 'acc'; known: accuracy"),
-        (("study", "--densities", "half"), "--densities takes numbers by commas"),
+        (("study", "--densities", "half"), "--densities takes comma-separated numbers"),
         (("study", "--densities", "0.3"), "no trial at density 0.3; there are 0.5, 0.1"),
         (("study", "--methods", "imp,snap"), "no finished trial of snap; it has imp, random, snip"),
     ],

@@ -1,4 +1,4 @@
-"""The tables of stores built from the schema alone: odd states, exact numbers, damage."""
+"""SQL tables of stores built from the schema: unusual states, exact numbers, damage."""
 
 import threading
 from pathlib import Path
@@ -7,8 +7,8 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.database import connection as results
 from analysis.database import export, views
+from analysis.database.connection import EXAMPLES, TABLES, connect, describe, figures_of, scanning
 from tests.support.build_store import (
     Study,
     key_of,
@@ -25,12 +25,12 @@ from tombola.store import arrow, layout
 
 
 def ask(store: Path, sql: str) -> list[tuple[object, ...]]:
-    with results.connect(store) as connection:
+    with connect(store) as connection:
         return connection.execute(sql).fetchall()
 
 
 def read_all(store: Path) -> None:
-    for table in results.TABLES:
+    for table in TABLES:
         ask(store, f"FROM {table}")
 
 
@@ -41,10 +41,10 @@ def read_all(store: Path) -> None:
 def test_an_empty_store_has_typed_empty_tables(tmp_path: Path, folders: tuple[str, ...]) -> None:
     for folder in folders:
         (tmp_path / folder).mkdir(parents=True)
-    with results.connect(tmp_path) as connection:
-        for table in results.TABLES:
+    with connect(tmp_path) as connection:
+        for table in TABLES:
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
-        for example in results.EXAMPLES:
+        for example in EXAMPLES:
             assert connection.execute(example).fetchall() in ([], [(0,)])
         for table, declared in views._DECLARED.items():
             found = connection.sql(f"FROM {table}").to_arrow_table().schema
@@ -53,11 +53,11 @@ def test_an_empty_store_has_typed_empty_tables(tmp_path: Path, folders: tuple[st
 
 
 def test_every_column_is_described_with_a_meaning(tmp_path: Path) -> None:
-    with results.connect(tmp_path) as connection:
-        described = results.describe(connection)
+    with connect(tmp_path) as connection:
+        described = describe(connection)
     assert all(comment for _, _, _, comment in described)
     assert ("evals", "loss", "DOUBLE", "mean cross-entropy, nats") in described
-    assert list(dict.fromkeys(table for table, *_ in described)) == [*results.TABLES, "macros"]
+    assert list(dict.fromkeys(table for table, *_ in described)) == [*TABLES, "macros"]
 
 
 def test_a_column_that_an_older_version_did_not_write_is_null(tmp_path: Path) -> None:
@@ -174,10 +174,10 @@ def test_trials_are_of_the_latest_revision_and_sweeps_of_all(tmp_path: Path) -> 
         ("s", "a", True, 1, 0),
         ("s", "z", False, 2, 1),
     ]
-    with results.connect(tmp_path) as connection:
-        assert results.figures_of(connection, "other") == ["ablations"]
+    with connect(tmp_path) as connection:
+        assert figures_of(connection, "other") == ["ablations"]
         with pytest.raises(StoreError, match="no sweep 'x'; it has other, s"):
-            results.figures_of(connection, "x")
+            figures_of(connection, "x")
 
 
 # ---------------------------------------------------------------- each row once
@@ -232,7 +232,7 @@ def test_a_store_whose_files_keep_vanishing_is_given_up(
     gone = arrow.Listing((tmp_path / "gone.parquet",), (), (), ())
     monkeypatch.setattr(arrow, "listing", lambda root: gone)
     with pytest.raises(StoreError, match="files vanish"):
-        results.connect(tmp_path)
+        connect(tmp_path)
 
 
 def test_readers_see_every_row_once_while_a_writer_and_a_compactor_work(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_readers_see_every_row_once_while_a_writer_and_a_compactor_work(tmp_path
     looks = 0
     while writing.is_set() or looks < 3:
         before = set(committed)
-        with results.connect(tmp_path) as connection:
+        with connect(tmp_path) as connection:
             keys = [key for (key,) in connection.execute("SELECT key FROM tasks").fetchall()]
             runs = connection.execute("SELECT run_key, count(*) FROM evals GROUP BY 1").fetchall()
         assert len(keys) == len(set(keys))
@@ -274,10 +274,10 @@ def test_readers_see_every_row_once_while_a_writer_and_a_compactor_work(tmp_path
 
 def test_a_store_that_is_missing_or_a_file_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="does not exist; --store names"):
-        results.connect(tmp_path / "no")
+        connect(tmp_path / "no")
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="is a file; --store names"):
-        results.connect(tmp_path / "file")
+        connect(tmp_path / "file")
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_a_damaged_file_is_named_with_the_way_out(tmp_path: Path, relative: str,
         begins = column.dictionary_page_offset or column.data_page_offset
         content[begins + column.total_compressed_size - 1] ^= 0xFF  # of its last page
     path.write_bytes({"truncated": content[:-9], "empty": b"", "altered": content}[how])
-    with pytest.raises(StoreError) as caught, results.scanning(tmp_path):
+    with pytest.raises(StoreError) as caught, scanning(tmp_path):
         read_all(tmp_path)
     assert str(path) in str(caught.value)
     assert "tombola verify --repair" in str(caught.value)
@@ -316,8 +316,8 @@ def test_the_published_database_has_the_same_tables_and_comments(tmp_path: Path)
     path = export.publish(tmp_path)
     assert export.publish(tmp_path) == path == tmp_path / layout.DATABASE
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
-    with results.connect(tmp_path) as ours, duckdb.connect(str(path), read_only=True) as theirs:
-        assert results.describe(theirs) == results.describe(ours)
-        for table in results.TABLES:
+    with connect(tmp_path) as ours, duckdb.connect(str(path), read_only=True) as theirs:
+        assert describe(theirs) == describe(ours)
+        for table in TABLES:
             sql = f"SELECT * FROM {table} ORDER BY ALL"
             assert theirs.execute(sql).fetchall() == ours.execute(sql).fetchall()

@@ -1,4 +1,4 @@
-"""What every executor promises: the same packs give the same arrivals and the same store."""
+"""The contract of every executor: the same packs give the same outcomes and the same store."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -81,7 +81,7 @@ def test_it_has_at_least_one_slot(executor: Executor) -> None:
 def test_code_of_ones_own_is_still_looked_for_where_this_process_is(
     executor: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The executor tells its workers the folder it was made in, and nobody else."""
+    """Only workers of the executor get the folder in which it was made."""
     (tmp_path / "written_later.py").write_text("def score(): ...\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
@@ -146,7 +146,7 @@ def test_a_wide_pack_runs_too_and_the_only_node_cannot_be_avoided(
 def test_told_to_drain_each_pack_comes_back_and_nothing_more_is_begun(
     executor: Executor, store: Path, tmp_path: Path
 ) -> None:
-    """Last, since an executor that was drained stays so."""
+    """It is the last test, since a drained executor stays drained."""
     hours = {"steps": 1_000_000, "batch_size": 64, "lr": 0.1}
     executor.submit(pack_of(store, *jobs(tmp_path, recipe=hours)))
     executor.drain()

@@ -1,4 +1,4 @@
-"""What a local Ray needs of a machine, and what is left of it: without any Ray."""
+"""A local Ray's demands on a machine, and the files it leaves, tested without any Ray."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def until(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 @pytest.fixture
 def usual(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A short folder of the test's own that counts as the user's for a session."""
+    """Return a short folder that counts as the user's folder for Ray sessions."""
     short = Path("/tmp") / f"tombola-test-{os.getpid()}"
     short.mkdir(exist_ok=True)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))
@@ -87,7 +87,7 @@ def test_what_another_user_could_write_to_is_not_ours(usual: Path) -> None:
 def test_a_lost_cluster_has_an_exit_code_of_its_own_and_says_how_to_go_on() -> None:
     error = ClusterLost("Ray on this machine is gone")
     assert error.exit_code is ExitCode.CLUSTER_LOST
-    assert "give the same command to go on" in str(error)
+    assert "run the same command again" in str(error)
     assert TombolaError("x").exit_code is ExitCode.BAD_INPUT
 
 

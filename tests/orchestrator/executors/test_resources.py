@@ -1,4 +1,4 @@
-"""How many tasks share a GPU, from the memory that one takes."""
+"""Number of tasks that share a GPU, from the memory of one task."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +45,7 @@ def cluster(*gpus: int, cpus: float = 8.0) -> list[dict[str, Any]]:
 def test_a_gang_is_of_one_node_unless_it_may_go_across(
     gpus: int, on_one_node: int, anywhere: int
 ) -> None:
-    """Of 4, 2 and 1 GPUs; a node that is dead has none."""
+    """Nodes have 4, 2 and 1 GPUs; a dead node has none."""
     nodes = [*cluster(4, 2, 1), {"Alive": False, "Resources": {"CPU": 8.0, "GPU": 8.0}}]
     assert Share(1.0, gpus).slots(nodes) == on_one_node
     assert Share(1.0, gpus, across_nodes=True).slots(nodes) == anywhere
@@ -63,8 +63,8 @@ def test_where_only_the_cluster_has_so_many_gpus_the_option_is_named() -> None:
     said = Share(1.0, 4.0).no_room(cluster(2, 2))
     assert said == (
         "no node has 1 CPU and 4 GPU for a task: the cluster has 16 CPU and 4 GPU; --across-nodes "
-        "divides a training among nodes, and has its processes listen on their network, to "
-        "anyone there"
+        "divides a training among nodes; its processes then listen on the network of the nodes, "
+        "where anyone can connect"
     )
     assert "--across-nodes" not in Share(1.0, 5.0).no_room(cluster(2, 2))
     assert Share(1.0, 5.0, across_nodes=True).no_room(cluster(2, 2)) == (
@@ -78,7 +78,7 @@ def test_more_than_a_gpu_is_whole_ones() -> None:
 
 
 class Sharing(InlineExecutor):
-    """Rehearsals that take a fraction of a GPU, as if there were one."""
+    """Rehearsals that take a fraction of a GPU, as if there were a GPU."""
 
     fitted: float | None = None
 

@@ -1,4 +1,4 @@
-"""The planner: least work, needs, reasons, and what a script would have trained."""
+"""The planner: least work, needs, reasons, and the training of a script without sharing."""
 
 from collections import Counter
 from dataclasses import replace
@@ -30,7 +30,7 @@ def planned(folder: Path, held: Inventory | None = None, **changes: object) -> P
 
 
 def everything(asked: Plan) -> Inventory:
-    """A store that holds all of a plan."""
+    """Build a store that holds all results of a plan."""
     runs = [t for t in asked.tasks.values() if isinstance(t.value, Run)]
     masks = {t.key for t in asked.tasks.values() if isinstance(t.value, Mask)}
     return Inventory(
@@ -80,7 +80,7 @@ def test_a_missing_mask_file_is_pruned_again_only_if_somebody_needs_it(tmp_path:
 
 
 def test_what_stored_results_stand_on_is_done_too_and_belongs_to_who_asked(tmp_path: Path) -> None:
-    """Stores of earlier versions lack runs between IMP's levels (see tests/faults/test_moves)."""
+    """Stores of earlier versions lack runs between the levels of IMP (tests/faults/test_moves)."""
     asked = planned(tmp_path, grids=[{"method": "imp", "levels": [3], "rewind_step": [0, 3]}])
     held, answered = everything(asked), {v.key for t in asked.trials for v in answers(t)}
     between = [key for key, task in asked.tasks.items() if task.kind == "run"]
@@ -143,7 +143,7 @@ def test_the_critical_path_is_the_longest_chain(tmp_path: Path) -> None:
 
 
 def test_an_estimate_of_a_plan_is_the_sum_over_its_tasks(tmp_path: Path) -> None:
-    """With a store that holds some of it, so that alike runs end at different steps."""
+    """The store holds some results, so similar runs end at different steps."""
     asked = planned(tmp_path, **MANIFOLD)
     held = everything(asked)
     some = replace(

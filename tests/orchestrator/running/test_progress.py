@@ -1,4 +1,4 @@
-"""How far a launch is and what is left: over made-up stories, and such as were recorded."""
+"""Progress and forecast of a launch, over invented histories and recorded ones."""
 
 import json
 from dataclasses import replace
@@ -28,7 +28,7 @@ STORIES = sorted((Path(__file__).parent / "stories").glob("*.json"))
 
 
 class Moment(NamedTuple):
-    """A time, the work done and left by then, tasks that run, and the longest path left."""
+    """A time, the work done and left by then, running tasks, and the longest path left."""
 
     at: float
     paid: float
@@ -53,7 +53,7 @@ def forecasts(story: list[Moment]) -> list[Forecast]:
 
 
 def made_up(tasks: Graph, workers: int, slower: float, start: float) -> list[Moment]:
-    """A launch that is so much slower than planned and begins late, looked at 300 times."""
+    """Yield 300 moments of a launch that is slower than planned and begins late."""
     spans = [
         (one.key, start + slower * one.start, start + slower * one.end)
         for one in simulate(tasks, workers).intervals
@@ -77,7 +77,7 @@ def made_up(tasks: Graph, workers: int, slower: float, start: float) -> list[Mom
 
 
 def share(at: float, begun: float, stop: float) -> float:
-    """How much of a task is told to be done: what takes seconds says where it is."""
+    """Return the share of a task that is reported as done: long tasks report their step."""
     if at >= stop or at < begun:
         return float(at >= stop)
     return (at - begun) / (stop - begun) if stop - begun > REPORT_SECONDS else 0.0
@@ -112,7 +112,7 @@ def test_what_is_foretold_is_right_however_wrong_the_plan_was(
 
 @pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
 def test_of_launches_that_were_recorded_it_foretells_the_end(path: Path) -> None:
-    """Times of a machine with two cores that others worked at, too."""
+    """Times were recorded on a machine with two cores and other work."""
     recorded = json.loads(path.read_text())
     story = [Moment(*numbers) for numbers in recorded["moments"]]
     told, end = forecasts(story), recorded["end"]
@@ -125,7 +125,7 @@ def test_of_launches_that_were_recorded_it_foretells_the_end(path: Path) -> None
 
 
 def factor(one: Forecast, left: float) -> float:
-    """By how much what was left lies outside of what was foretold."""
+    """Return by which factor the true remaining time lies outside the forecast interval."""
     return max(1.0, left / one.most, one.least / left)
 
 
@@ -197,7 +197,7 @@ def test_a_snapshot_counts_what_running_trainings_have_done(tmp_path: Path) -> N
 
 
 def test_one_long_training_is_foretold_by_its_iterations(tmp_path: Path) -> None:
-    """An IMP chain on MNIST stood at 0/90 for minutes."""
+    """Otherwise an IMP chain on MNIST would show 0/90 for minutes."""
     planned = imp(tmp_path)
     tracker = Tracker(graph(planned, Costs()), planned.tasks, at=0.0, slots=2)
     dense = next(iter(planned.tasks.values()))

@@ -1,4 +1,4 @@
-"""Recorded launches in the simulator."""
+"""Replay of recorded launches in the simulator."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The scheduler as stories: events in, commands out. Every story ends with its invariants."""
+"""The scheduler as stories: events in, commands out. Its invariants are checked each time."""
 
 import heapq
 from collections.abc import Callable
@@ -48,7 +48,7 @@ class Story(Scheduler):
 
 @pytest.fixture
 def long() -> Callable[..., Node]:
-    """Tasks too long to share a pack."""
+    """Build tasks too long to share a pack."""
     return lambda key, *needs, seconds=10.0: Node(key, seconds, needs)
 
 
@@ -303,8 +303,11 @@ def test_a_task_without_memory_gets_twice_the_share_until_it_has_the_device(long
 
 
 def played(chains: int, nodes: int, *, told: bool) -> tuple[float, float]:
-    """Play IMP chains on nodes of one slot: when all are done, and the share of tasks whose need
-    was made where they run. Packs go where they are near if that is free, as an executor's do."""
+    """Play IMP chains on nodes of one slot; return the end and the share of near tasks.
+
+    A task is near if it runs on the node that made its input. A pack goes to the node it is
+    near to if that is free, as executors do.
+    """
     tasks = [Node(f"run {c} 0", 30.0) for c in range(chains)]
     for level in range(1, 8):
         for c in range(chains):

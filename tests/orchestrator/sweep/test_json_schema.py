@@ -1,4 +1,4 @@
-"""Editors accept what `read` accepts, and mark what it refuses."""
+"""The JSON schema accepts sweep files that `read` accepts, and refuses what it refuses."""
 
 import json
 from pathlib import Path

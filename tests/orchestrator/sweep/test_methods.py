@@ -1,4 +1,4 @@
-"""Methods as expressions, published recipes, transfer, masks alone and a user's own code."""
+"""Methods as expressions, published recipes, transfer, masks alone, and methods of user code."""
 
 from pathlib import Path
 
@@ -8,7 +8,9 @@ from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
 from orchestrator.sweep import recipes
 from tasks.values import catalog
-from tasks.values.records import Init, NofM, Obd, State, Units
+from tasks.values.records import State
+from tasks.values.scores import NofM, Obd, Units
+from tasks.values.training import Init
 from tests.docs.pages import blocks
 from tests.support.small import tombola, write_sweep
 from tombola.store import artifacts, results
@@ -165,7 +167,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_mask_found_on_one_dataset_is_trained_on_another(own: Path) -> None:
-    """The classifier has another shape there: it is new and dense, the rest is the ticket."""
+    """The classifier's shape differs there, so it is new and dense; the rest is the ticket."""
     _, ticket = answered(
         own,
         {"method": "imp", "levels": [3], "found_on": "digits"},
@@ -200,7 +202,7 @@ def test_ones_own_score_network_and_dataset_by_name(own: Path) -> None:
 
 
 def test_what_earlier_versions_found_still_counts(own: Path) -> None:
-    """They knew a user's code by the bytes of its file."""
+    """They identified a user's code by the bytes of its file."""
     from tasks.values import user_code as code
 
     def asked() -> study.Study:

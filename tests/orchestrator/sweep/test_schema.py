@@ -1,4 +1,4 @@
-"""Sweep files: what they may say, and what it comes to."""
+"""Sweep files: what they may contain, and the trials they give."""
 
 import inspect
 from collections import Counter
@@ -10,7 +10,9 @@ import yaml
 
 from orchestrator.running import study
 from orchestrator.sweep.fields import iterations
-from tasks.values.records import Cosine, Grasp, Init, Mask, Recipe, State, StepDecay, Synflow
+from tasks.values.records import Mask, State
+from tasks.values.scores import Grasp, Synflow
+from tasks.values.training import Cosine, Init, Recipe, StepDecay
 from tests.support.small import MANIFOLD, TINY, write_sweep
 from tombola.errors import SweepError
 
@@ -129,7 +131,7 @@ def test_seeds_are_apart_and_a_replicate_sets_them_together(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("sweep", [MANIFOLD, "ticket_transfer.yaml"])
 def test_replicates_are_what_each_is_alone(sweep: Any, tmp_path: Path) -> None:
-    """Only the first is worked out; the others are the same expressions with other seeds."""
+    """Only the first is built; the others are the same expressions with other seeds."""
     shipped = Path(__file__).parents[3] / "sweeps"
     path = shipped / sweep if isinstance(sweep, str) else write_sweep(tmp_path, **sweep)
     seeds = [3, 1, 1_000_007]

@@ -1,4 +1,4 @@
-"""What a user's dataset gives is compared with its facts: each kind of mistake in one line."""
+"""Users' datasets are compared with their facts: each kind of mistake gives one line."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 from tasks.data.batches import load
 from tasks.data.checks import checked
 from tasks.values.catalog import DatasetFacts
-from tasks.values.records import Dataset
+from tasks.values.training import Dataset
 
 FACTS = DatasetFacts((3, 4, 5), 10, train=20, test=20, mean=(0.5,) * 3, std=(0.2,) * 3)
 Z_SCORED = DatasetFacts((3, 4, 5), 10, train=20, test=20, mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -31,7 +31,7 @@ class Listed(torch.utils.data.Dataset):
 
 
 class Read:
-    """Images that are read as they are asked for."""
+    """Images that are read on demand."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
@@ -64,10 +64,10 @@ RIGHT: dict[str, Any] = {
 }
 
 WRONG: dict[str, tuple[Any, str]] = {
-    "nothing": (None, "gives NoneType; right: two things, images and labels"),
-    "images alone": (IMAGES, "gives ndarray; right: two things"),
+    "nothing": (None, "gives NoneType; right: a pair, images and labels"),
+    "images alone": (IMAGES, "gives ndarray; right: a pair"),
     "three things": ((IMAGES, LABELS, LABELS), "gives a tuple of 3"),
-    "a Dataset": (Listed(), "gives a Dataset (Listed); right: two things, images and labels"),
+    "a Dataset": (Listed(), "gives a Dataset (Listed); right: a pair, images and labels"),
     "a Dataset for images": ((Listed(), LABELS), "gives images as a Dataset (Listed)"),
     "images in a list": ((list(IMAGES), LABELS), "gives images as list; right: one array"),
     "fewer labels": ((IMAGES, LABELS[:-3]), "gives 20 images and 17 labels"),

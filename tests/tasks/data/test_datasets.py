@@ -1,4 +1,4 @@
-"""Every dataset's reader on small files of the same format, through torchvision's classes."""
+"""The reader of every dataset, on small files of the same format, through torchvision."""
 
 import hashlib
 import pickle
@@ -20,7 +20,8 @@ from tasks.data.batches import load, scoring_batches, training_batches
 from tasks.networks.build import initial_weights
 from tasks.training.train import train
 from tasks.values import catalog
-from tasks.values.records import Dataset, Examples, Init, Network, Recipe
+from tasks.values.scores import Examples
+from tasks.values.training import Dataset, Init, Network, Recipe
 
 DRAWS = np.random.default_rng(0)
 
@@ -42,7 +43,7 @@ def md5(path: Path) -> str:
 
 
 def write_cifar(root: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> np.ndarray:
-    """Python-2 pickles of rows of 3,072 bytes, as the University of Toronto has them."""
+    """Write Python 2 pickles of rows of 3,072 bytes, as the University of Toronto has them."""
     kind = {"cifar10": sets.CIFAR10, "cifar100": sets.CIFAR100}[name]
     folder = root / name / kind.base_folder
     folder.mkdir(parents=True)
@@ -87,7 +88,7 @@ def test_a_damaged_file_is_not_read(root, monkeypatch) -> None:
 
 
 def write_mnist(root: Path, name: str) -> np.ndarray:
-    """IDX files (LeCun): magic number, sizes, bytes."""
+    """Write IDX files (LeCun): magic number, sizes, bytes."""
     kind = {"mnist": sets.MNIST, "fashion_mnist": sets.FashionMNIST}[name]
     folder = root / name / kind.__name__ / "raw"
     folder.mkdir(parents=True)
@@ -166,7 +167,7 @@ def write_imagenet(root: Path) -> None:
 
 
 def test_imagenet_streams_from_its_files(root) -> None:
-    """Decoded as asked for, one batch ahead; the same images however often it is asked."""
+    """Images are decoded on demand, one batch ahead, and are the same each time."""
     write_imagenet(root)
     data = load(Dataset(name="imagenet"))
     assert isinstance(data.train.source, readers.Streamed)

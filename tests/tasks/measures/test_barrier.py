@@ -1,4 +1,4 @@
-"""Linear paths between networks: where the barrier is known, and what it is made of."""
+"""Linear paths between networks: cases with known barriers, and their parts."""
 
 from math import isnan
 
@@ -8,8 +8,9 @@ import torch
 from tasks.data.batches import load
 from tasks.measures.barrier import Barrier, barrier, distance
 from tasks.networks.build import Weights, build, initial_weights, prunable
-from tasks.training.train import evaluate, train
-from tasks.values.records import Dataset, Init, Network, Recipe
+from tasks.training.evaluation import evaluate
+from tasks.training.train import train
+from tasks.values.training import Dataset, Init, Network, Recipe
 
 DATA = load(Dataset(name="digits"))
 LENET = Network(name="lenet_300_100", input_shape=(1, 8, 8), classes=10)
@@ -29,7 +30,7 @@ def lenet() -> Weights:
 
 
 def permuted(weights: Weights) -> Weights:
-    """The same function, its hidden units in another order."""
+    """Return the same function with its hidden units in another order."""
     generator = torch.Generator().manual_seed(0)
     first, second = (torch.randperm(n, generator=generator) for n in (300, 100))
     return {
@@ -83,7 +84,7 @@ def test_a_barrier_is_the_highest_error_above_the_mean_of_the_ends() -> None:
 def test_what_is_no_path_is_refused(lenet: Weights) -> None:
     with pytest.raises(ValueError, match="at least 2"):
         barrier(LENET, lenet, lenet, DATA, points=1)
-    with pytest.raises(ValueError, match="same tensors"):
+    with pytest.raises(ValueError, match="tensors of the same names"):
         barrier(LENET, lenet, initial_weights(CONV, Init(seed=0)), DATA)
 
 

@@ -1,4 +1,4 @@
-"""Effective weights against paths found one by one in the unrolled network."""
+"""Effective weights against paths enumerated in the unrolled network."""
 
 import itertools
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from torch.func import functional_call
 from tasks.masks import Kept, count
 from tasks.measures.effective_sparsity import connections, dead_units, effective
 from tasks.networks.build import build, initial_weights, prunable
-from tasks.values.records import Init, Network
+from tasks.values.training import Init, Network
 
 LENET = Network(name="lenet_300_100", input_shape=(1, 8, 8), classes=10)
 CONV = Network(name="conv2_bn", input_shape=(1, 8, 8), classes=10)
@@ -63,7 +63,7 @@ Edge = tuple[Node, Node, tuple[str, tuple[int, ...]] | None]
 def conv_edges(
     name: str, mask: Tensor, source: str, target: str, size: int, stride: int = 1
 ) -> Iterator[Edge]:
-    """Kept edges of a 3 × 3 convolution with padding 1 on size × size pixels."""
+    """Return the kept edges of a 3 × 3 convolution with padding 1 on size × size pixels."""
     out = (size - 1) // stride + 1
     for o, i, r, c in itertools.product(*map(range, mask.shape)):
         for y, x in itertools.product(range(out), repeat=2):
@@ -90,7 +90,7 @@ def linear_edges(name: str, mask: Tensor, source: str, size: int) -> Iterator[Ed
 
 
 def reached(edges: list[tuple[Node, Node]], kind: str) -> set[Node]:
-    """All nodes that some node of a kind leads to, those themselves included."""
+    """Return all nodes that some node of a kind leads to, itself included."""
     after: dict[Node, list[Node]] = {}
     for tail, head in edges:
         after.setdefault(tail, []).append(head)

@@ -11,7 +11,7 @@ from tasks.measures.ramanujan import ramanujan
 
 
 def oracle_gap(mask: np.ndarray) -> tuple[float, float, float, float] | None:
-    """Δr, its bound, μ₀ and μ̂ of a (right, left) mask, by the whole adjacency matrix."""
+    """Return Δr, its bound, μ₀ and μ̂ of a (right, left) mask, by the whole adjacency matrix."""
     mask = mask[mask.any(axis=1)][:, mask.any(axis=0)].astype(float)
     right, left = mask.shape
     adjacency = np.block([[np.zeros((left, left)), mask.T], [mask, np.zeros((right, right))]])

@@ -1,5 +1,7 @@
-"""Networks that are not shipped: each kind of layer starts as its own code says, is pruned as
-asked, counted, and trains; what would be wrong is refused in a sentence."""
+"""Users' networks: each kind of layer starts, is pruned, counted and trained as its code says.
+
+Mistakes are refused in a sentence.
+"""
 
 import random
 from collections.abc import Callable
@@ -20,21 +22,18 @@ from tasks.networks.random_layers import seeded
 from tasks.pruning.prune import prune
 from tasks.training.train import Checkpoint, train
 from tasks.values import catalog
-from tasks.values.records import (
-    Dataset,
+from tasks.values.scores import (
     Examples,
     GemMiner,
     Grasp,
-    Init,
     Magnitude,
-    Network,
     Obd,
     Random,
-    Recipe,
     Score,
     Snip,
     Synflow,
 )
+from tasks.values.training import Dataset, Init, Network, Recipe
 from tombola.store import artifacts
 
 DIGITS = Dataset(name="digits")
@@ -44,7 +43,7 @@ ROWS = (8, 8)
 
 
 class Rows(nn.Module):
-    """Hands the rows of an image to a body as a sequence (examples, 8, 8)."""
+    """Pass the rows of an image to a body as a sequence (examples, 8, 8)."""
 
     def __init__(self, body: nn.Module, classes: int, wide: int) -> None:
         super().__init__()
@@ -91,7 +90,7 @@ class Tied(nn.Module):
 
 
 class Constants(nn.Module):
-    """Buffers of all types, one in no state dict, and parameters that start in their own way."""
+    """Buffers of all types, one in no state dict, and parameters with unusual initial values."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -146,7 +145,7 @@ class Volume(nn.Module):
 
 
 class Sampling(nn.Module):
-    """Draws from torch, numpy's and Python's generators in its forward pass."""
+    """A network that draws from torch's, numpy's and Python's generators in its forward pass."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -191,7 +190,7 @@ def _normed(classes: int) -> nn.Module:
 
 
 class Gated(nn.Module):
-    """Squeeze and excitation, by a hard sigmoid, which torch differentiates once alone."""
+    """Squeeze and excitation by a hard sigmoid, which torch differentiates only once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -264,7 +263,7 @@ def network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def _network(name: str, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> Network:
-    """A network of one's own: what its file is digested for is tested elsewhere."""
+    """Build a user's network; other tests check what its file is digested for."""
     make = MODULES[name][0]
     monkeypatch.setattr(
         "tasks.values.user_code.call", lambda _, network, **__: make(network.classes)
@@ -366,7 +365,7 @@ def test_it_learns_under_a_mask_and_goes_on_bit_for_bit(network: Network, tmp_pa
 
 
 class _At:
-    """Checkpoints at one step, and goes on from there when it is asked again."""
+    """Store a checkpoint at one step; continue from it when asked again."""
 
     def __init__(self, step: int) -> None:
         self._step, self._kept = step, None
@@ -407,7 +406,7 @@ def test_the_order_of_tensors_in_a_file_means_nothing(
 
 
 def test_a_shipped_networks_scores_do_not_depend_on_the_order_of_tensors() -> None:
-    """With num_batches_tracked, a whole number, first."""
+    """The order begins with num_batches_tracked, an integer."""
     network, data = catalog.network("conv2_bn", "digits"), load(DIGITS)
     weights = initial_weights(network, Init(seed=0))
     counters_first = dict(sorted(weights.items(), key=lambda item: item[1].is_floating_point()))
@@ -622,7 +621,7 @@ def test_a_network_of_torchvisions_is_scored_trained_and_stored(name: str, tmp_p
 
 
 def _of_torchvision(name: str) -> tuple[Network, Tensor]:
-    """A network for four classes, and images that tell their classes apart."""
+    """Build a network for four classes, and images that tell their classes apart."""
     side, count = (224, 4) if name.startswith(("vit", "maxvit")) else (64, 8)
     semantics = catalog.network(f"torchvision:{name}", "cifar10").semantics
     network = Network(
@@ -633,7 +632,7 @@ def _of_torchvision(name: str) -> tuple[Network, Tensor]:
 
 
 def _loss(network: Network, weights: Weights, images: Tensor, labels: Tensor) -> float:
-    """The loss of a batch as training sees it."""
+    """Return the loss of a batch as training computes it."""
     copies = {name: tensor.clone() for name, tensor in weights.items()}
     with torch.no_grad(), seeded(0, "loss"):
         return float(cross_entropy(call(build(network).train(), copies, images), labels))
@@ -642,7 +641,7 @@ def _loss(network: Network, weights: Weights, images: Tensor, labels: Tensor) ->
 def _is_the_same_from_a_file(
     network: Network, weights: Weights, images: Tensor, folder: Path
 ) -> bool:
-    """Whether a state computes the same after it was kept in a store."""
+    """Return whether a state computes the same after it was stored."""
     arrays = {name: tensor.numpy() for name, tensor in weights.items()}
     artifacts.write_state(folder, "0" * 64, 20, arrays)
     read = artifacts.read_state(folder, "0" * 64, 20)

@@ -1,11 +1,11 @@
-"""Counts by arithmetic against the networks themselves."""
+"""Parameter counts by arithmetic against the networks themselves."""
 
 import pytest
 
 from tasks.measures import layers
 from tasks.networks import counts
 from tasks.values import catalog
-from tasks.values.records import Network
+from tasks.values.training import Network
 
 SHAPES = [
     ((1, 8, 8), 10, 2.0),

@@ -1,4 +1,4 @@
-"""Architectures against their published sizes, and that each can be scored and trained."""
+"""Architectures against their published sizes; each can be scored and trained."""
 
 import pytest
 import torch
@@ -7,7 +7,8 @@ from tasks.measures.layers import dense_layers, parameters
 from tasks.networks.build import BUILDERS, build, initial_weights, prunable
 from tasks.pruning.prune import prune
 from tasks.values import catalog
-from tasks.values.records import Init, Network, Synflow
+from tasks.values.scores import Synflow
+from tasks.values.training import Init, Network
 
 MNIST, CIFAR, TINY, IMAGENET = (1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 224, 224)
 
@@ -98,7 +99,7 @@ SMALL = ["resnet20", "vgg11_bn", "mobilenet_v1", "densenet_40", "vit_small", "le
 
 @pytest.mark.parametrize("name", SMALL)
 def test_networks_differentiate_twice_and_are_deterministic(name: str) -> None:
-    """What SNIP, GraSP and training need of an architecture, on one batch of noise."""
+    """SNIP, GraSP and training need this of an architecture; on one batch of noise."""
     width = 1.0 if name.startswith("lenet") else 0.25
     network = named(name, MNIST if name.startswith("lenet") else CIFAR, 10, width)
     module, weights = build(network).train(), initial_weights(network, Init(seed=1))
@@ -161,7 +162,7 @@ def test_a_network_that_cannot_take_the_images_says_so() -> None:
 
 
 def test_synflow_prunes_a_deep_network_without_overflow() -> None:
-    """ResNet-110's flow is beyond float32; in float64 every layer keeps a weight at 100 ×."""
+    """ResNet-110's flow exceeds float32; in float64 every layer keeps a weight at 100 ×."""
     network = named("resnet110", CIFAR, 10, 0.25)
     kept = prune(network, Synflow(iterations=3), initial_weights(network, Init(seed=0)), 0.1).kept
     assert sum(int(t.sum()) for t in kept.values()) == round(

@@ -8,7 +8,8 @@ import torch
 from tasks.networks.build import initial_weights
 from tasks.pruning.prune import prune
 from tasks.values import catalog
-from tasks.values.records import Init, LayerRate, Magnitude
+from tasks.values.scores import LayerRate, Magnitude
+from tasks.values.training import Init
 
 CONV = catalog.network("conv_2", "cifar10")
 

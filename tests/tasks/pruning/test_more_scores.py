@@ -1,4 +1,4 @@
-"""OBD, iterative scores, and the choices on which published codes differ."""
+"""OBD, iterative scores, and choices in which published codes differ."""
 
 from itertools import pairwise
 
@@ -13,19 +13,8 @@ from tasks.masks import Kept, count, erdos_renyi_kernel
 from tasks.networks.build import build, initial_weights, prunable
 from tasks.pruning import scores as scoring
 from tasks.pruning.prune import one_shot_scores, prune
-from tasks.values.records import (
-    Dataset,
-    Examples,
-    Grasp,
-    Init,
-    Inverted,
-    Magnitude,
-    Network,
-    Obd,
-    Random,
-    Snip,
-    Synflow,
-)
+from tasks.values.scores import Examples, Grasp, Inverted, Magnitude, Obd, Random, Snip, Synflow
+from tasks.values.training import Dataset, Init, Network
 
 DIGITS = Dataset(name="digits")
 LENET = Network(name="lenet_300_100", input_shape=(1, 8, 8), classes=10)
@@ -35,7 +24,7 @@ DATA = load(DIGITS)
 
 
 class SmallRelu(nn.Module):
-    """Two layers whose whole Hessian can be written down."""
+    """Two layers, small enough to write down the whole Hessian."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -212,7 +201,7 @@ def test_impossible_iterations_are_refused(iterations: int) -> None:
 
 @pytest.mark.parametrize("density", [1.0, 0.3])
 def test_synaptic_flow_is_conserved_by_unit(density: float) -> None:
-    """What flows into a unit flows out of it (Tanaka et al. 2020, theorem 1)."""
+    """The flow into a unit equals the flow out of it (Tanaka et al. 2020, theorem 1)."""
     weights = initial_weights(LENET, Init(seed=0))
     kept = None if density == 1 else prune(LENET, Random(seed=0), None, density).kept
     found = scoring.synflow(build(LENET), weights, kept, LENET.input_shape)

@@ -11,8 +11,9 @@ from tasks.networks.build import build, initial_weights
 from tasks.pruning.gem_miner import mine
 from tasks.pruning.n_of_m import n_of_m
 from tasks.pruning.prune import prune
-from tasks.training.train import evaluate
-from tasks.values.records import Dataset, GemMiner, Init, Magnitude, Network, NofM, Random
+from tasks.training.evaluation import evaluate
+from tasks.values.scores import GemMiner, Magnitude, NofM, Random
+from tasks.values.training import Dataset, Init, Network
 
 DIGITS = Dataset(name="digits")
 LENET = Network(name="lenet_300_100", input_shape=(1, 8, 8), classes=10)

@@ -1,4 +1,4 @@
-"""Every score against an independent oracle on a small network, in float64."""
+"""Every score against an independent computation on a small network, in float64."""
 
 import itertools
 
@@ -13,19 +13,17 @@ from tasks.masks import count
 from tasks.networks.build import Weights, build, initial_weights, prunable
 from tasks.pruning import scores as scoring
 from tasks.pruning.prune import prune
-from tasks.values.records import (
-    Dataset,
+from tasks.values.scores import (
     Examples,
     Grasp,
-    Init,
     Inverted,
     Magnitude,
-    Network,
     Random,
     Shuffled,
     Snip,
     Synflow,
 )
+from tasks.values.training import Dataset, Init, Network
 
 DIGITS = Dataset(name="digits")
 LENET = Network(name="lenet_300_100", input_shape=(1, 8, 8), classes=10)
@@ -34,7 +32,7 @@ EXAMPLES = Examples(dataset=DIGITS, seed=3)
 
 
 class Small(nn.Module):
-    """Two linear layers, small enough to enumerate its paths and remove its weights."""
+    """Two linear layers, small enough to enumerate all paths and remove each weight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +67,7 @@ def loss_of(module: nn.Module, weights: Weights, batch: Batch, temperature: floa
 
 
 def gradient_norm(module: nn.Module, weights: Weights, batch: Batch, temperature: float) -> float:
-    """Squared norm of the gradient over the prunable weights."""
+    """Return the squared norm of the gradient over the prunable weights."""
     live = {n: t.clone().requires_grad_() for n, t in weights.items() if n.endswith("weight")}
     loss = loss_of(module, {**weights, **live}, batch, temperature)
     return sum(float((g**2).sum()) for g in torch.autograd.grad(loss, list(live.values())))
@@ -122,7 +120,7 @@ def test_grasp_equals_the_explicit_hessian_gradient_product(
 def test_grasp_prunes_first_what_raises_the_gradient_norm_most(
     small: tuple[nn.Module, Weights, Batch],
 ) -> None:
-    """The sign: the smallest scores belong to weights whose removal raises the norm."""
+    """The sign: removing the weights with the smallest scores raises the norm."""
     module, weights, batch = small
     score = Grasp(examples=EXAMPLES, temperature=1.0)
     found = scoring.grasp(score, module, weights, None, [batch])
@@ -165,7 +163,7 @@ def test_synaptic_flow_is_conserved_by_layer(network: Network) -> None:
 
 
 def test_synflow_never_empties_a_layer_while_each_can_keep_a_weight() -> None:
-    """Theorem 3, with ties broken by index: down to a handful of weights."""
+    """Theorem 3, with ties broken by index, down to a handful of weights."""
     weights = initial_weights(CONV, Init(seed=0))
     size = sum(weights[name].numel() for name in prunable(build(CONV)))
     kept = prune(CONV, Synflow(), weights, 4 / size).kept

@@ -1,4 +1,4 @@
-"""Operations made differentiable twice: the same values and gradients, and a second derivative."""
+"""Operations made differentiable twice: same values and gradients, and a second derivative."""
 
 from collections.abc import Callable
 from typing import Any

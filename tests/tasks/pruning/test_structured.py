@@ -1,4 +1,4 @@
-"""Pruning whole units: the norms, the coupling, and the smaller network's outputs."""
+"""Pruning of whole units: norms, coupling, and outputs of the smaller network."""
 
 import pytest
 import torch
@@ -8,7 +8,8 @@ from tasks.measures.layers import dense_layers
 from tasks.networks.build import build, initial_weights
 from tasks.pruning.prune import prune
 from tasks.pruning.structured import shrink, unit_mask
-from tasks.values.records import Init, Inverted, Magnitude, Network, Units
+from tasks.values.scores import Inverted, Magnitude, Units
+from tasks.values.training import Init, Network
 
 LENET = Network(name="lenet_300_100", input_shape=(1, 8, 8), classes=10)
 CONV = Network(name="conv2_bn", input_shape=(1, 8, 8), classes=10)
@@ -16,7 +17,7 @@ RESNET = Network(name="resnet20", input_shape=(3, 16, 16), classes=10, width=0.5
 
 
 def trained(network: Network) -> dict[str, torch.Tensor]:
-    """Initial weights with norms and biases that are not the initial ones."""
+    """Return initial weights with norms and biases changed."""
     draws = torch.Generator().manual_seed(0)
     weights = initial_weights(network, Init(seed=0))
     for name, tensor in weights.items():
@@ -26,7 +27,7 @@ def trained(network: Network) -> dict[str, torch.Tensor]:
 
 
 def without_units(weights, kept):
-    """The masked network whose removed units have no bias, scale or shift either."""
+    """Return the masked network with bias, scale and shift of removed units set to 0."""
     found = {n: t * kept[n] if n in kept else t.clone() for n, t in weights.items()}
     names = list(weights)
     for name, mask in kept.items():

@@ -1,4 +1,4 @@
-"""A run that was cut and goes on is the run, bit for bit."""
+"""An interrupted run that continues gives the bits of the uninterrupted run."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from tasks.data.batches import load
 from tasks.networks.build import initial_weights
 from tasks.training.train import Checkpoint, train
 from tasks.values import catalog
-from tasks.values.records import Cosine, Init, Recipe
+from tasks.values.training import Cosine, Init, Recipe
 
 NETWORK = catalog.network("conv2_bn", "digits")
 DATA = load(catalog.dataset("digits"))
@@ -27,7 +27,7 @@ class Cut(Exception):
 
 
 class Kept:
-    """Keeps a copy at the steps that are due, and then stops the run."""
+    """Store a copy at the steps that are due, and then stop the run."""
 
     def __init__(self, at: int) -> None:
         self.left, self.kept = at, None

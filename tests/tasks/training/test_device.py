@@ -1,4 +1,4 @@
-"""The same masks on every device. Runs where there is an accelerator, which CI has none of."""
+"""Masks are the same on every device. Runs if there is an accelerator; CI has none."""
 
 import pytest
 import torch
@@ -7,7 +7,8 @@ from tasks.data.batches import load
 from tasks.networks.build import initial_weights
 from tasks.pruning.prune import prune
 from tasks.values import catalog
-from tasks.values.records import Examples, Grasp, Init, Magnitude, Random, Score, Snip, Synflow
+from tasks.values.scores import Examples, Grasp, Magnitude, Random, Score, Snip, Synflow
+from tasks.values.training import Init
 
 DIGITS = catalog.dataset("digits")
 EXAMPLES = Examples(dataset=DIGITS, seed=0)

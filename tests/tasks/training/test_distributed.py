@@ -1,4 +1,4 @@
-"""A run on two devices is the run on one, but for the order of its sums. On the CPU, by gloo."""
+"""A run on two devices equals the run on one, up to the order of sums. On the CPU, by gloo."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from tasks.training.all_reduce import MemberLost
 from tasks.training.distributed import interface, train_on
 from tasks.training.train import Checkpoint, Trained, train
 from tasks.values import catalog
-from tasks.values.records import Init, Recipe
+from tasks.values.training import Init, Recipe
 from tests.tasks.training.test_checkpoints import Cut, Kept
 
 NETWORK, DIGITS = catalog.network("conv2_bn", "digits"), catalog.dataset("digits")
@@ -57,13 +57,13 @@ def weights_and_mask() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]
 
 
 def apart(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> float:
-    """The largest distance of a tensor from what it should be, as a fraction of its length."""
+    """Return the largest relative distance of a tensor from its expected value."""
     pairs = [(found[n].double(), t.double()) for n, t in expected.items()]
     return max(float((one - other).norm() / (1e-3 + other.norm())) for one, other in pairs)
 
 
 def assert_close(found: Trained, expected: Trained) -> None:
-    """To a fraction of a per cent: one activation that falls on the other side of 0 shows."""
+    """Compare to a fraction of a per cent: one activation on the other side of 0 is visible."""
     assert apart(found.weights, expected.weights) < 5e-3
     for one, other in zip(found.evals, expected.evals, strict=True):
         assert (one.step, one.split) == (other.step, other.split)
@@ -98,7 +98,7 @@ def test_what_was_cut_goes_on_on_two_devices() -> None:
 
 
 class Kill(Kept):
-    """In place of a first checkpoint the other process is killed."""
+    """Kill the other process in place of storing a first checkpoint."""
 
     def __init__(self, others: Processes) -> None:
         super().__init__(at=1)
@@ -115,7 +115,7 @@ def test_when_one_of_them_is_killed_the_run_ends_and_says_so() -> None:
     weights, kept = weights_and_mask()
     others = Processes()
     given, shelf = (NETWORK, PLAIN, DIGITS, weights, kept), Kill(others)
-    with pytest.raises(MemberLost, match="a member of the gang is gone"):
+    with pytest.raises(MemberLost, match="a member of the process group is gone"):
         train_on(others, "cpu", *given, order_seed=3, checkpoints=shelf)
     assert not multiprocessing.active_children()
     assert not torch.distributed.is_initialized()
@@ -123,7 +123,7 @@ def test_when_one_of_them_is_killed_the_run_ends_and_says_so() -> None:
 
 
 class OfAnotherMind(Processes):
-    """The other process is told of a dataset that there is not."""
+    """Tell the other process of a dataset that does not exist."""
 
     def working(
         self, part: Callable[..., None], *told: Any
@@ -136,13 +136,13 @@ class OfAnotherMind(Processes):
 def test_nobody_waits_for_one_that_could_not_begin() -> None:
     weights, kept = weights_and_mask()
     given = (NETWORK, PLAIN, DIGITS, weights, kept)
-    with pytest.raises(MemberLost, match="could not begin"):
+    with pytest.raises(MemberLost, match="could not start"):
         train_on(OfAnotherMind(), "cpu", *given, order_seed=3)
     assert not multiprocessing.active_children()
 
 
 class OutOfReach(Processes):
-    """The other one, a thread, is sent to a port on which nobody listens."""
+    """Run the other in a thread, and send it to a port on which nobody listens."""
 
     @contextmanager
     def working(self, part: Callable[..., None], *told: Any) -> Iterator[Callable[[], bool]]:
@@ -158,7 +158,9 @@ class OutOfReach(Processes):
 def test_nobody_waits_for_one_that_cannot_reach_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     weights, kept = weights_and_mask()
     monkeypatch.setattr(distributed, "CONNECT_SECONDS", 0.5)
-    with pytest.raises(RuntimeError, match=r"cannot reach the first of a gang at 127\.0\.0\.1:1;"):
+    with pytest.raises(
+        RuntimeError, match=r"cannot reach the first process of its group at 127\.0\.0\.1:1;"
+    ):
         train_on(OutOfReach(), "cpu", NETWORK, PLAIN, DIGITS, weights, kept, order_seed=3)
 
 

@@ -1,4 +1,4 @@
-"""Evaluation in parts, and what a task's process must not import to do its work."""
+"""Evaluation in parts, and modules that a task's process must not import."""
 
 import subprocess
 import sys
@@ -12,8 +12,9 @@ from tasks import process
 from tasks.data import readers
 from tasks.data.batches import Data, load
 from tasks.networks.build import build, initial_weights
+from tasks.training import evaluation
 from tasks.training import train as training
-from tasks.values.records import Dataset, Init, Network, Recipe
+from tasks.values.training import Dataset, Init, Network, Recipe
 
 DIGITS = load(Dataset(name="digits"))
 SMALL = Data(DIGITS.train.part(torch.arange(100)), DIGITS.test.part(torch.arange(30)))
@@ -29,9 +30,9 @@ def test_counts_do_not_depend_on_how_many_examples_are_evaluated_at_once(
     module, weights = build(network), initial_weights(network, Init(seed=0))
     found = []
     for at_once in (7, 64, 1000):
-        monkeypatch.setitem(training.EXAMPLES_AT_ONCE, "cpu", at_once)
-        monkeypatch.setitem(training.VALUES_AT_ONCE, "cpu", 2**40)
-        found.append(training.evaluate(module, weights, SMALL, 3))
+        monkeypatch.setitem(evaluation.EXAMPLES_AT_ONCE, "cpu", at_once)
+        monkeypatch.setitem(evaluation.VALUES_AT_ONCE, "cpu", 2**40)
+        found.append(evaluation.evaluate(module, weights, SMALL, 3))
     for parts in zip(*found, strict=True):
         assert len({(e.step, e.split, e.accuracy, e.top5) for e in parts}) == 1
         assert parts[1].loss == pytest.approx(parts[0].loss, rel=1e-5)
@@ -41,7 +42,7 @@ def test_counts_do_not_depend_on_how_many_examples_are_evaluated_at_once(
 def test_losses_are_added_up_in_float64() -> None:
     network = Network(name="lenet_300_100", input_shape=(1, 8, 8), classes=10)
     module, weights = build(network), initial_weights(network, Init(seed=0))
-    [train, _] = training.evaluate(module, weights, DIGITS, 0)
+    [train, _] = evaluation.evaluate(module, weights, DIGITS, 0)
     batch = DIGITS.train.batch(torch.arange(len(DIGITS.train)))
     logits = torch.func.functional_call(module, weights, (batch.images,)).double()
     exact = torch.nn.functional.cross_entropy(logits, batch.labels)
@@ -51,8 +52,8 @@ def test_losses_are_added_up_in_float64() -> None:
 def test_as_many_examples_are_taken_as_their_largest_activation_allows() -> None:
     network = Network(name="conv2_bn", input_shape=(1, 8, 8), classes=10)
     module, weights = build(network).eval(), initial_weights(network, Init(seed=0))
-    assert training._largest_activation(module, weights, torch.zeros(1, 1, 8, 8)) == 16 * 8 * 8
-    assert training.evaluation_batch(module, weights, DIGITS.test) == 512
+    assert evaluation._largest_activation(module, weights, torch.zeros(1, 1, 8, 8)) == 16 * 8 * 8
+    assert evaluation.evaluation_batch(module, weights, DIGITS.test) == 512
     assert not any(child._forward_hooks for child in module.modules())
 
 
@@ -84,7 +85,8 @@ from tasks.values import catalog
 from tasks.data.batches import load
 from tasks.networks.build import initial_weights
 from tasks.pruning.prune import prune
-from tasks.values.records import Dataset, Init, Magnitude, Recipe, Synflow
+from tasks.values.scores import Magnitude, Synflow
+from tasks.values.training import Dataset, Init, Recipe
 from tasks.training.train import train
 network, data = catalog.network("resnet20", "digits"), load(Dataset(name="digits"))
 weights = initial_weights(network, Init(seed=0))

@@ -7,10 +7,10 @@ from torch.nn.functional import cross_entropy
 
 from tasks.data.batches import load, training_batches
 from tasks.networks.build import build, initial_weights
-from tasks.training.gradinit import SMALLEST_SCALE, rescaled
+from tasks.training.gradinit import SMALLEST_SCALE, rescale_weights
 from tasks.training.train import train
 from tasks.values import catalog
-from tasks.values.records import Init, Recipe
+from tasks.values.training import Init, Recipe
 
 NETWORK = catalog.network("lenet_300_100", "digits")
 DATA = load(catalog.dataset("digits"))
@@ -18,7 +18,7 @@ RECIPE = Recipe(steps=20, batch_size=64, lr=0.1, evaluate_every=20, rescale_step
 
 
 def _loss_after_a_step(weights: dict[str, torch.Tensor]) -> float:
-    """Over the first ten batches, each with one step of 0.1 on the batch before."""
+    """Return the loss over ten batches, each after one step of 0.1 on the batch before."""
     module = build(NETWORK).train()
     batches = list(training_batches(DATA.train, RECIPE, 0, 0, 11))
     total = 0.0
@@ -34,7 +34,7 @@ def _loss_after_a_step(weights: dict[str, torch.Tensor]) -> float:
 
 def test_the_learned_scales_lower_the_loss_after_a_step_and_change_no_layers_shape() -> None:
     badly = {n: 4 * t for n, t in initial_weights(NETWORK, Init(seed=0)).items()}
-    better = rescaled(NETWORK, RECIPE, DATA, badly, order_seed=0)
+    better = rescale_weights(NETWORK, RECIPE, DATA, badly, order_seed=0)
     assert _loss_after_a_step(better) < 0.9 * _loss_after_a_step(badly)
     for name, tensor in badly.items():
         live = tensor != 0
@@ -50,7 +50,7 @@ def test_pruned_weights_stay_pruned_and_training_begins_from_the_rescaled_weight
     kept = {
         n: torch.rand(t.shape, generator=draws) < 0.3 for n, t in weights.items() if t.dim() > 1
     }
-    start = rescaled(NETWORK, RECIPE, DATA, weights, kept, order_seed=3)
+    start = rescale_weights(NETWORK, RECIPE, DATA, weights, kept, order_seed=3)
     assert all(bool((start[name][~mask] == 0).all()) for name, mask in kept.items())
     plain = RECIPE.__class__(steps=20, batch_size=64, lr=0.1, evaluate_every=20)
     within = train(NETWORK, RECIPE, DATA, weights, kept, order_seed=3)

@@ -1,4 +1,4 @@
-"""Runs side by side are the runs that they are alone; without a GPU nothing is recorded."""
+"""Runs side by side have the bits that they have alone; without a GPU nothing is recorded."""
 
 from dataclasses import replace
 
@@ -12,7 +12,8 @@ from tasks.pruning.prune import prune
 from tasks.training.lanes import MOST, Lap, lanes, train_side_by_side, why_alone
 from tasks.training.train import Checkpoint, Trained, train
 from tasks.values import catalog
-from tasks.values.records import Cosine, Init, Network, Random, Recipe
+from tasks.values.scores import Random
+from tasks.values.training import Cosine, Init, Network, Recipe
 
 DATA = load(catalog.dataset("digits"))
 LENET = catalog.network("lenet_300_100", "digits")
@@ -30,7 +31,7 @@ RECIPES = {
 
 
 def runs(network: Network, count: int = 3) -> list[tuple[int, Lap]]:
-    """A dense run and pruned ones, each with its seed."""
+    """Build a dense run and pruned ones, each with its seed."""
     kept = prune(network, Random(seed=0), None, 0.3).kept
     return [
         (seed, Lap(initial_weights(network, Init(seed=seed)), kept if seed else None, seed))
@@ -60,7 +61,7 @@ def same(one: Trained, other: Trained | Exception) -> bool:
 @pytest.mark.parametrize("name", RECIPES)
 @pytest.mark.parametrize("network", [LENET, CONV], ids=lambda network: network.name)
 def test_a_run_in_a_lane_is_the_run(network: Network, name: str) -> None:
-    """Three runs through two lanes: one lane is used again."""
+    """Three runs in two lanes: one lane is used twice."""
     recipe = RECIPES[name]
     asked = [(seed, replace(lap, save=(5, 50))) for seed, lap in runs(network)]
     there = lanes(network, recipe, DATA, 2)
@@ -87,7 +88,7 @@ def test_a_run_from_a_later_step_and_one_that_diverges() -> None:
 
 
 class Cut:
-    """Keeps a copy when it is asked for the `at`-th time, and stops the run."""
+    """Store a copy at request number `at`, and stop the run."""
 
     def __init__(self, at: int) -> None:
         self.left, self.kept = at, None

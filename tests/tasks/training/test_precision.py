@@ -1,4 +1,4 @@
-"""One definition of how floats are computed, wherever a run is computed."""
+"""One definition of floating-point precision, for all code that computes with weights."""
 
 from dataclasses import replace
 
@@ -11,10 +11,12 @@ from tasks.data.batches import load
 from tasks.measures.barrier import barrier
 from tasks.networks.build import build, initial_weights
 from tasks.pruning.prune import prune
+from tasks.training.evaluation import evaluate
 from tasks.training.precision import _SWITCHES, Callee, arithmetic
-from tasks.training.train import evaluate, train
+from tasks.training.train import train
 from tasks.values import catalog
-from tasks.values.records import Init, Random, Recipe
+from tasks.values.scores import Random
+from tasks.values.training import Init, Recipe
 from tests.support.small import write_sweep
 from tombola.store.schema import TRIALS
 
@@ -130,7 +132,7 @@ def test_bfloat16_learns_what_float32_does_and_keeps_zeros() -> None:
 
 
 def test_a_rescaled_start_is_computed_in_float32() -> None:
-    """So that it is the same, whatever trains on from it."""
+    """It is then the same, whatever precision trains from it."""
     starts = [
         train(
             NETWORK,

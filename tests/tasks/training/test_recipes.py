@@ -16,7 +16,7 @@ from orchestrator.sweep import recipes
 from tasks.measures.layers import dense_layers
 from tasks.networks.build import build, initial_weights
 from tasks.values import catalog
-from tasks.values.records import Init, Network
+from tasks.values.training import Init, Network
 
 OFFICIAL = {
     "synflow/resnet18-cifar10": (11_164_352, 21, 0.0589, 0.0255, 0.441),

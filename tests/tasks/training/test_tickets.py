@@ -1,4 +1,4 @@
-"""Winning tickets as a sweep really makes them, read back from the store's artifacts."""
+"""Winning tickets as a sweep makes them, read back from the store's files."""
 
 from pathlib import Path
 
@@ -8,7 +8,9 @@ import pytest
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
 from tasks.networks.build import initial_weights
-from tasks.values.records import Init, Inverted, Mask, Shuffled, State
+from tasks.values.records import Mask, State
+from tasks.values.scores import Inverted, Shuffled
+from tasks.values.training import Init
 from tests.support.small import outcome, write_sweep
 from tombola.store import artifacts
 

@@ -1,4 +1,4 @@
-"""The training loop against PyTorch's own optimizer, and what masks and streams promise."""
+"""The training loop against PyTorch's own optimizer; guarantees of masks and random streams."""
 
 import sys
 from dataclasses import replace
@@ -15,23 +15,9 @@ from tasks.networks.build import build, initial_weights, prunable
 from tasks.pruning.prune import prune
 from tasks.training.train import MaskViolation, check_masks, learning_rate, train
 from tasks.values import catalog, user_code
-from tasks.values.records import (
-    Constant,
-    Cosine,
-    Dataset,
-    Examples,
-    Grasp,
-    Init,
-    Magnitude,
-    Mask,
-    Network,
-    NofM,
-    Random,
-    Recipe,
-    StepDecay,
-    Synflow,
-    Units,
-)
+from tasks.values.records import Mask
+from tasks.values.scores import Examples, Grasp, Magnitude, NofM, Random, Synflow, Units
+from tasks.values.training import Constant, Cosine, Dataset, Init, Network, Recipe, StepDecay
 
 DATA = load(Dataset(name="digits"))
 ALL = DATA.train.batch(torch.arange(len(DATA.train))).images
@@ -100,7 +86,7 @@ def test_the_same_run_is_bit_identical() -> None:
 
 
 def test_a_run_from_step_k_sees_the_data_and_rates_of_step_k() -> None:
-    """Without momentum, stopping at step 15 and going on is the uninterrupted run."""
+    """Without momentum, a run stopped at step 15 and continued is the uninterrupted run."""
     recipe = replace(RECIPE, momentum=0.0, schedule=Cosine())
     start = initial_weights(LENET, Init(seed=0))
     whole = train(LENET, recipe, DATA, start, order_seed=1, save=(15, 40))
@@ -176,7 +162,7 @@ def test_initial_weights_are_kaiming_normal_and_another_seed_is_another_draw() -
 
 
 def test_streams_are_what_they_were() -> None:
-    """Golden draws: a change here changes every result ever computed."""
+    """Golden draws: a difference here changes every result ever computed."""
     assert random_streams.permutation(8, 0, "order", 3).tolist() == STREAM_PERMUTATION
     assert random_streams.uniform(2, 1, "weights", "a").tolist() == STREAM_UNIFORM
     assert random_streams.normal(3, 1, "weights", "a").tolist() == pytest.approx(

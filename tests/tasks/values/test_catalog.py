@@ -1,4 +1,4 @@
-"""The catalog's facts against the networks and data themselves."""
+"""Facts of the catalog against the networks and data themselves."""
 
 import pytest
 import torch
@@ -8,7 +8,8 @@ from tasks.measures.layers import layers
 from tasks.networks.build import build
 from tasks.pruning.prune import prune
 from tasks.values import catalog
-from tasks.values.records import Constant, Dataset, Network, Random, Recipe, StepDecay
+from tasks.values.scores import Random
+from tasks.values.training import Constant, Dataset, Network, Recipe, StepDecay
 
 
 def test_digits_are_what_the_catalog_says() -> None:

@@ -1,4 +1,4 @@
-"""A user's code: what its key depends on, how it is found, imported and told apart."""
+"""A user's code: what its key depends on, how it is found and imported."""
 
 import sys
 from collections.abc import Callable

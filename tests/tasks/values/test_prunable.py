@@ -1,4 +1,4 @@
-"""`prunable:` of a network in a sweep file: patterns in one text, a list as an axis."""
+"""`prunable:` of a network in a sweep file: patterns in one text, or a list as an axis."""
 
 import pytest
 

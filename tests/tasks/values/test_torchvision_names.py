@@ -1,4 +1,4 @@
-"""The names of torchvision's networks, read from its files."""
+"""Names of torchvision's networks, read from its files without importing it."""
 
 from torchvision import models
 

@@ -1,4 +1,4 @@
-"""Every bad input gets one clear line, exit code 2, no traceback, and loses nothing."""
+"""Every bad input gives one clear line and exit code 2, no traceback, and loses nothing."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -195,20 +195,24 @@ COMMANDS: dict[str, tuple[Callable[[Path], Any], tuple[str, ...], str]] = {
     "explore: no store": (lambda _: None, ("explore", "--store", "no"), "no store at no"),
     "lint of nothing": (lambda _: None, ("lint", "other"), "no sweep 'other'; it has tiny"),
     "status of nothing": (lambda _: None, ("status", "other"), "no sweep 'other'"),
-    "show: no key": (lambda _: None, ("show", "xyz"), "is no key"),
+    "show: no key": (lambda _: None, ("show", "xyz"), "is not a key"),
     "show: unknown key": (lambda _: None, ("show", "0123456789ab"), "no run or mask"),
-    "show: ambiguous": (lambda _: None, ("show", ""), "is no key"),
+    "show: ambiguous": (lambda _: None, ("show", ""), "is not a key"),
     "SQL: syntax": (lambda _: None, ("sql", "SELEC 1"), "syntax error"),
     "SQL: no column": (lambda _: None, ("sql", "SELECT acuracy FROM trials"), "accuracy"),
     "SQL: no table": (lambda _: None, ("sql", "FROM trial"), 'Did you mean "trials'),
-    "SQL: two statements": (lambda _: None, ("sql", "SELECT 1; SELECT 2"), "takes one statement"),
-    "SQL: none": (lambda _: None, ("sql", " "), "takes one statement"),
-    "SQL: writes": (lambda _: None, ("sql", "DROP TABLE trials"), "this only reads"),
-    "SQL: copies": (lambda _: None, ("sql", "COPY trials TO 'x.csv'"), "this only reads"),
+    "SQL: two statements": (
+        lambda _: None,
+        ("sql", "SELECT 1; SELECT 2"),
+        "a query is one statement",
+    ),
+    "SQL: none": (lambda _: None, ("sql", " "), "a query is one statement"),
+    "SQL: writes": (lambda _: None, ("sql", "DROP TABLE trials"), "it only reads"),
+    "SQL: copies": (lambda _: None, ("sql", "COPY trials TO 'x.csv'"), "it only reads"),
     "SQL: explains a copy": (
         lambda _: None,
         ("sql", "EXPLAIN ANALYZE COPY trials TO 'x.csv'"),
-        "this only reads",
+        "it only reads",
     ),
     "SQL: reads a file": (lambda _: None, ("sql", "FROM 'tiny.yaml'"), "error"),
     "SQL: reads a text": (
@@ -237,7 +241,7 @@ def test_truncated_states_are_said_removed_and_made_again(here: Path) -> None:
     write_sweep(here, grids=[{"method": "imp", "levels": [3], "rewind_step": 3}])
     result = invoke("run", "tiny.yaml", "--executor", "inline")
     assert result.exit_code == 0, result.output
-    assert "Damaged files were found and removed; what they held is done again" in result.output
+    assert "Damaged files were removed. Their results are computed again" in result.output
     assert "Traceback" not in result.output
 
 

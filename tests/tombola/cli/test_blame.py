@@ -1,4 +1,4 @@
-"""What a user's code does wrong is told as the user's: once, with its place, in a whole launch."""
+"""Errors in a user's code are reported once, with their place, as the user's."""
 
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def test_a_users_failure_is_the_users(
 def test_a_users_interrupt_on_a_worker_is_the_users(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ray takes it for a cancelled task, which would be sent again for ever."""
+    """Ray takes it for a cancelled task, and would send it again for ever."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text("def net(network):\n    raise KeyboardInterrupt\n")
     asked = study.read(write_sweep(tmp_path, network="mine:net"))

@@ -1,4 +1,4 @@
-"""Before a long launch each kind of task is tried on a few examples."""
+"""Before a long launch, one task of each kind is tried on a few examples."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`tombola check` finds in seconds what a launch would find in every task."""
+"""`tombola check` finds in seconds the mistakes that a launch would find in every task."""
 
 from pathlib import Path
 
@@ -74,9 +74,9 @@ def check(*arguments: str) -> Result:
         ("my_own:tiny", "my_own:tiny: 650 parameters, 98.5% of them prunable, in 1 tensors"),
         ("my_own:tiny", "one batch forward and backward, loss 2."),
         ("my_own:parity", "1438 + 359 examples of 1 x 8 x 8, 2 classes, as its facts say"),
-        ("my_own:gradient_flow", "twice the same"),
+        ("my_own:gradient_flow", "the same in both calls"),
         ("my_own:short", "'batch_size': 64"),
-        ("my_own:Normed", "no batch of one example"),
+        ("my_own:Normed", "cannot train on a batch of one example"),
         ("my_own:reads", "width.txt, which is not part of its key"),
     ],
 )
@@ -93,7 +93,7 @@ def test_what_works_is_described(folder: Path, name: str, found: str) -> None:
         ("my_own:images", "my_own:images"),
         ("my_own:crashes", "the disk is gone (my_own.py:"),
         ("my_own:leaves", "my_own:leaves ended with SystemExit: 3"),
-        ("my_own:fickle", "my_own:fickle: gives other scores when it is asked again"),
+        ("my_own:fickle", "my_own:fickle: returns different scores when it is called again"),
         ("my_own:partial", "gave scores of shape None"),
         ("my_own:odd", "labels from 1 to 2, and 2 classes are 0 to 1; right: labels - 1"),
         ("my_own:tinyy", "my_own.py has no function 'tinyy'; did you mean tiny?"),
@@ -116,7 +116,7 @@ def test_a_sweep_is_checked_whole(folder: Path) -> None:
     assert result.exit_code == 2
     assert "my_own:nothing returned NoneType" in result.stderr
     assert result.stdout.count("one batch forward and backward") == 2
-    assert result.stdout.count("twice the same") >= 2
+    assert result.stdout.count("the same in both calls") >= 2
 
 
 def test_plan_names_files_that_no_key_covers(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Stores that meet: imported, compared, exported, by the real command."""
+"""Several stores: import, compare and export by the real command."""
 
 import json
 import shutil
@@ -11,6 +11,7 @@ import pytest
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.maintenance import merge
 from orchestrator.running import study
+from tests.support.commit import commit
 from tests.support.small import outcome, tombola, write_sweep
 from tombola.errors import DamagedFile
 from tombola.store import layout, results
@@ -26,7 +27,7 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two stores that share the dense run and a ticket."""
+    """Build two stores that share the dense run and a ticket."""
     folder = tmp_path_factory.mktemp("made")
     for name, grids in GRIDS.items():
         asked = study.read(write_sweep(folder, name=name, grids=grids))
@@ -40,10 +41,10 @@ def folder(made: Path, tmp_path: Path) -> Path:
 
 
 def rewrite(store: Path, key: str, **changes: Any) -> None:
-    """As if another machine had found something else."""
+    """Change a result as if another machine had computed it."""
     row = results.find(store, key)
     (store / layout.result(key)).unlink()
-    results.commit(store, {**row, **changes})
+    commit(store, {**row, **changes})
 
 
 def mask_of(store: Path, method: str) -> str:
@@ -87,18 +88,18 @@ def test_a_store_imported_into_an_empty_one_is_that_store(folder: Path) -> None:
 
 
 def test_a_result_that_differs_is_an_alarm_and_nothing_on_it_is_taken(folder: Path) -> None:
-    """Here the dense run's mask of IMP is known to `of_left`, with other weights kept."""
+    """The dense run of IMP's mask is known here, with other weights kept."""
     left, right = folder / "of_left", folder / "of_right"
     mask = mask_of(right, "magnitude")
     row = results.find(right, mask)
-    results.commit(left, {**row, "kept": row["kept"] + 1, "worker": "elsewhere:1"})
+    commit(left, {**row, "kept": row["kept"] + 1, "worker": "elsewhere:1"})
     before = results.find(left, mask)
     told = tombola("import", "of_right", "--store", "of_left", cwd=folder)
     assert told.returncode == 1
     assert f"mask {mask[:12]}" in told.stderr
     assert f"kept: {row['kept'] + 1} and {row['kept']}" in told.stderr
     assert "elsewhere:1" in told.stderr
-    assert "results stand on one that differs" in told.stdout
+    assert "results that depend on one that differs" in told.stdout
     assert results.find(left, mask) == before
     assert not (left / layout.mask(mask)).exists()
     planned, _ = study.plan_for(study.read(folder / "right.yaml"), left)

@@ -1,11 +1,11 @@
-"""Freeing what nobody needs: by policy, never what an undone trial reads, results never."""
+"""Deleting files that nobody needs: by policy, never inputs of a missing trial, never results."""
 
 from pathlib import Path
 
 import pytest
 
 from orchestrator.executors.inline import InlineExecutor
-from orchestrator.maintenance.gc import free, surplus
+from orchestrator.maintenance.gc import find_garbage, free
 from orchestrator.running import study
 from tests.support.small import outcome, tombola, write_sweep
 from tombola.store import layout
@@ -32,11 +32,11 @@ def test_a_finished_sweep_keeps_what_its_policy_says(
 ) -> None:
     store = run(tmp_path, keep=keep)
     before = outcome(store)
-    free(surplus(store))
+    free(find_garbage(store))
     assert (files(store, layout.STATES), files(store, layout.MASKS)) == (states, masks)
     assert outcome(store) == before
     assert verify(store) == []
-    assert not surplus(store).paths
+    assert not find_garbage(store).paths
     assert not study.plan_for(study.read(tmp_path / "tiny.yaml"), store)[0].tasks
 
 
@@ -46,16 +46,16 @@ def test_what_an_undone_trial_reads_is_kept(tmp_path: Path) -> None:
     asked = study.read(write_sweep(tmp_path, grids=deeper, keep="metrics"))
     study.register(asked, store)
     planned = study.plan_for(asked, store)[0].tasks.keys()
-    free(surplus(store))
+    free(find_garbage(store))
     assert study.plan_for(asked, store)[0].tasks.keys() == planned
     study.run(asked, store, InlineExecutor())
-    free(surplus(store))
+    free(find_garbage(store))
     assert (files(store, layout.STATES), files(store, layout.MASKS)) == (0, 0)
 
 
 def test_what_was_freed_is_made_again_when_it_is_needed(tmp_path: Path) -> None:
     store = run(tmp_path, keep="metrics")
-    free(surplus(store))
+    free(find_garbage(store))
     before = outcome(store)
     deeper = [*GRIDS, {"method": "imp", "levels": [4], "rewind_step": [3]}]
     run(tmp_path, grids=deeper, keep="metrics")
@@ -66,7 +66,7 @@ def test_what_was_freed_is_made_again_when_it_is_needed(tmp_path: Path) -> None:
 def test_two_sweeps_share_a_store_and_the_one_that_keeps_all_wins(tmp_path: Path) -> None:
     store = run(tmp_path, keep="metrics")
     run(tmp_path, keep="all", name="other")
-    assert not surplus(store).paths
+    assert not find_garbage(store).paths
 
 
 def test_the_command_says_first_and_removes_when_told(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a grid asks to be measured besides: barriers, masks as graphs, latency."""
+"""Measurements that a grid asks for: barriers, masks as graphs, latency."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,7 @@ from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
 from tasks.measures import latency
 from tasks.values.measurements import Barrier, Graphs
+from tests.support.commit import commit
 from tests.support.small import tombola, write_sweep
 from tombola.errors import DeterminismAlarm, SweepError
 from tombola.store import results as stored
@@ -122,11 +123,11 @@ def test_latency_is_kept_where_it_was_measured_and_is_compared_with_nothing(
     assert row["device"].startswith(found[3])
     slower = {**row, "latency": 2 * row["latency"], "launch": "another"}
     assert stored.result_digest(slower) == row["digest"]
-    stored.commit(store, slower)
+    commit(store, slower)
     assert stored.find(store, found[6]) == row, "the first observation stays"
     larger = {**row, "measurements": [{**m, "value": 1.0} for m in row["measurements"]]}
     with pytest.raises(DeterminismAlarm, match="value of bytes"):
-        stored.commit(store, larger)
+        commit(store, larger)
 
 
 def test_the_batch_of_a_latency_that_nobody_asked_for_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Mistakes of a user: all told at once, each once and where it is, and nothing lost by them."""
+"""Mistakes in sweep files: all reported at once, each once and with its line; nothing is lost."""
 
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,7 @@ def test_a_condition_that_cannot_be_asked_leaves_the_store_as_it_was(tmp_path: P
 def test_a_condition_is_asked_before_its_sweep_is_registered(
     before: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A driver that is killed while it asks leaves nothing, and another one sees nothing."""
+    """A driver killed during the query leaves nothing, and other drivers see nothing."""
     store = tmp_path / "store"
     if before:
         study.register(study.read(write_sweep(tmp_path)), store)
@@ -179,14 +179,14 @@ def test_a_sweep_that_takes_anothers_name_says_what_is_no_longer_asked(tmp_path:
     grids = [{"method": "random", "sparsity": [0.5, 0.75]}]
     run = ("run", "tiny.yaml", "--executor", "inline", "--no-canary")
     write_sweep(tmp_path, grids=grids)
-    assert "asked for before" not in tombola(*run, cwd=tmp_path).stdout
-    assert "asked for before" not in tombola(*run, cwd=tmp_path).stdout
+    assert "the sweep tiny has changed" not in tombola(*run, cwd=tmp_path).stdout
+    assert "the sweep tiny has changed" not in tombola(*run, cwd=tmp_path).stdout
     more = [{"method": "random", "sparsity": [0.5, 0.75, 0.9]}]
     write_sweep(tmp_path, grids=more)
-    assert "asked for before" not in tombola(*run, cwd=tmp_path).stdout
+    assert "the sweep tiny has changed" not in tombola(*run, cwd=tmp_path).stdout
     write_sweep(tmp_path, grids=[{"method": "magnitude", "sparsity": [0.5]}])
     said = tombola(*run, cwd=tmp_path).stdout
-    assert "asked for before, otherwise: 3 of its trials are no longer in it" in said
+    assert "has changed: 3 of its earlier trials are no longer in it" in said
     assert "Next: tombola sql" in said
     assert "tombola figures" not in said  # it asks for none
 

@@ -1,4 +1,4 @@
-"""What of a network can be pruned is said by `plan` and `show`; patterns are checked by `plan`."""
+"""`plan` and `show` report the prunable share of a network; `plan` checks patterns."""
 
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def tombola(*arguments: object) -> Result:
 
 
 def prunable(result: Result) -> list[str]:
-    """The lines of a plan that say what is prunable."""
+    """Return the lines of a plan about prunable shares."""
     assert result.exit_code == 0, result.output
     lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
     first = next(n for n, line in enumerate(lines) if line.startswith("prunable"))
@@ -104,7 +104,7 @@ def test_many_networks_are_cut_short(folder: Path) -> None:
 def test_a_network_that_cannot_be_built_here_is_noted(folder: Path, name: str, words: str) -> None:
     result = tombola("plan", write_sweep(folder, network=["lenet_300_100", name]))
     assert len(prunable(result)) == 1
-    assert f"note: what of {name} can be pruned is not known: {words}" in result.stderr
+    assert f"note: the prunable share of {name} is not known: {words}" in result.stderr
     assert "Traceback" not in result.output
 
 
@@ -112,12 +112,12 @@ def test_a_network_that_cannot_be_built_here_is_noted(folder: Path, name: str, w
 @pytest.mark.parametrize(
     ("network", "pattern", "near"),
     [
-        ("own_net:net", "otu.*", "near it are out.weight"),
-        ("own_net:net", "default, -*.in_proj_wieght", "near it are attention.in_proj_weight"),
-        ("own_net:net", "*.bias", "there are attention.in_proj_weight, "),
+        ("own_net:net", "otu.*", "similar names are out.weight"),
+        ("own_net:net", "default, -*.in_proj_wieght", "similar names are attention.in_proj_weight"),
+        ("own_net:net", "*.bias", "the names are attention.in_proj_weight, "),
         ("own_net:net", "-*", "prunable: -* leaves nothing to prune"),
-        ("conv2_bn", "zzz", "there are 0.weight, 4.weight, 9.weight"),
-        ("torchvision:squeezenet1_1", "classifer*", "near it are classifier.1.weight"),
+        ("conv2_bn", "zzz", "the names are 0.weight, 4.weight, 9.weight"),
+        ("torchvision:squeezenet1_1", "classifer*", "similar names are classifier.1.weight"),
     ],
 )
 def test_patterns_that_do_not_fit_are_refused_before_anything_runs(

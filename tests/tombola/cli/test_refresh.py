@@ -1,4 +1,4 @@
-"""`results.duckdb` while a launch goes on: any client sees what has come in since it began."""
+"""`results.duckdb` during a launch: any client sees the results so far."""
 
 import signal
 import subprocess
@@ -95,6 +95,6 @@ def test_a_truncated_database_is_made_anew_by_the_next_run(
     whole = path.read_bytes()
     path.write_bytes(whole[: int(kept * len(whole))])
     told = CliRunner().invoke(app, words)
-    assert ("made anew" in told.stdout) == (kept < 1)
+    assert ("was written again" in told.stdout) == (kept < 1)
     with duckdb.connect(str(path), read_only=True) as client:
         assert client.execute("SELECT count(loss) FROM evals").fetchone() != (0,)

@@ -1,4 +1,4 @@
-"""Finished tasks done once more on purpose: the noise floor, and the alarm."""
+"""Finished tasks repeated on purpose: the noise floor, and the alarm."""
 
 import shutil
 from pathlib import Path
@@ -11,6 +11,7 @@ from analysis.database import connection as reading
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
 from orchestrator.running.launch import launch
+from tests.support.commit import commit
 from tests.support.small import outcome, tombola, write_sweep
 from tombola.store import artifacts, layout, results
 from tombola.store.verify import verify
@@ -83,7 +84,7 @@ def test_a_difference_is_kept_with_both_provenances_and_is_an_alarm(folder: Path
     row = results.find(store, run)
     evals = [{**e, "loss": e["loss"] + (e["step"] == 8) / 4} for e in row["evals"]]
     (store / layout.result(run)).unlink()
-    results.commit(store, {**row, "evals": evals, "worker": "elsewhere:7"})
+    commit(store, {**row, "evals": evals, "worker": "elsewhere:7"})
     kept = artifacts.read_mask(store, mask)
     name = next(iter(kept))
     kept[name] = kept[name][:, ::-1].copy()
@@ -121,7 +122,7 @@ def test_what_cannot_be_done_again_is_left_out(folder: Path) -> None:
 def test_a_repeated_launch_says_so_and_publishes_the_table(folder: Path) -> None:
     told = tombola("run", "tiny.yaml", "--executor", "inline", "--repeat-fraction", 0.5, cwd=folder)
     assert told.returncode == 0, told.stderr
-    assert "finished tasks are done once more" in told.stdout
+    assert "finished tasks are repeated" in told.stdout
     with duckdb.connect(str(folder / "store" / layout.DATABASE), read_only=True) as client:
         [(keys,)] = client.execute("SELECT count(DISTINCT key) FROM repeats").fetchall()
     assert f"{keys} of {keys} came out the same" in told.stdout

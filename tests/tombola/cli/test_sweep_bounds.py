@@ -1,4 +1,4 @@
-"""A sweep file from elsewhere is bounded: small, shallow, few values, and short messages."""
+"""A sweep file from elsewhere is bounded: size, depth, number of values, length of messages."""
 
 from pathlib import Path
 

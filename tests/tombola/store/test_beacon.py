@@ -1,4 +1,4 @@
-"""How far a launch is, told through the store: `status` says what the live view says."""
+"""Progress of a launch reported through the store: `status` shows what the live view shows."""
 
 import json
 from datetime import UTC, datetime, timedelta

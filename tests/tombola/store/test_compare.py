@@ -1,4 +1,4 @@
-"""Two results of one key: where they part."""
+"""Comparison of two results with one key: where they differ."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the store promises: whole files or none, one result for a key, no silent change."""
+"""Guarantees of the store: whole files or none, one result for a key, no silent change."""
 
 import errno
 import os
@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.node import worker
 from orchestrator.running import study
+from tests.support.commit import commit
 from tests.support.small import outcome, write_sweep
 from tombola.cli import app
 from tombola.errors import DamagedFile, DeterminismAlarm, StoreError
@@ -125,7 +126,7 @@ def test_a_tasks_artifacts_come_before_its_result_however_many_are_committed_at_
 
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is done to files from here on: "" for a sync, the new name for a move."""
+    """Record operations on files from here on: "" for a sync, the new name for a move."""
     done: list[str] = []
     sync, move = os.fsync, os.replace
 
@@ -146,10 +147,10 @@ def test_a_second_equal_result_changes_nothing_and_another_one_is_an_alarm(fille
     path = any_result(filled)
     before = path.read_bytes()
     row = results.read(path).to_pylist()[0]
-    results.commit(filled, {**row, "worker": "elsewhere:1", "seconds": 9.0})
+    commit(filled, {**row, "worker": "elsewhere:1", "seconds": 9.0})
     assert path.read_bytes() == before
     with pytest.raises(DeterminismAlarm, match=r"came out differently on elsewhere:1"):
-        results.commit(filled, {**row, "kept": row["kept"] + 1, "worker": "elsewhere:1"})
+        commit(filled, {**row, "kept": row["kept"] + 1, "worker": "elsewhere:1"})
     assert path.read_bytes() == before
 
 
@@ -157,9 +158,9 @@ def test_the_alarm_works_on_compacted_results_too(filled: Path) -> None:
     rows = [results.read(p).to_pylist()[0] for p in (filled / layout.LIVE).rglob("*.parquet")]
     compact(filled)
     for row in rows:
-        results.commit(filled, row)
+        commit(filled, row)
         with pytest.raises(DeterminismAlarm):
-            results.commit(filled, {**row, "kept": row["kept"] + 1})
+            commit(filled, {**row, "kept": row["kept"] + 1})
     assert outcome(filled) == {}, "nothing was written anew"
 
 
@@ -225,7 +226,7 @@ def test_no_flipped_bit_changes_a_result_unnoticed(filled: Path) -> None:
 
 
 def ended_process() -> int:
-    """The number of a process that is gone."""
+    """Return the number of a process that has ended."""
     ended = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
     )
@@ -233,7 +234,7 @@ def ended_process() -> int:
 
 
 def left_by(process: int, store: Path) -> set[Path]:
-    """What a process was writing when it was killed, seconds ago."""
+    """Build the file that a process was writing when it was killed, seconds ago."""
     path, begun = any_result(store), f"{socket.gethostname()}.{process}"
     left = {
         path.with_name(f".{path.name}.{begun}.0.tmp"),

@@ -1,4 +1,4 @@
-"""Journals: parts and the tables that they are folded into say the same, each event once."""
+"""Journals: their parts and the tables folded from them agree, each event once."""
 
 import json
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What a node keeps of the store on its own disk: whole, its own, bounded, and never needed."""
+"""A node's cache of the store on its own disk: whole files, bounded, and never required."""
 
 import io
 import os
@@ -15,10 +15,10 @@ from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
 from orchestrator.running.launch import Limits, launch
 from tests.support.small import outcome, write_sweep
-from tombola.cli.views.status import print_reads
+from tombola.cli.views.summary import print_reads
 from tombola.errors import DamagedFile
 from tombola.store import artifacts, layout
-from tombola.store.node_cache import ABANDONED_SECONDS, Nearby, nearby
+from tombola.store.node_cache import ABANDONED_SECONDS, NodeCache, open_cache
 from tombola.store.verify import verify
 
 RUN = "ab" * 32
@@ -32,8 +32,8 @@ def node(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def near(node: Path) -> Nearby:
-    return Nearby(node, "launch", 1 << 20)
+def near(node: Path) -> NodeCache:
+    return NodeCache(node, "launch", 1 << 20)
 
 
 def entries(node: Path) -> list[Path]:
@@ -41,7 +41,7 @@ def entries(node: Path) -> list[Path]:
 
 
 def test_what_was_written_is_read_without_the_store_and_so_is_what_was_read(
-    tmp_path: Path, near: Nearby, node: Path
+    tmp_path: Path, near: NodeCache, node: Path
 ) -> None:
     artifacts.write_state(tmp_path, RUN, 5, WEIGHTS, near)
     (tmp_path / layout.state(RUN, 5)).rename(tmp_path / "away")
@@ -57,7 +57,7 @@ def test_what_was_written_is_read_without_the_store_and_so_is_what_was_read(
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "another", "empty"])
 def test_a_damaged_entry_is_dropped_and_the_store_is_read_again(
-    tmp_path: Path, near: Nearby, node: Path, damage: str
+    tmp_path: Path, near: NodeCache, node: Path, damage: str
 ) -> None:
     artifacts.write_state(tmp_path, RUN, 5, WEIGHTS, near)
     entry = entries(node)[0]
@@ -78,7 +78,7 @@ def test_a_damaged_entry_is_dropped_and_the_store_is_read_again(
 
 
 def test_a_file_that_is_damaged_in_the_store_is_told_and_not_kept(
-    tmp_path: Path, near: Nearby, node: Path
+    tmp_path: Path, near: NodeCache, node: Path
 ) -> None:
     artifacts.write_state(tmp_path, RUN, 5, WEIGHTS)
     path = tmp_path / layout.state(RUN, 5)
@@ -91,14 +91,14 @@ def test_a_file_that_is_damaged_in_the_store_is_told_and_not_kept(
 
 def test_another_launch_and_another_store_find_nothing(tmp_path: Path, node: Path) -> None:
     path = tmp_path / "store" / layout.state(RUN, 5)
-    Nearby(node, "one", 1000).keep(path, b"content")
-    assert Nearby(node, "one", 1000).find(path) == b"content"
-    assert Nearby(node, "other", 1000).find(path) is None
-    assert Nearby(node, "one", 1000).find(tmp_path / "else" / layout.state(RUN, 5)) is None
+    NodeCache(node, "one", 1000).keep(path, b"content")
+    assert NodeCache(node, "one", 1000).find(path) == b"content"
+    assert NodeCache(node, "other", 1000).find(path) is None
+    assert NodeCache(node, "one", 1000).find(tmp_path / "else" / layout.state(RUN, 5)) is None
 
 
 def test_what_was_not_read_for_the_longest_time_goes_first(tmp_path: Path, node: Path) -> None:
-    near = Nearby(node, "launch", 100)
+    near = NodeCache(node, "launch", 100)
     paths = [tmp_path / str(number) for number in range(6)]
     for age, path in enumerate(paths[:4]):
         near.keep(path, bytes(25))
@@ -113,9 +113,9 @@ def test_what_was_not_read_for_the_longest_time_goes_first(tmp_path: Path, node:
 def test_what_is_larger_than_the_bound_or_than_the_disk_has_spare_is_not_kept(
     tmp_path: Path, node: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    near = Nearby(node, "launch", 100)
+    near = NodeCache(node, "launch", 100)
     near.keep(tmp_path / "a", bytes(101))
-    monkeypatch.setattr(Nearby, "_spare", lambda self: 10)
+    monkeypatch.setattr(NodeCache, "_spare", lambda self: 10)
     near.keep(tmp_path / "b", bytes(11))
     assert entries(node) == []
     near.keep(tmp_path / "c", bytes(10))
@@ -125,7 +125,7 @@ def test_what_is_larger_than_the_bound_or_than_the_disk_has_spare_is_not_kept(
 def test_what_a_killed_worker_left_unfinished_is_never_read_and_goes_in_time(
     tmp_path: Path, node: Path
 ) -> None:
-    near = Nearby(node, "launch", 100)
+    near = NodeCache(node, "launch", 100)
     name = near._entry(tmp_path / "a").name
     old, young = node / f".{name}.1.1", node / f".{name}.2.1"
     for half in (old, young):
@@ -139,10 +139,10 @@ def test_what_a_killed_worker_left_unfinished_is_never_read_and_goes_in_time(
 
 
 def test_workers_share_it(tmp_path: Path, node: Path) -> None:
-    """Each writes, reads and evicts; what is found is whole."""
+    """Workers write, read and evict at once; files that are found are whole."""
 
     def work(worker: int) -> int:
-        near, found = Nearby(node, "launch", 2000), 0
+        near, found = NodeCache(node, "launch", 2000), 0
         for turn in range(100):
             path = tmp_path / str((worker + turn) % 7)
             content = near.find(path)
@@ -163,19 +163,19 @@ def test_a_folder_that_others_may_write_to_is_not_used(
     ours = tmp_path / f"tombola-{os.getuid()}"
     ours.mkdir()
     ours.chmod(0o777)
-    assert nearby("open to all", 100) is None
+    assert open_cache("open to all", 100) is None
     ours.chmod(0o700)
-    assert nearby("ours", 100) is not None
-    assert nearby("not asked for", 0) is None
+    assert open_cache("ours", 100) is not None
+    assert open_cache("not asked for", 0) is None
     ours.rmdir()
     ours.symlink_to("/tmp")
-    assert nearby("a link", 100) is None
+    assert open_cache("a link", 100) is None
     monkeypatch.setenv("TOMBOLA_CACHE", "/proc/nowhere")
-    assert nearby("no disk", 100) is None
+    assert open_cache("no disk", 100) is None
 
 
 def test_a_disk_that_is_gone_is_no_error(tmp_path: Path, node: Path) -> None:
-    near = Nearby(node, "launch", 100)
+    near = NodeCache(node, "launch", 100)
     node.rmdir()
     near.keep(tmp_path / "a", b"content")
     assert near.find(tmp_path / "a") is None
@@ -201,7 +201,7 @@ def test_a_launch_says_what_its_node_had_and_no_digest_knows_of_it(tmp_path: Pat
         # Each level's mask reads weights and, from the second on, a mask; each run its mask.
         assert connection.execute(counted).fetchall() == [("mask", 3, 0), ("run", 2, 0)]
         assert told(connection, progress["near"].launch) == (
-            "weights and masks: 5 read from the nodes' own copies, 0 from the store\n"
+            "weights and masks: 5 read from the node cache, 0 from the store\n"
         )
     with results.connect(tmp_path / "far") as connection:
         assert connection.execute(counted).fetchall() == [("mask", None, None), ("run", None, None)]

@@ -1,4 +1,4 @@
-"""A store behind a URL does what one in a directory does. The server is real (rclone's)."""
+"""A store behind a URL behaves like one in a directory. The server is real (rclone's)."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +24,9 @@ def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments))
 
 
+pytestmark = pytest.mark.usefixtures("queries_here")
+
+
 @pytest.fixture(scope="module")
 def buckets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("buckets")).start()
@@ -33,7 +36,7 @@ def buckets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def server(buckets: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
-    """The environment that finds it, with a store of the test's own in the bucket."""
+    """Set the environment that finds the server, with a store of the test's own in the bucket."""
     buckets.store = f"s3://bucket/{tmp_path.name}"
     buckets.folder = buckets.root / "bucket" / tmp_path.name
     for name, value in buckets.environment.items():
@@ -44,7 +47,7 @@ def server(buckets: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def _forget_clients() -> None:
-    """Clients keep the credentials that they were made with."""
+    """Drop cached clients, which keep the credentials they were made with."""
     import s3fs
 
     s3fs.S3FileSystem.clear_instance_cache()
@@ -53,13 +56,14 @@ def _forget_clients() -> None:
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same sweep in a directory."""
+    """Run the same sweep in a directory."""
     folder = tmp_path_factory.mktemp("local")
     asked = study.read(write_sweep(folder, figures=FIGURES))
     study.run(asked, folder / "store", InlineExecutor())
     return folder / "store"
 
 
+@pytest.mark.slow
 def test_every_command_gives_what_it_gives_on_a_directory(
     server: Server, local: Path, tmp_path: Path
 ) -> None:
@@ -107,6 +111,7 @@ def assert_like(server: Server, local: Path, folder: Path) -> None:
     assert invoke("plan", "tiny.yaml").exit_code == 0
 
 
+@pytest.mark.slow
 def test_stores_behind_urls_are_exchanged_and_compared(
     server: Server, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

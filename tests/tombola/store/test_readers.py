@@ -1,4 +1,4 @@
-"""Readers beside a writer and a compactor, in processes of their own, see each result once."""
+"""Readers beside a writer and a compactor, in their own processes, see each result once."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from tombola.store.results import inventory
 
 
 def test_readers_see_each_result_once_while_it_is_written_and_compacted(tmp_path: Path) -> None:
-    reports = readers.together(tmp_path / "store", results=1_000)
+    reports = readers.together(tmp_path / "store", results=500)
     assert [one for one in reports if "error" in one] == []
     [merges] = [one["merges"] for one in reports if one["role"] == "merge"]
     asked = [one for one in reports if one["role"] == "read"]
@@ -15,4 +15,4 @@ def test_readers_see_each_result_once_while_it_is_written_and_compacted(tmp_path
     assert all(one["problems"] == [] for one in asked)
     assert merges > 1, "there was something to see"
     assert sum(one["asked"] for one in asked) > 8
-    assert len(inventory(tmp_path / "store").results) == 1_000
+    assert len(inventory(tmp_path / "store").results) == 500

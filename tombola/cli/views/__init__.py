@@ -1,1 +1,1 @@
-"""What the commands print. Words and tables, no decisions."""
+"""Text and tables that the commands print. No decisions are made here."""

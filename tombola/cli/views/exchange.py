@@ -1,4 +1,4 @@
-"""What `import` and `diff` print of two stores or two sweeps."""
+"""Print `tombola import` and `tombola diff`: two stores, or two sweeps."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -13,11 +13,11 @@ from tombola.store import results
 from tombola.terminal import Terminal
 
 SHOWN = 20
-"""Alarms that are written out."""
+"""The most alarms that are printed."""
 
 
 def print_merged(console: Console, other: Path, merged: Merged) -> None:
-    """What was taken over; the alarms go to standard error."""
+    """Print what was imported; alarms go to standard error."""
     counts = (
         f"{merged.results:,} results, {merged.masks:,} masks, {merged.states:,} states, "
         f"{len(merged.sweeps):,} sweeps"
@@ -26,12 +26,15 @@ def print_merged(console: Console, other: Path, merged: Merged) -> None:
     if merged.sweeps:
         _say(console, f"sweeps: {', '.join(sorted(set(merged.sweeps)))}")
     if merged.refused:
-        _say(console, f"not taken: {merged.refused:,} results stand on one that differs here")
+        _say(
+            console,
+            f"not imported: {merged.refused:,} results that depend on one that differs here",
+        )
     print_alarms(Terminal(stderr=True), merged.alarms, "here", str(other))
 
 
 def print_stores(console: Console, first: Path, second: Path) -> bool:
-    """Results that differ, and how many are in one store alone; whether any differ."""
+    """Print results that differ, and counts of results in only one store; return if any differ."""
     ours, theirs = results.digests(first), results.digests(second)
     alarms = list(merge.apart(first, second, merge.differing(ours, theirs)))
     both = len(ours.keys() & theirs.keys()) - len(alarms)
@@ -48,42 +51,45 @@ def print_stores(console: Console, first: Path, second: Path) -> bool:
 def print_store_sweeps(
     console: Console, first: Path, second: Path, sweeps: Iterable[tuple[str, int, int, int]]
 ) -> None:
-    """For each sweep, how many of its trials two stores ask for."""
+    """Print, for each sweep, how many of its trials are in both stores or in only one."""
     for sweep, both, ours, theirs in sweeps:
         counts = f"{both:,} trials in both, {ours:,} only in {first}, {theirs:,} only in {second}"
         _say(console, f"sweep {sweep}: {counts}")
 
 
 def print_alarms(console: Console, alarms: list[Apart], first: str, second: str) -> None:
-    """A line for each result that differs: what, where first, and where each was computed."""
-    for one in alarms[:SHOWN]:
-        row, other = one.first, one.second
+    """Print each result that differs: the first difference, and where each was computed."""
+    for alarm in alarms[:SHOWN]:
+        row, other = alarm.first, alarm.second
         _say(
             console,
-            f"determinism broken: {row['kind']} {row['key'][:12]} differs, {one.where}\n"
-            f"  {first}: {_whence(row)}\n  {second}: {_whence(other)}",
+            f"determinism broken: {row['kind']} {row['key'][:12]} differs, {alarm.where}\n"
+            f"  {first}: {_origin(row)}\n  {second}: {_origin(other)}",
         )
     if len(alarms) > SHOWN:
-        kinds = Counter(one.first["kind"] for one in alarms[SHOWN:])
+        kinds = Counter(alarm.first["kind"] for alarm in alarms[SHOWN:])
         _say(console, f"and {', '.join(f'{n:,} {kind}s' for kind, n in kinds.items())} more")
 
 
 def print_sweeps(
-    console: Console, first: str, second: str, found: Any, show: Callable[[Any], None]
+    console: Console, first: str, second: str, compared: Any, show: Callable[[Any], None]
 ) -> None:
-    """Two sweeps of a store (`differences.Differences`); `show` prints a table of it."""
-    _say(console, f"{found.both:,} trials are in both: the same expression, and so the same result")
-    for name, only in ((first, found.only_first), (second, found.only_second)):
+    """Print the comparison of two sweeps (`differences.Differences`); `show` prints a table."""
+    _say(
+        console,
+        f"{compared.both:,} trials are in both: the same expression and the same result",
+    )
+    for name, only in ((first, compared.only_first), (second, compared.only_second)):
         _say(console, f"{sum(only['trials'].to_pylist()):,} trials only in {name}")
         if len(only):
             show(only)
-    if len(found.relabelled):
-        said = "trials have the same labels in both and are other expressions"
-        _say(console, f"{len(found.relabelled):,} {said}; `tombola show KEY` tells how")
-        show(found.relabelled)
+    if len(compared.relabelled):
+        message = "trials have the same labels in both and are different expressions"
+        _say(console, f"{len(compared.relabelled):,} {message}; `tombola show KEY` shows them")
+        show(compared.relabelled)
 
 
-def _whence(row: results.Row) -> str:
+def _origin(row: results.Row) -> str:
     at = f"{row['started_at']:%Y-%m-%d %H:%M:%S} UTC" if row["started_at"] else "unknown time"
     return (
         f"{row['worker']} ({row['device']}), launch {row['launch']}, {at}, "

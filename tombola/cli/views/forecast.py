@@ -1,4 +1,4 @@
-"""What `plan` prints of a simulated launch: the schedule, and what other clusters would do."""
+"""Print simulated launches: the schedule, other numbers of workers, and a replay."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ _BINS = 60
 def print_schedule(
     console: Console, found: Simulated, costs: Costs, longest: Sequence[Task]
 ) -> None:
-    """Makespan against its lower bound, utilisation over time, and the critical path."""
+    """Print the makespan and its lower bound, the utilisation, and the critical path."""
     workers = found.workers
     kind = what(costs, workers)
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
@@ -39,27 +39,27 @@ def print_schedule(
     table.add_row("utilisation", f"{found.utilisation:.1%}  {sparkline(found.busy(_BINS))}")
     table.add_row("critical path", _path(longest))
     if costs.gang > 1:
-        table.add_row("assumed", "a gang shares each batch evenly and adds up in no time")
+        table.add_row("assumed", "each batch is divided evenly, and all-reduce takes no time")
     console.print(table)
 
 
 def what_if(graph: Graph) -> list[Simulated]:
-    """The launch on 1 to 4096 workers, up to where more of them change nothing but the cost.
+    """Simulate the launch on 1 to 4096 workers, until more workers only raise the cost.
 
-    Without the intervals, which would be many.
+    The results are without intervals, which would take much memory.
     """
-    tried: list[Simulated] = []
+    results: list[Simulated] = []
     for workers in SIZES if graph.nodes else ():
-        tried.append(replace(simulate(graph, workers), intervals=()))
-        if tried[-1].makespan <= 1.001 * tried[-1].critical_path:
+        results.append(replace(simulate(graph, workers), intervals=()))
+        if results[-1].makespan <= 1.001 * results[-1].critical_path:
             break
-    return tried
+    return results
 
 
 def print_what_if(
     console: Console, tried: Sequence[Simulated], costs: Costs, price: float | None
 ) -> None:
-    """Time and utilisation on so many workers, and the cost where a price is given."""
+    """Print time and utilisation by number of workers, and the cost if a price is given."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     headings = [what(costs, 2), "time", "above bound", "utilisation", "speed-up"]
     for heading in [*headings, *(["cost"] if price is not None else [])]:
@@ -80,7 +80,7 @@ def print_what_if(
 
 
 def print_replay(console: Console, launch: str, found: Replay) -> None:
-    """A recorded launch beside the simulated one."""
+    """Print a recorded launch beside the simulated one."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title=None)
     for heading in ("", "time", "utilisation"):
         table.add_column(heading, justify="right" if heading else "left")
@@ -94,13 +94,13 @@ def print_replay(console: Console, launch: str, found: Replay) -> None:
 
 
 def sparkline(shares: Sequence[float]) -> str:
-    """Shares from 0 to 1 as bars."""
+    """Draw shares from 0 to 1 as bars."""
     return "".join(_BARS[round(share * (len(_BARS) - 1))] for share in shares)
 
 
 def what(costs: Costs, count: int) -> str:
-    """What a worker is."""
-    noun = f"gang{{}} of {costs.gang} GPUs" if costs.gang > 1 else _WORKERS[costs.device]
+    """Return the noun for `count` workers: CPU cores, GPUs or process groups."""
+    noun = f"group{{}} of {costs.gang} GPUs" if costs.gang > 1 else _WORKERS[costs.device]
     return noun.format("s" if count > 1 else "")
 
 

@@ -1,4 +1,4 @@
-"""What the command line prints: plans, progress, summaries. Words and tables, no decisions."""
+"""Print `tombola plan`: trials, tasks, sharing and costs, and reasons of tasks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -8,23 +8,19 @@ from rich.table import Table
 
 from orchestrator.planning.cost import Costs, Estimate
 from orchestrator.planning.planner import Plan, Task, Value, alone, together, trained
-from orchestrator.running.launch import Failed, Progress
 from orchestrator.running.progress import duration
 from orchestrator.running.study import Study
-from orchestrator.scheduling.failures import Failure
 from orchestrator.sweep.labels import Labels
 from tasks.values.measurements import Barrier, Graphs, Latency
 from tasks.values.records import Run, State
 from tombola.store import settings
-from tombola.store.results import Row
-from tombola.store.verify import Finding
 from tombola.terminal import styled
 
 SHORT_KEY = 12
 
 
 def describe(value: Value) -> str:
-    """A task's value in a few words: what it is of, and at which density."""
+    """Describe the value of a task in a few words."""
     if isinstance(value, Barrier):
         ends = f"{value.one.run.key[:SHORT_KEY]} and {value.other.run.key[:SHORT_KEY]}"
         return f"measure the barrier between {ends}"
@@ -51,7 +47,7 @@ def print_plan(
     slots: int,
     shares: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Trials, tasks, the networks' prunable shares, what sharing saves, and what it should cost."""
+    """Print trials, tasks, prunable shares, savings by sharing, and expected costs."""
     kinds, left, path = expected.kinds, expected.trained, expected.path
     lonely = trained(alone(study.trials))
     whole = planned.done == 0 and _is_whole(planned)
@@ -74,7 +70,7 @@ def print_plan(
     table.add_row(
         "trial by trial",
         f"{lonely.steps:,}",
-        f"iterations ({lonely.epochs:,.0f} epochs): each trial alone, with the runs it stands on",
+        f"iterations ({lonely.epochs:,.0f} epochs): each trial alone, with the runs it needs",
     )
     share = f" = {least.steps / lonely.steps:.0%} of that" if lonely.steps else ""
     table.add_row(
@@ -97,13 +93,13 @@ def print_plan(
 
 
 def print_reasons(console: Console, study: Study, tasks: Iterable[Task]) -> None:
-    """Each task that would run, why, and for which trial first."""
+    """Print each task to run, why, and the first trial that needs it."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("key", "task", "why", "first asked for by"):
         table.add_column(heading, overflow="fold")
     labels = [trial.labels for trial in study.trials]
     differing = settings.varying(labels)
-    several = len({tuple(one[name] for name in settings.PANEL) for one in labels}) > 1
+    several = len({tuple(row[name] for name in settings.PANEL) for row in labels}) > 1
     for task in tasks:
         trial = f"trial {task.trial}: {_named(labels[task.trial], differing, several=several)}"
         saved = f", keeping step {', '.join(map(str, task.save))}" if task.save else ""
@@ -112,7 +108,7 @@ def print_reasons(console: Console, study: Study, tasks: Iterable[Task]) -> None
 
 
 def _named(labels: Labels, differing: Mapping[str, set[str]], *, several: bool) -> str:
-    """A trial in words, with all that tells it from others; network and dataset if `several`."""
+    """Describe a trial by all that distinguishes it; with network and dataset if `several`."""
     method, ablation = labels["method"], labels["ablation"]
     return ", ".join(
         [
@@ -123,46 +119,6 @@ def _named(labels: Labels, differing: Mapping[str, set[str]], *, several: bool) 
             *([f"{labels['network']} on {labels['dataset']}"] if several else ()),
         ]
     )
-
-
-def print_failures(console: Console, failures: Sequence[Failed], blocked: int) -> None:
-    """Failures grouped by what was raised, with one traceback each."""
-    groups: dict[tuple[Failure, str], list[Failed]] = {}
-    for failure in failures:
-        groups.setdefault((failure.why, failure.message), []).append(failure)
-    for (why, message), members in groups.items():
-        console.print(
-            styled(("failed", "red"), f"  {len(members)} x {why.word}: {message}"),
-            soft_wrap=True,
-        )
-        console.print(
-            f"        e.g. {members[0].task.key[:SHORT_KEY]} {describe(members[0].task.value)}"
-        )
-        if members[0].traceback and why is Failure.RAISED:
-            console.print(members[0].traceback.rstrip(), style="dim")
-    if blocked:
-        console.print(styled(("blocked", "yellow"), f" {blocked} tasks need one that failed"))
-
-
-def print_given_up(console: Console, progress: Progress) -> None:
-    """What was cancelled, and which nodes were fenced off."""
-    for node in progress.fenced:
-        console.print(
-            styled(
-                ("fenced off", "red"),
-                f"  node {node}: different tasks failed there one after another, and succeeded "
-                "elsewhere",
-            ),
-            soft_wrap=True,
-        )
-    if progress.cancelled:
-        console.print(f"{len(progress.cancelled):,} tasks were cancelled")
-
-
-def print_findings(console: Console, findings: Sequence[Finding]) -> None:
-    """What verify found, a line each."""
-    for finding in findings:
-        console.print(f"{finding.path}: {finding.problem}", soft_wrap=True)
 
 
 def _is_whole(planned: Plan) -> bool:
@@ -180,33 +136,9 @@ def _percent(fraction: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes in words: 512 B, 3.4 kB, 26.5 MB."""
+    """Return bytes as text: 512 B, 3.4 kB, 26.5 MB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"
-
-
-def print_measured(console: Console, layers: list[Row], forms: list[Row]) -> None:
-    """A mask's layers as bipartite graphs, and what its forms take."""
-    table = Table("layer", box=None)
-    for heading in ("kept", "density", "dead units", "Δr", "Δs", "IMDB", "random bound"):
-        table.add_column(heading, justify="right")
-    for layer in layers:
-        graph = ("delta_regular", "delta_spectral", "imdb", "random_bound")
-        table.add_row(
-            layer["layer"],
-            f"{layer['kept']:,}",
-            f"{layer['kept'] / layer['size']:.3%}",
-            f"{layer['dead_units']:,}",
-            *("-" if layer.get(name) is None else f"{layer[name]:.3f}" for name in graph),
-        )
-    console.print(table)
-    console.print()
-    table = Table("form", box=None)
-    for heading in ("a pass of one image", "size"):
-        table.add_column(heading, justify="right")
-    for form in forms:
-        table.add_row(form["form"], f"{form['milliseconds']:.2f} ms", f"{form['bytes']:,} bytes")
-    console.print(table)

@@ -1,4 +1,4 @@
-"""Progress while a launch runs: a live panel in a terminal, plain lines elsewhere."""
+"""Show the progress of a running launch: a live panel in a terminal, else plain lines."""
 
 import time
 from collections import Counter
@@ -26,7 +26,7 @@ _VERBS = {
 
 
 class Display:
-    """A context that shows a launch's progress; `observe` is the launch's observer."""
+    """Context that shows the progress of a launch; `observe` is the observer of the launch."""
 
     def __init__(self, console: Console, plan: Plan) -> None:
         self._console = console
@@ -55,7 +55,7 @@ class Display:
         self._live.stop()
 
     def observe(self, progress: LaunchProgress) -> None:
-        """Show how far the launch is; plain lines come every few seconds."""
+        """Show the progress; plain lines are printed every few seconds."""
         for task in progress.done[self._counted :]:
             self._counts[task.kind] += 1
         self._counted = len(progress.done)
@@ -83,7 +83,7 @@ class Display:
 
 
 def _levels(plan: Plan) -> dict[str, int]:
-    """IMP level of each task: how many masks lie within one another."""
+    """Return the IMP level of each task: the number of masks within one another."""
     levels: dict[str, int] = {}
     masks: dict[str, int] = {}
     for key, task in plan.tasks.items():
