@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tombola.cli import networks, shared
+from tombola.cli import shared
 from tombola.cli.shared import DEFAULT_STORE, Overrides, Store, SweepFile, app, guarded
 from tombola.errors import TombolaError
 
@@ -42,6 +42,7 @@ def plan(
     from orchestrator.planning.no_collection import without_collection
     from orchestrator.running import study
     from orchestrator.scheduling.simulate import simulate
+    from tombola.cli import networks
     from tombola.cli.views import forecast
     from tombola.cli.views.plan import print_plan, print_reasons
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tombola.cli import networks, shared
+from tombola.cli import shared
 from tombola.cli.shared import DEFAULT_STORE, Overrides, Store, SweepFile, Where, app, guarded
 from tombola.errors import ExitCode
 
@@ -101,6 +101,7 @@ def run(
     from analysis.database import export
     from orchestrator.running import study
     from orchestrator.running.launch import Limits
+    from tombola.cli import networks
     from tombola.store import sweeps
     from tombola.store.publish import clear_database_leftovers
     from tombola.store.requests import Inbox

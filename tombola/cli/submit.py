@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tombola.cli import networks, shared
+from tombola.cli import shared
 from tombola.cli.shared import Overrides, SweepFile, app, guarded
 
 
@@ -41,6 +41,7 @@ def submit(
     """Run a sweep as a job of a Ray cluster, which continues without this terminal."""
     from orchestrator.executors.on_ray import submit_job
     from orchestrator.running import submit
+    from tombola.cli import networks
 
     parsed = shared.read(sweep, overrides)
     networks.check_patterns(parsed)
