@@ -6,6 +6,13 @@ READY   := $(VENV)/.ready
 # uv if there is one, else one of our own: plain pip may pick a torch that breaks torchvision.
 UV      := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 
+# What `make test-fast` runs: under a minute on two cores.
+FAST := tests/golden tests/property tests/orchestrator/planning tests/orchestrator/scheduling \
+    tests/orchestrator/sweep/test_schema.py tests/orchestrator/sweep/test_json_schema.py \
+    tests/tasks/pruning/test_scores.py tests/tasks/values/test_catalog.py tests/analysis/selection \
+    tests/tombola/store/test_compare.py tests/tombola/test_rounding.py \
+    tests/docs/test_language.py tests/docs/test_reference.py
+
 .DEFAULT_GOAL := help
 .PHONY: help setup quickstart test test-fast test-slow baseline docs lint format bench device-check lock clean
 
@@ -46,7 +53,7 @@ baseline: $(READY)  ## Draw the pictures that figures are compared with anew (lo
 	@rm -rf tests/analysis/figures/baseline
 	@$(PYTHON) -m pytest tests/analysis/figures/test_images.py --mpl-generate-path=tests/analysis/figures/baseline
 
-docs: $(READY)  ## Build the documentation into site/ (open site/index.html)
+docs: $(READY)  ## Build the documentation into site/ (open site/index.html; its search needs a server)
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
 
 lint: $(READY)  ## Format check, lint, strict types, import contracts

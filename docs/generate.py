@@ -20,11 +20,11 @@ from analysis.reference.index import INDEX
 from analysis.selection import options as figure_options
 from analysis.selection.metrics import METRICS
 from orchestrator.scheduling.failures import Failure
-from orchestrator.sweep.methods import METHODS
 from orchestrator.sweep.recipes import PUBLISHED
 from orchestrator.sweep.schema import Grid, InitFields, RecipeFields, Sweep
-from tasks.values import scores
 from tasks.values.catalog import DATASETS, NETWORKS
+from tasks.values.methods import METHODS
+from tasks.values.scores import Examples
 from tombola import errors
 from tombola.cli import app
 from tombola.store.publish import open_store
@@ -80,20 +80,6 @@ def _plain(value: object) -> str:
 
 # ---------------------------------------------------------------- what there is
 
-RECORDS = {
-    "random": scores.Random,
-    "snip": scores.Snip,
-    "grasp": scores.Grasp,
-    "synflow": scores.Synflow,
-    "obd_after_training": scores.Obd,
-    "imp": scores.Obd,
-    "gem_miner": scores.GemMiner,
-    "n_of_m": scores.NofM,
-    "structured": scores.Units,
-    "structured_after_training": scores.Units,
-}
-"""The record that declares the options of a method."""
-
 OTHER_OPTIONS = {
     "retrain": ("finetune, learning_rate or weights", "finetune; for `imp` weights"),
     "score": ("magnitude or obd", "magnitude"),
@@ -105,10 +91,10 @@ OTHER_OPTIONS = {
 def methods() -> str:
     """Return all methods, each with the keys of a grid and the options that it takes."""
     return table(
-        ("method", "keys of a grid", "options"),
+        ("method", "in figures", "keys of a grid", "options"),
         (
-            (f"[`{name}`](#{name})", _names(method.takes), _names(method.options))
-            for name, method in METHODS.items()
+            (f"[`{name}`](#{name})", entry.label, _names(entry.takes), _names(entry.options))
+            for name, entry in METHODS.items()
         ),
     )
 
@@ -119,11 +105,11 @@ def _names(names: Iterable[str]) -> str:
 
 def method(name: str) -> str:
     """Return the options of a method: what each takes, and its default."""
-    declared = {field.name: field for field in fields(scores.Examples)}
-    if name in RECORDS:
-        declared |= {field.name: field for field in fields(RECORDS[name])}
+    entry = METHODS[name]
+    records = (Examples, entry.score, *entry.other_scores, *filter(None, [entry.pattern]))
+    declared = {field.name: field for record in records for field in fields(record)}
     rows = []
-    for option in sorted(METHODS[name].options):
+    for option in sorted(entry.options):
         takes, default = OTHER_OPTIONS.get(option) or _declared(declared[option])
         rows.append((code(option), takes, default))
     return table(("option", "what it takes", "default"), rows)
@@ -240,8 +226,12 @@ def _listed(value: object) -> list[str]:
 
 def figure_takes() -> str:
     """Return every option of a figure with what it takes."""
-    takes = figure_options._TAKES  # noqa: SLF001
-    return table(("option", "what it takes"), ((code(n), words) for n, (words, _) in takes.items()))
+    takes = {
+        name: accepted.words
+        for kind in figure_options.FIGURES.values()
+        for name, accepted in figure_options.accepted(kind.options).items()
+    }
+    return table(("option", "what it takes"), ((code(n), words) for n, words in takes.items()))
 
 
 def metrics() -> str:

@@ -2,7 +2,7 @@
 
 Every value that names work derives from `Record`: frozen, checked and coerced where it is
 made, and equal to another exactly when their keys are equal. The five rules that keep keys
-honest are in docs/architecture.md; tests/spec and tests/golden hold them.
+honest are in docs/explanation/keys.md; tests/spec and tests/golden hold them.
 """
 
 import dataclasses

@@ -190,7 +190,7 @@ class Own(OnExamples, kind="own"):
     """A user's score, `module:function`, with its options; `source` is its digest.
 
     The function is called as the scores of `tasks.pruning.scores` are: with
-    (module, weights, kept, batches, seed); the README has an example.
+    (module, weights, kept, batches, seed); docs/tutorial/your_own_method.md has one.
     """
 
     name: str

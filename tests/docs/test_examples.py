@@ -2,6 +2,8 @@
 
 import ast
 import importlib
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,6 +129,26 @@ def test_tutorials_have_no_other_commands() -> None:
         for block in blocks(page):
             if block.language == "bash":
                 assert {words[0] for words in commands(block.text)} <= OTHERS | {"tombola"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        ({"_TOMBOLA_COMPLETE": "source_bash"}, "complete -o"),
+        ({"_TOMBOLA_COMPLETE": "source_zsh"}, "compdef"),
+        (
+            {"_TOMBOLA_COMPLETE": "complete_bash", "COMP_WORDS": "tombola pl", "COMP_CWORD": "1"},
+            "plan",
+        ),
+    ],
+    ids=["bash", "zsh", "a command"],
+)
+def test_shells_are_told_how_to_complete(asked: dict[str, str], given: str, tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("tombola")
+    ran = subprocess.run(
+        [script], env=os.environ | asked, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert given in ran.stdout, ran.stderr
 
 
 @pytest.mark.slow

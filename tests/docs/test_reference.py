@@ -8,10 +8,10 @@ from types import ModuleType
 import pytest
 
 from analysis.selection.options import FIGURES
-from orchestrator.sweep.methods import METHODS
 from orchestrator.sweep.recipes import PUBLISHED
 from orchestrator.sweep.schema import Grid, RecipeFields, Sweep
 from tasks.values.catalog import DATASETS, NETWORKS
+from tasks.values.methods import METHODS
 from tests.docs.pages import ROOT, SITE
 from tombola.cli import app
 from tombola.errors import ExitCode
