@@ -7,15 +7,17 @@ all sharing is one dictionary.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, TypeAlias, cast
+from typing import NamedTuple, Protocol, TypeAlias
 
 from orchestrator.sweep.trials import Trial
 from tasks.values import catalog
-from tasks.values.measurements import Barrier, Measurement
+from tasks.values.measurements import Measurement
 from tasks.values.records import Mask, Run, State
 from tasks.values.training import Init
 
-Kind = Literal["run", "mask", "barrier", "graphs", "latency"]
+Kind: TypeAlias = str
+"""run, mask, or the kind of a measurement."""
+
 Value: TypeAlias = Run | Mask | Measurement
 
 
@@ -67,7 +69,7 @@ class Task(NamedTuple):
     @property
     def kind(self) -> Kind:
         """Run, mask, or what is measured."""
-        return cast("Kind", self.value.kind)
+        return self.value.kind
 
     @property
     def steps(self) -> int:
@@ -332,10 +334,8 @@ def inputs(value: Value) -> list[State | Mask]:
         around = value.start, value.mask
     elif isinstance(value, Mask):
         around = value.of, value.within
-    elif isinstance(value, Barrier):
-        around = value.one, value.other
     else:
-        around = (value.mask,)
+        around = value.reads
     return [item for item in around if isinstance(item, _STORED)]
 
 

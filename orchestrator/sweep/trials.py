@@ -24,7 +24,7 @@ from orchestrator.sweep.yaml_source import Source
 from tasks.values import catalog
 from tasks.values.key import changed
 from tasks.values.key import values as fields_of
-from tasks.values.measurements import Barrier, Graphs, Latency, Measurement
+from tasks.values.measurements import MEASUREMENTS, Barrier, Measurement
 from tasks.values.records import Mask, Run, State, at
 from tasks.values.replicates import reseeded
 from tasks.values.scores import GemMiner, LayerRate, OnExamples
@@ -229,16 +229,18 @@ def _check_scoring(mask: Mask | None) -> None:
 
 
 def _measured(grid: Grid, run: Run, branch: int) -> tuple[Measurement, ...]:
-    """What the grid wants measured of one ticket; a dense run has a barrier alone."""
-    asked: list[Measurement] = []
-    if "barrier" in grid.measure:
-        ends = [State(run=r, step=r.recipe.steps) for r in (run, _sibling(run, branch))]
-        asked.append(Barrier(one=ends[0], other=ends[1]))
-    if "ramanujan" in grid.measure and run.mask is not None:
-        asked.append(Graphs(mask=run.mask))
-    if "latency" in grid.measure and run.mask is not None:
-        asked.append(Latency(mask=run.mask, batch_size=grid.latency_batch_size))
-    return tuple(asked)
+    """Return what the grid wants measured of one ticket; a dense run has a barrier alone."""
+    options: dict[str, dict[str, Any]] = {"latency": {"batch_size": grid.latency_batch_size}}
+    measured: list[Measurement] = []
+    for kind, cls in MEASUREMENTS.items():
+        if cls.name not in grid.measure:
+            continue
+        if cls is Barrier:
+            ends = [State(run=r, step=r.recipe.steps) for r in (run, _sibling(run, branch))]
+            measured.append(Barrier(one=ends[0], other=ends[1]))
+        elif run.mask is not None:
+            measured.append(cls(mask=run.mask, **options.get(kind, {})))
+    return tuple(measured)
 
 
 def _sibling(run: Run, branch: int) -> Run:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from tasks.values import measurements
+
 VERSION = "1"
 
 
@@ -303,9 +305,10 @@ TRIALS = _table(
     _field("run_key", pa.string(), "run that answers the trial; null if only its mask is asked"),
     _field("mask_key", pa.string(), "its mask; null for dense"),
     _field("dense_key", pa.string(), "dense run of the same replicate and recipe"),
-    _field("barrier_key", pa.string(), "barrier to the same run in another data order, if asked"),
-    _field("graphs_key", pa.string(), "its mask's layers as graphs, if asked"),
-    _field("latency_key", pa.string(), "latency of its mask's network, if asked"),
+    *(
+        _field(f"{kind}_key", pa.string(), cls.column)
+        for kind, cls in measurements.MEASUREMENTS.items()
+    ),
     _field("tags", pa.string(), "tags of the sweep file, JSON; each is a column tag_… besides"),
     _field("init_linear", pa.string(), "distribution of linear layers' weights, if another"),
     _field("precision", pa.string(), "recipe: float32, tf32 or bfloat16 arithmetic"),
@@ -316,7 +319,7 @@ TRIALS = _table(
     ),
 )
 
-ANSWERS = ("run_key", "mask_key", "barrier_key", "graphs_key", "latency_key")
+ANSWERS = ("run_key", "mask_key", *(f"{kind}_key" for kind in measurements.MEASUREMENTS))
 """Columns of TRIALS whose keys answer the trial: it is done when all that are not null are."""
 
 SWEEP_METADATA = ("name", "revision", "registered_at", "definition", "figures")
