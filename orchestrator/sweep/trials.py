@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from orchestrator.sweep import labels
 from orchestrator.sweep.fields import NetworkChoice, iterations
 from orchestrator.sweep.labels import Labels
-from orchestrator.sweep.methods import OF_THE_START, Choices, Scope, Setting, Ticket, ablate, method
+from orchestrator.sweep.methods import Choices, Scope, Setting, Ticket, ablate, method
 from orchestrator.sweep.schema import (
     Grid,
     MethodChoice,
@@ -29,6 +29,8 @@ from tasks.values.records import Mask, Run, State, at
 from tasks.values.replicates import reseeded
 from tasks.values.scores import GemMiner, LayerRate, OnExamples
 from tasks.values.training import (
+    LENGTHS,
+    OF_THE_START,
     SPLITS,
     Constant,
     Cosine,
@@ -382,15 +384,12 @@ def _recipe(fields: dict[str, Any], per_epoch: int) -> Recipe:
         raise ValueError(f"recipe: {', '.join(missing)} is missing")
     steps = iterations(fields["steps"], per_epoch)
     lengths: dict[str, Any] = {
-        name: iterations(fields[name], per_epoch)
-        for name in ("evaluate_every", "warmup", "ghost_steps", "rescale_steps")
-        if name in fields
+        name: iterations(fields[name], per_epoch) for name in LENGTHS if name in fields
     }
     values: dict[str, Any] = {
         "evaluate_every": max(1, steps // 10),
         **fields,
         **lengths,
-        "steps": steps,
     }
     if "schedule" in fields:
         values["schedule"] = _schedule(fields["schedule"], per_epoch)
