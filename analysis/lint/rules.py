@@ -5,7 +5,8 @@ from typing import Literal
 
 from analysis.lint.evidence import PAIR, Evidence, Row
 from analysis.selection.selection import grouped, of
-from tombola.store import schema
+from tasks.values.key import described_fields
+from tasks.values.training import Recipe
 from tombola.store.settings import RECIPE, SETTING, varying
 
 Answer = Literal["yes", "partly", "no", "not answered"]
@@ -15,9 +16,7 @@ PAIRS, POINTS, EXTREME, REPLICATES = 3, 5, 32, 3
 (the end of the range that the paper proposes), and replicates of a point."""
 
 
-_RECIPE = tuple(
-    field.name for field in schema.TRIALS if field.metadata[b"comment"].startswith(b"recipe:")
-)
+_RECIPE = tuple(described_fields(Recipe))
 _Verdict = tuple[Answer, str]
 _NOTHING: _Verdict = ("not answered", "No trial is done yet that could tell.")
 
