@@ -5,6 +5,8 @@ from typing import NamedTuple
 import duckdb
 
 from analysis.database.connection import TABLES, describe
+from tasks.values.key import described_fields
+from tasks.values.training import Recipe
 
 _COLUMNS_BY_UNIT = {
     "s": "seconds",
@@ -13,14 +15,13 @@ _COLUMNS_BY_UNIT = {
         "accuracy train_accuracy val_accuracy top5 best_accuracy best_val_accuracy "
         "early_stop_accuracy dense_accuracy dense_best_accuracy dense_best_val_accuracy delta "
         "density requested_density sparsity effective_density prune_fraction barrier "
-        "train_barrier alpha label_smoothing"
+        "train_barrier alpha"
     ),
     "iterations": (
-        "step steps first_step last_step resumed_step diverged_at prune_step rewind_step "
-        "early_stop_step warmup rescale_steps"
+        "step first_step last_step resumed_step diverged_at prune_step rewind_step early_stop_step"
     ),
     "epochs": "epochs",
-    "examples": "batch_size validation latency_batch_size",
+    "examples": "validation latency_batch_size",
     "examples/s": "images_per_second",
     "weights": "size kept effective effective_kept ties parameters",
     "multiply-adds": "flops kept_flops",
@@ -30,7 +31,10 @@ _COLUMNS_BY_UNIT = {
     "UTC": "started_at noted_at registered_at first_started_at second_started_at",
 }
 
-UNITS = {name: unit for unit, names in _COLUMNS_BY_UNIT.items() for name in names.split()}
+UNITS = {
+    **{name: unit for unit, names in _COLUMNS_BY_UNIT.items() for name in names.split()},
+    **{name: about.unit for name, (_, about) in described_fields(Recipe).items() if about.unit},
+}
 """Unit by column, the same in every table; other columns are names, counts or ratios."""
 
 

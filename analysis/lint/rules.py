@@ -6,7 +6,8 @@ from typing import Literal
 from analysis.database.rows import Row
 from analysis.lint.evidence import PAIR, Evidence
 from analysis.selection.selection import grouped, of
-from tombola.store import schema
+from tasks.values.key import described_fields
+from tasks.values.training import Recipe
 from tombola.store.settings import RECIPE, SETTING, varying
 
 Answer = Literal["yes", "partly", "no", "not answered"]
@@ -16,9 +17,7 @@ PAIRS, POINTS, EXTREME, REPLICATES = 3, 5, 32, 3
 the range in the paper), and replicates of a point."""
 
 
-_RECIPE = tuple(
-    field.name for field in schema.TRIALS if field.metadata[b"comment"].startswith(b"recipe:")
-)
+_RECIPE = tuple(described_fields(Recipe))
 _Verdict = tuple[Answer, str]
 _NOTHING: _Verdict = ("not answered", "No trial is done yet that could tell.")
 

@@ -5,6 +5,7 @@ reads stands in it as a `Ref`: a key, by which the store has the weights or the 
 gives a row, which the worker commits.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ from tasks.training.distributed import Others, train_on
 from tasks.training.train import EVALUATION, train
 from tasks.values import catalog
 from tasks.values.key import changed, parse
-from tasks.values.measurements import Barrier, Graphs, Latency
+from tasks.values.measurements import Barrier, Graphs, Latency, Measurement
 from tasks.values.records import Mask, Run, State
 from tasks.values.scores import Score
 from tasks.values.training import Init, Network
@@ -127,6 +128,11 @@ class Computing:
         self._others, self._notice, self._report = others, notice, report
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self._shared: _Scoring | None = None
+        self._measures: dict[type, Callable[[Any], results.Row]] = {
+            Barrier: self._interpolate,
+            Graphs: self._connect,
+            Latency: self._time,
+        }
 
     def compute(self, job: Job) -> Result:
         """Compute a task: its row, and artifacts to publish before the row."""
@@ -135,12 +141,9 @@ class Computing:
                 return self._train(job, run)
             case Mask() as mask:
                 return self._prune(job, mask)
-            case Barrier() as barrier:
-                return self._interpolate(job, barrier)
-            case Graphs() as graphs:
-                return self._connect(job, graphs)
-            case Latency() as latency:
-                return self._time(job, latency)
+            case Measurement() as value:
+                row = self._measures[type(value)](value)
+                return {**self._labels(job), **row}, []
         raise ValueError(f"no task of kind {job.kind}")
 
     def rehearse(self, job: Job) -> float:
@@ -274,7 +277,7 @@ class Computing:
 
     # ------------------------------------------------------------ measure
 
-    def _interpolate(self, job: Job, value: Barrier) -> Result:
+    def _interpolate(self, value: Barrier) -> results.Row:
         """Measure the error between two runs. Network, data and arithmetic are the first's."""
         run: Run = self._value(value.one.run, "run")
         first, last = (self._weights(run.network, end) for end in (value.one, value.other))
@@ -290,18 +293,18 @@ class Computing:
                 alpha = point / (len(errors) - 1)
                 rows.append({"name": "error", "split": split, "alpha": alpha, "value": error})
             rows.append({"name": "barrier", "split": split, "value": height})
-        return {**self._labels(job), "measurements": rows}, []
+        return {"measurements": rows}
 
-    def _connect(self, job: Job, value: Graphs) -> Result:
+    def _connect(self, value: Graphs) -> results.Row:
         """Measure a mask's layers as bipartite graphs."""
         rows = [
             {"name": name, "layer": layer, "value": quantity}
             for layer, kept in paced((self._kept(value.mask) or {}).items())
             for name, quantity in graph_quantities(kept).items()
         ]
-        return {**self._labels(job), "measurements": rows}, []
+        return {"measurements": rows}
 
-    def _time(self, job: Job, value: Latency) -> Result:
+    def _time(self, value: Latency) -> results.Row:
         """Measure a network without its pruned units: bytes, and time on this machine."""
         from tasks.measures.latency import latencies
 
@@ -313,13 +316,11 @@ class Computing:
         forms = {form.form: form for form in timed}
         dense, shrunk = forms["dense"], forms["shrunk"]
         sizes = {"bytes": shrunk.bytes, "dense_bytes": dense.bytes}
-        row = {
-            **self._labels(job),
+        return {
             "measurements": [{"name": n, "value": float(size)} for n, size in sizes.items()],
             "latency": shrunk.milliseconds,
             "dense_latency": dense.milliseconds,
         }
-        return row, []
 
     # ------------------------------------------------------------ what jobs read
 

@@ -1,6 +1,5 @@
 """What tasks are expected to cost: from the store's history, or a model before there is any."""
 
-import math
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,10 +8,9 @@ from typing import Literal, NamedTuple
 from orchestrator.planning.planner import Kind, Plan, Task, Trained, trained
 from orchestrator.scheduling.graph import Graph, Node
 from tasks.values import catalog
-from tasks.values.measurements import Barrier, Graphs, Latency, Measurement
+from tasks.values.measurements import Measurement, Speed
 from tasks.values.records import Mask, Run
 from tasks.values.scores import GemMiner, OnExamples
-from tasks.values.training import Network
 
 Rates = Mapping[tuple[str, str], float]
 """Seconds per unit by (network, what): of an iteration, or of a mask by its score's kind."""
@@ -80,15 +78,9 @@ class Costs:
         )
 
     def _measuring(self, value: Measurement) -> float:
-        """Every point evaluates all examples; a layer's singular values take (weights)^1.5."""
-        weights, flops = catalog.size(_network(value))
-        if isinstance(value, Graphs):
-            return 0.01 + 2.5e-10 * math.sqrt(weights) * weights
-        if isinstance(value, Latency):
-            one = _ITERATION[self.device] + value.batch_size * flops / _FLOPS[self.device]
-            return 0.05 + max(0.25, 3 * 21 * one)  # three forms of the network, 20 times and once
-        facts = catalog.dataset_facts(value.one.run.dataset.name)
-        return 0.05 + value.points * (facts.train + facts.test) * 2 * flops / _FLOPS[self.device]
+        weights, flops = catalog.size(value.network)
+        iteration, rate = _ITERATION[self.device], _FLOPS[self.device]
+        return value.seconds(Speed(weights, flops, iteration, rate))
 
 
 def graph(plan: Plan, costs: Costs) -> Graph:
@@ -191,7 +183,3 @@ def _group(task: Task) -> str:
         return ""
     of, within = value.of, value.within
     return f"{value.score.key}/{of.key if of else ''}/{within.key if within else None}"
-
-
-def _network(value: Measurement) -> Network:
-    return value.one.run.network if isinstance(value, Barrier) else value.mask.network

@@ -7,15 +7,17 @@ equal keys, so one dictionary finds all shared work.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol, TypeAlias, cast
+from typing import NamedTuple, Protocol, TypeAlias
 
 from orchestrator.sweep.trials import Trial
 from tasks.values import catalog
-from tasks.values.measurements import Barrier, Measurement
+from tasks.values.measurements import Measurement
 from tasks.values.records import Mask, Run, State
 from tasks.values.training import Init
 
-Kind = Literal["run", "mask", "barrier", "graphs", "latency"]
+Kind: TypeAlias = str
+"""run, mask, or the kind of a measurement."""
+
 Value: TypeAlias = Run | Mask | Measurement
 
 
@@ -68,7 +70,7 @@ class Task(NamedTuple):
     @property
     def kind(self) -> Kind:
         """Kind of the value: "run", "mask" or a measurement."""
-        return cast("Kind", self.value.kind)
+        return self.value.kind
 
     @property
     def steps(self) -> int:
@@ -343,10 +345,8 @@ def inputs(value: Value) -> list[State | Mask]:
         references = value.start, value.mask
     elif isinstance(value, Mask):
         references = value.of, value.within
-    elif isinstance(value, Barrier):
-        references = value.one, value.other
     else:
-        references = (value.mask,)
+        references = value.reads
     return [item for item in references if isinstance(item, _STORED)]
 
 

@@ -3,12 +3,12 @@
 import json
 from typing import Any
 
-from orchestrator.sweep.methods import OF_THE_START, Choices, Setting, method
+from orchestrator.sweep.methods import Choices, Setting, method
 from orchestrator.sweep.schema import Grid, MethodChoice, Sweep
-from tasks.values.key import values
+from tasks.values.key import described_fields, values
 from tasks.values.records import Run
 from tasks.values.scores import Shuffled
-from tasks.values.training import Init, Network, Recipe, Schedule, StepDecay
+from tasks.values.training import OF_THE_START, Init, Network, Recipe, Schedule, StepDecay
 
 Labels = dict[str, Any]
 
@@ -52,19 +52,8 @@ def of_setting(dense: Run, options: dict[str, Any]) -> Labels:
         "network": of_network(dense.network),
         "width": dense.network.width,
         "validation": dense.dataset.validation,
-        "steps": recipe.steps,
-        "batch_size": recipe.batch_size,
-        "lr": recipe.lr,
-        "momentum": recipe.momentum,
-        "nesterov": recipe.nesterov,
-        "weight_decay": recipe.weight_decay,
+        **{name: getattr(recipe, name) for name in described_fields(Recipe)},
         "schedule": _schedule_label(recipe.schedule),
-        "warmup": recipe.warmup,
-        "optimizer": recipe.optimizer,
-        "augment": recipe.augment,
-        "label_smoothing": recipe.label_smoothing,
-        "rescale_steps": recipe.rescale_steps,
-        "precision": recipe.precision,
         "ghosts": f"{recipe.ghosts} until {recipe.ghost_steps}" if recipe.ghost_steps else None,
         **({"network_options": json.dumps(options, sort_keys=True)} if options else {}),
     }

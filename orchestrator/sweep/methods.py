@@ -122,10 +122,6 @@ class Choices:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-OF_THE_START = frozenset({"schedule", "warmup", "ghosts", "ghost_steps", "rescale_steps"})
-"""Fields of a recipe that fine-tuning does not take over: it goes on from a trained network."""
-
-
 # ---------------------------------------------------------------- the methods
 
 

@@ -49,6 +49,7 @@ from orchestrator.sweep.methods import METHODS, AblationName, Density, Scope
 from orchestrator.sweep.methods import method as find_method
 from orchestrator.sweep.yaml_source import Loc, Source
 from tasks.values import user_code
+from tasks.values.measurements import MeasurementName
 from tasks.values.training import (
     NUMBERS_OF_RECIPES,
     InitScheme,
@@ -332,7 +333,7 @@ class Grid(_Model):
         Tags, Field(description="Columns `tag_…` of `trials` to find trials by; in no key.")
     ] = {}
     measure: Annotated[
-        OneOrMore[Literal["barrier", "ramanujan", "latency"]],
+        OneOrMore[MeasurementName],
         AfterValidator(distinct),
         Field(
             description="Measurements: the error barrier to a run in another data order, the "

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from orchestrator.sweep import labels
 from orchestrator.sweep.fields import NetworkChoice, iterations
 from orchestrator.sweep.labels import Labels
-from orchestrator.sweep.methods import OF_THE_START, Choices, Scope, Setting, Ticket, ablate, method
+from orchestrator.sweep.methods import Choices, Scope, Setting, Ticket, ablate, method
 from orchestrator.sweep.schema import (
     Grid,
     MethodChoice,
@@ -24,11 +24,13 @@ from orchestrator.sweep.yaml_source import Source
 from tasks.values import catalog
 from tasks.values.key import changed
 from tasks.values.key import values as fields_of
-from tasks.values.measurements import Barrier, Graphs, Latency, Measurement
+from tasks.values.measurements import MEASUREMENTS, Barrier, Measurement
 from tasks.values.records import Mask, Run, State, at
 from tasks.values.replicates import reseeded
 from tasks.values.scores import GemMiner, LayerRate, OnExamples
 from tasks.values.training import (
+    LENGTHS,
+    OF_THE_START,
     SPLITS,
     Constant,
     Cosine,
@@ -229,16 +231,18 @@ def _check_scoring(mask: Mask | None) -> None:
 
 
 def _measured(grid: Grid, run: Run, branch: int) -> tuple[Measurement, ...]:
-    """What the grid wants measured of one ticket; a dense run has a barrier alone."""
-    asked: list[Measurement] = []
-    if "barrier" in grid.measure:
-        ends = [State(run=r, step=r.recipe.steps) for r in (run, _sibling(run, branch))]
-        asked.append(Barrier(one=ends[0], other=ends[1]))
-    if "ramanujan" in grid.measure and run.mask is not None:
-        asked.append(Graphs(mask=run.mask))
-    if "latency" in grid.measure and run.mask is not None:
-        asked.append(Latency(mask=run.mask, batch_size=grid.latency_batch_size))
-    return tuple(asked)
+    """Return what the grid wants measured of one ticket; a dense run has a barrier alone."""
+    options: dict[str, dict[str, Any]] = {"latency": {"batch_size": grid.latency_batch_size}}
+    measured: list[Measurement] = []
+    for kind, cls in MEASUREMENTS.items():
+        if cls.name not in grid.measure:
+            continue
+        if cls is Barrier:
+            ends = [State(run=r, step=r.recipe.steps) for r in (run, _sibling(run, branch))]
+            measured.append(Barrier(one=ends[0], other=ends[1]))
+        elif run.mask is not None:
+            measured.append(cls(mask=run.mask, **options.get(kind, {})))
+    return tuple(measured)
 
 
 def _sibling(run: Run, branch: int) -> Run:
@@ -380,15 +384,12 @@ def _recipe(fields: dict[str, Any], per_epoch: int) -> Recipe:
         raise ValueError(f"recipe: {', '.join(missing)} is missing")
     steps = iterations(fields["steps"], per_epoch)
     lengths: dict[str, Any] = {
-        name: iterations(fields[name], per_epoch)
-        for name in ("evaluate_every", "warmup", "ghost_steps", "rescale_steps")
-        if name in fields
+        name: iterations(fields[name], per_epoch) for name in LENGTHS if name in fields
     }
     values: dict[str, Any] = {
         "evaluate_every": max(1, steps // 10),
         **fields,
         **lengths,
-        "steps": steps,
     }
     if "schedule" in fields:
         values["schedule"] = _schedule(fields["schedule"], per_epoch)

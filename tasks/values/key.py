@@ -18,6 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias, Union, dataclas
 
 SIGNIFICANT_DIGITS = 12
 _LEFT_OUT = "left_out_while"
+_ABOUT = "about"
 _DRAWN = "draws"
 
 Seed: TypeAlias = Annotated[int, _DRAWN]
@@ -25,13 +26,33 @@ Seed: TypeAlias = Annotated[int, _DRAWN]
 alone (tasks.values.replicates). `Record.check` asks nothing of it, and it is not `added`."""
 
 
-def added(*, default: Any) -> Any:
+class About(typing.NamedTuple):
+    """What a field means to people: the column of `trials` that it is.
+
+    Attributes
+    ----------
+    meaning : str
+        The column's comment.
+    unit : str
+        Empty for names, counts and ratios.
+    """
+
+    meaning: str
+    unit: str = ""
+
+
+def added(*, default: Any, about: About | None = None) -> Any:
     """Declare a field that older keys did not have.
 
     It is left out of the canonical form while it equals `default`, which must reproduce the
     behaviour from before the field existed and may therefore never change (rule 4).
     """
-    return dataclasses.field(default=default, metadata={_LEFT_OUT: default})
+    return dataclasses.field(default=default, metadata={_LEFT_OUT: default, _ABOUT: about})
+
+
+def described(about: About, *, default: Any = dataclasses.MISSING) -> Any:
+    """Declare a field of the record's first version, and what it means."""
+    return dataclasses.field(default=default, metadata={_ABOUT: about})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +86,7 @@ def known(record: object) -> bool:
     return not isinstance(record, Ref)
 
 
-@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(added,))
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(added, described))
 class Record:
     """A frozen value with a key.
 
@@ -262,6 +283,22 @@ def values(record: Record) -> dict[str, Any]:
 def fields_of(cls: type[Record]) -> frozenset[str]:
     """Return the names of a kind of record's fields."""
     return frozenset(field.name for field in _dataclass_fields(cls) if field.init)
+
+
+@functools.cache
+def described_fields(cls: type[Record]) -> dict[str, tuple[type, About]]:
+    """Return the type of each field that has a meaning for people, and that meaning."""
+    hints = typing.get_type_hints(cls)
+    return {
+        field.name: (hints[field.name], field.metadata[_ABOUT])
+        for field in _dataclass_fields(cls)
+        if field.metadata.get(_ABOUT)
+    }
+
+
+def added_fields(cls: type[Record]) -> frozenset[str]:
+    """Return the names of the fields that older keys did not have."""
+    return frozenset(f.name for f in _dataclass_fields(cls) if _LEFT_OUT in f.metadata)
 
 
 def _named(record: Record, names: Iterable[str]) -> "list[_Field]":

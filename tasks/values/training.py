@@ -6,7 +6,7 @@ Fields hold only what changes the result. Lengths are in iterations.
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-from tasks.values.key import Record, Seed, added
+from tasks.values.key import About, Record, Seed, added, described
 
 
 class Option(Record, kind="option"):
@@ -141,23 +141,37 @@ class Recipe(Record, kind="recipe"):
     statistics and the loss stay float32 (tasks.training.precision).
     """
 
-    steps: int
-    batch_size: int
-    lr: float
+    steps: int = described(About("recipe: iterations", "iterations"))
+    batch_size: int = described(About("recipe: examples per iteration", "examples"))
+    lr: float = described(About("recipe: learning rate"))
     evaluate_every: int
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 0.0
-    schedule: Schedule = Constant()
-    warmup: int = 0
-    optimizer: Literal["sgd", "adam"] = added(default="sgd")
-    augment: Augment = added(default="none")
-    label_smoothing: float = added(default=0.0)
+    momentum: float = described(About("recipe: momentum"), default=0.9)
+    nesterov: bool = described(About("recipe: Nesterov's momentum"), default=False)
+    weight_decay: float = described(About("recipe: L2 penalty"), default=0.0)
+    schedule: Schedule = described(
+        About("recipe: constant, cosine, or step_decay with its steps"), default=Constant()
+    )
+    warmup: int = described(About("recipe: iterations of linear warm-up", "iterations"), default=0)
+    optimizer: Literal["sgd", "adam"] = added(default="sgd", about=About("recipe: sgd or adam"))
+    augment: Augment = added(
+        default="none", about=About("recipe: how training images are augmented")
+    )
+    label_smoothing: float = added(
+        default=0.0,
+        about=About("recipe: share of each target spread over all classes", "fraction"),
+    )
     evaluate: tuple[SplitName, ...] = added(default=("train", "test"))
-    ghosts: Literal["none", "neurons", "skips", "both"] = added(default="none")
+    ghosts: Literal["none", "neurons", "skips", "both"] = added(
+        default="none", about=About("recipe: tricks of early training, if any")
+    )
     ghost_steps: int = added(default=0)
-    rescale_steps: int = added(default=0)
-    precision: Arithmetic = added(default="float32")
+    rescale_steps: int = added(
+        default=0,
+        about=About("recipe: iterations that learn a scale for each tensor", "iterations"),
+    )
+    precision: Arithmetic = added(
+        default="float32", about=About("recipe: float32, tf32 or bfloat16 arithmetic")
+    )
 
     def check(self) -> None:
         if (self.ghosts == "none") != (self.ghost_steps == 0):
@@ -177,6 +191,12 @@ class Recipe(Record, kind="recipe"):
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov takes a momentum above 0")
 
+
+LENGTHS = ("steps", "evaluate_every", "warmup", "ghost_steps", "rescale_steps")
+"""Fields of a recipe that a sweep file may say in epochs."""
+
+OF_THE_START = frozenset({"schedule", "warmup", "ghosts", "ghost_steps", "rescale_steps"})
+"""Fields that fine-tuning does not inherit: it goes on from a trained network."""
 
 InitScheme: TypeAlias = Literal[
     "kaiming_normal",

@@ -9,6 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from tasks.values import measurements, training
+from tasks.values.key import added_fields, described_fields
+
 VERSION = "1"
 
 
@@ -153,10 +156,10 @@ ADDED = frozenset(
         *("top5", "effective_kept", "distance", "images_per_second", "peak_memory"),
         *("energy", "energy_source", "effective", "score_mean", "score_std"),
         *("latency", "dense_latency", "node_reads", "store_reads", "gang"),
-        *("width", "validation", "optimizer", "augment", "label_smoothing", "ghosts"),
-        *("keep_dense", "rescale_steps", "layer_rates", "found_on", "tags"),  # of trials
+        *("width", "validation", "keep_dense", "layer_rates", "found_on", "tags"),  # of trials
+        *(added_fields(training.Recipe) & described_fields(training.Recipe).keys()),
         *("barrier_key", "graphs_key", "latency_key", "init_linear"),
-        *("network_options", "precision"),
+        "network_options",
         "evaluation",
         *("split", "alpha", "layer"),  # of measurements, each of which says only what it has
     }
@@ -257,7 +260,15 @@ _BLANK_ITEMS: dict[str, dict[str, Any]] = {
     for table in PARTS
 }
 
-TRIALS = _table(
+_ARROW: dict[Any, pa.DataType] = {int: pa.int32(), float: pa.float64(), bool: pa.bool_()}
+
+_RECIPE = {
+    name: _field(name, _ARROW.get(hint, pa.string()), about.meaning)
+    for name, (hint, about) in described_fields(training.Recipe).items()
+}
+"""Columns of a recipe by its fields (tasks/values/training.py)."""
+
+_TRIALS = (
     _field("sweep", pa.string(), "name of the sweep"),
     _field("trial", pa.int32(), "number of the trial in its sweep, from 0"),
     _field("grid", pa.int32(), "grid of the sweep file it comes from, from 0; null for dense"),
@@ -274,14 +285,14 @@ TRIALS = _table(
     _field("rewind_step", pa.int32(), "iteration whose weights training goes on from, if any"),
     _field("options", pa.string(), "the method's own options, JSON; each is a column option_…"),
     _field("scope", pa.string(), "global or layerwise threshold; null for dense"),
-    _field("steps", pa.int32(), "recipe: iterations"),
-    _field("batch_size", pa.int32(), "recipe: examples per iteration"),
-    _field("lr", pa.float64(), "recipe: learning rate"),
-    _field("momentum", pa.float64(), "recipe: momentum"),
-    _field("nesterov", pa.bool_(), "recipe: Nesterov's momentum"),
-    _field("weight_decay", pa.float64(), "recipe: L2 penalty"),
-    _field("schedule", pa.string(), "recipe: constant, cosine, or step_decay with its steps"),
-    _field("warmup", pa.int32(), "recipe: iterations of linear warm-up"),
+    _RECIPE["steps"],
+    _RECIPE["batch_size"],
+    _RECIPE["lr"],
+    _RECIPE["momentum"],
+    _RECIPE["nesterov"],
+    _RECIPE["weight_decay"],
+    _RECIPE["schedule"],
+    _RECIPE["warmup"],
     _field("finetune", pa.string(), "recipe after pruning a trained network; null if unused"),
     _field("prune_fraction", pa.float64(), "IMP: fraction of survivors pruned at each level"),
     _field("init_weights", pa.string(), "distribution of the initial weights"),
@@ -292,23 +303,24 @@ TRIALS = _table(
     _field("shuffle_seed", pa.int64(), "seed of the shuffled mask, if shuffled"),
     _field("width", pa.float64(), "multiplier of the network's channels"),
     _field("validation", pa.int32(), "training examples held out"),
-    _field("optimizer", pa.string(), "recipe: sgd or adam"),
-    _field("augment", pa.string(), "recipe: how training images are augmented"),
-    _field("label_smoothing", pa.float64(), "recipe: share of each target spread over all classes"),
-    _field("ghosts", pa.string(), "recipe: tricks of early training, if any"),
+    _RECIPE["optimizer"],
+    _RECIPE["augment"],
+    _RECIPE["label_smoothing"],
+    _RECIPE["ghosts"],
     _field("keep_dense", pa.string(), "layers that are not pruned, if any"),
-    _field("rescale_steps", pa.int32(), "recipe: iterations that learn a scale for each tensor"),
+    _RECIPE["rescale_steps"],
     _field("layer_rates", pa.string(), "layers pruned at another rate than prune_fraction, if any"),
     _field("found_on", pa.string(), "dataset that the mask was found on, if another"),
     _field("run_key", pa.string(), "run that answers the trial; null if only its mask is asked"),
     _field("mask_key", pa.string(), "its mask; null for dense"),
     _field("dense_key", pa.string(), "dense run of the same replicate and recipe"),
-    _field("barrier_key", pa.string(), "barrier to the same run in another data order, if asked"),
-    _field("graphs_key", pa.string(), "its mask's layers as graphs, if asked"),
-    _field("latency_key", pa.string(), "latency of its mask's network, if asked"),
+    *(
+        _field(f"{kind}_key", pa.string(), cls.column)
+        for kind, cls in measurements.MEASUREMENTS.items()
+    ),
     _field("tags", pa.string(), "tags of the sweep file, JSON; each is a column tag_… besides"),
     _field("init_linear", pa.string(), "distribution of linear layers' weights, if another"),
-    _field("precision", pa.string(), "recipe: float32, tf32 or bfloat16 arithmetic"),
+    _RECIPE["precision"],
     _field(
         "network_options",
         pa.string(),
@@ -316,7 +328,13 @@ TRIALS = _table(
     ),
 )
 
-ANSWERS = ("run_key", "mask_key", "barrier_key", "graphs_key", "latency_key")
+TRIALS = _table(
+    *_TRIALS,
+    # A later field of a recipe is a column at the end.
+    *(column for name, column in _RECIPE.items() if name not in {field.name for field in _TRIALS}),
+)
+
+ANSWERS = ("run_key", "mask_key", *(f"{kind}_key" for kind in measurements.MEASUREMENTS))
 """Columns of TRIALS whose keys answer the trial: it is done when all that are not null are."""
 
 SWEEP_METADATA = ("name", "revision", "registered_at", "definition", "figures")

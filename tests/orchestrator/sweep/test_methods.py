@@ -1,5 +1,6 @@
 """Methods as expressions, published recipes, transfer, masks alone, and methods of user code."""
 
+import typing
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,13 @@ import pytest
 from orchestrator.executors.inline import InlineExecutor
 from orchestrator.running import study
 from orchestrator.sweep import recipes
-from tasks.values import catalog
+from orchestrator.sweep.schema import RecipeFields
+from tasks.pruning.scores import FUNCTIONS
+from tasks.values import catalog, measurements, methods
+from tasks.values.key import fields_of
 from tasks.values.records import State
 from tasks.values.scores import NofM, Obd, Units
-from tasks.values.training import Init
+from tasks.values.training import Init, Recipe
 from tests.docs.pages import blocks
 from tests.support.small import tombola, write_sweep
 from tombola.store import artifacts, results
@@ -338,3 +342,22 @@ def test_a_mask_is_measured_on_request(tmp_path: Path) -> None:
     ran = tombola("measure", asked[0].run.key[:10], cwd=tmp_path)
     assert ran.returncode == 2
     assert "is no finished mask of this store" in ran.stderr
+
+
+def test_every_method_has_a_function_of_its_scores() -> None:
+    scores = {
+        score
+        for entry in methods.METHODS.values()
+        if entry.procedure != "search"
+        for score in (entry.score, *entry.other_scores)
+    }
+    assert scores == FUNCTIONS.keys()
+
+
+def test_a_sweep_file_may_say_every_field_of_a_recipe() -> None:
+    assert fields_of(Recipe) - {"evaluate"} == RecipeFields.model_fields.keys()
+
+
+def test_every_measurement_may_be_asked_for_and_is_computed() -> None:
+    names = [cls.name for cls in measurements.MEASUREMENTS.values()]
+    assert names == list(typing.get_args(measurements.MeasurementName))

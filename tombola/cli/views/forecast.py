@@ -14,6 +14,7 @@ from orchestrator.running.progress import duration
 from orchestrator.running.replay import Replay
 from orchestrator.scheduling.graph import Graph
 from orchestrator.scheduling.simulate import Simulated, simulate
+from tasks.values.measurements import MEASUREMENTS
 from tombola.cli.views.plan import describe
 
 SIZES = tuple(4**n for n in range(7))
@@ -115,7 +116,5 @@ _WORKERS = {"cpu": "CPU core{}", "gpu": "GPU{}"}
 _NOUNS = {
     "run": "trainings",
     "mask": "prunings",
-    "barrier": "barriers",
-    "graphs": "measurements",
-    "latency": "latencies",
+    **{kind: cls.plural for kind, cls in MEASUREMENTS.items()},
 }

@@ -11,23 +11,16 @@ from orchestrator.planning.planner import Plan, Task, Value, alone, together, tr
 from orchestrator.running.progress import duration
 from orchestrator.running.study import Study
 from orchestrator.sweep.labels import Labels
-from tasks.values.measurements import Barrier, Graphs, Latency
+from tasks.values.measurements import MEASUREMENTS, SHORT_KEY, Measurement
 from tasks.values.records import Run, State
 from tombola.store import settings
 from tombola.terminal import styled
 
-SHORT_KEY = 12
-
 
 def describe(value: Value) -> str:
     """Describe the value of a task in a few words."""
-    if isinstance(value, Barrier):
-        ends = f"{value.one.run.key[:SHORT_KEY]} and {value.other.run.key[:SHORT_KEY]}"
-        return f"measure the barrier between {ends}"
-    if isinstance(value, Graphs):
-        return f"measure the graphs of {value.mask.key[:SHORT_KEY]}"
-    if isinstance(value, Latency):
-        return f"measure the latency of {value.mask.key[:SHORT_KEY]}"
+    if isinstance(value, Measurement):
+        return f"measure {value.title}"
     if isinstance(value, Run):
         start = "from " + _start(value.start)
         masked = f"at {_percent(value.mask.density)}" if value.mask else "dense"
@@ -61,7 +54,7 @@ def print_plan(
     table.add_row(
         "trials", f"{len(study.trials):,}", f"{planned.done:,} answered, {missing:,} not yet"
     )
-    measuring = kinds["barrier"] + kinds["graphs"] + kinds["latency"]
+    measuring = sum(kinds[kind] for kind in MEASUREMENTS)
     what = f"{kinds['run']:,} train, {kinds['mask']:,} prune"
     what += f", {measuring:,} measure" if measuring else ""
     table.add_row("tasks to run", f"{len(planned.tasks):,}", what)

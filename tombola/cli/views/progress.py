@@ -13,15 +13,14 @@ from rich.table import Table
 from orchestrator.planning.planner import Plan, Task
 from orchestrator.running.launch import Progress as LaunchProgress
 from orchestrator.running.progress import sentence
+from tasks.values.measurements import MEASUREMENTS
 from tasks.values.records import Mask, Run
 
 PLAIN_SECONDS = 10.0
 _VERBS = {
     "run": "train",
     "mask": "prune",
-    "barrier": "interpolate",
-    "graphs": "measure",
-    "latency": "time",
+    **{kind: cls.verb for kind, cls in MEASUREMENTS.items()},
 }
 
 
