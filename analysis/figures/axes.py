@@ -174,11 +174,15 @@ def wrapped(text: str, width: float, size: float, letter: float) -> str:
     return "\n".join(fill(line, letters) for line in text.split("\n"))
 
 
-@lru_cache(maxsize=4096)
 def inches(text: str, size: float = 8.0) -> float:
     """Return the width of the widest line of a text, in inches."""
+    return _inches(text, size, tuple(rcParams["font.family"]))
+
+
+@lru_cache(maxsize=4096)
+def _inches(text: str, size: float, family: tuple[str, ...]) -> float:
     lines = [line for line in text.split("\n") if line.strip()]
-    font = FontProperties(family=rcParams["font.family"])
+    font = FontProperties(family=family)
     paths = (TextPath((0, 0), line.replace("$", "S"), size, prop=font) for line in lines)
     return max((float(path.get_extents().width) / 72 for path in paths), default=0.0)
 

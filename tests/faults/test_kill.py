@@ -164,9 +164,8 @@ def test_of_a_local_ray_nothing_outlives_the_launch_and_a_lost_one_is_told_in_a_
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize(
-    "stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_stops_at_once_and_says_how_to_go_on(
     tmp_path: Path, stop: signal.Signals, undisturbed: dict[str, object]
 ) -> None:

@@ -64,6 +64,7 @@ poison concerns. MASK is one of the store's masks."""
 
 EXEMPT = {
     "check": "reads a sweep file and its code, and no store",
+    "schema": "reads nothing",
     "data": "reads datasets, and no store",
     "chaos": "fills stores of its own",
     "import": "has a test of its own, into another store",

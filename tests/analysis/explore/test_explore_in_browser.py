@@ -149,6 +149,7 @@ def test_a_running_sweep_is_shown_and_followed(
         assert (server.returncode, said) == (130, "")
 
 
+@pytest.mark.slow
 def test_choices_change_what_is_shown(page: browser.Page, store: Path, tmp_path: Path) -> None:
     with explored(store, tmp_path) as (address, _):
         page.open(address)
@@ -182,6 +183,7 @@ def test_choices_change_what_is_shown(page: browser.Page, store: Path, tmp_path:
         assert page.errors == []
 
 
+@pytest.mark.slow
 def test_sql_answers_or_says_why_not(page: browser.Page, store: Path, tmp_path: Path) -> None:
     with explored(store, tmp_path) as (address, _):
         page.open(address)
@@ -199,6 +201,7 @@ def test_sql_answers_or_says_why_not(page: browser.Page, store: Path, tmp_path: 
         assert page.errors == []
 
 
+@pytest.mark.slow
 def test_on_a_phone_nothing_scrolls_sideways(
     page: browser.Page, store: Path, tmp_path: Path
 ) -> None:

@@ -270,4 +270,4 @@ def test_the_commands(
     fresh = (0, "fresh    r/synflow2020.png\n")
     assert tombola(*any_file, "r/synflow2020.png") == tombola(*any_file, "r") == fresh
     assert tombola(*any_file, "s") == (2, "error: no figure of tombola in s\n")
-    assert tombola("figures", "study", "r", "--store", copy)[1].startswith("error: one sweep at")
+    assert tombola("figures", "study", "r", "--store", copy)[1].startswith("error: only one sweep")

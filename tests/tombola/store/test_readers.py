@@ -14,5 +14,5 @@ def test_readers_see_each_result_once_while_it_is_written_and_compacted(tmp_path
     assert len(asked) == 4
     assert all(one["problems"] == [] for one in asked)
     assert merges > 1, "there was something to see"
-    assert sum(one["asked"] for one in asked) > 8
+    assert all(one["asked"] for one in asked)
     assert len(inventory(tmp_path / "store").results) == 500
