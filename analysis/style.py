@@ -1,4 +1,4 @@
-"""How figures look: one place for colours, markers, words and sizes.
+"""The look of figures: colours, markers, words and sizes in one place.
 
 Colours are Okabe and Ito's, distinct for colour-blind readers; a method has the same colour
 and marker in every figure. The typeface comes with matplotlib and sits well in the Times of
@@ -144,7 +144,7 @@ def look(method: str) -> Look:
 
 
 def own_name(method: str) -> str:
-    """What a method of one's own is called: its function, in words."""
+    """Return the label of a user's method: its function, in words."""
     return method.rpartition(":")[2].replace("_", " ").strip() or method
 
 
@@ -159,7 +159,7 @@ def look_of_ablation(name: str) -> Look:
 
 
 def ablation_order(name: str) -> tuple[int, str]:
-    """Where an ablation comes among others: those of the palette first."""
+    """Return the rank of an ablation; those of the palette come first."""
     known = list(ABLATIONS)
     return (known.index(name), "") if name in known else (len(known), name)
 
@@ -196,7 +196,7 @@ def percent(fraction: float) -> str:
 
 
 def problem(network: str, dataset: str) -> str:
-    """What is solved by what, for people: ResNet-20 on CIFAR-10."""
+    """Return the title of a problem, such as ResNet-20 on CIFAR-10."""
     name, _, width = network.partition(" x")
     solver = NETWORKS.get(name, name.replace("_", " ")) + (f" (width × {width})" if width else "")
     return f"{solver} on {DATASETS.get(dataset, dataset.replace('_', ' '))}"

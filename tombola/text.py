@@ -85,22 +85,22 @@ def cell(value: Any) -> Any:
 
 
 def is_label(text: str) -> bool:
-    """Whether a text is a valid label: one line, no control characters, not too long."""
+    """Return whether a text is a valid label: one line, no control characters, not too long."""
     return len(text) <= LONGEST_LABEL and visible(text) == text
 
 
 def is_option(name: str) -> bool:
-    """Whether a text is a valid name of an option."""
+    """Return whether a text is a valid name of an option."""
     return name.isidentifier() and len(name) <= LONGEST_OPTION
 
 
 def is_tag(name: str) -> bool:
-    """Whether a text is a valid name of a tag."""
+    """Return whether a text is a valid name of a tag."""
     return re.fullmatch(TAG_NAME, name) is not None and not name.endswith("\n")
 
 
 def is_sweep(name: str) -> bool:
-    """Whether a text is a valid name of a sweep."""
+    """Return whether a text is a valid name of a sweep."""
     return re.fullmatch(SWEEP_NAME, name) is not None and not name.endswith("\n")
 
 

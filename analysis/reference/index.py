@@ -41,7 +41,7 @@ class Reference:
 
     @property
     def has_curves(self) -> bool:
-        """Whether it has curves, which figures can draw."""
+        """Return whether it has curves, which figures can draw."""
         return bool(self.networks)
 
     def ours(self, dataset: str, network: str) -> tuple[str, str] | None:

@@ -38,7 +38,7 @@ class Split:
 
     @property
     def each_explains(self) -> bool:
-        """Whether each panel has its own legend."""
+        """Return whether each panel has its own legend."""
         return bool(self.dealt)
 
     def recoloured(self, methods: Sequence[str]) -> bool:

@@ -36,7 +36,7 @@ CURE = (
 
 @dataclass(frozen=True)
 class Address:
-    """Where a cluster listens. `client`: through Ray's client, for machines outside the cluster."""
+    """The address of a cluster. `client`: through Ray's client, from outside the cluster."""
 
     host: str
     port: int
@@ -48,12 +48,12 @@ class Address:
 
     @property
     def loopback(self) -> bool:
-        """Whether the address is this machine's loopback."""
+        """Return whether the address is this machine's loopback."""
         return is_loopback(self.host)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or IP address is this machine's loopback."""
+    """Return whether a host name or IP address is this machine's loopback."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -121,7 +121,7 @@ def probe(address: Address, *, grpc: bool = True) -> None:
 
 
 def answers(address: Address) -> bool:
-    """Whether Ray answers at an address."""
+    """Return whether Ray answers at an address."""
     try:
         probe(address)
     except TombolaError:
@@ -150,7 +150,7 @@ def require_token(address: Address) -> None:
 
 
 def has_token() -> bool:
-    """Whether Ray will find a token, in the places where Ray looks, in its order.
+    """Return whether Ray will find a token, in the places where Ray looks, in its order.
 
     Raises
     ------

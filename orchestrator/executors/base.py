@@ -16,7 +16,7 @@ class Executor(Protocol):
 
     @property
     def draining(self) -> bool:
-        """Whether the executor was asked to drain."""
+        """Return whether the executor was asked to drain."""
         ...
 
     @property

@@ -47,7 +47,7 @@ class InlineExecutor:
 
     @property
     def draining(self) -> bool:
-        """Whether the executor was asked to drain."""
+        """Return whether the executor was asked to drain."""
         return self._notice.reason is not None
 
     def drain(self) -> None:

@@ -63,7 +63,7 @@ class RunCheckpoints:
         )
 
     def due(self) -> bool:
-        """Whether a checkpoint is due: the last one is old, or this worker has notice to stop.
+        """Return whether a checkpoint is due: it is old, or this worker has notice to stop.
 
         A training calls this before each iteration except its first one.
         """

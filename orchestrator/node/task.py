@@ -81,7 +81,7 @@ def graph_quantities(kept: torch.Tensor) -> dict[str, float | None]:
 
 
 class _Scoring(NamedTuple):
-    """What masks of one score share. Such masks differ in density, scope or ablation alone.
+    """State that masks of one score share. Such masks differ only in density, scope or ablation.
 
     Attributes
     ----------

@@ -141,7 +141,7 @@ class _Worker:
         return []
 
     def is_commit_due(self, job: Job) -> bool:
-        """Whether computed results must be committed before this job runs."""
+        """Return whether computed results must be committed before this job runs."""
         if not self._computed:
             return False
         if time.perf_counter() - self._computed[0].began > HOLD_SECONDS:
@@ -176,7 +176,7 @@ class _Worker:
         return outcomes + [Outcome(job.key, self._name, seconds) for job, seconds in ready]
 
     def _is_outcome(self, error: BaseException) -> bool:
-        """Whether an error becomes the outcome of the job, rather than ending this process.
+        """Return whether an error becomes the outcome of the job, rather than ending this process.
 
         This includes SystemExit and the like, if user code raised it. Ctrl-C reaches this
         process only if jobs are not `limited`; otherwise it arrives as notice.

@@ -1,4 +1,4 @@
-"""What tasks are expected to cost: from the store's history, or a model before there is any."""
+"""Estimate the cost of tasks: from the store's history, or from a model before there is any."""
 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
@@ -98,7 +98,7 @@ def _nodes(plan: Plan, costs: Costs) -> Iterator[Node]:
 
 
 class Estimate(NamedTuple):
-    """What a plan comes to.
+    """The expected cost of a plan.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ class Estimate(NamedTuple):
 
 
 def estimate(plan: Plan, costs: Costs) -> Estimate:
-    """What a plan's tasks come to, in one walk: most of them cost what another one does."""
+    """Return the cost of a plan in one walk. Most tasks cost the same as another one."""
     ends: dict[str, float] = {}
     took: dict[Hashable, float] = {}
     alike: dict[Hashable, Task] = {}
@@ -156,7 +156,7 @@ def estimate(plan: Plan, costs: Costs) -> Estimate:
 
 
 def _alike(task: Task) -> Hashable:
-    """What a task's costs depend on: of tasks in which this is equal they are."""
+    """Return the parts of a task that its cost depends on. Tasks with equal parts cost the same."""
     value = task.value
     if isinstance(value, Run):
         what = value.network.key, value.dataset.key, value.recipe.key

@@ -38,7 +38,7 @@ class Verdict:
 
     @property
     def survived(self) -> bool:
-        """Whether no result was lost, added, changed or damaged."""
+        """Return whether no result was lost, added, changed or damaged."""
         return self.digests == self.expected and not self.damage
 
     @property

@@ -225,7 +225,7 @@ class _Launch:
         self._observe(progress)
 
     def _stopped(self) -> bool:
-        """Whether the launch was asked to stop, and all packs came back or the grace is over."""
+        """Return whether the launch must stop: all packs came back, or the grace is over."""
         if not self._executor.draining:
             return False
         self._progress.stopped = True

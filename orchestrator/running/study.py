@@ -230,7 +230,7 @@ def _ignore(_: Progress) -> None:
 
 
 def _met_damage(progress: Progress) -> bool:
-    """Whether a task failed because of a damaged file; a new plan computes that file again."""
+    """Return whether a task failed on a damaged file. A new plan computes the file again."""
     return any(failed.why is Failure.DAMAGED_FILE for failed in progress.failures)
 
 

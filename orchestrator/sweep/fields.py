@@ -1,4 +1,4 @@
-"""What the fields of a sweep file take: lists, ranges, lengths and names."""
+"""Types of a sweep file's fields: lists, ranges, lengths and names."""
 
 import difflib
 import math
@@ -81,7 +81,7 @@ def _range(text: str) -> list[float]:
 
 
 def share(value: Any) -> Any:
-    """How many examples: a whole number, or a fraction of them such as 0.1."""
+    """Return a number of examples: a whole number, or a share such as 0.1."""
     number = _number(value)
     if 0 < number < 1:
         return number

@@ -1,4 +1,4 @@
-"""What tells trials apart to people: columns of schema.TRIALS, which are in no key."""
+"""Human-readable labels of a trial (columns of `trials`). They never enter a key."""
 
 import json
 from typing import Any

@@ -44,7 +44,7 @@ class Density:
 
 @dataclass(frozen=True)
 class Setting:
-    """What one replicate fixes for every method: the training problem and its seeds."""
+    """One replicate of a training problem, with its seeds; the same for every method."""
 
     network: Network
     dataset: Dataset
@@ -87,13 +87,13 @@ class Setting:
 
     @cached_property
     def shuffled(self) -> dict[Scope, Shuffled]:
-        """What shuffles a mask of this replicate, by scope."""
+        """Return the functions that shuffle a mask of this replicate, by scope."""
         scopes: tuple[Scope, ...] = typing.get_args(Scope)
         return {scope: Shuffled(seed=self.shuffle_seed, scope=scope) for scope in scopes}
 
     @cached_property
     def _families(self) -> dict[tuple[str, str, int], Callable[[Mask | None], Run]]:
-        """What makes the runs from the same weights, by mask: most of a sweep's runs."""
+        """Return a function from a mask to its run: most runs differ only in the mask."""
         return {}
 
 
@@ -109,7 +109,7 @@ class Ticket:
 
 @dataclass(frozen=True)
 class Choices:
-    """What a grid fixes for a method besides the setting."""
+    """Values of a grid for a method, besides the setting."""
 
     densities: tuple[Density, ...]
     scope: Scope = "global"
@@ -237,7 +237,7 @@ def _mask(
 def _retrained(
     s: Setting, c: Choices, mask: Mask | None, trained: Init | State, default: str
 ) -> Ticket:
-    """How training goes on after a trained network was pruned (Renda et al. 2020, section 2)."""
+    """Training after a trained network is pruned (Renda et al. 2020, section 2)."""
     match c.options.get("retrain", default):
         case "finetune":
             return Ticket(mask, trained, c.finetune or s.recipe)
@@ -304,7 +304,7 @@ class Method:
         return shared
 
     def finetunes(self, options: Options) -> bool:
-        """Whether training goes on at the last learning rate after pruning."""
+        """Return whether training goes on at the last learning rate after pruning."""
         default = "weights" if "prune_fraction" in self.takes else "finetune"
         return "finetune" in self.takes and options.get("retrain", default) == "finetune"
 

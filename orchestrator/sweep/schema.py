@@ -126,7 +126,7 @@ def _schedule(value: Any) -> Any:
 
 
 class RecipeFields(_Model):
-    """How to train. Any field may be a list, which makes it an axis of the grid."""
+    """A training procedure. A list in a field makes it an axis of the grid."""
 
     steps: Annotated[
         Lengths | None,
@@ -190,7 +190,7 @@ class RecipeFields(_Model):
 
 
 class InitFields(_Model):
-    """How initial weights are drawn; by the network's own code where one's own says nothing."""
+    """The initialization of weights; by default, the network's own code for your own networks."""
 
     weights: Annotated[
         InitScheme | None,
@@ -210,7 +210,7 @@ class InitFields(_Model):
 
 Tag = Annotated[str, Field(pattern=TAG_NAME)]
 Tags = Annotated[dict[Tag, bool | int | FiniteFloat | str], Field(max_length=MOST_TAGS)]
-"""What a user wants to find trials by, columns tag_… of `trials`; in no key."""
+"""Labels of a user for trials: columns tag_… of `trials`. They enter no key."""
 
 
 class Compression(_Model):
@@ -471,7 +471,7 @@ class Sweep(_Model):
 
 
 Check = Callable[[Source], list[str]]
-"""What else is wrong with a sweep file: a line for each mistake, with its place."""
+"""A further check of a sweep file: it returns a line for each mistake, with its place."""
 
 
 def read(

@@ -285,7 +285,7 @@ def _answers(
 
 
 def _points(grid: Grid) -> list[Labels]:
-    """What tells apart the answers to one choice of method: density and ablation."""
+    """Density and ablation: the trials of one choice of method differ in these."""
     return [
         {
             "level": density.level,

@@ -33,7 +33,7 @@ class Source:
     places: dict[Loc, str]
 
     def place(self, loc: Loc) -> str:
-        """Where `loc`, or the nearest thing around it, was written."""
+        """Return the file and line of `loc`, or of the nearest value around it."""
         while loc and loc not in self.places:
             loc = loc[:-1]
         return self.places.get(loc, "the sweep")
@@ -96,7 +96,7 @@ def _parse(path: Path, text: str) -> Source:
 
 
 def _data(text: str, where: str, places: dict[Loc, str]) -> Any:
-    """What YAML text says, once it is known to be small; `places` is filled in.
+    """Parse YAML text after its size is checked; fill in `places`.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def _check_depth(text: str, where: str) -> None:
 
 
 class _Notes:
-    """Where each value was written; a value stands wherever an alias of it does.
+    """Return the place of each value. A value has a place for each of its aliases.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What one prune task computes: from a score and a state to the kept weights."""
+"""Compute a mask: from a score and a state to the weights that are kept."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -129,7 +129,7 @@ def _scorer(network: Network, score: Score, weights: Weights, data: Data | None)
 
 
 def _drawing(network: Network, score: Score, batches: list[Batch]) -> AbstractContextManager[None]:
-    """What a network draws while it is scored; the same at each iteration."""
+    """Seed of the random layers of a network while it is scored; equal at each iteration."""
     seed = score.examples.seed if isinstance(score, OnExamples) else 0
     device = batches[0].images.device if batches else torch.device("cpu")
     return drawing(network, seed, "scoring", device=device)

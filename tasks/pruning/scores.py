@@ -24,12 +24,12 @@ from tasks.values.scores import Grasp, Magnitude, Obd, Random, Score, Snip, Synf
 from tasks.values.training import Network
 
 EXAMPLES_AT_ONCE = 16
-"""How many examples' own gradients are held in memory together."""
+"""Number of per-example gradients in memory at once."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is scored: a network with its weights, those `kept` so far, and scoring batches."""
+    """A network to score: its weights, the mask so far (`kept`), and scoring batches."""
 
     network: Network
     module: nn.Module

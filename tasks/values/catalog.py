@@ -1,4 +1,4 @@
-"""What exists, by name, with the facts that planning needs. Imports nothing heavy."""
+"""Networks and datasets by name, with the facts that planning needs. Imports nothing heavy."""
 
 import functools
 import math
@@ -123,7 +123,7 @@ def dataset_facts(name: str) -> DatasetFacts:
 
 
 def _impossible(facts: DatasetFacts) -> Iterator[str]:
-    """What no dataset can have."""
+    """Yield a message for each impossible fact of a dataset."""
     shape: Any = facts.input_shape
     if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
         yield f"input_shape takes (channels, height, width), not {shape}"
@@ -155,18 +155,18 @@ tensors drawn by name are right for them, so that they keep their keys."""
 
 
 _WITH_DROPOUT = "_three_linear"
-"""How shipped networks end that draw random numbers in training."""
+"""Ends of the names of shipped networks that draw random numbers in training."""
 
 
 def semantics(name: str) -> int:
-    """How a network's tensors get their values (Network.semantics), by its name alone."""
+    """Return the rule by which a network's tensors get their values (Network.semantics)."""
     if name.startswith(PREFIX):
         return 1 if name.partition(":")[2].startswith(_PLAIN) else 2
     return 2 if ":" in name or name.endswith(_WITH_DROPOUT) else 1
 
 
 def initialization(network: Network) -> InitScheme:
-    """How weights are drawn where a sweep says nothing: as its own code does, if it has any."""
+    """Return the default initialization of a network: its own code's, if it has any."""
     return "kaiming_normal" if network.semantics == 1 else "own"
 
 

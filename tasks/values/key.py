@@ -27,7 +27,7 @@ alone (tasks.values.replicates). `Record.check` asks nothing of it, and it is no
 
 
 class About(typing.NamedTuple):
-    """What a field means to people: the column of `trials` that it is.
+    """Description of a field for people: its column of `trials`.
 
     Attributes
     ----------
@@ -153,7 +153,7 @@ class Record:
 
     @property
     def canonical(self) -> str:
-        """What `key` is the digest of; of referenced records written anew, to save memory."""
+        """Text of which `key` is the digest. References are written each time, to save memory."""
         written: str | None = self.__dict__.get("_written")
         return _canonical(self) if written is None else written
 
@@ -188,7 +188,7 @@ def changed(record: R, **changes: Any) -> R:
 
 
 def varying(record: R, *names: str) -> Callable[..., R]:
-    """What makes records that differ from this one in the named fields alone.
+    """Return a function that builds records which differ from this one in the named fields only.
 
     It takes their values, in that order. A grid's million runs are few families of runs:
     what they share is coerced and written once.
@@ -399,7 +399,7 @@ _WRITERS: dict[type, Callable[[Any], str]] = {
     tuple: _listed,
     Ref: _reference,
 }
-"""What writes a value of a type; each kind of record is added where it is declared."""
+"""Writer of each type; each kind of record adds its own where it is declared."""
 
 
 # ---------------------------------------------------------------- coercion by field type

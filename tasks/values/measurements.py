@@ -1,4 +1,4 @@
-"""What is measured on request: a class each, with its words and its cost.
+"""Measurements on request: a class for each, with its words and its cost.
 
 A new measurement is a class here, its function in tasks/measures, and a method of
 orchestrator.node.task.Computing that reads its inputs. The key of its result is a column of
@@ -17,11 +17,11 @@ SHORT_KEY = 12
 """Digits of a key that people are shown."""
 
 MeasurementName: TypeAlias = Literal["barrier", "ramanujan", "latency"]
-"""What a sweep file may ask for by `measure`: the `name` of each class."""
+"""Values of `measure` in a sweep file: the `name` of each class."""
 
 
 class Speed(NamedTuple):
-    """What a cost is estimated from.
+    """Sizes from which a cost is estimated.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Speed(NamedTuple):
 
 
 class Measurement(Record):
-    """What is measured of stored weights or masks; a result of its own.
+    """A measurement of stored weights or masks, with a result of its own.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Measurement(Record):
 
     @property
     def title(self) -> str:
-        """What it is and of which keys, in a few words."""
+        """Name and keys of the measurement, in a few words."""
         raise NotImplementedError
 
     def seconds(self, speed: Speed) -> float:

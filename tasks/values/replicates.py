@@ -12,7 +12,7 @@ from tasks.values.key import Record, template
 
 
 def reseeded(records: list[Record]) -> Callable[[int], list[Record]]:
-    """What makes these expressions anew, every seed in them raised by a number.
+    """Return a function that builds these expressions again, with every seed raised by a number.
 
     A record without seeds stays the one it is. What `Record.check` says of the first holds
     for the others: it asks nothing of a seed.
@@ -50,7 +50,7 @@ def reseeded(records: list[Record]) -> Callable[[int], list[Record]]:
 
 
 class _Mould(NamedTuple):
-    """What a record has in common with those it is the first of, and what they vary in.
+    """A record, and the fields in which its copies for other replicates differ.
 
     `varied` are fields with the name of their value: a seed as text, or the key of the first
     record that stands there. `text` is canonical, with such names in the place of values.

@@ -1,4 +1,4 @@
-"""How a mask is chosen: scores, patterns, rates of layers, and ablations.
+"""Values that choose a mask: scores, patterns, rates of layers, and ablations.
 
 A new score is a record here, a function in tasks.pruning.scores, and an entry in
 tasks.values.methods.
@@ -42,13 +42,13 @@ class Score(Record):
 
     @property
     def rounds(self) -> int:
-        """How often the weights are scored anew while the density falls."""
+        """Number of times the weights are scored while the density falls."""
         rounds: int = getattr(self, "iterations", 1)
         return rounds
 
     @property
     def is_one_shot(self) -> bool:
-        """Whether the score is the same for every density, so that masks can share it."""
+        """True if the score is equal for every density: masks can share it."""
         return self.rounds == 1
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 
 PREFIX = "torchvision:"
 _FOLDERS = ("models", "models/quantization")
-"""Where networks for images are; those for video, detection and segmentation give no logits."""
+"""Modules with image classifiers. Networks for video, detection or segmentation give no logits."""
 
 
 @functools.cache

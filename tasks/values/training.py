@@ -1,4 +1,4 @@
-"""How a network is trained: `Network`, `Dataset`, `Recipe`, and `Init`, its weights at step 0.
+"""Values of training: `Network`, `Dataset`, `Recipe`, and `Init`, the weights at step 0.
 
 Fields hold only what changes the result. Lengths are in iterations.
 """
@@ -119,7 +119,7 @@ def check_number(name: str, value: float) -> None:
 
 
 class Recipe(Record, kind="recipe"):
-    """How to train, in iterations: SGD or Adam on cross-entropy.
+    """A training procedure, in iterations: SGD or Adam on cross-entropy.
 
     `warmup` steps rise linearly to the scheduled rate. Each epoch is a new order of all
     training examples, its last batch short when they do not divide. The splits of `evaluate`

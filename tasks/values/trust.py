@@ -1,4 +1,4 @@
-"""Whether code that a name stands for may be run here: not while a store is only looked after.
+"""Refuse to run the code that a store names, while a store is only maintained.
 
 What a store says comes from whoever wrote it. A sweep file is the user's own.
 """

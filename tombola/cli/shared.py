@@ -134,7 +134,7 @@ def name_of(sweep: str) -> str:
 
 
 def is_file(sweep: str) -> bool:
-    """Whether an argument is the file of a sweep, and not its name."""
+    """Return whether an argument is the file of a sweep, and not its name."""
     return sweep.endswith((".yaml", ".yml")) or os.sep in sweep
 
 

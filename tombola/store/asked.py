@@ -110,7 +110,7 @@ def _check_label(column: str, value: str, name: str) -> None:
 
 
 def _is_figure(entry: Any) -> bool:
-    """Whether an entry of `figures:` is a name, or a name with options."""
+    """Return whether an entry of `figures:` is a name, or a name with options."""
     if isinstance(entry, dict):
         return len(entry) == 1 and all(isinstance(given, dict) for given in entry.values())
     return isinstance(entry, str)

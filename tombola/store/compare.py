@@ -45,7 +45,7 @@ class Compared(NamedTuple):
 
     @property
     def same(self) -> bool:
-        """Whether both values are equal; not-a-number equals not-a-number."""
+        """Return whether both values are equal; not-a-number equals not-a-number."""
         both_nan = self.first != self.first and self.second != self.second
         if self.first == self.second or both_nan:
             return True

@@ -145,7 +145,7 @@ _PLACES = re.compile(
 
 
 def known(path: Path) -> bool:
-    """Whether a path is one of this layout. Readers ignore all other files."""
+    """Return whether a path is one of this layout. Readers ignore all other files."""
     return _PLACES.fullmatch("/".join(place_in_store(path))) is not None
 
 

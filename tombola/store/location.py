@@ -81,7 +81,7 @@ def linked(folder: Path) -> Path | None:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a path is an existing regular file, reached without links."""
+    """Return whether a path is an existing regular file, reached without links."""
     if place := remote(path):
         return place.exists()
     try:

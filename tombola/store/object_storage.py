@@ -110,7 +110,7 @@ class ObjectPath:
             return bool(self.filesystem.exists(self.key))
 
     def is_dir(self) -> bool:
-        """Whether any object lies below."""
+        """Return whether any object lies below."""
         try:
             with _translating_errors(self):
                 return bool(self.filesystem.ls(self.key, detail=False))

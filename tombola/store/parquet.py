@@ -170,7 +170,7 @@ def conform(found: pa.Table, declared: pa.Schema) -> pa.Table:
 
 
 def _same(found: pa.DataType, declared: pa.DataType) -> bool:
-    """Whether a type is the declared one; a nested type of an older file may lack fields."""
+    """Return whether a type is the declared one; a nested type of an older file may lack fields."""
     if pa.types.is_list(declared):
         return pa.types.is_list(found) and _same(found.value_type, declared.value_type)
     if pa.types.is_struct(declared):

@@ -130,7 +130,7 @@ def clear_database_leftovers(root: Path) -> None:
 
 
 def _abandoned(path: Path) -> bool:
-    """Whether the process whose number a temporary file has (see `temporary`) is dead.
+    """Return whether the process whose number a temporary file has (see `temporary`) is dead.
 
     A process that began after the last write to the file is another process of that number.
     """

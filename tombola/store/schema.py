@@ -148,7 +148,7 @@ REPEATS = _table(
 )
 
 PARTS = {"evals": EVALS, "layers": LAYERS, "measurements": MEASUREMENTS}
-"""What a result holds in lists; in a segment each is a file, that of no measurements left out."""
+"""Lists in a result. In a segment each is a file; without measurements that file is absent."""
 
 ADDED = frozenset(
     {

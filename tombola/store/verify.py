@@ -36,12 +36,12 @@ class Finding:
 
     @property
     def leftover(self) -> bool:
-        """Whether it is an unfinished file of a killed process, which is no damage."""
+        """Return whether it is an unfinished file of a killed process, which is no damage."""
         return self.problem == _LEFTOVER
 
     @property
     def removable(self) -> bool:
-        """Whether removing the file repairs the store; otherwise the next launch does."""
+        """Return whether removing the file repairs the store; otherwise the next launch does."""
         return self.lacks is None
 
 

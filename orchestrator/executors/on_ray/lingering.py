@@ -28,7 +28,7 @@ class Process(NamedTuple):
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs; a zombie does not."""
+        """Return whether it still runs; a zombie does not."""
         about = _about(self.number)
         return about is not None and about[19] == self.began and about[0] not in "ZX"
 

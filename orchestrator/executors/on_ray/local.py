@@ -77,7 +77,7 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _serves(folder: Path) -> bool:
-    """Whether the path of a folder is short enough, and the folder is writable."""
+    """Return whether the path of a folder is short enough, and the folder is writable."""
     if len(os.fsencode(folder)) + _LONGEST_BELOW > SOCKET_BYTES:
         return False
     try:

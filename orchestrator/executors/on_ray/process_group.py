@@ -69,7 +69,7 @@ class GroupReservation:
         return frozenset(placement_group_table(self.placement)["bundles_to_node_id"].values())
 
     def has_lost(self, nodes: frozenset[str]) -> bool:
-        """Whether one of these nodes is dead; Ray replaces it in the placement group in time."""
+        """Return whether one of these nodes is dead. Ray replaces it later."""
         import ray
 
         alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}  # type: ignore[no-untyped-call]

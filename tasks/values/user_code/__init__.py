@@ -138,7 +138,7 @@ def undeclared(names: Iterable[str]) -> list[str]:
 
 
 def shipped(name: str) -> Iterator[tuple[Path, Path]]:
-    """What `module:function` needs elsewhere: where each file goes, and the file.
+    """Return the files that `module:function` needs on another machine, by their relative path.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def unnoticed(name: str, read: Iterable[Path]) -> list[Path]:
 
 
 def use_of(name: str) -> Use:
-    """What a function is for: a dataset has facts; others are told by what they are called with.
+    """Return the use of a function. A dataset has facts; the arguments tell the other uses apart.
 
     Raises
     ------
@@ -294,7 +294,7 @@ def told(doing: str) -> Iterator[None]:
 
 
 def is_users(error: BaseException) -> bool:
-    """Whether an error came out of a user's code, wherever that was called."""
+    """Return whether an error came out of a user's code, wherever that was called."""
     if isinstance(error, OwnError):
         return True
     frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))

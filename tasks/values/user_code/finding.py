@@ -81,7 +81,7 @@ def stamp(path: Path) -> Stamp:
 
 
 def is_installed(path: Path) -> bool:
-    """Whether a file belongs to Python, an installed package or Tombola."""
+    """Return whether a file belongs to Python, an installed package or Tombola."""
     return _is_product(path) or any(path.is_relative_to(root) for root in _installed_roots())
 
 

@@ -1,4 +1,4 @@
-"""What of a user's files a named function depends on, and a digest of it.
+"""Find the parts of a user's files that a function depends on, and their digest.
 
 Counted are the statements that define the function and all that they refer to, across the
 user's modules; statements that act when a module is imported; files that the function declares;
@@ -27,7 +27,7 @@ FILES = "files"
 
 @dataclass(frozen=True)
 class Reached:
-    """What a function depends on.
+    """The files and names that a function depends on.
 
     `digest` is of all of it; `of_bytes` that of the named file's bytes, by which stores of
     earlier versions know the function, where nothing else is reached. `files` are the user's
@@ -127,7 +127,7 @@ class _Walk:
         return found
 
     def is_submodule(self, alias: Alias) -> bool:
-        """Whether `from package import name` means a module of that name."""
+        """Return whether `from package import name` means a module of that name."""
         module = finding.find(alias.module, imported=True)
         if module is None or module.installed or module.folder is None:
             return False

@@ -1,4 +1,4 @@
-"""How a user's function is called, by its definition: nothing is executed.
+"""Read the signature of a user's function from its text. Nothing is executed.
 
 Parameters past those that Tombola fills in are the function's options.
 """
@@ -21,7 +21,7 @@ ARGUMENTS: dict[Use, tuple[str, ...]] = {
     "dataset": ("split",),
     "recipe": (),
 }
-"""What a function of each use is called with."""
+"""Arguments that a function gets, by its use."""
 
 _WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
 

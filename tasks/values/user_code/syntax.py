@@ -112,7 +112,7 @@ def _read(content: bytes, file: str, module: str, is_package: bool) -> Source:
 
 
 def is_quiet(decorator: ast.expr) -> bool:
-    """Whether a decorator is known to leave the call as it is and to put nothing into a table."""
+    """Return whether a decorator is known to change no call and to register nothing."""
     return _last_name(decorator) in _QUIET_DECORATORS
 
 
@@ -186,7 +186,7 @@ def _is_text(node: Any) -> bool:
 
 
 def _calls(value: ast.expr) -> bool:
-    """Whether it calls what is named like a function: a class makes a value and no more."""
+    """Return whether it calls what is named like a function: a class makes a value and no more."""
     calls = [node for node in ast.walk(value) if isinstance(node, ast.Call)]
     return any(not (_last_name(call) or "x")[0].isupper() for call in calls)
 
@@ -213,7 +213,7 @@ def _names(nodes: Iterable[ast.AST]) -> frozenset[str]:
 
 
 def _outside(node: Definition) -> list[ast.AST]:
-    """What of a definition is evaluated where it stands."""
+    """Return the parts of a definition that Python evaluates when it reads the definition."""
     found: list[ast.AST | None] = [*node.decorator_list]
     if isinstance(node, ast.ClassDef):
         return [one for one in (*found, *node.bases, *node.keywords) if one]
@@ -280,7 +280,7 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 
 def _imports_by_name(node: ast.AST) -> bool:
-    """Whether it may import what its text does not name."""
+    """Return whether it may import what its text does not name."""
     match node:
         case ast.Name(id=name):
             return name in _IMPORTERS
@@ -290,7 +290,7 @@ def _imports_by_name(node: ast.AST) -> bool:
 
 
 def _hides(node: ast.AST) -> bool:
-    """Whether the text does not say what is reached."""
+    """Return whether the text does not say what is reached."""
     match node:
         case ast.Name(id=name):
             return name in _OPAQUE_NAMES

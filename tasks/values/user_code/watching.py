@@ -39,7 +39,7 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _is_asked_by_user(frame: FrameType | None) -> bool:
-    """Whether a user's function is what calls, not what a package reads for itself on import."""
+    """Return whether a user's function calls, and not a package that reads on import."""
     while frame is not None:
         name = str(frame.f_globals.get("__name__"))
         if name.startswith(("importlib", "_frozen_importlib", "tasks.data.readers")):
