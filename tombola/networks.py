@@ -101,7 +101,7 @@ def _trained(root: Path, run: Run, last_step: int, step: int) -> dict[str, Tenso
 
 
 def _fitted(root: Path, network: Network, mask: Mask | None) -> dict[str, Tensor]:
-    """Return a mask; a layer whose shape is another one on this dataset is dense."""
+    """Return a mask; a layer whose shape differs on this dataset stays dense."""
     return fitted(network, _mask(root, mask)) if mask else {}
 
 

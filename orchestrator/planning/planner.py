@@ -1,7 +1,9 @@
 """Plan the least work that answers a sweep: from trials to missing tasks, each with its reason.
 
 The functions are pure: an inventory tells them what the store holds. Equal expressions have
-equal keys, so one dictionary finds all shared work.
+equal keys, so one dictionary finds all shared work. A task needs the tasks of the states and
+masks that its value names (`inputs`): so each level of IMP (`orchestrator/sweep/methods.py`, `imp`)
+becomes a task that needs the level before.
 """
 
 from collections import Counter

@@ -166,7 +166,8 @@ def imp(s: Setting, c: Choices) -> list[Ticket]:
     ticket (Frankle and Carbin 2019, section 2); k > 0 is rewinding (Frankle et al. 2020,
     algorithm 2). `retrain` learning_rate goes on from the trained weights with the schedule
     from step k (Renda et al. 2020, algorithm 1); finetune at the last rate. The score may
-    be OBD's (LeCun et al. 1990, section 3).
+    be OBD's (LeCun et al. 1990, section 3). Each level names the state and mask of the level
+    before, and the planner makes it a task that needs them (`planner.inputs`).
     """
     chain = [Ticket(mask=None, start=s.init, recipe=s.recipe)]
     score = _imp_score(s, c.options)

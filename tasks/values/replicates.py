@@ -23,7 +23,7 @@ def reseeded(records: list[Record]) -> Callable[[int], list[Record]]:
         Where a record with a seed stands in a tuple.
     """
     seeds: set[int] = set()
-    moulds: dict[str, _Mould] = {}
+    moulds: dict[str, _Template] = {}
     for one in _inside_out(records):
         if mould := _mould(one, moulds):
             moulds[one.key] = mould
@@ -49,7 +49,7 @@ def reseeded(records: list[Record]) -> Callable[[int], list[Record]]:
     return make
 
 
-class _Mould(NamedTuple):
+class _Template(NamedTuple):
     """A record, and the fields in which its copies for other replicates differ.
 
     `varied` are fields with the name of their value: a seed as text, or the key of the first
@@ -62,7 +62,7 @@ class _Mould(NamedTuple):
     text: str
 
 
-def _mould(one: Record, moulds: Mapping[str, _Mould]) -> _Mould | None:
+def _mould(one: Record, moulds: Mapping[str, _Template]) -> _Template | None:
     """None where neither the record nor any within it has a seed."""
     varied: dict[str, str] = {}
     for name, value in one.__dict__.items():
@@ -76,7 +76,7 @@ def _mould(one: Record, moulds: Mapping[str, _Mould]) -> _Mould | None:
         return None
     apart = {*varied, "key", "_written"}
     shared = {name: value for name, value in one.__dict__.items() if name not in apart}
-    return _Mould(type(one), shared, varied, template(one, varied))
+    return _Template(type(one), shared, varied, template(one, varied))
 
 
 def _within(one: Record) -> Iterator[Record]:

@@ -1,4 +1,4 @@
-"""Which results a result stands on, read from its value; and those that are missing.
+"""Results that a result depends on, read from its value, and those that the store lacks.
 
 A result stands on the mask of its run, on the mask that it prunes within, and on the runs whose
 weights it reads. A task commits after all of these, so that a store always has them.

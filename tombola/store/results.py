@@ -1,7 +1,8 @@
 """Results: one Parquet file for each task. A task is committed when its file exists.
 
 A result is stored exactly once: its file is named by the task's key, and a second result for
-that key is compared with the first and never replaces it.
+that key is compared with the first and never replaces it. The worker commits
+(`orchestrator/node/worker.py`): `committing` compares, and `publish.publish_all` writes.
 """
 
 import errno

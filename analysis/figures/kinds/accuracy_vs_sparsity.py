@@ -16,7 +16,7 @@ from analysis.selection.options import AccuracyOptions
 from analysis.selection.series import Panel, Series
 from tombola.errors import FigureError
 
-SQL = selection.SQL
+SQL = selection.SQL  # all trials of the sweep: analysis/selection/selection.py
 
 _CHANCE = style.Look(style.GREY, "", "Chance", ":")
 _MOST_PANELS = 12

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.executors.address import another_store, answers, unguarded, unreached
+from orchestrator.executors.gpu_share import Share, gpu_share
 from orchestrator.executors.on_ray import local
 from orchestrator.executors.on_ray.connect import (
     NODE_ID,
@@ -24,7 +25,6 @@ from orchestrator.executors.on_ray.connect import (
 from orchestrator.executors.on_ray.node import LOOK_SECONDS, check_node, run_pack
 from orchestrator.executors.on_ray.process_group import GroupReservation, why_gone
 from orchestrator.executors.on_ray.reports import Reports
-from orchestrator.executors.resources import Share, gpu_share
 from orchestrator.node.pack import Arrival, Pack, Returned, WorkerLost
 from orchestrator.scheduling.failures import Failure
 from tasks.values import user_code

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.executors.gpu_share import Share
 from orchestrator.executors.on_ray.connect import NODE_ID
-from orchestrator.executors.resources import Share
 from orchestrator.node.preemption import Notice, heeding
 from orchestrator.scheduling.failures import Failure, WorkerGone
 

@@ -163,7 +163,7 @@ def shipped(name: str) -> Iterator[tuple[Path, Path]]:
 
 
 def unnoticed(name: str, read: Iterable[Path]) -> list[Path]:
-    """Those of the files that a user's code read which are in no key."""
+    """Return the files that a user's code read and that no key covers."""
     known = {path.resolve() for path in depends_on(name).declared}
     return sorted(path for path in read if path.resolve() not in known and path.is_file())
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from orchestrator.executors.gpu_share import Share, gpu_share
 from orchestrator.executors.inline import InlineExecutor
-from orchestrator.executors.resources import Share, gpu_share
 from orchestrator.node.pack import Arrival, Outcome, Returned
 from orchestrator.planning.planner import Nothing, plan
 from orchestrator.running import study
