@@ -126,7 +126,7 @@ class ObjectPath:
                 raise
 
     def upload(self, file: str) -> None:
-        """Upload a local file, in parts if it is large. Readers see the object once it is complete."""
+        """Upload a local file, in parts if it is large. Readers see it once it is complete."""
         seconds = SEND_SECONDS + os.stat(file).st_size / SLOWEST  # noqa: PTH116
         with _translating_errors(self):
             _write(self.filesystem, "put_file", file, self.key, seconds=seconds)
