@@ -206,7 +206,8 @@ def test_what_is_committed_together_is_sent_together_and_each_stage_after_the_on
     publish_all(*stages)
     for kind in ("masks", "rows"):
         assert [(server.folder / "put" / kind / n).read_text() for n in names] == names
-    order = [name.split("/")[1] for name in server.puts("put")]
+    sent = dict.fromkeys(server.puts("put"))  # a client may send one again
+    order = [name.split("/")[1] for name in sent]
     assert order == ["masks"] * len(names) + ["rows"] * len(names)
     nowhere: Any = location.locate("s3://nobody/x")
     with pytest.raises(OSError, match="there is no such bucket"):
